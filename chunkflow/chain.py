@@ -1,0 +1,307 @@
+"""A chain of numbered segments that has one writer at a time, on any store that can make a file only if absent.
+
+How a writer appends:
+1. it makes `<prefix>/0000000042.json`, the next number, only if absent;
+2. if the number is taken, it reads that segment: its own (the answer to its put was lost) counts as made, another
+   writer's means that this one was overtaken and must stop;
+3. it looks whether the chain is already in a later block of 500 numbers. Old segments are deleted, so a writer that
+   was asleep for long could find its next number free again; the first segment of each block is never deleted;
+4. after the last segment of a block the caller's state is kept as a snapshot, which says all that came before,
+   and what lies before the snapshot before that is deleted.
+
+How a reader finds the end without listing: by doubling, then halving, over the first segments of the blocks, which
+are all there up to the last one; then it reads the newest snapshot and the segments after it.
+
+How a chain changes hands: every segment, empty ones too, is a sign of life. A writer that closed says so; one that
+was a process of this machine can be seen to be gone; any other is watched, by this machine's clock alone, and
+followed when it makes no segment for several of its own heartbeats.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chunkflow.errors import BadInput, Overtaken, StorageError
+from chunkflow.storage import Folder
+
+BLOCK = 500
+"""Segments between two snapshots."""
+
+Kind = Literal["taken", "records", "closed"]
+Record = dict[str, Any]
+
+
+class Held(BadInput):
+    """Another runner holds the work folder and gives signs of life."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes: a process, told apart from every other that ever was."""
+
+    id: str
+    host: str
+    pid: int
+    machine: str  # the kernel's boot and the process namespace; "" where they cannot be known
+    born: int  # when the process started, in ticks since boot: a pid may be given again
+    since: float  # by its own clock, for people to read
+
+    @staticmethod
+    def here() -> Writer:
+        return Writer(
+            secrets.token_hex(8),
+            socket.gethostname(),
+            os.getpid(),
+            _machine(),
+            _born(os.getpid()),
+            time.time(),
+        )
+
+    def has_ended(self) -> bool:
+        """Whether it was a process of this machine that is no more; False where that cannot be known."""
+        return self.machine != "" and self.machine == _machine() and _born(self.pid) != self.born
+
+
+def _machine() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()}:{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
+
+
+def _born(pid: int) -> int:
+    """The start time of a process, 0 if there is none; a zombie has ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One link of the chain."""
+
+    number: int
+    kind: Kind
+    writer: Writer
+    at: float  # by the writer's clock, for people to read
+    heartbeat: float  # how often this writer promises a segment, in seconds
+    records: list[Record]
+
+    def encode(self) -> bytes:
+        body = {
+            "number": self.number,
+            "kind": self.kind,
+            "writer": vars(self.writer),
+            "at": self.at,
+            "heartbeat": self.heartbeat,
+            "records": self.records,
+        }
+        return json.dumps(body, separators=(",", ":")).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> Segment:
+        body = json.loads(data)
+        return Segment(**{**body, "writer": Writer(**body["writer"])})
+
+
+class Chain:
+    """The chain of one folder: load it, follow it, and after `take` append to it."""
+
+    def __init__(self, folder: Folder, prefix: str = "ledger", heartbeat: float = 5.0) -> None:
+        self.folder = folder
+        self.heartbeat = heartbeat
+        self.last: Segment | None = None
+        self.writer: Writer | None = None  # this process, once it has taken the chain
+        self._prefix = prefix
+        self._unsure: Segment | None = None  # its put raised, so it may have been made or not
+        self._appended = 0.0
+
+    @property
+    def number(self) -> int:
+        """The number of the last segment known, 0 for none."""
+        return self.last.number if self.last is not None else 0
+
+    def load(self) -> tuple[bytes | None, list[Segment]]:
+        """Read the newest snapshot, if any, and all segments after it."""
+        for _ in range(5):
+            block = self._last_block()
+            for behind in (block, block - 1):
+                snapshot = self.folder.get(self._snapshot(behind * BLOCK)) if behind > 0 else None
+                if snapshot is None and behind > 0:
+                    continue  # its writer ended before it made this one: the one before is still there
+                start = max(behind, 0) * BLOCK
+                segments = list(self._read_on(start + 1))
+                self.last = segments[-1] if segments else None
+                if self.last is not None or block == 0:
+                    return snapshot, segments
+            # The chain has moved on while it was read, and what was looked for is deleted: look again.
+        raise StorageError(f"the ledger in {self.folder.url} has lost its snapshots")
+
+    def follow(self) -> list[Segment]:
+        """The segments that came since; after a long absence there may be a gap, so then load again."""
+        news = list(self._read_on(self.number + 1))
+        if news:
+            self.last = news[-1]
+        return news
+
+    def is_behind(self) -> bool:
+        """Whether the chain has gone on to a later block, so that following could miss what is deleted."""
+        return self.folder.exists(self._segment(_block_of(self.number) * BLOCK + BLOCK + 1))
+
+    def take(
+        self,
+        silence: float = 4.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> list[Segment]:
+        """Become the writer; return the segments that came while waiting. `load` must have been called.
+
+        Raises Held while another gives signs of life; else takes over after `silence` of its heartbeats.
+        """
+        holder = self.last
+        if holder is not None and holder.kind != "closed" and not holder.writer.has_ended():
+            watched = clock()
+            while clock() - watched < silence * holder.heartbeat:
+                sleep(min(holder.heartbeat / 4, 1.0))
+                if self.folder.exists(self._segment(holder.number + 1)):
+                    news = self.follow()
+                    if self.last is not None and self.last.kind == "closed":
+                        self._make_taken()
+                        return news
+                    raise Held(self._held_by(clock() - watched))
+                if holder.writer.has_ended():
+                    break
+        self._make_taken()
+        return []
+
+    def append(self, records: list[Record], kind: Kind = "records") -> list[Segment]:
+        """Append a segment; return the segments made, in order, at most this one and one that failed before it.
+
+        Raises Overtaken if another has taken the chain. After a StorageError the segment is neither lost nor
+        made twice: the next call tries it first.
+        """
+        if self.writer is None:
+            raise RuntimeError("the chain must be taken before it is written")
+        made = []
+        if self._unsure is not None:
+            made.append(self._make(self._unsure))
+        made.append(
+            self._make(Segment(self.number + 1, kind, self.writer, time.time(), self.heartbeat, records))
+        )
+        return made
+
+    def seconds_since_append(self) -> float:
+        return time.monotonic() - self._appended
+
+    def snapshot_due(self) -> bool:
+        """Whether the last segment ended a block, so that the caller should call `keep`."""
+        return self.number > 0 and self.number % BLOCK == 0
+
+    def keep(self, snapshot: bytes) -> None:
+        """Keep the state after the last segment, which must end a block, and delete what it makes needless."""
+        self.folder.put(self._snapshot(self.number), snapshot)
+        kept = self.number - BLOCK
+        old = []
+        for name in self.folder.list(f"{self._prefix}/"):
+            stem, _, ending = name.rpartition("/")[2].partition(".")
+            if not stem.isdigit():
+                continue
+            number = int(stem)
+            if number < kept if ending == "snapshot" else number <= kept and number % BLOCK != 1:
+                old.append(name)
+        self.folder.discard(old)
+
+    def close(self, records: list[Record]) -> list[Segment]:
+        """Append a last segment that lets another writer follow at once."""
+        made = self.append(records, "closed")
+        self.writer = None
+        return made
+
+    def _make_taken(self) -> None:
+        self.writer = Writer.here()
+        try:
+            self.append([], "taken")
+        except Overtaken as error:
+            raise Held(str(error)) from error
+
+    def _make(self, segment: Segment) -> Segment:
+        name = self._segment(segment.number)
+        self._unsure = segment
+        made = self.folder.put_if_absent(name, segment.encode())
+        if not made:
+            there = self.folder.get(name)
+            other = Segment.decode(there) if there is not None else None
+            if other is None or other.writer.id != segment.writer.id:
+                self._stop(other)
+        elif self.folder.exists(self._segment(_block_of(segment.number) * BLOCK + BLOCK + 1)):
+            self.folder.discard([name])  # long past: nobody reads it there
+            self._stop(None)
+        self._unsure = None
+        self.last = segment
+        self._appended = time.monotonic()
+        return segment
+
+    def _stop(self, other: Segment | None) -> None:
+        self.writer = None
+        who = (
+            f"by {other.writer.host}, process {other.writer.pid}"
+            if other is not None
+            else "by another runner"
+        )
+        raise Overtaken(f"{self.folder.url} was taken over {who}; this runner stops")
+
+    def _held_by(self, ago: float) -> str:
+        assert self.last is not None
+        writer = self.last.writer
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(writer.since))
+        return (
+            f"{self.folder.url} is held by a runner on {writer.host}, process {writer.pid}, since {since}; "
+            f"its last sign of life was seen less than {max(ago, 1):.0f} s ago. Wait until it ends, or end it"
+        )
+
+    def _segment(self, number: int) -> str:
+        return f"{self._prefix}/{number:010d}.json"
+
+    def _snapshot(self, number: int) -> str:
+        return f"{self._prefix}/{number:010d}.snapshot"
+
+    def _last_block(self) -> int:
+        """The block in which the chain ends, 0 for an empty chain."""
+
+        def begun(block: int) -> bool:
+            return self.folder.exists(self._segment(block * BLOCK + 1))
+
+        above = 1
+        while begun(above):
+            above *= 2
+        below = above // 2
+        while above - below > 1:
+            middle = (above + below) // 2
+            below, above = (middle, above) if begun(middle) else (below, middle)
+        return below
+
+    def _read_on(self, number: int, together: int = 100) -> Iterator[Segment]:
+        """The segments from this number to the first that is not there."""
+        while True:
+            if not self.folder.exists(self._segment(number)):
+                return
+            for data in self.folder.get_all([self._segment(number + i) for i in range(together)]):
+                if data is None:
+                    return
+                yield Segment.decode(data)
+                number += 1
+
+
+def _block_of(number: int) -> int:
+    return max(number - 1, 0) // BLOCK

@@ -1,0 +1,183 @@
+"""Boxes of voxels, and grids that cut them into equal cuboids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+Vec = tuple[int, int, int]
+
+
+def vec(values: object) -> Vec:
+    """Three plain ints from any sequence of three numbers."""
+    x, y, z = (int(value) for value in values)  # type: ignore[attr-defined]
+    return x, y, z
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Integer bounds in voxels, x y z: from `start` up to, not including, `stop`."""
+
+    start: Vec
+    stop: Vec
+
+    @classmethod
+    def of_size(cls, size: Vec, start: Vec = (0, 0, 0)) -> Box:
+        return cls(start, vec(a + n for a, n in zip(start, size, strict=True)))
+
+    @property
+    def size(self) -> Vec:
+        return vec(b - a for a, b in zip(self.start, self.stop, strict=True))
+
+    @property
+    def voxels(self) -> int:
+        return prod(max(n, 0) for n in self.size)
+
+    @property
+    def empty(self) -> bool:
+        return any(b <= a for a, b in zip(self.start, self.stop, strict=True))
+
+    def grow(self, margin: Vec) -> Box:
+        """This box with `margin` voxels more on both sides of each axis."""
+        return Box(
+            vec(a - m for a, m in zip(self.start, margin, strict=True)),
+            vec(b + m for b, m in zip(self.stop, margin, strict=True)),
+        )
+
+    def clip(self, other: Box) -> Box:
+        """What this box shares with `other` (of size 0 somewhere if nothing)."""
+        start = vec(max(a, b) for a, b in zip(self.start, other.start, strict=True))
+        stop = vec(min(a, b) for a, b in zip(self.stop, other.stop, strict=True))
+        return Box(start, vec(max(a, b) for a, b in zip(start, stop, strict=True)))
+
+    def shift(self, by: Vec) -> Box:
+        return Box(
+            vec(a + s for a, s in zip(self.start, by, strict=True)),
+            vec(b + s for b, s in zip(self.stop, by, strict=True)),
+        )
+
+    def meets(self, other: Box) -> bool:
+        return not self.clip(other).empty
+
+    def contains(self, other: Box) -> bool:
+        return self.clip(other) == other
+
+    def coarsen(self, factor: Vec) -> Box:
+        """The same space in voxels `factor` times as large: from floor to ceil."""
+        return Box(
+            vec(a // f for a, f in zip(self.start, factor, strict=True)),
+            vec(-(-b // f) for b, f in zip(self.stop, factor, strict=True)),
+        )
+
+    def refine(self, factor: Vec) -> Box:
+        """The same space in voxels `factor` times as small."""
+        return Box(
+            vec(a * f for a, f in zip(self.start, factor, strict=True)),
+            vec(b * f for b, f in zip(self.stop, factor, strict=True)),
+        )
+
+    def slices(self, origin: Vec) -> tuple[slice, slice, slice]:
+        """Where this box lies in an array whose first voxel is `origin`."""
+        x, y, z = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, origin, strict=True))
+        return x, y, z
+
+    def __str__(self) -> str:
+        return "_".join(f"{a}-{b}" for a, b in zip(self.start, self.stop, strict=True))
+
+    @classmethod
+    def parse(cls, text: str) -> Box:
+        """The inverse of str(): 0-256_0-256_0-64; commas serve as well as underscores."""
+        ranges = [part.rsplit("-", 1) for part in text.replace(",", "_").split("_")]
+        return cls(vec(a for a, _ in ranges), vec(b for _, b in ranges))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`bounds` cut into cuboids of size `cell` counted from `anchor`; those at the border are clipped.
+
+    With the anchor at the volume's own start the cells are chunks; with the anchor at voxel 0 the
+    grid is a lattice, the same wherever the volume begins and whichever part of it a job covers.
+    """
+
+    bounds: Box
+    cell: Vec
+    anchor: Vec
+
+    @classmethod
+    def chunks(cls, bounds: Box, cell: Vec) -> Grid:
+        return cls(bounds, cell, bounds.start)
+
+    @classmethod
+    def lattice(cls, bounds: Box, cell: Vec) -> Grid:
+        return cls(bounds, cell, (0, 0, 0))
+
+    @classmethod
+    def whole(cls, bounds: Box) -> Grid:
+        return cls(bounds, vec(max(n, 1) for n in bounds.size), bounds.start)
+
+    @cached_property
+    def first(self) -> Vec:
+        """The position, in cells from the anchor, of the first cell that meets the bounds."""
+        return vec(
+            (a - o) // c for a, o, c in zip(self.bounds.start, self.anchor, self.cell, strict=True)
+        )
+
+    @cached_property
+    def shape(self) -> Vec:
+        return vec(
+            -(-(b - o) // c) - f
+            for b, o, c, f in zip(self.bounds.stop, self.anchor, self.cell, self.first, strict=True)
+        )
+
+    def __len__(self) -> int:
+        return prod(self.shape)
+
+    def position(self, index: int) -> Vec:
+        """The cell's place i, j, k within the grid; i runs fastest."""
+        nx, ny, _ = self.shape
+        return index % nx, index // nx % ny, index // (nx * ny)
+
+    def index(self, position: Vec) -> int:
+        nx, ny, _ = self.shape
+        return position[0] + nx * (position[1] + ny * position[2])
+
+    def box(self, index: int) -> Box:
+        return self.box_at(self.position(index))
+
+    def box_at(self, position: Vec) -> Box:
+        start = vec(
+            o + (f + p) * c
+            for o, f, p, c in zip(self.anchor, self.first, position, self.cell, strict=True)
+        )
+        return Box.of_size(self.cell, start).clip(self.bounds)
+
+    def positions_meeting(self, box: Box) -> Box:
+        """The cells that share voxels with `box`, as a box of positions."""
+        inside = box.clip(self.bounds)
+        if inside.empty:
+            return Box((0, 0, 0), (0, 0, 0))
+        start = vec(
+            (a - o) // c - f
+            for a, o, c, f in zip(inside.start, self.anchor, self.cell, self.first, strict=True)
+        )
+        stop = vec(
+            -(-(b - o) // c) - f
+            for b, o, c, f in zip(inside.stop, self.anchor, self.cell, self.first, strict=True)
+        )
+        return Box(start, stop)
+
+    def indexes_meeting(self, box: Box) -> Iterator[int]:
+        cells = self.positions_meeting(box)
+        for k in range(cells.start[2], cells.stop[2]):
+            for j in range(cells.start[1], cells.stop[1]):
+                for i in range(cells.start[0], cells.stop[0]):
+                    yield self.index((i, j, k))
+
+    def coarser(self, factor: int = 2) -> Grid:
+        """The grid of blocks of `factor` cells on each axis, counted from this grid's first cell."""
+        anchor = vec(
+            o + f * c for o, f, c in zip(self.anchor, self.first, self.cell, strict=True)
+        )
+        return Grid(self.bounds, vec(c * factor for c in self.cell), anchor)

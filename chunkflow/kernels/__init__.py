@@ -1,0 +1,1 @@
+"""Pure functions on arrays: no storage, no Ray, no task."""

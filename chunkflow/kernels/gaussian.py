@@ -1,0 +1,210 @@
+"""A difference of two Gaussians, whose value at a voxel does not depend on the window that it is computed in.
+
+1. Weights are summed and rounded once, from decimal arithmetic, so that every CPU has the same.
+2. For each plane of the output, both Gaussians are taken along z, from the same sums of two planes.
+3. For each row of it, along y, then along x; the difference is written.
+4. Each sum runs from the centre outwards, so its order is the same in every window.
+"""
+
+import math
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from typing import Any
+
+import numpy as np
+from numba import get_num_threads, njit, prange
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Indexes = NDArray[np.int64]
+Span = tuple[int, int]
+
+RATIO = 1.6  # of the wide Gaussian to the narrow one: Marr and Hildreth's, closest to a Laplacian
+TRUNCATE = 3.0  # standard deviations
+
+
+def blob_sigma(diameter: float, voxel_size: Sequence[float]) -> tuple[float, float, float]:
+    """The narrow Gaussian, in voxels, that answers most to a ball of `diameter`, in the unit of `voxel_size`."""
+    sigma = diameter / (2.0 * math.sqrt(3.0))
+    x, y, z = (sigma / size for size in voxel_size)
+    return x, y, z
+
+
+def filter_radius(sigma: Sequence[float]) -> tuple[int, int, int]:
+    """How far around a voxel its value depends on the image, along each axis."""
+    x, y, z = (_radius(RATIO * one) for one in sigma)
+    return x, y, z
+
+
+def gaussian_weights(sigma: float) -> Floats:
+    """Half a Gaussian's weights, centre first; the whole sums to one."""
+    context = Context(prec=40)
+    two_variances = context.multiply(Decimal(2), context.multiply(Decimal(sigma), Decimal(sigma)))
+    values = [context.exp(context.divide(Decimal(-k * k), two_variances)) for k in range(_radius(sigma) + 1)]
+    total = values[0] + 2 * sum(values[1:], Decimal(0))
+    return np.array([float(value / total) for value in values], dtype=np.float64).astype(np.float32)
+
+
+def difference_of_gaussians(
+    image: NDArray[Any], sigma: Sequence[float], keep: Sequence[Span] | None = None
+) -> Floats:
+    """Narrow minus wide Gaussian of `image`, for the part `keep` (start, stop along x, y, z) of it.
+
+    What lies beyond the image is its mirror image, so a side at which the volume goes on must lie at least
+    `filter_radius` beyond `keep`.
+    """
+    spans = [(0, size) for size in image.shape] if keep is None else list(keep)
+    narrow = [gaussian_weights(one) for one in sigma]
+    wide = [gaussian_weights(RATIO * one) for one in sigma]
+    sources = [
+        _mirrored(start, stop, len(weights) - 1, size)
+        for (start, stop), weights, size in zip(spans, wide, image.shape, strict=True)
+    ]
+    shape = tuple(stop - start for start, stop in spans)
+    out = np.empty(shape, dtype=np.float32, order="F")
+    if out.size:
+        planes = np.ascontiguousarray(image.T)
+        _filter(planes, *narrow, *wide, *sources, out.T, 4 * get_num_threads())
+    return out
+
+
+def _radius(sigma: float) -> int:
+    return max(1, int(TRUNCATE * sigma + 0.5))
+
+
+def _mirrored(start: int, stop: int, radius: int, size: int) -> Indexes:
+    """Where the samples from `start - radius` to `stop + radius` are found: the edge is seen twice (d c b a|a b c d)."""
+    index = np.arange(start - radius, stop + radius) % (2 * size)
+    return np.minimum(index, 2 * size - 1 - index).astype(np.int64)
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def _filter(
+    image: Any, nx: Any, ny: Any, nz: Any, wx: Any, wy: Any, wz: Any, xs: Any, ys: Any, zs: Any, out: Any, slabs: int
+) -> None:
+    depth, height, width = out.shape
+    low_y, high_y = ys.min(), ys.max() + 1
+    low_x, high_x = xs.min(), xs.max() + 1
+    for slab in prange(slabs):
+        # A slab has its buffers to itself: made once for many planes, they stay in the cache.
+        narrow = np.empty((high_y - low_y, high_x - low_x), np.float32)
+        wide = np.empty((high_y - low_y, high_x - low_x), np.float32)
+        row = np.empty(high_x - low_x, np.float32)
+        padded = np.empty(len(xs), np.float32)
+        first = np.empty(width, np.float32)
+        second = np.empty(width, np.float32)
+        for z in range(slab * depth // slabs, (slab + 1) * depth // slabs):
+            for y in range(low_y, high_y):
+                _along_z(image, y, low_x, high_x, zs, z, nz, wz, narrow[y - low_y], wide[y - low_y])
+            for y in range(height):
+                _along_y(narrow, ys, y, low_y, ny, len(wy) - 1, row)
+                _pad(row, xs, low_x, padded)
+                _along_x(padded, nx, len(wx) - 1, first)
+                _along_y(wide, ys, y, low_y, wy, len(wy) - 1, row)
+                _pad(row, xs, low_x, padded)
+                _along_x(padded, wx, len(wx) - 1, second)
+                result = out[z, y]
+                for x in range(width):
+                    result[x] = first[x] - second[x]
+
+
+@njit(nogil=True, cache=True)
+def _along_z(
+    image: Any, y: int, low: int, high: int, zs: Any, z: int, nz: Any, wz: Any, narrow: Any, wide: Any
+) -> None:
+    reach = len(wz) - 1
+    centre = image[zs[z + reach], y, low:high]
+    for x in range(len(centre)):
+        value = np.float32(centre[x])
+        narrow[x] = nz[0] * value
+        wide[x] = wz[0] * value
+    for k in range(1, len(wz)):
+        before = image[zs[z + reach - k], y, low:high]
+        after = image[zs[z + reach + k], y, low:high]
+        if k < len(nz):
+            _add_to_both(before, after, nz[k], wz[k], narrow, wide)
+        else:
+            _add(before, after, wz[k], wide)
+
+
+@njit(nogil=True, cache=True)
+def _along_y(plane: Any, ys: Any, y: int, low: int, weights: Any, reach: int, row: Any) -> None:
+    centre = y + reach
+    _scale(plane[ys[centre] - low], weights[0], row)
+    k = 1
+    while k + 2 < len(weights):
+        _add_three(
+            plane[ys[centre - k] - low],
+            plane[ys[centre + k] - low],
+            plane[ys[centre - k - 1] - low],
+            plane[ys[centre + k + 1] - low],
+            plane[ys[centre - k - 2] - low],
+            plane[ys[centre + k + 2] - low],
+            weights[k],
+            weights[k + 1],
+            weights[k + 2],
+            row,
+        )
+        k += 3
+    while k < len(weights):
+        _add(plane[ys[centre - k] - low], plane[ys[centre + k] - low], weights[k], row)
+        k += 1
+
+
+@njit(nogil=True, cache=True)
+def _along_x(padded: Any, weights: Any, reach: int, row: Any) -> None:
+    n = len(row)
+    _scale(padded[reach : reach + n], weights[0], row)
+    k = 1
+    while k + 2 < len(weights):
+        _add_three(
+            padded[reach - k : reach - k + n],
+            padded[reach + k : reach + k + n],
+            padded[reach - k - 1 : reach - k - 1 + n],
+            padded[reach + k + 1 : reach + k + 1 + n],
+            padded[reach - k - 2 : reach - k - 2 + n],
+            padded[reach + k + 2 : reach + k + 2 + n],
+            weights[k],
+            weights[k + 1],
+            weights[k + 2],
+            row,
+        )
+        k += 3
+    while k < len(weights):
+        _add(padded[reach - k : reach - k + n], padded[reach + k : reach + k + n], weights[k], row)
+        k += 1
+
+
+@njit(nogil=True, cache=True)
+def _pad(row: Any, xs: Any, low: int, padded: Any) -> None:
+    for x in range(len(xs)):
+        padded[x] = row[xs[x] - low]
+
+
+@njit(nogil=True, cache=True)
+def _scale(values: Any, weight: Any, row: Any) -> None:
+    for x in range(len(row)):
+        row[x] = weight * values[x]
+
+
+@njit(nogil=True, cache=True)
+def _add(before: Any, after: Any, weight: Any, row: Any) -> None:
+    for x in range(len(row)):
+        row[x] += weight * (np.float32(before[x]) + np.float32(after[x]))
+
+
+@njit(nogil=True, cache=True)
+def _add_to_both(before: Any, after: Any, near: Any, far: Any, narrow: Any, wide: Any) -> None:
+    for x in range(len(narrow)):
+        both = np.float32(before[x]) + np.float32(after[x])
+        narrow[x] += near * both
+        wide[x] += far * both
+
+
+@njit(nogil=True, cache=True)
+def _add_three(
+    a1: Any, b1: Any, a2: Any, b2: Any, a3: Any, b3: Any, w1: Any, w2: Any, w3: Any, row: Any
+) -> None:
+    """Three pairs in one go, in the order in which one after another would add them."""
+    for x in range(len(row)):
+        row[x] = ((row[x] + w1 * (a1[x] + b1[x])) + w2 * (a2[x] + b2[x])) + w3 * (a3[x] + b3[x])

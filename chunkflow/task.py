@@ -1,0 +1,212 @@
+"""A task: what the author of an operation writes; the engine does everything else.
+
+A task is strict data (the job file's parameters) and pure functions of chunks. What the engine asks of it,
+in this order:
+
+1. `expand`   the steps that the task consists of (mips, sorting then writing); most tasks are one step
+2. `outputs`  what layers and tables it makes: bounds, voxel size, dtype
+3. `grid`     the cuboids that its `map` fills, one call each; the job's chunks unless it says otherwise
+4. `reads`    which box of each input one cuboid needs; from `halo` unless it says otherwise
+5. `prepare`  values that must be the same everywhere, decided once from `samples`
+6. `setup`    what a worker loads once (a model); it decides nothing
+7. `map`      the operation on one chunk
+8. `merge`    rows of the same ids become one row, up a tree of 2x2x2 blocks
+9. `finish`   rows that are complete become the table, or files
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.geometry import Box, Grid, Vec
+from chunkflow.volume import Kind, LayerInfo
+
+RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations"]
+Files = dict[str, bytes]
+Made = Chunk | pa.Table | Files
+Result = Made | tuple[Made, ...] | None
+"""What `map` may return: a chunk, rows, files, several of these, or None where there is nothing."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a field that names a layer stands for."""
+
+    kind: RoleKind
+
+
+Image = Annotated[str, Role("image")]
+Labels = Annotated[str, Role("labels")]
+Layer = Annotated[str, Role("layer")]
+"""An image or labels, whichever it is."""
+Objects = Annotated[str, Role("table")]
+Meshes = Annotated[str, Role("meshes")]
+Annotations = Annotated[str, Role("annotations")]
+
+ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
+    "image": ("image",),
+    "labels": ("segmentation",),
+    "layer": ("image", "segmentation"),
+    "table": ("table",),
+    "meshes": ("folder",),
+    "annotations": ("folder",),
+}
+
+
+def Out(description: str = "") -> Any:  # noqa: N802 - reads as a type in a task's declaration
+    """Marks a field that names an output of the task."""
+    return Field("", description=description, json_schema_extra={"output": True})
+
+
+class WindowTooSmall(Exception):
+    """Raised by `map`: give me the next larger box of `reads`."""
+
+
+@dataclass(frozen=True)
+class FieldRole:
+    """One field of a task that names layers."""
+
+    name: str
+    kind: RoleKind
+    output: bool
+    many: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a step stands in its job: what its fields name, and the chunk size of the job."""
+
+    layers: Mapping[str, tuple[LayerInfo, ...]]
+    chunk: Vec
+    storage: Vec
+
+    def info(self, field: str) -> LayerInfo:
+        return self.layers[field][0]
+
+    @property
+    def main(self) -> LayerInfo:
+        """The first input: its bounds and voxel size are the step's unless the task says otherwise."""
+        return next(iter(self.layers.values()))[0]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cuboid of a step's grid, as `map`, `prepare` and `finish` see it."""
+
+    index: int
+    box: Box
+    """What this call is to fill."""
+    bounds: Box
+    """What the job covers."""
+    volume: Box
+    """The whole volume at this mip; ids and samples count from here, whichever part the job covers."""
+    voxel_size: VoxelSize
+    layout: Layout
+    values: Mapping[str, Any]
+    """What `prepare` decided."""
+    loaded: Any = None
+    """What `setup` loaded."""
+
+
+class Task(BaseModel):
+    """The base of every task; a subclass declares its fields and overrides what differs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: ClassVar[int] = 1
+    """Raise it when the same parameters would give another result."""
+    connected: ClassVar[bool] = False
+    """The labels written are in one piece each, named by the Morton code of one of their voxels."""
+    working_bytes: ClassVar[float] = 8.0
+    """Memory that `map` takes beyond its inputs, in bytes for each voxel of its first input."""
+    after: ClassVar[Sequence[Vec]] = ()
+    """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
+    section before."""
+
+    @classmethod
+    def roles(cls) -> list[FieldRole]:
+        """The fields that name layers, in the order of their declaration."""
+        found = []
+        for name, field in cls.model_fields.items():
+            many = not field.metadata and bool(get_args(field.annotation))
+            candidates = field.metadata
+            if many:
+                inner = get_args(field.annotation)[0]
+                candidates = list(getattr(inner, "__metadata__", ()))
+            role = next((item for item in candidates if isinstance(item, Role)), None)
+            if role is not None:
+                extra = field.json_schema_extra
+                output = isinstance(extra, dict) and bool(extra.get("output"))
+                found.append(FieldRole(name, role.kind, output, many))
+        return found
+
+    def expand(self, layout: Layout) -> list[tuple[str, Task]]:
+        """The steps this task consists of, each with a name within it; by default itself, nameless."""
+        return [("", self)]
+
+    def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
+        """What each output is. The engine fills in the URL, the storage chunk and what part is covered."""
+        return {role.name: self.like_main(role.kind, layout) for role in self.roles() if role.output}
+
+    def like_main(self, kind: RoleKind, layout: Layout) -> LayerInfo:
+        main = layout.main
+        changes: dict[str, Any] = {"kind": ROLE_OF_KIND[kind][0], "encoding": "raw", "connected": False}
+        if kind == "labels":
+            changes |= {"dtype": "uint64", "channels": 1, "connected": self.connected}
+        if kind == "layer":
+            changes |= {"kind": main.kind, "encoding": main.encoding, "connected": main.connected}
+        if kind in ("table", "meshes", "annotations"):
+            changes["labels"] = main.labels or main.url
+        return main.model_copy(update=changes)
+
+    def grid(self, layout: Layout, region: Box) -> Grid:
+        """How `region` (what is to be made) is cut; by default into the job's chunks."""
+        return Grid.chunks(region, layout.chunk)
+
+    def halo(self, voxel_size: VoxelSize) -> Sequence[Vec]:
+        """How far beyond its cell `map` reads: one margin, or several, smallest first, where `map` may
+        ask for the next by raising WindowTooSmall."""
+        return [(0, 0, 0)]
+
+    def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
+        """The boxes of an input (in its own voxels) that a cell needs: smallest first, never more than the
+        last; none where `map` does not read it. Each axis must depend on the same axis of `box` alone."""
+        return [box.grow(margin) for margin in self.halo(layout.main.voxel_size)]
+
+    def samples(self, layout: Layout) -> list[tuple[str, Box]]:
+        """What `prepare` reads: fields and boxes, chosen from the whole volume, whatever part is run."""
+        return []
+
+    def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, Any] | None:
+        """Values that every `map` must share, decided once and recorded; None if there are none."""
+        return None
+
+    def setup(self) -> Any:
+        """What a worker loads once before its first chunk."""
+        return None
+
+    def map(self, cell: Cell, **inputs: Any) -> Result:
+        """The operation on one cell; inputs come by the names of the fields."""
+        raise TypeError(f"{type(self).__name__} defines no map")
+
+    def merge(self, rows: pa.Table) -> pa.Table:
+        """Rows sorted by id, the same id several times where several cells saw it: one row an id."""
+        raise TypeError(f"{type(self).__name__} defines no merge")
+
+    def finish(self, cell: Cell, rows: pa.Table) -> pa.Table | Files | tuple[pa.Table, Files]:
+        """Complete rows, sorted by id, as they go into the output."""
+        return rows
+
+    @property
+    def has_rows(self) -> bool:
+        return type(self).merge is not Task.merge
+
+    @property
+    def has_prepare(self) -> bool:
+        return type(self).prepare is not Task.prepare

@@ -1,0 +1,187 @@
+"""A volume: one precomputed layer at one mip, read and written through CloudVolume."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from cloudvolume import CloudVolume
+from cloudvolume.exceptions import EmptyVolumeException, InfoUnavailableError
+from cloudvolume.lib import Bbox
+from pydantic import BaseModel, ConfigDict
+
+from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.errors import BadInput, DamagedInput, StorageError
+from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.storage import make_file_writes_atomic
+
+Kind = Literal["image", "segmentation", "table", "folder"]
+
+
+def full_url(location: str, base: Path | None = None) -> str:
+    """A URL as CloudVolume takes it; a plain path becomes file:// (relative to `base`)."""
+    location = location.removeprefix("precomputed://").rstrip("/")
+    if "://" not in location:
+        location = "file://" + str((base or Path.cwd()) / Path(location).expanduser())
+    if location.startswith("file://"):
+        location = "file://" + os.path.abspath(location.removeprefix("file://"))
+    return location
+
+
+class LayerInfo(BaseModel):
+    """What a layer (or table, or folder of files) is, at one mip: all that planning needs to know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    kind: Kind
+    bounds: Box
+    """What exists, or will."""
+    volume: Box
+    """The whole extent of the volume at this mip: more than `bounds` where a job covers a part."""
+    voxel_size: VoxelSize
+    dtype: str = "uint8"
+    channels: int = 1
+    mip: int = 0
+    encoding: str = "raw"
+    storage: Vec = (64, 64, 64)
+    connected: bool = False
+    """Labels: every object is one piece, and is named by the Morton code of one of its voxels."""
+    labels: str = ""
+    """A table, or a folder of meshes: the URL of the labels that its ids name."""
+    cell: Vec | None = None
+    """A table: each of its files has the rows of one cell of this size."""
+
+    @property
+    def bytes_per_voxel(self) -> int:
+        return np.dtype(self.dtype).itemsize * self.channels
+
+    @property
+    def grid(self) -> Grid:
+        """A table's files, as cells of space counted from the volume's first voxel."""
+        return Grid(self.bounds, self.cell or vec(max(n, 1) for n in self.bounds.size), self.volume.start)
+
+    @classmethod
+    def of_layer(cls, url: str, mip: int = 0) -> LayerInfo:
+        """Read what an existing precomputed image or segmentation is."""
+        volume = _open(url, mip)
+        bounds = Box(vec(volume.bounds.minpt), vec(volume.bounds.maxpt))
+        return cls(
+            url=url,
+            kind="segmentation" if volume.layer_type == "segmentation" else "image",
+            bounds=bounds,
+            volume=bounds,
+            voxel_size=tuple(float(v) for v in volume.resolution),
+            dtype=str(np.dtype(volume.dtype)),
+            channels=int(volume.num_channels),
+            mip=mip,
+            encoding=str(volume.encoding),
+            storage=vec(volume.chunk_size),
+        )
+
+
+class Volume:
+    """Reads any box, and writes boxes that are aligned to the layer's storage chunks."""
+
+    def __init__(self, info: LayerInfo, fill_missing: bool = False) -> None:
+        make_file_writes_atomic()
+        self.info = info
+        self._cloud = _open(info.url, info.mip, fill_missing)
+
+    def read(self, box: Box) -> Chunk:
+        """The voxels of `box`, which must lie within the layer; a missing one is an error, never a zero."""
+        try:
+            cutout = self._cloud.download(Bbox(box.start, box.stop), mip=self.info.mip)
+        except EmptyVolumeException as error:
+            raise DamagedInput(f"{self.info.url}: mip {self.info.mip} lacks a storage chunk: {error}") from error
+        except OSError as error:
+            raise StorageError(f"{self.info.url}: reading {box} failed: {error}") from error
+        except (ValueError, EOFError, IndexError, RuntimeError) as error:
+            raise DamagedInput(f"{self.info.url}: a storage chunk in {box} cannot be decoded: {error}") from error
+        except Exception as error:
+            raise _judged(error, f"{self.info.url}: reading {box} failed") from error
+        array = np.asarray(cutout)
+        return Chunk(array[..., 0] if self.info.channels == 1 else array, box, self.info.voxel_size)
+
+    def write(self, chunk: Chunk) -> int:
+        """Write a chunk and say how many bytes it had."""
+        array = chunk.array if chunk.array.ndim == 4 else chunk.array[..., np.newaxis]
+        if array.dtype != self.info.dtype:
+            raise ValueError(f"{self.info.url} holds {self.info.dtype}, not {array.dtype}")
+        try:
+            self._cloud[chunk.box.slices((0, 0, 0))] = np.asfortranarray(array)
+        except OSError as error:
+            reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+            raise StorageError(f"{self.info.url}: writing {chunk.box} failed: {reason}") from error
+        except Exception as error:
+            raise _judged(error, f"{self.info.url}: writing {chunk.box} failed") from error
+        return int(array.nbytes)
+
+
+def _judged(error: Exception, doing: str) -> Exception:
+    """Errors of storage clients are storage errors; everything else stays what it is."""
+    module = type(error).__module__.split(".")[0]
+    if module in {"botocore", "boto3", "google", "urllib3", "requests", "cloudfiles", "tenacity"}:
+        return StorageError(f"{doing}: {type(error).__name__}: {error}")
+    if module == "cloudvolume":
+        return DamagedInput(f"{doing}: {type(error).__name__}: {error}")
+    return error
+
+
+def _open(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
+    try:
+        return CloudVolume(
+            url,
+            mip=mip,
+            fill_missing=fill_missing,
+            bounded=True,
+            progress=False,
+            cache=False,
+            non_aligned_writes=False,
+            delete_black_uploads=False,
+            # '' is CloudVolume's word for uncompressed: its None means gzip. tensorstore and plain
+            # web servers do not find `.gz` names, so local layers are written without.
+            compress="" if url.startswith("file://") else None,
+        )
+    except InfoUnavailableError as error:
+        raise BadInput(f"There is no precomputed layer at {url} (no info file).") from error
+    except Exception as error:
+        raise BadInput(f"The layer {url} (mip {mip}) cannot be opened: {error}") from error
+
+
+def layer_document(scales: list[LayerInfo], mesh: str = "") -> dict[str, Any]:
+    """The `info` file of a layer, from its mips in order."""
+    first = scales[0]
+    document = CloudVolume.create_new_info(
+        num_channels=first.channels,
+        layer_type=first.kind,
+        data_type=first.dtype,
+        encoding=first.encoding,
+        resolution=_plain(first.voxel_size),
+        voxel_offset=list(first.bounds.start),
+        volume_size=list(first.bounds.size),
+        chunk_size=list(first.storage),
+        compressed_segmentation_block_size=(8, 8, 8),
+    )
+    template = document["scales"][0]
+    document["scales"] = [
+        template
+        | {
+            "key": "_".join(f"{v:g}" for v in scale.voxel_size),
+            "resolution": _plain(scale.voxel_size),
+            "voxel_offset": list(scale.bounds.start),
+            "size": list(scale.bounds.size),
+            "chunk_sizes": [list(scale.storage)],
+        }
+        for scale in scales
+    ]
+    document.pop("mesh", None)
+    return document | ({"mesh": mesh} if mesh else {})
+
+
+def _plain(voxel_size: VoxelSize) -> list[float]:
+    """Whole nanometres as ints, as most readers expect them."""
+    return [int(v) if float(v).is_integer() else v for v in voxel_size]

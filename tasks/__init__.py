@@ -1,0 +1,1 @@
+"""One operation a file, each a Task named by a verb."""
