@@ -1,20 +1,22 @@
-"""A chain of numbered segments that has one writer at a time, on any store that can make a file only if absent.
+"""A chain of numbered segments that has one writer at a time, on any store that can make a file only if
+absent.
 
 How a writer appends:
 1. it makes `<prefix>/0000000042.json`, the next number, only if absent;
-2. if the number is taken, it reads that segment: its own (the answer to its put was lost) counts as made, another
-   writer's means that this one was overtaken and must stop;
-3. it looks whether the chain is already in a later block of 500 numbers. Old segments are deleted, so a writer that
-   was asleep for long could find its next number free again; the first segment of each block is never deleted;
-4. after the last segment of a block the caller's state is kept as a snapshot, which says all that came before,
-   and what lies before the snapshot before that is deleted.
+2. if the number is taken, it reads that segment: its own (the answer to its put was lost) counts as made,
+   another writer's means that this one was overtaken and must stop;
+3. it looks whether the chain is already in a later block of 500 numbers. Old segments are deleted, so a
+   writer that was asleep for long could find its next number free again; the first segment of each block is
+   never deleted;
+4. after the last segment of a block the caller's state is kept as a snapshot, which says all that came
+   before, and what lies before the snapshot before that is deleted.
 
-How a reader finds the end without listing: by doubling, then halving, over the first segments of the blocks, which
-are all there up to the last one; then it reads the newest snapshot and the segments after it.
+How a reader finds the end without listing: by doubling, then halving, over the first segments of the
+blocks, which are all there up to the last one; then it reads the newest snapshot and the segments after it.
 
-How a chain changes hands: every segment, empty ones too, is a sign of life. A writer that closed says so; one that
-was a process of this machine can be seen to be gone; any other is watched, by this machine's clock alone, and
-followed when it makes no segment for several of its own heartbeats.
+How a chain changes hands: every segment, empty ones too, is a sign of life. A writer that closed says so;
+one that was a process of this machine can be seen to be gone; any other is watched, by this machine's clock
+alone, and followed when it makes no segment for several of its own heartbeats.
 """
 
 from __future__ import annotations
@@ -135,18 +137,19 @@ class Chain:
     def load(self) -> tuple[bytes | None, list[Segment]]:
         """Read the newest snapshot, if any, and all segments after it."""
         for _ in range(5):
-            block = self._last_block()
-            for behind in (block, block - 1):
-                snapshot = self.folder.get(self._snapshot(behind * BLOCK)) if behind > 0 else None
-                if snapshot is None and behind > 0:
-                    continue  # its writer ended before it made this one: the one before is still there
-                start = max(behind, 0) * BLOCK
-                segments = list(self._read_on(start + 1))
-                self.last = segments[-1] if segments else None
-                if self.last is not None or block == 0:
-                    return snapshot, segments
+            block = begun = self._last_block()
+            snapshot = None
+            while block > 0 and snapshot is None:
+                snapshot = self.folder.get(self._snapshot(block * BLOCK))
+                # Its writer may have ended before it made this one; then what the one before needs is still
+                # there.
+                block -= snapshot is None
+            segments = list(self._read_on(block * BLOCK + 1))
+            self.last = segments[-1] if segments else None
+            if begun == 0 or self.number > begun * BLOCK:
+                return snapshot, segments
             # The chain has moved on while it was read, and what was looked for is deleted: look again.
-        raise StorageError(f"the ledger in {self.folder.url} has lost its snapshots")
+        raise StorageError(f"the ledger in {self.folder.url} has a gap: files of it were deleted")
 
     def follow(self) -> list[Segment]:
         """The segments that came since; after a long absence there may be a gap, so then load again."""
@@ -185,21 +188,19 @@ class Chain:
         self._make_taken()
         return []
 
-    def append(self, records: list[Record], kind: Kind = "records") -> list[Segment]:
-        """Append a segment; return the segments made, in order, at most this one and one that failed before it.
+    def append(self, records: list[Record], kind: Kind = "records") -> Segment:
+        """Append a segment.
 
-        Raises Overtaken if another has taken the chain. After a StorageError the segment is neither lost nor
-        made twice: the next call tries it first.
+        Raises Overtaken if another has taken the chain. After a StorageError nobody knows yet whether the
+        segment was made: it waits, and `settle` must be called before the next.
         """
-        if self.writer is None:
-            raise RuntimeError("the chain must be taken before it is written")
-        made = []
-        if self._unsure is not None:
-            made.append(self._make(self._unsure))
-        made.append(
-            self._make(Segment(self.number + 1, kind, self.writer, time.time(), self.heartbeat, records))
-        )
-        return made
+        if self.writer is None or self._unsure is not None:
+            raise RuntimeError("the chain must be taken, and settled, before it is written")
+        return self._make(Segment(self.number + 1, kind, self.writer, time.time(), self.heartbeat, records))
+
+    def settle(self) -> Segment | None:
+        """Make the segment that failed to be made, if there is one; return it."""
+        return self._make(self._unsure) if self._unsure is not None else None
 
     def seconds_since_append(self) -> float:
         return time.monotonic() - self._appended
@@ -209,7 +210,8 @@ class Chain:
         return self.number > 0 and self.number % BLOCK == 0
 
     def keep(self, snapshot: bytes) -> None:
-        """Keep the state after the last segment, which must end a block, and delete what it makes needless."""
+        """Keep the state after the last segment, which must end a block, and delete what it makes
+        needless."""
         self.folder.put(self._snapshot(self.number), snapshot)
         kept = self.number - BLOCK
         old = []
@@ -222,11 +224,11 @@ class Chain:
                 old.append(name)
         self.folder.discard(old)
 
-    def close(self, records: list[Record]) -> list[Segment]:
+    def close(self) -> Segment:
         """Append a last segment that lets another writer follow at once."""
-        made = self.append(records, "closed")
+        segment = self.append([], "closed")
         self.writer = None
-        return made
+        return segment
 
     def _make_taken(self) -> None:
         self.writer = Writer.here()
@@ -291,16 +293,16 @@ class Chain:
             below, above = (middle, above) if begun(middle) else (below, middle)
         return below
 
-    def _read_on(self, number: int, together: int = 100) -> Iterator[Segment]:
-        """The segments from this number to the first that is not there."""
+    def _read_on(self, number: int) -> Iterator[Segment]:
+        """The segments from this number to the first that is not there, fetched in ever larger groups."""
+        together = 1
         while True:
-            if not self.folder.exists(self._segment(number)):
-                return
             for data in self.folder.get_all([self._segment(number + i) for i in range(together)]):
                 if data is None:
                     return
                 yield Segment.decode(data)
                 number += 1
+            together = min(2 * together, 128)
 
 
 def _block_of(number: int) -> int:

@@ -33,8 +33,8 @@ def is_temporary(name: str) -> bool:
 def _open_temporary(target: Path) -> tuple[int, Path]:
     """Open a temporary file beside `target`; one that a killed writer left behind is removed first.
 
-    The first name tried follows from the target's, so that the next writer meets what the last one left without
-    listing a folder of a million files.
+    The first name tried follows from the target's, so that the next writer meets what the last one left
+    without listing a folder of a million files.
     """
     temporary = target.with_name(f".~{target.name}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL

@@ -1,8 +1,9 @@
 """A folder on a disk, S3 or GCS, in which files are written whole, and may be made only if absent.
 
-All that lies in a work folder or in a layer's folder and is not voxels goes through it. Places, keys and endpoints
-are found by cloud-files, as for the voxels. cloud-files has no conditional put, so `put_if_absent` asks the client
-that cloud-files made: link() on a file system, IfNoneMatch on S3, if_generation_match on GCS.
+All that lies in a work folder or in a layer's folder and is not voxels goes through it. Places, keys and
+endpoints are found by cloud-files, as for the voxels. cloud-files has no conditional put, so
+`put_if_absent` asks the client that cloud-files made: link() on a file system, IfNoneMatch on S3,
+if_generation_match on GCS.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from cloudfiles import CloudFiles
 from cloudfiles.interfaces import DEFAULT_S3_ACL, S3_ACLS
 
 from chunkflow.errors import BadInput, StorageError
-from chunkflow.files import create_once, is_temporary, make_file_writes_atomic, twins_of, write_whole
+from chunkflow.files import create_once, is_temporary, twins_of, write_whole
+from chunkflow.files import make_file_writes_atomic as make_file_writes_atomic
 
 FAULTS = (OSError, ClientError, BotoCoreError, google.api_core.exceptions.GoogleAPIError)
 """What a disk, S3 or GCS raise when they do not do as asked."""
@@ -30,7 +32,8 @@ _CONFLICT_TRIES = 5
 
 
 class Folder:
-    """A folder of files, by a plain path, file://, s3:// or gs:// (http:// and mem:// can only be read and put)."""
+    """A folder of files, by a plain path, file://, s3:// or gs:// (http:// and mem:// can only be read and
+    put)."""
 
     def __init__(self, url: str) -> None:
         make_file_writes_atomic()
@@ -58,8 +61,8 @@ class Folder:
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Make a file unless there is one of this name; say whether it was made.
 
-        An answer that was lost and asked for again may say False although this very call made it: who needs to
-        know reads the file. Raises BadInput where the store cannot do this.
+        An answer that was lost and asked for again may say False although this very call made it: who needs
+        to know reads the file. Raises BadInput where the store cannot do this.
         """
         with self._speaking_of("write", name):
             if self._root is not None:
