@@ -12,8 +12,10 @@ from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, prange
 from numpy.typing import NDArray
+
+from chunkflow.kernels.compiled import compiled, compiled_parallel
 
 Floats = NDArray[np.float32]
 Indexes = NDArray[np.int64]
@@ -24,7 +26,11 @@ TRUNCATE = 3.0  # standard deviations
 
 
 def blob_sigma(diameter: float, voxel_size: Sequence[float]) -> tuple[float, float, float]:
-    """The narrow Gaussian, in voxels, that answers most to a ball of `diameter`, in the unit of `voxel_size`."""
+    """The narrow Gaussian, in voxels, for blobs of `diameter`, in the unit of `voxel_size`.
+
+    radius / √3 is where a Laplacian answers most to a ball. Cells are no balls of sharp edge: with the narrow
+    Gaussian there and the wide one beyond it, their uneven insides give fewer second peaks.
+    """
     sigma = diameter / (2.0 * math.sqrt(3.0))
     x, y, z = (sigma / size for size in voxel_size)
     return x, y, z
@@ -64,7 +70,7 @@ def difference_of_gaussians(
     out = np.empty(shape, dtype=np.float32, order="F")
     if out.size:
         planes = np.ascontiguousarray(image.T)
-        _filter(planes, *narrow, *wide, *sources, out.T, 4 * get_num_threads())
+        _filter(planes, out.T, 4 * get_num_threads(), *narrow, *wide, *sources)
     return out
 
 
@@ -73,14 +79,25 @@ def _radius(sigma: float) -> int:
 
 
 def _mirrored(start: int, stop: int, radius: int, size: int) -> Indexes:
-    """Where the samples from `start - radius` to `stop + radius` are found: the edge is seen twice (d c b a|a b c d)."""
+    """Where `start - radius` to `stop + radius` are found; the edge is seen twice (d c b a|a b c d)."""
     index = np.arange(start - radius, stop + radius) % (2 * size)
     return np.minimum(index, 2 * size - 1 - index).astype(np.int64)
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@compiled_parallel
 def _filter(
-    image: Any, nx: Any, ny: Any, nz: Any, wx: Any, wy: Any, wz: Any, xs: Any, ys: Any, zs: Any, out: Any, slabs: int
+    image: Any,
+    out: Any,
+    slabs: int,
+    nx: Any,
+    ny: Any,
+    nz: Any,
+    wx: Any,
+    wy: Any,
+    wz: Any,
+    xs: Any,
+    ys: Any,
+    zs: Any,
 ) -> None:
     depth, height, width = out.shape
     low_y, high_y = ys.min(), ys.max() + 1
@@ -108,7 +125,7 @@ def _filter(
                     result[x] = first[x] - second[x]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _along_z(
     image: Any, y: int, low: int, high: int, zs: Any, z: int, nz: Any, wz: Any, narrow: Any, wide: Any
 ) -> None:
@@ -127,7 +144,7 @@ def _along_z(
             _add(before, after, wz[k], wide)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _along_y(plane: Any, ys: Any, y: int, low: int, weights: Any, reach: int, row: Any) -> None:
     centre = y + reach
     _scale(plane[ys[centre] - low], weights[0], row)
@@ -151,7 +168,7 @@ def _along_y(plane: Any, ys: Any, y: int, low: int, weights: Any, reach: int, ro
         k += 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _along_x(padded: Any, weights: Any, reach: int, row: Any) -> None:
     n = len(row)
     _scale(padded[reach : reach + n], weights[0], row)
@@ -175,25 +192,25 @@ def _along_x(padded: Any, weights: Any, reach: int, row: Any) -> None:
         k += 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _pad(row: Any, xs: Any, low: int, padded: Any) -> None:
     for x in range(len(xs)):
         padded[x] = row[xs[x] - low]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _scale(values: Any, weight: Any, row: Any) -> None:
     for x in range(len(row)):
         row[x] = weight * values[x]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add(before: Any, after: Any, weight: Any, row: Any) -> None:
     for x in range(len(row)):
         row[x] += weight * (np.float32(before[x]) + np.float32(after[x]))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_to_both(before: Any, after: Any, near: Any, far: Any, narrow: Any, wide: Any) -> None:
     for x in range(len(narrow)):
         both = np.float32(before[x]) + np.float32(after[x])
@@ -201,7 +218,7 @@ def _add_to_both(before: Any, after: Any, near: Any, far: Any, narrow: Any, wide
         wide[x] += far * both
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_three(
     a1: Any, b1: Any, a2: Any, b2: Any, a3: Any, b3: Any, w1: Any, w2: Any, w3: Any, row: Any
 ) -> None:

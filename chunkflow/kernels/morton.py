@@ -1,6 +1,6 @@
-"""Ids as places: the compressed Morton code of the precomputed format, of a voxel counted from the volume's first.
+"""Ids as places: the precomputed format's compressed Morton code of a voxel, counted from the volume's first.
 
-1. Bit i of x, then of y, then of z is taken, for i = 0, 1, 2 ...; an axis is passed over once its size needs no more.
+1. Bit i of x, then of y, then of z is taken, for i = 0, 1, 2 ...; an axis that needs no more is passed over.
 2. An id is one more than its voxel's code, so that 0 stays background.
 3. The low bits of a code span a block of space, so an aligned range of codes (hence of ids) is a box.
 """
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from chunkflow.kernels.compiled import compiled
 
 Ids = NDArray[np.uint64]
 Voxels = NDArray[np.int64]
@@ -27,12 +28,14 @@ def morton_encode(voxels: NDArray[np.integer[Any]], size: Sequence[int]) -> Ids:
     places = np.ascontiguousarray(voxels, dtype=np.int64).reshape(-1, 3)
     if len(places) and ((places < 0).any() or (places >= np.asarray(size)).any()):
         raise ValueError(f"a voxel lies outside of a volume of {tuple(size)} voxels")
-    return _encode(places, _order(size))
+    codes: Ids = _encode(places, _order(size))
+    return codes
 
 
 def morton_decode(codes: NDArray[np.uint64], size: Sequence[int]) -> Voxels:
     """The voxels (rows of x, y, z) that have these codes."""
-    return _decode(np.ascontiguousarray(codes, dtype=np.uint64), _order(size))
+    voxels: Voxels = _decode(np.ascontiguousarray(codes, dtype=np.uint64), _order(size))
+    return voxels
 
 
 def voxel_ids(voxels: NDArray[np.integer[Any]], size: Sequence[int]) -> Ids:
@@ -48,7 +51,7 @@ def id_voxels(ids: NDArray[np.uint64], size: Sequence[int]) -> Voxels:
 
 
 def code_block(first: int, bits: int, size: Sequence[int]) -> tuple[Corner, Corner]:
-    """The start and stop, within the volume, of the block that codes `first` to `first + 2**bits - 1` cover."""
+    """Start and stop, within the volume, of the block that the 2**bits codes from `first` cover."""
     if first % (1 << bits):
         raise ValueError(f"codes from {first} are not an aligned range of {bits} bits")
     last = first | ((1 << bits) - 1)
@@ -70,7 +73,7 @@ def _order(size: Sequence[int]) -> NDArray[np.int64]:
     return np.array([axis for i in range(max(bits)) for axis in range(3) if i < bits[axis]], dtype=np.int64)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _encode(voxels: Any, order: Any) -> Any:
     codes = np.zeros(len(voxels), np.uint64)
     for n in range(len(voxels)):
@@ -82,7 +85,7 @@ def _encode(voxels: Any, order: Any) -> Any:
     return codes
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _decode(codes: Any, order: Any) -> Any:
     voxels = np.zeros((len(codes), 3), np.int64)
     for n in range(len(codes)):

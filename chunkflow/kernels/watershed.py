@@ -1,27 +1,28 @@
 """Watershed by steepest ascent, the same in whatever windows it is done.
 
-1. Link: every voxel above the threshold points to its highest neighbour of 26, itself included; of equals the larger
-   linear index of the volume counts as higher, which settles plateaus. A voxel that points to itself is a peak.
-2. Follow: a voxel belongs to the peak at the end of its path if the whole path stays within `reach` of the peak.
+1. Link: every voxel above the threshold points to its highest neighbour of 26, itself included; of equals the
+   larger linear index of the volume counts as higher, which settles plateaus. A voxel that is its own is a peak.
+2. Follow: a voxel belongs to the peak at the end of its path if the whole path stays within `reach` of it.
 3. Name: a peak is named by its place; one below `contrast` is no object.
 4. Count: an object is grown from its peak against the links until it has the minimum volume.
-Wherever a path or a small object meets voxels whose neighbours are not all in the window, the window is too small.
+Where a path or a small object meets voxels whose neighbours are not all in the window, it is too small.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, prange
 from numpy.typing import NDArray
 
+from chunkflow.kernels.compiled import compiled, compiled_parallel
 from chunkflow.kernels.morton import voxel_ids
 
 Corner = tuple[int, int, int]
 
-PEAK = np.int8(13)  # of the 27 directions 9·(dz+1) + 3·(dy+1) + (dx+1), the one that goes nowhere
-BACKGROUND = np.int8(-1)
-UNKNOWN = np.int8(-2)  # foreground, but a neighbour lies outside of the window
+PEAK = 13  # of the 27 directions 9·(dz+1) + 3·(dy+1) + (dx+1), the one that goes nowhere
+BACKGROUND = -1
+UNKNOWN = -2  # foreground, but a neighbour lies outside of the window
 
 NO_PEAK = -1
 OUT_OF_REACH = -2
@@ -51,8 +52,8 @@ def steepest_ascent(
 ) -> Basins | None:
     """Label the voxels of `core`, or answer None if the window is too small for that.
 
-    `response` is the window, its first voxel at `origin`; `volume` and `core` are (start, stop). A window of the core
-    grown by 2·reach + 1, clipped to the volume, is never too small.
+    `response` is the window, its first voxel at `origin`; `volume` and `core` are (start, stop). A window of
+    the core grown by 2·reach + 1, clipped to the volume, is never too small.
     """
     heights = np.ascontiguousarray(response.T)
     size = np.array(response.shape, dtype=np.int64)
@@ -96,7 +97,7 @@ def _places(indexes: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.i
     return np.stack([indexes % size[0], indexes % plane // size[0], indexes // plane], axis=1)
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@compiled_parallel
 def _link(heights: Any, threshold: Any, at_border: Any) -> Any:
     depth, height, width = heights.shape
     links = np.empty(heights.shape, np.int8)
@@ -118,9 +119,9 @@ def _link(heights: Any, threshold: Any, at_border: Any) -> Any:
     return links
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _highest_inside(heights: Any, z: int, y: int, x: int) -> Any:
-    top = heights[z - 1, y - 1, x - 1]
+    top = np.float32(-np.inf)  # not a neighbour's value, which may be NaN
     best = 0
     direction = 0
     for dz in range(-1, 2):
@@ -135,11 +136,11 @@ def _highest_inside(heights: Any, z: int, y: int, x: int) -> Any:
     return np.int8(best)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _highest_at_border(heights: Any, z: int, y: int, x: int) -> Any:
     depth, height, width = heights.shape
     top = heights[z, y, x]
-    best = np.int64(PEAK)
+    best = PEAK
     for dz in range(-1, 2):
         for dy in range(-1, 2):
             for dx in range(-1, 2):
@@ -153,7 +154,7 @@ def _highest_at_border(heights: Any, z: int, y: int, x: int) -> Any:
     return np.int8(best)
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@compiled_parallel
 def _follow(links: Any, core: Any, reach: Any, pieces: int) -> Any:
     depth, height, width = core[1, 2] - core[0, 2], core[1, 1] - core[0, 1], core[1, 0] - core[0, 0]
     roots = np.empty((depth, height, width), np.int32)
@@ -169,17 +170,13 @@ def _follow(links: Any, core: Any, reach: Any, pieces: int) -> Any:
     return roots
 
 
-@njit(nogil=True, cache=True)
-def _root(links: Any, z: int, y: int, x: int, reach: Any) -> Any:
+@compiled
+def _root(links: Any, z: Any, y: Any, x: Any, reach: Any) -> Any:
     """The linear index of the peak that a path ends at; or why it ends at none."""
     low_x, high_x, low_y, high_y, low_z, high_z = x, x, y, y, z, z
     while True:
         # A path that spans more than twice the reach cannot be within reach of any peak, wherever it ends.
-        if (
-            high_x - low_x > 2 * reach[0]
-            or high_y - low_y > 2 * reach[1]
-            or high_z - low_z > 2 * reach[2]
-        ):
+        if high_x - low_x > 2 * reach[0] or high_y - low_y > 2 * reach[1] or high_z - low_z > 2 * reach[2]:
             return np.int32(OUT_OF_REACH)
         link = np.int64(links[z, y, x])
         if link == UNKNOWN:
@@ -201,7 +198,7 @@ def _root(links: Any, z: int, y: int, x: int, reach: Any) -> Any:
     return np.int32((z * links.shape[1] + y) * links.shape[2] + x)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _peaks(links: Any, roots: Any) -> Any:
     """The peaks that own voxels of the core, in order."""
     found = np.zeros(links.size, np.uint8)
@@ -222,7 +219,7 @@ def _peaks(links: Any, roots: Any) -> Any:
     return peaks
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _grow(heights: Any, links: Any, peaks: Any, wanted: Any, reach: Any, enough: int) -> Any:
     """The volume of each wanted peak's object, counted up to `enough`, or OUT_OF_SIGHT."""
     depth, height, width = links.shape
@@ -253,8 +250,8 @@ def _grow(heights: Any, links: Any, peaks: Any, wanted: Any, reach: Any, enough:
     return volumes
 
 
-@njit(nogil=True, cache=True)
-def _within(z: int, y: int, x: int, peak: int, height: int, width: int, reach: Any) -> bool:
+@compiled
+def _within(z: int, y: int, x: int, peak: int, height: int, width: int, reach: Any) -> Any:
     return (
         abs(z - peak // (height * width)) <= reach[2]
         and abs(y - peak // width % height) <= reach[1]
@@ -262,7 +259,7 @@ def _within(z: int, y: int, x: int, peak: int, height: int, width: int, reach: A
     )
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@compiled_parallel
 def _paint(roots: Any, peaks: Any, names: Any, pieces: int) -> Any:
     labels = np.zeros(roots.shape, np.uint64)
     depth = len(roots)
