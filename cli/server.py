@@ -25,6 +25,7 @@ from cli.sources import Found, source_of
 
 HOST = "127.0.0.1"
 BLOCK = 1 << 20
+PING = 15.0  # seconds
 MIME = {
     ".css": "text/css",
     ".html": "text/html; charset=utf-8",
@@ -70,7 +71,8 @@ class LayerServer(ThreadingHTTPServer):
         self.sources = {name: source_of(url) for name, url in layers.items()}
         self.token = secrets.token_urlsafe(9)
         self.state: Callable[[str], dict[str, Any]] = lambda base: {}
-        self._thread = threading.Thread(target=self.serve_forever, name="layers", daemon=True)
+        self.closing = threading.Event()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def port(self) -> int:
@@ -94,6 +96,7 @@ class LayerServer(ThreadingHTTPServer):
         return self
 
     def close(self) -> None:
+        self.closing.set()
         self.shutdown()
         self.server_close()
         self._thread.join()
@@ -133,10 +136,22 @@ class Handler(BaseHTTPRequestHandler):
         token, _, rest = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):
             self._send(HTTPStatus.NOT_FOUND)
+        elif rest.startswith("events/"):
+            self._keep_open()
         elif rest == "":
             self._send(HTTPStatus.FOUND, {"Location": f"/{token}/v/index.html#!{self._base}/state.json"})
         else:
             self._answer_file(rest, body)
+
+    def _keep_open(self) -> None:
+        """The stream of events that the wheel's client wants to be open; nothing ever happens on it."""
+        self.close_connection = True
+        self._send(HTTPStatus.OK, {"Content-Type": "text/event-stream", "Connection": "close"}, length=False)
+        try:
+            while not self.server.closing.wait(PING):
+                self.wfile.write(b":\n\n")
+        except OSError:  # the browser has gone
+            return
 
     def _answer_file(self, rest: str, body: bool) -> None:
         try:
@@ -194,11 +209,13 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(sent)
             start += len(sent)
 
-    def _send(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
+    def _send(
+        self, status: HTTPStatus, headers: Mapping[str, str] | None = None, length: bool = True
+    ) -> None:
         self.send_response(status)
         # a layer may be rewritten while it is looked at: the browser asks again each time
         fixed = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
-        if "Content-Length" not in (headers or {}) and status != HTTPStatus.NO_CONTENT:
+        if length and "Content-Length" not in (headers or {}) and status != HTTPStatus.NO_CONTENT:
             fixed["Content-Length"] = "0"
         exposed = "Content-Range, Content-Length, Content-Encoding, Accept-Ranges"
         for name, value in {**fixed, "Access-Control-Expose-Headers": exposed, **(headers or {})}.items():

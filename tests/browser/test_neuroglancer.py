@@ -1,0 +1,79 @@
+"""Layers are seen in Neuroglancer: image, labels, meshes and points, from our server and from a plain one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from cli.layers import look
+from cli.neuroglancer_state import build_state
+from cli.view import start_server
+from tests.browser.scene import CENTRES
+from tests.browser.viewer import SECTION, SPACE, Viewer, changed, grey, hues, near
+
+POINT = (255, 208, 96)
+
+
+class PlainHandler(SimpleHTTPRequestHandler):
+    """What any static web server does: files by their names, open to other origins."""
+
+    def end_headers(self) -> None:
+        self.send_header("Access-Control-Allow-Origin", "*")
+        super().end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def plain_server(folder: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(PlainHandler, directory=folder)) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def assert_each_layer_is_seen(viewer: Viewer, base: str, state: dict[str, Any]) -> None:
+    viewer.failed.clear()
+    nothing = viewer.show(base, state, only=())
+    image = viewer.show(base, state, only=("image",))
+    labels = viewer.show(base, state, only=("nuclei",))
+    points = viewer.show(base, state, only=("cells",))
+
+    assert grey(changed(image, nothing, SECTION)) > 5000
+    assert len(changed(image, nothing, SPACE)) == 0
+    assert hues(changed(labels, nothing, SECTION)) == 1  # one ball lies in the middle plane
+    assert hues(changed(labels, nothing, SPACE)) >= 3  # four meshes, of which two may have about one hue
+    assert near(changed(points, nothing, SECTION), POINT) > 10
+    assert near(changed(points, nothing, SPACE), POINT) > 10 * len(CENTRES)
+    assert viewer.failed == []
+
+
+def test_each_layer_is_seen_from_our_server(viewer: Viewer, scene: dict[str, str]) -> None:
+    with start_server(scene) as server:
+        assert_each_layer_is_seen(viewer, server.base, server.state(server.base))
+
+
+def test_each_layer_is_seen_from_a_plain_static_server(viewer: Viewer, scene: dict[str, str]) -> None:
+    folder = Path(scene["image"].removeprefix("file://")).parent
+    with start_server(scene) as client, plain_server(folder) as address:
+        shown = [look(name, url) for name, url in scene.items()]
+        state = build_state(shown, lambda layer: f"{address}/{layer.name}")
+        assert_each_layer_is_seen(viewer, client.base, state)
+
+
+def test_the_link_opens_on_all_layers(viewer: Viewer, scene: dict[str, str]) -> None:
+    with start_server(scene) as server:
+        viewer.failed.clear()
+        picture = viewer.open(server.url)
+        nothing = viewer.show(server.base, server.state(server.base), only=())
+        assert hues(changed(picture, nothing, SPACE)) >= 3
+        assert grey(changed(picture, nothing, SECTION)) > 5000
+        assert viewer.failed == []

@@ -1,0 +1,124 @@
+"""Neuroglancer in a headless browser, and what can be told from its picture.
+
+The window has four panels: xy, xz, 3-D and zy. What a layer adds is what differs from the picture without it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+WIDTH, HEIGHT, BARS = 1000, 800, 48
+ARGUMENTS = (
+    "--no-sandbox",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+LOADED = "typeof viewer == 'object' && viewer.layerManager.managedLayers.length > 0 && viewer.isReady()"
+SECTION = (slice(BARS, (BARS + HEIGHT) // 2 - 4), slice(4, WIDTH // 2 - 4))
+SPACE = (slice((BARS + HEIGHT) // 2 + 4, HEIGHT - 30), slice(4, WIDTH // 2 - 4))
+
+
+def chromium() -> str | None:
+    """The browser to use, where there is one."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+class Viewer:
+    """One browser window; `show` leads it to a state and takes the picture."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.failed: list[str] = []
+        page.on("response", lambda answer: self._note(answer.status, answer.url))
+        page.on("pageerror", lambda error: self.failed.append(str(error)))
+
+    def _note(self, status: int, url: str) -> None:
+        if status >= 400 and not url.endswith("favicon.ico"):
+            self.failed.append(f"{status} {url}")
+
+    def open(self, link: str) -> np.ndarray:
+        """Follow a link, as a user does."""
+        self.page.goto("about:blank")
+        self.page.goto(link)
+        return self._picture()
+
+    def show(self, base: str, state: dict[str, Any], only: tuple[str, ...] | None = None) -> np.ndarray:
+        """Show a state with the client that a server has at `base`; all its layers, or `only` some."""
+        layers = [layer | {"visible": only is None or layer["name"] in only} for layer in state["layers"]]
+        # what is no layer is left out, so that a difference between two pictures is a layer
+        bare = state | {"layers": layers, "showAxisLines": False, "showDefaultAnnotations": False}
+        return self.open(f"{base}/v/index.html#!{quote(json.dumps(bare))}")
+
+    def _picture(self) -> np.ndarray:
+        """The window once all is loaded and two pictures in a row are equal."""
+        ready = (
+            "typeof viewer === 'object' && viewer.layerManager.managedLayers.length > 0 && viewer.isReady()"
+        )
+        self.page.wait_for_function(ready, timeout=60_000)
+        before = self._shot()
+        for _ in range(60):
+            self.page.wait_for_timeout(250)
+            after = self._shot()
+            if np.array_equal(before, after):
+                return after
+            before = after
+        raise AssertionError("the picture never came to rest")
+
+    def _shot(self) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")).astype(int)
+
+
+@contextmanager
+def open_viewer() -> Iterator[Viewer]:
+    path = chromium()
+    assert path is not None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        try:
+            yield Viewer(browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}))
+        finally:
+            browser.close()
+
+
+def changed(picture: np.ndarray, without: np.ndarray, panel: tuple[slice, slice]) -> np.ndarray:
+    """The pixels (n, 3) of a panel that are not as they were without the layer."""
+    here, there = picture[panel], without[panel]
+    return here[np.abs(here - there).max(axis=2) > 12]
+
+
+def grey(pixels: np.ndarray) -> int:
+    """How many pixels have no colour."""
+    return int((np.ptp(pixels, axis=1) < 10).sum()) if len(pixels) else 0
+
+
+def hues(pixels: np.ndarray) -> int:
+    """How many of twelve hues at least 30 coloured pixels have."""
+    if len(pixels) == 0:
+        return 0
+    strong = pixels[np.ptp(pixels, axis=1) > 40]
+    angle = np.arctan2(
+        np.sqrt(3) * (strong[:, 1] - strong[:, 2]), 2 * strong[:, 0] - strong[:, 1] - strong[:, 2]
+    )
+    counts = np.bincount(np.floor((angle + np.pi) / (2 * np.pi) * 12).astype(int) % 12, minlength=12)
+    return int((counts >= 30).sum())
+
+
+def near(pixels: np.ndarray, colour: tuple[int, int, int], within: int = 40) -> int:
+    """How many pixels are of about this colour."""
+    return int((np.abs(pixels - np.asarray(colour)).max(axis=1) < within).sum()) if len(pixels) else 0

@@ -1,0 +1,166 @@
+"""The local server: byte ranges, gzip, HEAD, CORS, and nothing but the layers it was given."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chunkflow.errors import BadInput
+from cli.server import LayerServer, byte_span
+from cli.sources import LocalSource
+
+CONTENT = bytes(range(256)) * 20
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    layer = tmp_path / "layer"
+    (layer / "sub").mkdir(parents=True)
+    (layer / "info").write_text("{}")
+    (layer / "sub" / "plain").write_bytes(CONTENT)
+    (layer / "sub" / "packed.gz").write_bytes(gzip.compress(CONTENT))
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "layer-two").mkdir()
+    (tmp_path / "layer-two" / "secret").write_text("secret")
+    return layer
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[LayerServer]:
+    with LayerServer({"a b": str(folder)}).start() as server:
+        yield server
+
+
+def ask(
+    server: LayerServer, path: str, method: str = "GET", **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request(method, f"/{server.token}/{path}", headers=named)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, content
+
+
+def test_a_file_is_served_whole_with_cors(server: LayerServer) -> None:
+    status, headers, content = ask(server, "layers/a%20b/sub/plain")
+    assert (status, content) == (200, CONTENT)
+    assert headers["access-control-allow-origin"] == "*"
+    assert headers["content-length"] == str(len(CONTENT))
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [("bytes=10-19", CONTENT[10:20]), ("bytes=5000-", CONTENT[5000:]), ("bytes=-7", CONTENT[-7:])],
+)
+@pytest.mark.parametrize("name", ["plain", "packed"])
+def test_a_span_is_of_the_content_not_of_its_gzip(
+    server: LayerServer, name: str, span: str, expected: bytes
+) -> None:
+    status, headers, content = ask(server, f"layers/a%20b/sub/{name}", Range=span, Accept_Encoding="gzip")
+    assert (status, content) == (206, expected)
+    assert "content-encoding" not in headers
+    assert headers["content-range"].endswith(f"/{len(CONTENT)}")
+
+
+def test_a_span_beyond_the_end_is_refused(server: LayerServer) -> None:
+    status, headers, _ = ask(server, "layers/a%20b/sub/plain", Range="bytes=9999-")
+    assert (status, headers["content-range"]) == (416, f"bytes */{len(CONTENT)}")
+
+
+def test_a_gzipped_file_has_the_plain_name(server: LayerServer) -> None:
+    _, headers, content = ask(server, "layers/a%20b/sub/packed", Accept_Encoding="gzip")
+    assert headers["content-encoding"] == "gzip"
+    assert gzip.decompress(content) == CONTENT
+    _, headers, content = ask(server, "layers/a%20b/sub/packed")
+    assert "content-encoding" not in headers
+    assert content == CONTENT
+
+
+def test_head_says_the_size_without_the_content(server: LayerServer) -> None:
+    status, headers, content = ask(server, "layers/a%20b/sub/plain", "HEAD")
+    assert (status, headers["content-length"], content) == (200, str(len(CONTENT)), b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "layers/a%20b/../secret",
+        "layers/a%20b/%2e%2e/secret",
+        "layers/a%20b/..%2fsecret",
+        "layers/a%20b/../layer-two/secret",
+        "layers/a%20b/sub/../../secret",
+        "layers/a%20b//etc/passwd",
+        "layers/a%20b/sub",
+        "layers/a%20b/",
+        "layers/other/info",
+        "v/../static/__init__.py",
+        "v/%2e%2e%2f__init__.py",
+        "",
+    ],
+)
+def test_nothing_else_can_be_reached(server: LayerServer, path: str) -> None:
+    status, _, content = ask(server, path)
+    assert status == (302 if path == "" else 404)
+    assert content == b""
+
+
+def test_a_link_out_of_the_layer_is_not_followed(folder: Path) -> None:
+    (folder / "link").symlink_to(folder.parent / "secret")
+    assert LocalSource(folder).find("link", gzipped=True, part=False) is None
+
+
+def test_without_the_token_there_is_nothing(server: LayerServer) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    for path in ("/", "/layers/a%20b/info", "/wrong/layers/a%20b/info", "/w%C3%B6/state.json"):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (404, b"")
+    connection.close()
+
+
+def test_the_client_and_the_state_follow_the_port_that_the_browser_uses(server: LayerServer) -> None:
+    server.state = lambda base: {"base": base}
+    _, headers, _ = ask(server, "", Host="localhost:9999")
+    assert headers["location"].endswith(f"#!http://localhost:9999/{server.token}/state.json")
+    state = json.loads(ask(server, "state.json", Host="localhost:9999")[2])
+    assert state == {"base": f"http://localhost:9999/{server.token}"}
+    status, headers, content = ask(server, "v/index.html")
+    assert status == 200
+    assert b"neuroglancer" in content
+    assert headers["content-type"].startswith("text/html")
+
+
+def test_a_host_that_is_no_host_is_not_repeated(server: LayerServer) -> None:
+    _, headers, _ = ask(server, "", Host='evil"/><x')
+    assert f"#!http://127.0.0.1:{server.port}/" in headers["location"]
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(BadInput, match=str(taken.getsockname()[1])):
+            LayerServer({}, port=taken.getsockname()[1])
+
+
+def test_the_server_answers_this_machine_alone(server: LayerServer) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+
+
+def test_spans() -> None:
+    assert byte_span(None, 10) is None
+    assert byte_span("bytes=-", 10) is None
+    assert byte_span("lines=1-2", 10) is None
+    assert byte_span("bytes=0-0", 10) == (0, 1)
+    assert byte_span("bytes=3-99", 10) == (3, 10)
+    assert byte_span("bytes=-99", 10) == (0, 10)
+    with pytest.raises(ValueError, match="10"):
+        byte_span("bytes=10-", 10)
