@@ -22,9 +22,6 @@ alone, and followed when it makes no segment for several of its own heartbeats.
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +29,7 @@ from typing import Any, Literal
 
 from chunkflow.errors import BadInput, Overtaken, StorageError
 from chunkflow.storage import Folder
+from chunkflow.writer import Writer
 
 BLOCK = 500
 """Segments between two snapshots."""
@@ -42,51 +40,6 @@ Record = dict[str, Any]
 
 class Held(BadInput):
     """Another runner holds the work folder and gives signs of life."""
-
-
-@dataclass(frozen=True)
-class Writer:
-    """Who writes: a process, told apart from every other that ever was."""
-
-    id: str
-    host: str
-    pid: int
-    machine: str  # the kernel's boot and the process namespace; "" where they cannot be known
-    born: int  # when the process started, in ticks since boot: a pid may be given again
-    since: float  # by its own clock, for people to read
-
-    @staticmethod
-    def here() -> Writer:
-        return Writer(
-            secrets.token_hex(8),
-            socket.gethostname(),
-            os.getpid(),
-            _machine(),
-            _born(os.getpid()),
-            time.time(),
-        )
-
-    def has_ended(self) -> bool:
-        """Whether it was a process of this machine that is no more; False where that cannot be known."""
-        return self.machine != "" and self.machine == _machine() and _born(self.pid) != self.born
-
-
-def _machine() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return f"{file.read().strip()}:{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return ""
-
-
-def _born(pid: int) -> int:
-    """The start time of a process, 0 if there is none; a zombie has ended."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if fields[0] in "ZX" else int(fields[19])
 
 
 @dataclass(frozen=True)

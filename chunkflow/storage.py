@@ -114,7 +114,8 @@ class Folder:
             if self._root is not None:
                 path = self._path(name)
                 return path.is_file() or any(twin.is_file() for twin in twins_of(path))
-            return bool(self._cloud.exists(name))
+            with self._cloud._get_connection() as connection:
+                return bool(connection.exists(name))
 
     def size(self, name: str) -> int | None:
         """The bytes that a file takes; None where there is none."""

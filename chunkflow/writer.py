@@ -1,0 +1,54 @@
+"""Who writes a chain: one process, told apart from every other, whose end can be seen on its own machine."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A process that writes, or wrote."""
+
+    id: str
+    host: str
+    pid: int
+    machine: str  # the kernel's boot and the process namespace; "" where they cannot be known
+    born: int  # when the process started, in ticks since boot: a pid may be given again
+    since: float  # by its own clock, for people to read
+
+    @staticmethod
+    def here() -> Writer:
+        return Writer(
+            secrets.token_hex(8),
+            socket.gethostname(),
+            os.getpid(),
+            _machine(),
+            _born(os.getpid()),
+            time.time(),
+        )
+
+    def has_ended(self) -> bool:
+        """Whether it was a process of this machine that is no more; False where that cannot be known."""
+        return self.machine != "" and self.machine == _machine() and _born(self.pid) != self.born
+
+
+def _machine() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()}:{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
+
+
+def _born(pid: int) -> int:
+    """The start time of a process, 0 if there is none; a zombie has ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,136 @@
+"""Stand-ins for the clouds, on 127.0.0.1 and a free port, ended when the test is over."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_SESSION_TOKEN": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """Run S3, SQS and their kin in a process of its own; gives the address for AWS_ENDPOINT_URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{address}/moto-api/", timeout=5).close()
+                break
+            except OSError:
+                if process.poll() is not None:
+                    raise RuntimeError("moto_server ended") from None
+                time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class _Bucket(BaseHTTPRequestHandler):
+    """As much of the JSON API of GCS as files need."""
+
+    protocol_version = "HTTP/1.1"
+    objects: dict[str, bytes]
+
+    def do_POST(self) -> None:
+        query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path.startswith("/batch"):
+            self._answer_batch(body)
+            return
+        boundary = re.search(rb'boundary="?([^";]+)', self.headers["Content-Type"].encode())
+        assert boundary is not None
+        _, meta, data, _ = body.split(b"--" + boundary[1])
+        name = json.loads(meta.partition(b"\r\n\r\n")[2])["name"]
+        if query.get("ifGenerationMatch") == ["0"] and name in self.objects:
+            self._answer(412, {"error": {"code": 412, "message": "conditionNotMet"}})
+            return
+        self.objects[name] = data.partition(b"\r\n\r\n")[2][:-2]
+        self._answer(200, {"name": name, "bucket": "bucket", "generation": "1"})
+
+    def _answer_batch(self, body: bytes) -> None:
+        parts = []
+        for method, path in re.findall(rb"(GET|DELETE) \S*?(/storage/v1/\S+) HTTP", body):
+            name = urllib.parse.unquote(path.decode().partition("/o/")[2].partition("?")[0])
+            found = name in self.objects
+            if method == b"DELETE":
+                self.objects.pop(name, None)
+            status = ("204 No Content" if method == b"DELETE" else "200 OK") if found else "404 Not Found"
+            answer = json.dumps({"name": name} if found else {"error": {"code": 404, "message": "none"}})
+            parts.append(
+                "--answers\r\nContent-Type: application/http\r\n\r\n"
+                f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n\r\n{answer}\r\n"
+            )
+        self._answer(200, "".join([*parts, "--answers--"]).encode(), 'multipart/mixed; boundary="answers"')
+
+    def do_GET(self) -> None:
+        url = urllib.parse.urlparse(self.path)
+        name = urllib.parse.unquote(url.path.partition("/o/")[2])
+        if not name:
+            prefix = urllib.parse.parse_qs(url.query).get("prefix", [""])[0]
+            self._answer(200, {"items": [{"name": n} for n in sorted(self.objects) if n.startswith(prefix)]})
+        elif name not in self.objects:
+            self._answer(404, {"error": {"code": 404, "message": "not found"}})
+        elif url.path.startswith("/download"):
+            data = self.objects[name]
+            wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            part = data[int(wanted[1]) : int(wanted[2]) + 1] if wanted else data
+            self._answer(206 if wanted else 200, part)
+        else:
+            self._answer(200, {"name": name, "size": str(len(self.objects[name]))})
+
+    def do_DELETE(self) -> None:
+        name = urllib.parse.unquote(urllib.parse.urlparse(self.path).path.partition("/o/")[2])
+        self._answer(204 if self.objects.pop(name, None) is not None else 404, b"")
+
+    def _answer(self, status: int, body: dict[str, object] | bytes, kind: str = "application/json") -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def gcs_server() -> Iterator[str]:
+    """Run a bucket in memory; gives the address for STORAGE_EMULATOR_HOST."""
+    handler = type("Bucket", (_Bucket,), {"objects": {}})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
