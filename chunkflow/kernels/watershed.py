@@ -1,7 +1,7 @@
 """Watershed by steepest ascent, the same in whatever windows it is done.
 
 1. Link: every voxel above the threshold points to its highest neighbour of 26, itself included; of equals the
-   larger linear index of the volume counts as higher, which settles plateaus. A voxel that is its own is a peak.
+   larger linear index of the volume counts as higher, which settles plateaus. Its own highest is a peak.
 2. Follow: a voxel belongs to the peak at the end of its path if the whole path stays within `reach` of it.
 3. Name: a peak is named by its place; one below `contrast` is no object.
 4. Count: an object is grown from its peak against the links until it has the minimum volume.
