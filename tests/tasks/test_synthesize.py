@@ -1,0 +1,140 @@
+"""The synthetic volume: the same however it is cut, and with cells that can be found."""
+
+import zlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter, maximum_filter
+
+from chunkflow.chunk import Chunk
+from chunkflow.geometry import Box, Grid
+from chunkflow.kernels.matching import match_points
+from chunkflow.task import Cell, Layout
+from tasks.synthesize import Synthesize
+
+SMALL = Synthesize(
+    dapi="dapi",
+    cfos="cfos",
+    cells="cells",
+    size=(90, 80, 50),
+    start=(13, -40, 7),
+    voxel_size=(1, 1.25, 2),
+    seed=5,
+)
+
+
+def made_in(task: Synthesize, chunk: tuple[int, int, int]) -> dict[str, Any]:
+    """What the task makes when cut into chunks of this size: whole arrays, and the rows sorted."""
+    layout = Layout({}, chunk, (64, 64, 64))
+    info = task.outputs(layout)["dapi"]
+    arrays = {name: np.zeros(info.bounds.size, np.uint16) for name in ("dapi", "cfos")}
+    rows = []
+    grid = Grid.chunks(info.bounds, chunk)
+    for index in reversed(range(len(grid))):
+        box = grid.box(index)
+        made = task.map(Cell(index, box, info.bounds, info.volume, info.voxel_size, layout, {}))
+        for name, array in arrays.items():
+            part = made[name]
+            assert isinstance(part, Chunk)
+            assert part.box == box
+            array[box.slices(info.bounds.start)] = part.array
+        rows.append(made["cells"])
+    return arrays | {"cells": task.merge(pa.concat_tables(rows).sort_by("id"))}
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    return made_in(SMALL, SMALL.size)
+
+
+@pytest.mark.parametrize("chunk", [(17, 80, 50), (31, 29, 13), (64, 64, 32), (90, 1, 50)])
+def test_the_same_however_it_is_cut(whole: dict[str, Any], chunk: tuple[int, int, int]) -> None:
+    cut = made_in(SMALL, chunk)
+    for name in ("dapi", "cfos"):
+        np.testing.assert_array_equal(cut[name], whole[name])
+    assert cut["cells"].equals(whole["cells"])
+
+
+def test_the_same_on_every_machine(whole: dict[str, Any]) -> None:
+    """If this changes on purpose, raise the task's version."""
+    sums = [zlib.crc32(whole[name].tobytes()) for name in ("dapi", "cfos")]
+    assert sums == [154032297, 4281433832]
+
+
+def test_another_seed_is_another_tissue(whole: dict[str, Any]) -> None:
+    other = made_in(SMALL.model_copy(update={"seed": 2**63 - 1}), SMALL.size)
+    assert set(other["cells"]["id"].to_pylist()).isdisjoint(whole["cells"]["id"].to_pylist())
+    # The noise, too: where neither has a cell, the two differ as independent noise does.
+    same = np.mean(other["dapi"] == whole["dapi"])
+    assert same < 0.05
+
+
+def test_only_what_is_named_is_made() -> None:
+    task = Synthesize(dapi="dapi", size=(20, 20, 20))
+    layout = Layout({}, (64, 64, 64), (64, 64, 64))
+    assert list(task.outputs(layout)) == ["dapi"]
+    info = task.outputs(layout)["dapi"]
+    assert list(task.map(Cell(0, info.bounds, info.bounds, info.volume, info.voxel_size, layout, {}))) == [
+        "dapi"
+    ]
+
+
+def test_rows_lie_in_the_volume_with_centres_as_neuroglancer_counts(whole: dict[str, Any]) -> None:
+    rows = whole["cells"]
+    box = Box.of_size(SMALL.size, SMALL.start)
+    assert rows.num_rows == len(set(rows["id"].to_pylist())) > 20
+    for axis, name in enumerate("xyz"):
+        place = rows[name].to_numpy()
+        assert (place >= box.start[axis]).all()
+        assert (place < box.stop[axis]).all()
+        np.testing.assert_allclose(rows[f"{name}_um"].to_numpy(), place * SMALL.voxel_size[axis])
+    assert set(rows["kind"].to_pylist()) == {0, 1}
+
+
+def test_glia_are_smaller_and_brighter_and_active_neurons_shine(whole: dict[str, Any]) -> None:
+    rows = whole["cells"].to_pydict()
+    kind, active, radius = (np.array(rows[name]) for name in ("kind", "active", "radius_um"))
+    places = np.stack([np.array(rows[name]) for name in "xyz"], axis=1) - np.array(SMALL.start)
+    near = np.floor(places).astype(int)
+    dapi = gaussian_filter(whole["dapi"].astype(float), 1.0)[tuple(near.T)]
+    cfos = gaussian_filter(whole["cfos"].astype(float), 1.0)[tuple(near.T)]
+    assert radius[kind == 1].max() < radius[kind == 0].min()
+    assert dapi[kind == 1].min() > np.median(dapi[kind == 0])
+    assert not active[kind == 1].any()
+    assert cfos[active == 1].min() > cfos[active == 0].max()
+
+
+@pytest.mark.parametrize("density", [15_000, 40_000])
+def test_the_density_is_about_what_was_asked(density: float) -> None:
+    task = Synthesize(cells="cells", size=(200, 200, 200), density=density, touching=0.3)
+    layout = Layout({}, (200, 200, 200), (64, 64, 64))
+    info = task.outputs(layout)["cells"]
+    made = task.map(Cell(0, info.bounds, info.bounds, info.volume, info.voxel_size, layout, {}))["cells"]
+    assert isinstance(made, pa.Table)
+    expected = density * 200 * 200 * 400e-9
+    assert 0.85 * expected < made.num_rows < 1.15 * expected
+
+
+def test_a_plain_detector_finds_the_cells(whole: dict[str, Any]) -> None:
+    spacing = np.array(SMALL.voxel_size)
+    sigma = 8 / 2 / np.sqrt(3) / spacing
+    image = whole["dapi"].astype(np.float32)
+    response = gaussian_filter(image, sigma, mode="mirror") - gaussian_filter(
+        image, 1.6 * sigma, mode="mirror"
+    )
+    peaks = (response == maximum_filter(response, 3)) & (response > 40)
+    found = (np.argwhere(peaks) + 0.5 + np.array(SMALL.start)) * spacing
+    truth = np.stack([whole["cells"][f"{name}_um"].to_numpy() for name in "xyz"], axis=1)
+    assert match_points(found, truth, 4.0).f1 > 0.97
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"voxel_size": (1, 1, 4)}, {"voxel_size": (0.0005, 1, 1)}, {"size": (10, 0, 10)}, {"density": 1e6}],
+)
+def test_what_cannot_be_made_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Synthesize(dapi="dapi", **wrong)
