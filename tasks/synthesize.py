@@ -13,6 +13,7 @@ from chunkflow.geometry import Box, vec
 from chunkflow.kernels.morton import voxel_ids
 from chunkflow.kernels.synthetic_cells import (
     ACTIVE,
+    COLUMNS,
     KIND,
     RADIUS,
     Cells,
@@ -96,6 +97,9 @@ class Synthesize(Task):
             "cells": truth_table(tissue, near, box),
         }
         return {name: result for name, result in made.items() if getattr(self, name)}
+
+    def no_rows(self, layout: Layout) -> pa.Table:
+        return truth_table(self.tissue, np.empty((0, COLUMNS), np.int64), Box.of_size((0, 0, 0)))
 
     def merge(self, rows: pa.Table) -> pa.Table:
         """Each cell comes from the one chunk that holds its centre."""

@@ -25,7 +25,7 @@ Cells = NDArray[np.int64]
 """One row a cell, with the columns X to KEY: centre and radius in nanometres, kind, whether
 active, widths in thousandths, grey values in both channels, and the key of its texture."""
 X, Y, Z, RADIUS, KIND, ACTIVE, WIDE_X, WIDE_Y, WIDE_Z, DAPI, CFOS, KEY = range(12)
-_COLUMNS = 12
+COLUMNS = 12
 
 _CUBE = 32_000  # nm; more than two sites' reach and the gap, so that only adjacent cubes compete
 _GAP = 2_000  # nm between the cells of two sites, at least
@@ -167,7 +167,7 @@ def _beaten(one: Any, sites: Any, keys: Any, first: Any, shape: Any, i: Any, j: 
 @compiled
 def _draw_cells(sites: Any, keys: Any, kept: Any, glia: Any, active: Any) -> Any:
     """One row for each cell of the sites that stay; two that touch lie on a line of random direction."""
-    cells, made = np.zeros((2 * len(sites), _COLUMNS), np.int64), 0
+    cells, made = np.zeros((2 * len(sites), COLUMNS), np.int64), 0
     for site in range(len(sites)):
         if not kept[site]:
             continue

@@ -94,6 +94,10 @@ def test_rows_lie_in_the_volume_with_centres_as_neuroglancer_counts(whole: dict[
     assert set(rows["kind"].to_pylist()) == {0, 1}
 
 
+def test_a_chunk_without_cells_has_rows_of_the_same_schema(whole: dict[str, Any]) -> None:
+    assert SMALL.no_rows(Layout({}, (64, 64, 64), (64, 64, 64))).schema == whole["cells"].schema
+
+
 def test_glia_are_smaller_and_brighter_and_active_neurons_shine(whole: dict[str, Any]) -> None:
     rows = whole["cells"].to_pydict()
     kind, active, radius = (np.array(rows[name]) for name in ("kind", "active", "radius_um"))

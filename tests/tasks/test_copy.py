@@ -1,0 +1,74 @@
+"""Copying layers: what the copy is, and its voxels through the engine."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from chunkflow.chunk import Chunk
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box
+from chunkflow.task import Cell, Layout
+from chunkflow.volume import LayerInfo
+from tasks.copy import Copy
+
+WHOLE = Box((10, -4, 0), (110, 60, 33))
+
+
+def layout_of(encoding: str = "raw", connected: bool = False) -> Layout:
+    info = LayerInfo(
+        url="file:///nowhere/source",
+        kind="segmentation",
+        bounds=WHOLE,
+        volume=WHOLE,
+        voxel_size=(16.0, 16.0, 40.0),
+        dtype="uint32",
+        channels=2,
+        mip=1,
+        encoding=encoding,
+        connected=connected,
+    )
+    return Layout({"source": (info,)}, (64, 64, 64), (64, 64, 64))
+
+
+def test_source_is_read_and_target_is_made() -> None:
+    assert [(role.name, role.kind, role.output) for role in Copy.roles()] == [
+        ("source", "layer", False),
+        ("target", "layer", True),
+    ]
+
+
+def test_the_copy_is_what_the_source_is() -> None:
+    made = Copy(source="a@1", target="b").outputs(layout_of("compressed_segmentation", True))["target"]
+    assert (made.bounds, made.volume, made.voxel_size) == (WHOLE, WHOLE, (16.0, 16.0, 40.0))
+    assert (made.kind, made.dtype, made.channels) == ("segmentation", "uint32", 2)
+    assert (made.encoding, made.connected) == ("compressed_segmentation", True)
+
+
+def test_a_part_keeps_its_place_but_not_the_promise_of_whole_objects() -> None:
+    made = Copy(source="a", target="b", box="20-50,-4-10,3-33").outputs(layout_of(connected=True))["target"]
+    assert made.bounds == made.volume == Box((20, -4, 3), (50, 10, 33))
+    assert not made.connected
+
+
+def test_what_a_lossy_encoding_left_is_kept_raw() -> None:
+    assert Copy(source="a", target="b").outputs(layout_of("jpeg"))["target"].encoding == "raw"
+
+
+def test_a_box_beyond_the_source_is_refused() -> None:
+    with pytest.raises(BadInput, match="not within"):
+        Copy(source="a", target="b", box="0-50,0-10,0-33").outputs(layout_of())
+
+
+@pytest.mark.parametrize("text", ["0-5", "5-5,0-1,0-1", "a-b,0-1,0-1", "1,2,3"])
+def test_a_box_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="write a box as"):
+        Copy(source="a", target="b", box=text)
+
+
+def test_voxels_are_handed_on() -> None:
+    layout = layout_of()
+    box = Box((10, -4, 0), (13, 0, 2))
+    array = np.arange(48, dtype=np.uint32).reshape(3, 4, 2, 2)
+    cell = Cell(0, box, box, WHOLE, (16.0, 16.0, 40.0), layout, {})
+    chunk = Chunk(array, box, cell.voxel_size)
+    assert Copy(source="a", target="b").map(cell, source=chunk) is chunk
