@@ -45,7 +45,7 @@ class Synthesize(Task):
     voxel_size: tuple[float, float, float] = Field(
         (1.0, 1.0, 2.0), description="micrometres along x, y, z: whole nanometres, at most 3 µm"
     )
-    seed: int = Field(1, ge=0, lt=2**63, description="another seed, another tissue")
+    seed: int = Field(1, ge=0, le=999_999_999, description="another seed, another tissue")
     density: float = Field(40_000, gt=0, le=60_000, description="cells in a cubic millimetre, about")
     glia: float = Field(0.4, ge=0, le=1, description="share of glia among the cells")
     active: float = Field(0.3, ge=0, le=1, description="share of active neurons among the neurons")
@@ -97,6 +97,10 @@ class Synthesize(Task):
             "cells": truth_table(tissue, near, box),
         }
         return {name: result for name, result in made.items() if getattr(self, name)}
+
+    @property
+    def has_rows(self) -> bool:
+        return bool(self.cells)
 
     def no_rows(self, layout: Layout) -> pa.Table:
         return truth_table(self.tissue, np.empty((0, COLUMNS), np.int64), Box.of_size((0, 0, 0)))
