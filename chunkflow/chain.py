@@ -90,15 +90,14 @@ class Chain:
     def load(self) -> tuple[bytes | None, list[Segment]]:
         """Read the newest snapshot, if any, and all segments after it."""
         for _ in range(5):
-            block = begun = self._last_block()
-            snapshot = None
-            while block > 0 and snapshot is None:
+            begun = self._last_block()
+            snapshot, block = None, begun + 1
+            while snapshot is None and block > 0:
                 snapshot = self.folder.get(self._snapshot(block * BLOCK))
-                # Its writer may have ended before it made this one; then what the one before needs is still
-                # there.
+                # Its writer may have ended before it made this one; the segments since the last are there.
                 block -= snapshot is None
             segments = list(self._read_on(block * BLOCK + 1))
-            self.last = segments[-1] if segments else None
+            self.last = segments[-1] if segments else self._read(block * BLOCK)
             if begun == 0 or self.number > begun * BLOCK:
                 return snapshot, segments
             # The chain has moved on while it was read, and what was looked for is deleted: look again.
@@ -195,8 +194,7 @@ class Chain:
         self._unsure = segment
         made = self.folder.put_if_absent(name, segment.encode())
         if not made:
-            there = self.folder.get(name)
-            other = Segment.decode(there) if there is not None else None
+            other = self._read(segment.number)
             if other is None or other.writer.id != segment.writer.id:
                 self._stop(other)
         elif self.folder.exists(self._segment(_block_of(segment.number) * BLOCK + BLOCK + 1)):
@@ -208,7 +206,7 @@ class Chain:
         return segment
 
     def _stop(self, other: Segment | None) -> None:
-        self.writer = None
+        self.writer = self._unsure = None
         who = (
             f"by {other.writer.host}, process {other.writer.pid}"
             if other is not None
@@ -245,6 +243,10 @@ class Chain:
             middle = (above + below) // 2
             below, above = (middle, above) if begun(middle) else (below, middle)
         return below
+
+    def _read(self, number: int) -> Segment | None:
+        data = self.folder.get(self._segment(number)) if number > 0 else None
+        return Segment.decode(data) if data is not None else None
 
     def _read_on(self, number: int) -> Iterator[Segment]:
         """The segments from this number to the first that is not there, fetched in ever larger groups."""

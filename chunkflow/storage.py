@@ -30,6 +30,10 @@ FAULTS = (OSError, ClientError, BotoCoreError, google.api_core.exceptions.Google
 
 _CONFLICT_TRIES = 5
 
+if "AWS_ACCESS_KEY_ID" in os.environ:
+    # Keys of a user have no session token; cloud-files looks for one all the same. An empty one is none.
+    os.environ.setdefault("AWS_SESSION_TOKEN", "")
+
 
 class Folder:
     """A folder of files, by a plain path, file://, s3:// or gs:// (http:// and mem:// can only be read and

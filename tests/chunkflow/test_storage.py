@@ -243,11 +243,18 @@ def test_a_write_that_is_cut_short_is_a_storage_error(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(StorageError, match="could not write .*/x: .*File too large"):
+        with pytest.raises(StorageError, match=r"could not write .*/x: .*File too large"):
             folder.put("x", b"new" * 100_000)
-        with pytest.raises(StorageError, match="could not write .*/y: "):
+        with pytest.raises(StorageError, match=r"could not write .*/y: "):
             folder.put_if_absent("y", b"new" * 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.listdir(tmp_path) == ["x"]
     assert folder.get("x") == b"old"
+
+
+def test_keys_without_a_session_token_will_do(s3: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "AWS_SESSION_TOKEN"}
+    program = f"from chunkflow.storage import Folder\nFolder('{s3}/plain').put('a', b'1')"
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert Folder(f"{s3}/plain").get("a") == b"1"

@@ -1,0 +1,89 @@
+"""The ledger of a long run: how fast it is written, loaded, and what it keeps in memory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+
+import numpy as np
+import psutil
+
+from chunkflow.chain import BLOCK, Chain
+from chunkflow.ledger import Ledger
+from chunkflow.storage import Folder
+
+STEPS = {"segment": 400_000, "measure": 400_000, "mesh": 200_000}
+
+
+def append_empty_segments(folder: Folder, count: int = 1000) -> float:
+    """Segments a second, each on disk before the next."""
+    chain = Chain(folder)
+    chain.load()
+    chain.take()
+    start = time.perf_counter()
+    for _ in range(count):
+        chain.append([])
+        if chain.snapshot_due():
+            chain.keep(b"")
+    return count / (time.perf_counter() - start)
+
+
+def write_a_million_units(folder: Folder, units_a_flush: int = 800) -> float:
+    """Units a second through record_done, in shuffled order, with all flushes and snapshots."""
+    order = np.random.default_rng(1)
+    work = [(step, int(index)) for step, units in STEPS.items() for index in order.permutation(units)]
+    start = time.perf_counter()
+    with Ledger.open(folder) as ledger:
+        ledger.record_job({"job": "bench"}, {}, STEPS)
+        for number, (step, index) in enumerate(work):
+            ledger.record_done(step, index, seconds=(0.1, 0.2, 0.3), bytes_in=1, bytes_out=1, worker="w1")
+            if number % units_a_flush == 0:
+                ledger.flush(now=True)
+    return len(work) / (time.perf_counter() - start)
+
+
+def age(folder: Folder, heartbeats: int = 1_000_000) -> None:
+    """Make the chain look as if so many heartbeats followed, by writing what would be left of them."""
+    with Ledger.open(folder) as ledger:
+        template, state = ledger._chain.last, ledger.state.encode()
+    assert template is not None
+    begun = template.number // BLOCK + 1
+    blocks = begun + heartbeats // BLOCK
+    last = blocks * BLOCK - 1
+    whole = range((blocks - 2) * BLOCK + 1, last + 1)
+    for number in [*(block * BLOCK + 1 for block in range(begun, blocks)), *whole]:
+        body = json.loads(template.encode()) | {"number": number}
+        folder.put(f"ledger/{number:010d}.json", json.dumps(body).encode())
+    folder.put(f"ledger/{(blocks - 1) * BLOCK:010d}.snapshot", state)
+
+
+def load(folder: Folder) -> tuple[float, float]:
+    """Seconds to load, and megabytes that the process grew by."""
+    process = psutil.Process()
+    before = process.memory_info().rss
+    start = time.perf_counter()
+    ledger = Ledger.load(folder)
+    seconds = time.perf_counter() - start
+    assert sum(step.done for step in ledger.steps.values()) == sum(STEPS.values())
+    return seconds, (process.memory_info().rss - before) / 1e6
+
+
+def main() -> None:
+    place = tempfile.mkdtemp()
+    try:
+        folder = Folder(place)
+        print(f"empty segments           {append_empty_segments(folder.at('empty')):10.0f} a second")
+        print(f"units recorded           {write_a_million_units(folder.at('full')):10.0f} a second")
+        for what in ("10^6 units", "and 10^6 heartbeats"):
+            seconds, grown = load(folder.at("full"))
+            files = sum(1 for _ in folder.at("full").list())
+            print(f"load {what:19s} {seconds:10.2f} s, {grown:.0f} MB more memory, {files} files")
+            age(folder.at("full"))
+    finally:
+        shutil.rmtree(place)
+
+
+if __name__ == "__main__":
+    main()
