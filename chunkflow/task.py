@@ -30,8 +30,9 @@ from chunkflow.volume import Kind, LayerInfo
 RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations"]
 Files = dict[str, bytes]
 Made = Chunk | pa.Table | Files
-Result = Made | tuple[Made, ...] | None
-"""What `map` may return: a chunk, rows, files, several of these, or None where there is nothing."""
+Result = Made | tuple[Made, ...] | dict[str, Made] | None
+"""What `map` may return: a chunk, rows, files, several of these (by the names of the output fields where two
+are alike), or None where there is nothing."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,10 @@ class Task(BaseModel):
     def map(self, cell: Cell, **inputs: Any) -> Result:
         """The operation on one cell; inputs come by the names of the fields."""
         raise TypeError(f"{type(self).__name__} defines no map")
+
+    def no_rows(self, layout: Layout) -> pa.Table:
+        """The rows of a cell without any object: the schema that all rows have."""
+        return pa.table({"id": pa.array([], pa.uint64())})
 
     def merge(self, rows: pa.Table) -> pa.Table:
         """Rows sorted by id, the same id several times where several cells saw it: one row an id."""

@@ -165,12 +165,11 @@ def test_a_stack_that_is_cut_short_is_refused(tmp_path: Path, kind: str, share: 
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     try:
-        voxels = whole(Ingest(source=str(path), voxel_size=SIZE, image="image"))
-    except BadInput as refused:
-        assert str(path) in str(refused)
-    else:  # what was cut off held no voxel
-        assert share == 0.98
-        assert np.array_equal(voxels, ZYX.T)
+        voxels, refused = whole(Ingest(source=str(path), voxel_size=SIZE, image="image")), ""
+    except BadInput as error:
+        voxels, refused = None, str(error)
+    assert str(path) in refused or share == 0.98
+    assert voxels is None or np.array_equal(voxels, ZYX.T)  # what was cut off held none
 
 
 def test_channels_in_one_folder_are_told_apart(tmp_path: Path) -> None:

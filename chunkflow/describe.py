@@ -1,0 +1,45 @@
+"""What exists at a URL: asked for each input of a job before anything is planned."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import psutil
+
+from chunkflow.errors import BadInput
+from chunkflow.forecast import largest_chunk
+from chunkflow.geometry import Box
+from chunkflow.job import Job
+from chunkflow.plan import Plan
+from chunkflow.storage import Folder
+from chunkflow.task import RoleKind
+from chunkflow.volume import LayerInfo
+
+
+def describe(url: str, mip: int, kind: RoleKind) -> LayerInfo:
+    """The layer or table at a URL."""
+    if kind != "table":
+        return LayerInfo.of_layer(url, mip)
+    data = Folder(url).get("info")
+    document = json.loads(data) if data else {}
+    if document.get("@type") != "chunkflow_table":
+        raise BadInput(f"There is no table of chunkflow at {url} (no info file that says so).")
+    return LayerInfo.model_validate(document["table"])
+
+
+def open_plan(job: Job, box: Box | None = None, workers: int = 0) -> Plan:
+    """The plan of a job; where it names no chunk size, the one that the job began with or the largest that
+    fits a worker's memory."""
+    known: dict[tuple[str, int], LayerInfo] = {}
+
+    def once(url: str, mip: int, kind: RoleKind) -> LayerInfo:
+        if (url, mip) not in known:
+            known[url, mip] = describe(url, mip, kind)
+        return known[url, mip]
+
+    if job.chunk is not None:
+        return Plan.of(job, once, box, job.chunk)
+    workers = workers or os.cpu_count() or 1
+    budget = min(job.memory * 2**30, 0.8 * psutil.virtual_memory().total / workers)
+    return largest_chunk(job, once, box, budget, workers)

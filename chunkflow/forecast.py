@@ -1,0 +1,113 @@
+"""What a plan will take: chunks, bytes in and out, and the memory of a worker, before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box, Vec, vec
+from chunkflow.job import Job
+from chunkflow.ledger import Ledger
+from chunkflow.plan import Describe, Plan, Step
+from chunkflow.storage import Folder
+
+BASE_BYTES = 330 * 2**20
+"""A worker that has loaded Ray, CloudVolume, numba and the tasks, and holds no chunk."""
+CHUNKS_A_WORKER = 4
+
+
+@dataclass(frozen=True)
+class StepForecast:
+    """One step's share."""
+
+    name: str
+    cells: int
+    bytes_in: int
+    bytes_out: int
+    memory: int
+    read_factor: float
+    """The largest read of a cell, in sizes of the cell."""
+
+
+def forecast(plan: Plan) -> list[StepForecast]:
+    return [_of_step(plan, step) for step in plan.steps]
+
+
+def worker_memory(plan: Plan) -> int:
+    """The most memory that one worker takes."""
+    return max(step.memory for step in forecast(plan))
+
+
+def _of_step(plan: Plan, step: Step) -> StepForecast:
+    middle = step.grid.box_at(vec(n // 2 for n in step.grid.shape))
+    first, most, factor = _read_bytes(step, middle)
+    written = sum(middle.voxels * p.info.bytes_per_voxel for _, p in step.layer_outputs)
+    cells = len(step.grid)
+    share = step.region.voxels / max(middle.voxels * cells, 1)
+    # One cell is read while one is mapped and one written; `map` works on the largest window.
+    working = int(step.task.working_bytes * most / max(_main_voxel_bytes(step), 1))
+    memory = BASE_BYTES + 2 * most + working + 2 * written
+    return StepForecast(
+        step.name, cells, int(first * cells * share), int(written * cells * share), memory, factor
+    )
+
+
+def _main_voxel_bytes(step: Step) -> int:
+    return step.layout.main.bytes_per_voxel if step.inputs else 1
+
+
+def _read_bytes(step: Step, box: Box) -> tuple[int, int, float]:
+    """Bytes of the first and of the largest read of a cell, and the latter in sizes of the cell."""
+    first = most = 0
+    factor = 1.0
+    for name, products in step.inputs.items():
+        boxes = list(step.task.reads(name, box, step.layout))
+        for product in products if boxes else ():
+            if product.info.kind == "table":
+                continue
+            low, high = (b.clip(product.info.bounds).voxels for b in (boxes[0], boxes[-1]))
+            first += low * product.info.bytes_per_voxel
+            most += high * product.info.bytes_per_voxel
+            if product.info.voxel_size == step.layout.main.voxel_size:
+                factor = max(factor, high / max(box.voxels, 1))
+    if not step.inputs:
+        most = first = 0
+    return first, most, factor
+
+
+def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, workers: int) -> Plan:
+    """The plan with the largest chunk that a worker can hold and that leaves every worker a few chunks:
+    storage chunks, doubled along the axis that is shortest in space as long as that fits."""
+    work = job.work if box is None else f"{job.work}/try/{box}"
+    begun = Ledger.load(Folder(work)).state.job
+    if begun is not None:
+        return Plan.of(job, describe, box, vec(begun["chunk"]))
+    plan = Plan.of(job, describe, box, job.storage)
+    if worker_memory(plan) > budget:
+        raise BadInput(
+            f"Even one storage chunk of {list(job.storage)} would take {worker_memory(plan) / 2**30:.1f} GiB a "
+            f"worker, more than the {budget / 2**30:.1f} GiB there are; give a smaller storage chunk or more memory."
+        )
+    while True:
+        larger = _doubled(plan)
+        if larger is None:
+            return plan
+        candidate = Plan.of(job, describe, box, larger)
+        enough = len(candidate.steps[0].grid) >= CHUNKS_A_WORKER * workers
+        if not enough or worker_memory(candidate) > budget:
+            return plan
+        plan = candidate
+
+
+def _doubled(plan: Plan) -> Vec | None:
+    """The chunk doubled along its physically shortest axis that the volume still exceeds."""
+    step = plan.steps[0]
+    size = step.region.size
+    voxel = next((p.info for p in step.outputs.values()), step.layout.main).voxel_size
+    axes = [axis for axis in range(3) if plan.chunk[axis] < size[axis]]
+    if not axes:
+        return None
+    axis = min(axes, key=lambda a: plan.chunk[a] * voxel[a])
+    return vec(n * 2 if a == axis else n for a, n in enumerate(plan.chunk))
+
+

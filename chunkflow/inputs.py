@@ -1,0 +1,116 @@
+"""What a cell reads: boxes of layers, rows of tables, the mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chunkflow.chunk import Chunk
+from chunkflow.errors import DamagedInput
+from chunkflow.geometry import Box, vec
+from chunkflow.plan import Plan, Product, Step
+from chunkflow.storage import Folder
+from chunkflow.task import Cell
+from chunkflow.volume import LayerInfo, Volume
+
+
+class Inputs:
+    """Reads for the steps of one plan; keeps the volumes open."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._volumes: dict[tuple[str, int], Volume] = {}
+
+    def read(self, step: Step, cell: Cell, attempt: int) -> tuple[dict[str, Any], int]:
+        """What `map` gets: for each field a chunk, rows, or a list of them; and the bytes read.
+
+        `attempt` says which of the boxes of `reads` is wanted: 0 for the smallest.
+        """
+        inputs: dict[str, Any] = {}
+        size = 0
+        many = {role.name for role in step.task.roles() if role.many}
+        for name, products in step.inputs.items():
+            boxes = step.task.reads(name, cell.box, step.layout)
+            if not boxes:
+                continue
+            box = boxes[min(attempt, len(boxes) - 1)]
+            values = [self._one(step, product, box) for product in products]
+            size += sum(int(v.nbytes if isinstance(v, pa.Table) else v.array.nbytes) for v in values)
+            inputs[name] = values if name in many else values[0]
+        return inputs, size
+
+    def samples(self, step: Step) -> Iterator[Chunk | pa.Table]:
+        """What `prepare` decides from, read one at a time."""
+        for name, box in step.task.samples(step.layout):
+            yield self._one(step, step.inputs[name][0], box)
+
+    def widest(self, step: Step, box: Box) -> int:
+        """How many windows `map` may ask for."""
+        return max((len(step.task.reads(name, box, step.layout)) for name in step.inputs), default=1)
+
+    def masked_out(self, step: Step, box: Box, voxel_size: tuple[float, float, float]) -> bool:
+        """Whether the mask is 0 in all of `box`."""
+        return self._masks(step) and not self._mask(box, voxel_size).any()
+
+    def apply_mask(self, step: Step, chunk: Chunk) -> Chunk:
+        """The chunk with 0 where the mask is 0, for steps that read from outside the job."""
+        if not self._masks(step):
+            return chunk
+        keep = self._mask(chunk.box, chunk.voxel_size)
+        keep = keep if chunk.array.ndim == 3 else keep[..., np.newaxis]
+        return chunk.like(np.where(keep, chunk.array, np.zeros((), chunk.array.dtype)))
+
+    def _one(self, step: Step, product: Product, box: Box) -> Chunk | pa.Table:
+        if product.info.kind == "table":
+            return read_table(product.info, box)
+        chunk = self._volume(product.info).read(box.clip(product.info.bounds))
+        if product.maker is None and product.info.kind == "segmentation":
+            return self.apply_mask(step, chunk)
+        return chunk
+
+    def _volume(self, info: LayerInfo) -> Volume:
+        key = (info.url, info.mip)
+        if key not in self._volumes:
+            self._volumes[key] = Volume(info, self._plan.job.fill_missing)
+        return self._volumes[key]
+
+    def _masks(self, step: Step) -> bool:
+        """The mask holds for what comes from outside; what the job makes is masked already."""
+        if self._plan.mask is None:
+            return False
+        first = next(iter(step.inputs.values()), ())
+        return bool(first) and first[0].maker is None and first[0].info.kind != "table"
+
+    def _mask(self, box: Box, voxel_size: tuple[float, float, float]) -> npt.NDArray[np.bool_]:
+        """The mask at each voxel of `box`; its own voxels may be larger. Beyond the mask all is 0."""
+        mask = self._plan.mask
+        assert mask is not None
+        factor = vec(max(round(m / v), 1) for m, v in zip(mask.voxel_size, voxel_size, strict=True))
+        coarse = box.coarsen(factor)
+        inside = coarse.clip(mask.bounds)
+        kept = np.zeros(coarse.size, bool)
+        if not inside.empty:
+            kept[inside.slices(coarse.start)] = self._volume(mask).read(inside).array != 0
+        for axis in range(3):
+            places = np.arange(box.start[axis], box.stop[axis]) // factor[axis] - coarse.start[axis]
+            kept = np.take(kept, places, axis)
+        return kept
+
+
+def read_table(info: LayerInfo, box: Box) -> pa.Table:
+    """All rows of the files of a table whose cells meet `box`."""
+    folder = Folder(info.url)
+    pieces = []
+    for index in info.grid.indexes_meeting(box):
+        data = folder.get(f"{index:06d}.parquet")
+        if data is None:
+            raise DamagedInput(f"The table {info.url} lacks its file {index:06d}.parquet.")
+        pieces.append(pq.read_table(pa.BufferReader(data)))
+    return pa.concat_tables(pieces, promote_options="default").combine_chunks() if pieces else pa.table(
+        {"id": pa.array([], pa.uint64())}
+    )

@@ -1,0 +1,202 @@
+"""A job: the YAML file, checked as a whole before anything runs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Vec
+from chunkflow.task import Task
+from chunkflow.volume import full_url
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+class LayerEntry(BaseModel):
+    """Where a layer is, and how it is stored if the job makes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    encoding: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_url(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+
+class TaskEntry(BaseModel):
+    """One task of a job: its name in this job, the class that does it (`module:Class`), its parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    type: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    def load(self) -> Task:
+        """The task itself, its parameters checked."""
+        kind = load_task_type(self.type)
+        try:
+            return kind(**self.parameters)
+        except ValidationError as error:
+            raise BadInput(f"Task {self.name}: {first_fault(error, kind)}") from error
+
+
+class Job(BaseModel):
+    """What to do over which layers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: str
+    work: str
+    chunk: Vec | None = None
+    storage: Vec = (64, 64, 64)
+    layers: dict[str, LayerEntry] = Field(default_factory=dict)
+    mask: str | None = None
+    tasks: list[TaskEntry] = Field(min_length=1)
+    memory: float = Field(2.0, gt=0, description="GiB that one worker may take")
+    fill_missing: bool = False
+    heartbeat: float = Field(5.0, gt=0, description="seconds between the runner's signs of life")
+
+    @field_validator("chunk", "storage")
+    @classmethod
+    def _positive(cls, value: Vec | None) -> Vec | None:
+        if value is not None and min(value) < 1:
+            raise ValueError("must be three sizes of at least 1 voxel")
+        return value
+
+    @field_validator("layers")
+    @classmethod
+    def _named(cls, value: dict[str, LayerEntry]) -> dict[str, LayerEntry]:
+        for name in value:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"a layer may not be named {name!r}: use letters, digits, '_', '-' and '.'")
+        return value
+
+    @classmethod
+    def from_file(cls, path: Path, task_type: Callable[[str], str], settings: Sequence[str] = ()) -> Job:
+        """Read a job file, with `key=value` settings laid over it (layers.dapi=URL)."""
+        try:
+            document = yaml.safe_load(path.read_text())
+        except FileNotFoundError as error:
+            raise BadInput(f"There is no job file {path}.") from error
+        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+            raise BadInput(f"{path} is not a readable YAML file: {error}") from error
+        if not isinstance(document, dict):
+            raise BadInput(f"{path} is not a job file: it must hold keys such as job, work, layers and tasks.")
+        for setting in settings:
+            _lay_over(document, setting)
+        return cls.from_document(document, task_type, path.resolve().parent)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], task_type: Callable[[str], str], base: Path) -> Job:
+        """Check a job as written by a person; relative paths count from `base`."""
+        document = dict(document)
+        document["tasks"] = _task_entries(document.get("tasks"), task_type)
+        try:
+            job = cls.model_validate(document)
+        except ValidationError as error:
+            raise BadInput(f"The job file: {first_fault(error, cls)}") from error
+        layers = {
+            name: entry.model_copy(update={"url": full_url(entry.url, base)})
+            for name, entry in job.layers.items()
+        }
+        return job.model_copy(update={"work": full_url(job.work, base), "layers": layers})
+
+
+def load_task_type(location: str) -> type[Task]:
+    """The task class that `module:Class` names."""
+    module_name, _, class_name = location.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except ImportError as error:
+        raise BadInput(
+            f"The task {location} cannot be imported ({error}); its module must lie beside the job file "
+            "or be installed."
+        ) from error
+    except AttributeError as error:
+        raise BadInput(f"The module {module_name} has no task {class_name}.") from error
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise BadInput(f"{location} is not a Task; let the class derive from chunkflow.task.Task.")
+    return found
+
+
+def split_reference(reference: str) -> tuple[str, int]:
+    """A layer's name and mip, from `name` or `name@mip`."""
+    name, at, mip = reference.partition("@")
+    if at and not mip.isdigit():
+        raise BadInput(f"{reference!r} does not name a layer; write name or name@mip, as in dapi@1.")
+    return name, int(mip or 0)
+
+
+def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
+    """One sentence for the first thing that is wrong."""
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "the document"
+    if fault["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields)
+        return f"the key {where!r} is unknown; known are {known}."
+    if fault["type"] == "missing":
+        return f"the key {where!r} is missing."
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}, not {fault['input']!r}."
+
+
+def _task_entries(tasks: Any, task_type: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Each item `{segment: {...}}` as a name that is unique in the job, a type and parameters."""
+    if not isinstance(tasks, list) or not tasks:
+        raise BadInput("The job file: 'tasks' must be a list such as '- segment: {image: dapi, labels: nuclei}'.")
+    entries: list[dict[str, Any]] = []
+    used: dict[str, int] = {}
+    for item in tasks:
+        if isinstance(item, dict) and set(item) == {"name", "type", "parameters"}:
+            entries.append(item)
+            continue
+        if isinstance(item, str):
+            item = {item: {}}
+        if not isinstance(item, dict) or len(item) != 1:
+            raise BadInput(f"The job file: each task must be one name with its parameters, not {item!r}.")
+        key, parameters = next(iter(item.items()))
+        if not isinstance(parameters or {}, dict):
+            raise BadInput(f"The job file: the parameters of {key} must be keys with values, not {parameters!r}.")
+        name = str(key).partition(":")[2] or str(key)
+        used[name] = used.get(name, 0) + 1
+        unique = name if used[name] == 1 else f"{name}-{used[name]}"
+        entries.append({"name": unique, "type": task_type(str(key)), "parameters": parameters or {}})
+    return entries
+
+
+def _lay_over(document: dict[str, Any], setting: str) -> None:
+    """Set one key of a job as read from YAML: layers.dapi=URL, chunk=[64,64,64], tasks.segment.diameter=9."""
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise BadInput(f"--set takes key=value, as in layers.dapi=file:///data/dapi, not {setting!r}.")
+    *path, last = key.strip().split(".")
+    place: Any = document
+    for part in path:
+        place = _inside(place, part, key)
+    if not isinstance(place, dict):
+        raise BadInput(f"--set {key}: there is no such key in the job.")
+    place[last] = yaml.safe_load(text)
+
+
+def _inside(place: Any, part: str, key: str) -> Any:
+    if isinstance(place, list):  # tasks, by name
+        for item in place:
+            if isinstance(item, dict) and part in item:
+                item[part] = item[part] if isinstance(item[part], dict) else {}
+                return item[part]
+        raise BadInput(f"--set {key}: the job has no task {part!r}.")
+    if not isinstance(place, dict):
+        raise BadInput(f"--set {key}: there is no such key in the job.")
+    if isinstance(place.get(part), str) and part != "layers":
+        place[part] = {"url": place[part]}
+    return place.setdefault(part, {})

@@ -1,0 +1,112 @@
+"""Opening a run: what is asked is held against what the ledger knows, before anything is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import chunkflow
+from chunkflow.errors import BadInput
+from chunkflow.job import Job
+from chunkflow.ledger import Ledger, difference
+from chunkflow.outputs import create, delete, deleted_size, refuse_foreign
+from chunkflow.plan import Plan
+from chunkflow.storage import Folder
+from chunkflow.worker import SILENCE_HEARTBEATS
+
+
+def canonical(job: Job, plan: Plan) -> dict[str, Any]:
+    """All of a job that changes what it makes, with the versions of its tasks."""
+    tasks = {step.entry: step.task.version for step in plan.steps}
+    document = job.model_dump(mode="json", exclude={"job", "work", "memory", "heartbeat", "tasks"})
+    return document | {
+        "chunk": list(plan.chunk),
+        "box": str(plan.box) if plan.box else None,
+        "tasks": [
+            {entry.name: {"type": entry.type, "version": tasks[entry.name], **entry.parameters}}
+            for entry in job.tasks
+        ],
+    }
+
+
+def open_run(
+    plan: Plan, versions: dict[str, Any], restart: str = "", agree: Callable[[str], bool] = lambda _: True
+) -> Ledger:
+    """Become the job's runner: the ledger, open for writing, with all outputs in place.
+
+    `restart` names a task to be cleared with those after it; `agree` is asked, with what would be deleted.
+    """
+    folder = Folder(plan.work)
+    known = Ledger.load(folder)
+    cleared = _cleared(plan, restart)
+    wanted = canonical(plan.job, plan)
+    _refuse_changes(known, wanted, {plan.steps[i].entry for i in cleared})
+    refuse_foreign(plan, known.state.created)
+    if cleared and not agree(deleted_size(plan, known, cleared)):
+        raise BadInput("Nothing was deleted, and nothing was run.")
+    ledger = Ledger.open(folder, heartbeat=plan.job.heartbeat)
+    try:
+        cleared |= {i for i, step in enumerate(plan.steps) if step.name in ledger.state.clearing}
+        if cleared:
+            _clear(plan, ledger, cleared)
+        recorded = {"spec": wanted, "job": plan.job.model_dump(mode="json"), "chunk": list(plan.chunk)}
+        ledger.record_job(
+            recorded,
+            versions | {"chunkflow": chunkflow.__version__},
+            {stage.name: len(stage.grid) for stage in plan.stages},
+        )
+        ledger.flush(now=True)
+        create(plan, ledger)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def _cleared(plan: Plan, restart: str) -> set[int]:
+    if not restart:
+        return set()
+    entries = [entry.name for entry in plan.job.tasks]
+    if restart not in entries:
+        raise BadInput(f"--restart {restart}: this job has no such task; it has {', '.join(entries)}.")
+    return plan.after(restart)
+
+
+def _refuse_changes(known: Ledger, wanted: dict[str, Any], cleared: set[str]) -> None:
+    """A rerun must ask for what was asked before, save for tasks that are cleared or new."""
+    if known.state.job is None:
+        return
+    before = dict(known.state.job["spec"])
+    old = {name for task in before["tasks"] for name in task}
+    now = {name for task in wanted["tasks"] for name in task}
+    if old <= cleared:
+        return  # nothing of the old run is kept
+    kept = [task for task in before["tasks"] if not set(task) & cleared]
+    asked = [task for task in wanted["tasks"] if not set(task) & (cleared | (now - old))]
+    layers = {name: wanted["layers"].get(name) for name in before["layers"]}
+    changes = difference(
+        {**before, "tasks": kept}, {**wanted, "tasks": asked, "layers": layers}
+    )
+    if changes:
+        raise BadInput(
+            "This work folder was made with other parameters:\n  " + "\n  ".join(changes)
+            + "\nUse another work folder, or --restart TASK to clear that task and those after it."
+        )
+
+
+def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:
+    """Delete what these steps made. After a takeover the workers of the runner before may still write for
+    as long as they trust its word, so they are waited for first."""
+    if ledger.took_over:
+        until = time.monotonic() + SILENCE_HEARTBEATS * plan.job.heartbeat
+        while time.monotonic() < until:
+            ledger.flush()
+            time.sleep(min(plan.job.heartbeat / 2, 1.0))
+    stages = [stage.name for stage in plan.stages if stage.step in cleared]
+    names = [plan.steps[i].name for i in sorted(cleared)]
+    ledger.record_clearing(names)
+    ledger.flush(now=True)
+    delete(plan, cleared)
+    ledger.record_cleared(list(dict.fromkeys([*names, *stages])))
+    ledger.flush(now=True)

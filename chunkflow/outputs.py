@@ -1,0 +1,170 @@
+"""The layers, tables and folders that a job makes: nothing that was there before is harmed.
+
+1. An output that exists and that this ledger did not make is refused by name.
+2. What is about to be made is recorded, then made.
+3. What is cleared is deleted by names that the plan and the parts give, never by a listing.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import chunkflow
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Grid
+from chunkflow.ledger import Ledger
+from chunkflow.parts import Parts
+from chunkflow.plan import Plan, Product, Step
+from chunkflow.storage import Folder
+from chunkflow.volume import layer_document
+
+
+def refuse_foreign(plan: Plan, created: Mapping[str, str]) -> None:
+    """Raise BadInput for an output that is there already and was not made by this job."""
+    for url in _made_urls(plan):
+        if url not in created and Folder(url).exists("info"):
+            raise BadInput(
+                f"{url} exists and was not made by this job (or its ledger is gone); nothing was touched. "
+                "Name another place for it, or delete it yourself."
+            )
+
+
+def create(plan: Plan, ledger: Ledger) -> None:
+    """Make what is not there yet, and bring the descriptions of what is there up to date."""
+    fresh = {url: step for url, step in _made_urls(plan).items() if url not in ledger.state.created}
+    for url, step in fresh.items():
+        ledger.record_created(url, plan.steps[step].name)
+    if fresh:
+        ledger.flush(now=True)
+    for name, mips in plan.made_layers().items():
+        folder = Folder(mips[0].info.url)
+        mesh = "mesh" if (f"{name}/mesh", 0) in plan.products else ""
+        _put_changed(folder, "info", layer_document([p.info for p in mips], mesh))
+        _put_changed(folder, "provenance", _provenance(plan, mips))
+    for product in plan.made_others():
+        document = _other_document(plan, product)
+        if document:
+            _put_changed(Folder(product.info.url), "info", document)
+
+
+def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[str]]]:
+    """What a step may have written, as folders and the names in them."""
+    for _, product in step.layer_outputs:
+        key = "_".join(f"{v:g}" for v in product.info.voxel_size)
+        storage = Grid.chunks(product.info.bounds, product.info.storage)
+        yield product.info.url, [f"{key}/{storage.box(index)}" for index in range(len(storage))]
+    for index in [i for i, stage in enumerate(plan.stages) if stage.step == step.index]:
+        stage = plan.stages[index]
+        own: list[str] = [f"parts/{stage.name}.json"] if stage.kind == "prepare" else []
+        for cell in range(len(stage.grid)) if stage.kind != "prepare" and step.leaves_parts else ():
+            found = parts.names(stage.name, cell)
+            own += found
+            if found:
+                files = parts.files(stage.name, cell)
+                yield from ((p.info.url, files) for p in step.outputs.values() if p.info.kind == "folder")
+        yield plan.work, own
+        if stage.kind == "finish":
+            tables = [p.info.url for p in step.outputs.values() if p.info.kind == "table"]
+            yield from ((url, [f"{cell:06d}.parquet" for cell in range(len(stage.grid))]) for url in tables)
+
+
+def delete(plan: Plan, steps: Iterable[int]) -> int:
+    """Delete what these steps wrote; returns how many files there were."""
+    cleared = set(steps)
+    parts = Parts(Folder(plan.work))
+    count = 0
+    for index in cleared:
+        for url, names in names_of(plan, plan.steps[index], parts):
+            count += Folder(url).delete(names) if names else 0
+    for url, maker in _made_urls(plan).items():
+        if maker in cleared:
+            count += Folder(url).delete(["info", "provenance"])
+    return count
+
+
+def _made_urls(plan: Plan) -> dict[str, int]:
+    """Each place that the job writes, with the first step that does."""
+    urls: dict[str, int] = {}
+    for product in plan.products.values():
+        if product.maker is not None:
+            urls[product.info.url] = min(product.maker, urls.get(product.info.url, product.maker))
+    return urls
+
+
+def _put_changed(folder: Folder, name: str, document: dict[str, Any]) -> None:
+    data = json.dumps(document, indent=1).encode()
+    before = folder.get(name)
+    if before is None or _undated(json.loads(before)) != _undated(document):
+        folder.put(name, data)
+
+
+def _undated(document: dict[str, Any]) -> dict[str, Any]:
+    """A description without who made it and when."""
+    processing = [entry.get("method") for entry in document.get("processing", [])]
+    return {**document, "processing": processing}
+
+
+def _other_document(plan: Plan, product: Product) -> dict[str, Any]:
+    assert product.maker is not None
+    if product.info.kind == "table":
+        return {"@type": "chunkflow_table", "table": product.info.model_dump(mode="json")}
+    step = plan.steps[product.maker]
+    role = next(r for r in step.task.roles() if step.outputs.get(r.name) is product)
+    return {"@type": "neuroglancer_legacy_mesh"} if role.kind == "meshes" else {}
+
+
+def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
+    """Where a layer comes from, in the form that CloudVolume reads."""
+    steps = [plan.steps[p.maker] for p in mips if p.maker is not None]
+    entries = {step.entry: step for step in reversed(steps)}
+    sources = {p.info.url: None for s in steps for ps in s.inputs.values() for p in ps}
+    sources.pop(mips[0].info.url, None)
+    return {
+        "description": f"Made by chunkflow, job {plan.job.job}.",
+        "owners": [],
+        "sources": list(sources),
+        "processing": [
+            {
+                "method": {
+                    "task": entry,
+                    "type": _type_of(step),
+                    "version": step.task.version,
+                    "parameters": _parameters(plan, entry),
+                    "chunkflow": chunkflow.__version__,
+                },
+                "by": f"{getpass.getuser()}@{socket.gethostname()}",
+                "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M %Z"),
+            }
+            for entry, step in reversed(entries.items())
+        ],
+    }
+
+
+def _type_of(step: Step) -> str:
+    kind = type(step.task)
+    return f"{kind.__module__}:{kind.__name__}"
+
+
+def _parameters(plan: Plan, entry: str) -> dict[str, Any]:
+    return next(dict(task.parameters) for task in plan.job.tasks if task.name == entry)
+
+
+def deleted_size(plan: Plan, ledger: Ledger, steps: Iterable[int]) -> str:
+    """What a restart would delete, in words."""
+    cells = bytes_out = 0
+    names = []
+    for index in sorted(steps):
+        names.append(plan.steps[index].name)
+        for stage in plan.stages:
+            known = ledger.state.steps.get(stage.name)
+            if stage.step == index and known is not None:
+                cells += known.done
+                bytes_out += known.bytes_out
+    return f"{', '.join(names)}: {cells:,} finished chunks, {bytes_out / 1e6:,.1f} MB written"
+
+

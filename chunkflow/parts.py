@@ -1,0 +1,136 @@
+"""Parts: what a cell leaves for the reducer in the work folder: rows sorted by id, and the files it wrote.
+
+A part is one Arrow file, or several where its rows are many: `<index>.arrow` holds the first rows and says how
+many more files there are, and is written last. It is written even where there are no rows, so that a part
+which is missing is an error and never a silent gap.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chunkflow.errors import DamagedInput
+from chunkflow.storage import Folder
+
+BATCH = 1_000_000
+"""Rows that are held at once; a part with more is read and written piece by piece."""
+
+
+class Parts:
+    """The parts of one work folder."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def put(self, stage: str, index: int, rows: Iterator[pa.Table], files: Sequence[str] = ()) -> int:
+        """Write a part from pieces in the order of their ids; returns the number of bytes."""
+        pieces = 0
+        size = 0
+        first: pa.Table | None = None
+        for piece in rows:
+            if first is None:
+                first = piece
+                continue
+            pieces += 1
+            data = _encode(piece, {})
+            self._folder.put(f"{_place(stage, index)}-{pieces}.arrow", data)
+            size += len(data)
+        head = first if first is not None else pa.table({"id": pa.array([], pa.uint64())})
+        data = _encode(head, {"pieces": str(pieces), "files": json.dumps(list(files))})
+        self._folder.put(f"{_place(stage, index)}.arrow", data)
+        return size + len(data)
+
+    def rows(self, stage: str, index: int) -> Iterator[pa.Table]:
+        """The pieces of a part, one at a time."""
+        head = self._read(f"{_place(stage, index)}.arrow")
+        yield head.replace_schema_metadata(None)
+        for piece in range(1, int(head.schema.metadata[b"pieces"]) + 1):
+            yield self._read(f"{_place(stage, index)}-{piece}.arrow").replace_schema_metadata(None)
+
+    def files(self, stage: str, index: int) -> list[str]:
+        """The files that this cell wrote beside its part."""
+        head = self._read(f"{_place(stage, index)}.arrow")
+        return list(json.loads(head.schema.metadata[b"files"]))
+
+    def names(self, stage: str, index: int) -> list[str]:
+        """The files that this part itself consists of (none if it was never written)."""
+        try:
+            head = self._read(f"{_place(stage, index)}.arrow")
+        except DamagedInput:
+            return []
+        pieces = int(head.schema.metadata[b"pieces"])
+        place = _place(stage, index)
+        return [f"{place}.arrow", *(f"{place}-{piece}.arrow" for piece in range(1, pieces + 1))]
+
+    def put_values(self, stage: str, values: dict[str, object]) -> None:
+        """What a `prepare` decided."""
+        self._folder.put(f"parts/{stage}.json", json.dumps(values).encode())
+
+    def values(self, stage: str) -> dict[str, object]:
+        data = self._folder.get(f"parts/{stage}.json")
+        if data is None:
+            raise DamagedInput(f"{self._folder.url}/parts/{stage}.json is missing: what was decided is not known.")
+        return dict(json.loads(data))
+
+    def _read(self, name: str) -> pa.Table:
+        data = self._folder.get(name)
+        if data is None:
+            raise DamagedInput(f"The part {self._folder.url}/{name} is missing.")
+        try:
+            return pa.ipc.open_file(pa.py_buffer(data)).read_all()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DamagedInput(f"The part {self._folder.url}/{name} is damaged: {error}") from error
+
+
+def _place(stage: str, index: int) -> str:
+    return f"parts/{stage}/{index // 1000:04d}/{index}"
+
+
+def _encode(rows: pa.Table, metadata: dict[str, str]) -> bytes:
+    rows = rows.replace_schema_metadata(metadata or None)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return bytes(sink.getvalue())
+
+
+def in_order(pieces: Iterator[pa.Table], batch: int = BATCH) -> Iterator[pa.Table]:
+    """Cut sorted rows into pieces of at most `batch`."""
+    for piece in pieces:
+        for start in range(0, max(len(piece), 1), batch):
+            yield piece.slice(start, batch)
+
+
+def merged_streams(streams: Sequence[Iterator[pa.Table]]) -> Iterator[pa.Table]:
+    """Rows of several sorted streams in pieces that share no id, each sorted by id.
+
+    1. Hold one piece of each stream.
+    2. All ids up to the smallest last id among the streams that have more to come are complete.
+    3. Hand those out together, and go on.
+    """
+    held: list[pa.Table | None] = [next(stream, None) for stream in streams]
+    following: list[pa.Table | None] = [
+        next(stream, None) if piece is not None else None for stream, piece in zip(streams, held, strict=True)
+    ]
+    while any(piece is not None for piece in held):
+        more = [
+            p["id"][-1].as_py()
+            for p, after in zip(held, following, strict=True)
+            if p is not None and after is not None and len(p)
+        ]
+        limit = min(more) if more else None
+        out: list[pa.Table] = []
+        for i, piece in enumerate(held):
+            if piece is None:
+                continue
+            count = len(piece) if limit is None else pc.sum(pc.less_equal(piece["id"], limit)).as_py() or 0
+            out.append(piece.slice(0, count))
+            held[i] = piece.slice(count)
+            if count == len(piece):
+                held[i], following[i] = following[i], next(streams[i], None) if following[i] is not None else None
+        rows = pa.concat_tables(out, promote_options="default")
+        yield rows.take(pc.sort_indices(rows, sort_keys=[("id", "ascending")]))

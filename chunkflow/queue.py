@@ -1,0 +1,130 @@
+"""The queue between runner and pools: ranges of cells that are ready, and their answers coming back.
+
+A queue is disposable: what it loses, the runner puts again, as only the ledger is the truth.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Consecutive cells of one stage, handed out together."""
+
+    stage: int
+    start: int
+    stop: int
+    skip: bool = False
+    """All that these cells read is empty: they are written and recorded empty, nothing is read."""
+    alone: bool = False
+    """To be tried on a worker that holds nothing else."""
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class Cause(StrEnum):
+    """Why an attempt did not end well."""
+
+    PREEMPTED = "preempted"
+    NODE_LOST = "node lost"
+    STORAGE = "storage"
+    DAMAGED = "damaged input"
+    MEMORY = "out of memory"
+    CRASH = "crash"
+    SILENT = "no word"
+    BUG = "bug"
+    GIVEN_BACK = "given back"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one cell."""
+
+    stage: int
+    index: int
+    worker: str
+    cause: Cause | None = None
+    """None: it is done, and written."""
+    alone: bool = False
+    empty: bool = False
+    started: float = 0.0
+    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Spent reading, mapping, writing."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    peak_bytes: int = 0
+    """The most memory that the worker has taken so far."""
+    traceback: str = ""
+    values: dict[str, Any] | None = None
+    """What `prepare` decided."""
+
+
+class Queue(Protocol):
+    """What a runner and its pools need of a queue; every queue passes tests/conformance."""
+
+    def put(self, ranges: Sequence[Range]) -> None:
+        """Offer ranges to the pools."""
+
+    def lease(self, most: int) -> list[Range]:
+        """Take ranges of up to about `most` cells (at least one range, if there is any); never waits."""
+
+    def answer(self, answers: Sequence[Answer]) -> None:
+        """Say what became of leased cells."""
+
+    def answers(self, wait: float) -> list[Answer]:
+        """All answers so far; waits up to `wait` seconds for the first."""
+
+    def withdraw(self) -> list[Range]:
+        """Take back what no pool has leased yet."""
+
+
+@dataclass
+class MemoryQueue:
+    """The queue within one process."""
+
+    _ranges: deque[Range] = field(default_factory=deque)
+    _answers: list[Answer] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def put(self, ranges: Sequence[Range]) -> None:
+        with self._changed:
+            self._ranges.extend(ranges)
+
+    def lease(self, most: int) -> list[Range]:
+        leased: list[Range] = []
+        with self._changed:
+            while self._ranges and most > 0:
+                offered = self._ranges.popleft()
+                if len(offered) > most:
+                    middle = offered.start + most
+                    rest = Range(offered.stage, middle, offered.stop, offered.skip, offered.alone)
+                    self._ranges.appendleft(rest)
+                    offered = Range(offered.stage, offered.start, middle, offered.skip, offered.alone)
+                leased.append(offered)
+                most -= len(offered)
+        return leased
+
+    def answer(self, answers: Sequence[Answer]) -> None:
+        with self._changed:
+            self._answers.extend(answers)
+            self._changed.notify_all()
+
+    def answers(self, wait: float) -> list[Answer]:
+        with self._changed:
+            if not self._answers:
+                self._changed.wait(wait)
+            found, self._answers = self._answers, []
+            return found
+
+    def withdraw(self) -> list[Range]:
+        with self._changed:
+            left = list(self._ranges)
+            self._ranges.clear()
+            return left

@@ -1,0 +1,108 @@
+"""The reducer: parts become results up a tree of 2x2x2 blocks, never all at once.
+
+1. A block adds the rows of its children that are still open: those whose object goes on across a face of the
+   child. A face between two children of the block is inside now, so it no longer keeps a row open.
+2. Where objects are known to be connected, a row that no outer face keeps open is final and stays in this
+   block's part; all others go up. Where they are not, all go to the root.
+3. `finish` takes the final rows of one cell of space (by the voxel that an object is named after), or the
+   whole root, sorted by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chunkflow.geometry import Box
+from chunkflow.kernels.morton import id_voxels
+from chunkflow.parts import Parts, in_order, merged_streams
+from chunkflow.plan import Plan, Step
+from chunkflow.task import Task
+
+
+def outer_faces(inner: Box, block: Box) -> int:
+    """The faces of `inner` that lie on faces of `block`, as bits -x, +x, -y, +y, -z, +z."""
+    bits = 0
+    for axis in range(3):
+        bits |= (inner.start[axis] == block.start[axis]) << (2 * axis)
+        bits |= (inner.stop[axis] == block.stop[axis]) << (2 * axis + 1)
+    return bits
+
+
+def sorted_rows(task: Task, rows: pa.Table) -> pa.Table:
+    """A map's rows, one an id, in the order of the ids."""
+    ids = rows["id"].to_numpy()
+    if (ids[1:] > ids[:-1]).all():
+        return rows
+    rows = rows.take(pc.sort_indices(rows, sort_keys=[("id", "ascending")]))
+    ids = rows["id"].to_numpy()
+    return task.merge(rows) if (ids[1:] == ids[:-1]).any() else rows
+
+
+def merge_block(plan: Plan, stage_index: int, cell: int, parts: Parts) -> Iterator[pa.Table]:
+    """The rows of a block, from its children's parts."""
+    stage = plan.stages[stage_index]
+    step = plan.steps[stage.step]
+    wait = stage.waits[0]
+    below = plan.stages[wait.stage]
+    position = stage.grid.position(cell)
+    block = stage.grid.box(cell)
+    x, y, z = wait.needed(position)
+    streams = [
+        _open_rows(parts, below.name, child, outer_faces(below.grid.box(child), block), step.rows_are_final_early)
+        for child in (
+            below.grid.index((i, j, k))
+            for k in range(z.start, z.stop)
+            for j in range(y.start, y.stop)
+            for i in range(x.start, x.stop)
+        )
+    ]
+    return in_order(step.task.merge(piece) if len(piece) else piece for piece in merged_streams(streams))
+
+
+def _open_rows(parts: Parts, stage: str, cell: int, outer: int, final_early: bool) -> Iterator[pa.Table]:
+    for rows in parts.rows(stage, cell):
+        if "faces" in rows.column_names:
+            if final_early:
+                rows = rows.filter(pc.not_equal(rows["faces"], 0))
+            rows = _with_faces(rows, outer)
+        yield rows
+
+
+def _with_faces(rows: pa.Table, outer: int) -> pa.Table:
+    faces = pc.bit_wise_and(rows["faces"], pa.scalar(outer, pa.uint8()))
+    return rows.set_column(rows.column_names.index("faces"), "faces", faces)
+
+
+def final_rows(plan: Plan, stage_index: int, cell: int, parts: Parts) -> Iterator[pa.Table]:
+    """The complete rows that belong to one cell of a finish stage, sorted by id, in pieces."""
+    stage = plan.stages[stage_index]
+    step = plan.steps[stage.step]
+    levels = [*plan.stages_of(stage.step, "map"), *plan.stages_of(stage.step, "merge")]
+    root = levels[-1]
+    if not step.rows_are_final_early:
+        yield from parts.rows(plan.stages[root].name, 0)
+        return
+    box = stage.grid.box(cell)
+    found = []
+    for level in levels:
+        grid = plan.stages[level].grid
+        for index in grid.indexes_meeting(box):
+            for rows in parts.rows(plan.stages[level].name, index):
+                if level != root and "faces" in rows.column_names:
+                    rows = rows.filter(pc.equal(rows["faces"], 0))
+                found.append(rows.filter(pa.array(_named_within(rows["id"].to_numpy(), step, box))))
+    rows = pa.concat_tables(found, promote_options="default")
+    yield rows.take(pc.sort_indices(rows, sort_keys=[("id", "ascending")]))
+
+
+def _named_within(ids: npt.NDArray[np.uint64], step: Step, box: Box) -> npt.NDArray[np.bool_]:
+    """Which ids name a voxel in `box`. An object that the job's box cuts may be named by a voxel beyond it,
+    and is filed under the nearest that the job covers."""
+    voxels = id_voxels(ids, step.volume.size) + np.array(step.volume.start)
+    voxels = np.clip(voxels, step.region.start, np.array(step.region.stop) - 1)
+    return np.asarray(((voxels >= box.start) & (voxels < box.stop)).all(axis=1))

@@ -1,0 +1,117 @@
+"""What a cell writes: voxels, rows, files and tables, each of them whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from chunkflow.chunk import Chunk
+from chunkflow.errors import ChunkflowError
+from chunkflow.geometry import Box
+from chunkflow.inputs import Inputs
+from chunkflow.plan import Product, Step
+from chunkflow.storage import Folder
+from chunkflow.task import Files, Made, Result
+from chunkflow.volume import Volume
+
+
+class WrongResult(ChunkflowError):
+    """A task returned what it did not declare."""
+
+
+@dataclass
+class Sorted:
+    """The results of one call, by what they are and which output they are for."""
+
+    chunks: dict[str, Chunk] = field(default_factory=dict)
+    rows: pa.Table | None = None
+    files: dict[str, Files] = field(default_factory=dict)
+
+
+def sort_out(step: Step, result: Result) -> Sorted:
+    """Find the output that each thing returned is for, by its name or else by what it is."""
+    found = Sorted()
+    for name, made in _named(step, result):
+        if isinstance(made, pa.Table):
+            found.rows = made
+        elif isinstance(made, Chunk):
+            found.chunks[name or _only(step, "chunk", ("image", "segmentation"))] = made
+        elif isinstance(made, dict):
+            found.files[name or _only(step, "dict of files", ("folder",))] = made
+        else:
+            raise WrongResult(
+                f"Task {step.name} returned a {type(made).__name__}; it must be a Chunk, a table or files."
+            )
+    return found
+
+
+def _named(step: Step, result: Result) -> Iterator[tuple[str, Made]]:
+    if result is None:
+        return
+    if isinstance(result, tuple):
+        yield from (("", made) for made in result)
+    elif isinstance(result, dict) and result and set(result) <= set(step.outputs):
+        yield from result.items()  # type: ignore[misc]
+    else:
+        yield "", result  # type: ignore[misc]
+
+
+def _only(step: Step, what: str, kinds: tuple[str, ...]) -> str:
+    names = [name for name, product in step.outputs.items() if product.info.kind in kinds]
+    if len(names) != 1:
+        raise WrongResult(f"Task {step.name} returned a {what}, but has {len(names)} outputs that it may be for.")
+    return names[0]
+
+
+class Results:
+    """Writes for the steps of one plan; keeps the volumes open."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._volumes: dict[tuple[str, int], Volume] = {}
+
+    def ready_chunk(self, step: Step, name: str, chunk: Chunk | None, box: Box) -> Chunk:
+        """The voxels to write: cropped to the cell, masked, of the layer's type; zeros where there are none."""
+        info = step.outputs[name].info
+        if chunk is None:
+            return Chunk.zeros(box, info.voxel_size, info.dtype, info.channels)
+        if not chunk.box.contains(box):
+            raise WrongResult(f"Task {step.name} returned {chunk.box} for {name}, which does not hold {box}.")
+        if not np.can_cast(chunk.array.dtype, info.dtype, "same_kind" if info.dtype == "float32" else "safe"):
+            raise WrongResult(f"Task {step.name} returned {chunk.array.dtype} for {name}, which is {info.dtype}.")
+        chunk = self._inputs.apply_mask(step, chunk.crop(box))
+        return chunk.like(np.asfortranarray(chunk.array, dtype=info.dtype))
+
+    def write_chunk(self, product: Product, chunk: Chunk) -> int:
+        key = (product.info.url, product.info.mip)
+        if key not in self._volumes:
+            self._volumes[key] = Volume(product.info)
+        return self._volumes[key].write(chunk)
+
+    @staticmethod
+    def write_files(product: Product, files: Files) -> int:
+        folder = Folder(product.info.url)
+        for name, data in files.items():
+            folder.put(name, data)
+        return sum(map(len, files.values()))
+
+    @staticmethod
+    def write_table(product: Product, index: int, pieces: Iterator[pa.Table]) -> int:
+        """One file of a table, from pieces in the order of their ids."""
+        buffer = io.BytesIO()
+        writer: pq.ParquetWriter | None = None
+        for piece in pieces:
+            if writer is None:
+                writer = pq.ParquetWriter(buffer, piece.schema, compression="zstd")
+            if len(piece) or writer is None:
+                writer.write_table(piece)
+        assert writer is not None
+        writer.close()
+        data = buffer.getvalue()
+        Folder(product.info.url).put(f"{index:06d}.parquet", data)
+        return len(data)

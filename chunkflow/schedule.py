@@ -1,0 +1,196 @@
+"""The pure scheduler: which cells of which stage are ready, as others are done.
+
+For each cell it keeps one byte of state and how many cells it still waits for; a cell that is done lowers
+the counts of those that wait for it. Later stages go first, so that what has begun is finished and little
+lies half-made.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from chunkflow.queue import Range
+from chunkflow.stages import Stage, Wait
+
+WAITING, READY, LEASED, DONE, FAILED = range(5)
+STATE_NAMES = ("waiting", "ready", "running", "done", "failed")
+
+
+class _StageState:
+    """What is known of one stage's cells; arrays are indexed x, y, z and lie x fastest."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        shape = stage.grid.shape
+        self.state = np.zeros(shape, np.uint8, order="F")
+        self.empty = np.zeros(shape, bool, order="F")
+        self.missing = np.zeros(shape, np.int32, order="F")
+        for wait in stage.waits:
+            self.missing += wait.counts()
+        self.flat = self.state.reshape(-1, order="F")
+        self.flat_empty = self.empty.reshape(-1, order="F")
+        self.at_start: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self.cursor = 0
+        self.fresh: deque[int] = deque()
+
+    def ready(self) -> Iterator[int]:
+        """Takes ready cells, in order of the grid; a cell that became ready later comes first."""
+        while self.fresh:
+            yield self.fresh.popleft()
+        while self.cursor < len(self.at_start):
+            self.cursor += 1
+            yield int(self.at_start[self.cursor - 1])
+
+    @property
+    def ready_count(self) -> int:
+        return len(self.fresh) + len(self.at_start) - self.cursor
+
+
+class Schedule:
+    """All cells of all stages of a job."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self._stages = [_StageState(stage) for stage in stages]
+        self._followers: list[list[tuple[int, Wait]]] = [[] for _ in stages]
+        for index, stage in enumerate(stages):
+            for wait in stage.waits:
+                self._followers[wait.stage].append((index, wait))
+        self.counts = np.zeros((len(stages), len(STATE_NAMES)), np.int64)
+        for index, stage in enumerate(stages):
+            self.counts[index, WAITING] = len(stage.grid)
+
+    def resume(self, done: Sequence[npt.NDArray[np.bool_]], empty: Sequence[npt.NDArray[np.bool_]]) -> None:
+        """Start from what a ledger knows: flat arrays by stage. Call once, before anything is taken."""
+        for index, known in enumerate(self._stages):
+            known.flat[:] = np.where(done[index], DONE, WAITING)
+            known.flat_empty[:] = empty[index]
+            if not done[index].any():
+                continue
+            for follower, wait in self._followers[index]:
+                self._discount_all(known, self._stages[follower], wait)
+        self.begin()
+
+    @staticmethod
+    def _discount_all(known: _StageState, follower: _StageState, wait: Wait) -> None:
+        """Lower the follower's counts by what is done already, by sums over cuboids (integral image)."""
+        done = (known.state == DONE).astype(np.int32)
+        total = np.zeros(tuple(n + 1 for n in done.shape), np.int32)
+        total[1:, 1:, 1:] = done.cumsum(0).cumsum(1).cumsum(2)
+        for axis in range(3):
+            high, low = wait.high[axis], wait.low[axis]
+            total = np.take(total, high, axis) - np.take(total, low, axis)
+        follower.missing -= total
+
+    def begin(self) -> None:
+        """Find what is ready at the start."""
+        for index, known in enumerate(self._stages):
+            missing = known.missing.reshape(-1, order="F")
+            ready = (missing == 0) & (known.flat == WAITING)
+            known.at_start = np.flatnonzero(ready).astype(np.int32)
+            known.cursor = 0
+            known.flat[ready] = READY
+            self.counts[index] = np.bincount(known.flat, minlength=len(STATE_NAMES))
+
+    def take(self, most: int) -> list[Range]:
+        """Up to `most` ready cells, as ranges; they count as leased until done, failed or given back."""
+        taken: list[Range] = []
+        for index in range(len(self._stages) - 1, -1, -1):
+            known = self._stages[index]
+            if most <= 0:
+                break
+            count = min(most, known.ready_count)
+            if count:
+                cells = np.fromiter((cell for _, cell in zip(range(count), known.ready(), strict=False)), np.int64)
+                taken += self._lease(index, cells)
+                most -= count
+        return taken
+
+    def _lease(self, index: int, cells: npt.NDArray[np.int64]) -> list[Range]:
+        known = self._stages[index]
+        known.flat[cells] = LEASED
+        self.counts[index, READY] -= len(cells)
+        self.counts[index, LEASED] += len(cells)
+        skips = self._skips(known, cells)
+        breaks = np.flatnonzero((np.diff(cells) != 1) | (np.diff(skips.astype(np.int8)) != 0)) + 1
+        edges = [0, *breaks.tolist(), len(cells)]
+        return [
+            Range(index, int(cells[a]), int(cells[b - 1]) + 1, bool(skips[a]))
+            for a, b in zip(edges[:-1], edges[1:], strict=True)
+        ]
+
+    def _skips(self, known: _StageState, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of these cells have nothing to do, as all that spares them is empty."""
+        skips = np.zeros(len(cells), bool)
+        sparing = [wait for wait in known.stage.waits if wait.sparing]
+        for wait in sparing:
+            source = self._stages[wait.stage]
+            if not source.flat_empty.any():
+                continue
+            for place, cell in enumerate(cells.tolist()):
+                needed = source.empty[wait.needed(known.stage.grid.position(cell))]
+                skips[place] = bool(needed.size) and bool(needed.all())
+        return skips
+
+    def done(self, stage: int, cell: int, empty: bool = False) -> bool:
+        """Record that a cell is done; says whether that is news."""
+        known = self._stages[stage]
+        if known.flat[cell] == DONE:
+            return False
+        self._move(stage, cell, DONE)
+        known.flat_empty[cell] = empty
+        position = known.stage.grid.position(cell)
+        for follower, wait in self._followers[stage]:
+            state = self._stages[follower]
+            x, y, z = wait.waiting(position)
+            missing = state.missing[x, y, z]
+            missing -= 1
+            if missing.size and not missing.all():
+                self._free(follower, (x.start, y.start, z.start), np.argwhere(missing == 0))
+        return True
+
+    def _free(self, index: int, origin: tuple[int, int, int], places: npt.NDArray[np.int64]) -> None:
+        known = self._stages[index]
+        for i, j, k in places.tolist():
+            cell = known.stage.grid.index((origin[0] + i, origin[1] + j, origin[2] + k))
+            if known.flat[cell] == WAITING:
+                self._move(index, cell, READY)
+                known.fresh.append(cell)
+
+    def failed(self, stage: int, cell: int) -> None:
+        """Set a cell aside; those that wait for it stay waiting."""
+        self._move(stage, cell, FAILED)
+
+    def give_back(self, stage: int, cell: int) -> None:
+        """A leased cell that nobody works on any more is ready again."""
+        if self._stages[stage].flat[cell] == LEASED:
+            self._move(stage, cell, READY)
+            self._stages[stage].fresh.appendleft(cell)
+
+    def state_of(self, stage: int, cell: int) -> int:
+        return int(self._stages[stage].flat[cell])
+
+    def states(self, stage: int) -> npt.NDArray[np.uint8]:
+        """The states of a stage's cells, indexed x, y, z."""
+        return self._stages[stage].state
+
+    def _move(self, stage: int, cell: int, state: int) -> None:
+        known = self._stages[stage]
+        self.counts[stage, known.flat[cell]] -= 1
+        self.counts[stage, state] += 1
+        known.flat[cell] = state
+
+    @property
+    def ready_count(self) -> int:
+        return int(self.counts[:, READY].sum())
+
+    @property
+    def leased_count(self) -> int:
+        return int(self.counts[:, LEASED].sum())
+
+    @property
+    def complete(self) -> bool:
+        return int(self.counts[:, DONE].sum()) == int(self.counts.sum())

@@ -1,0 +1,55 @@
+"""The serial executor: one worker in this process, one cell at a time; for debugging and small jobs.
+
+It shares its process with the runner, so a map that kills its process kills the run (which can be resumed),
+and one that never ends cannot be ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from chunkflow.plan import Plan
+from chunkflow.pool import Finished, Gone
+from chunkflow.queue import Range
+from chunkflow.worker import Worker
+
+
+class SerialExecutor:
+    """Does batches in the thread that waits for them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._workers: dict[str, Worker] = {}
+        self._batches: deque[tuple[str, Range]] = deque()
+
+    def start_worker(self) -> str:
+        name = f"serial-{len(self._workers)}"
+        self._workers[name] = Worker(self._plan, name)
+        return name
+
+    def submit(self, worker: str, batch: Range) -> None:
+        self._batches.append((worker, batch))
+
+    def wait(self, seconds: float) -> list[Finished | Gone]:
+        if not self._batches:
+            time.sleep(seconds)
+            return []
+        name, batch = self._batches.popleft()
+        worker = self._workers[name]
+        answers = [
+            worker.process(batch.stage, index, batch.skip, batch.alone) for index in range(batch.start, batch.stop)
+        ]
+        return [Finished(name, batch, answers)]
+
+    def end_worker(self, worker: str) -> None:
+        self._batches = deque(item for item in self._batches if item[0] != worker)
+        self._workers.pop(worker, None)
+
+    def heard(self) -> None:
+        for worker in list(self._workers.values()):
+            worker.heard()
+
+    def close(self) -> None:
+        self._batches.clear()
+        self._workers.clear()

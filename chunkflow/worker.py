@@ -1,0 +1,219 @@
+"""A worker: one cell after another through read, map and write, the three overlapped.
+
+A worker may be called from several threads at once: one reads while another maps and a third writes, and never
+more than one does each, so at most three cells are in memory. It writes nothing any more once its runner has
+given no word for `silence` seconds, as another runner may have taken over.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from chunkflow.errors import Overtaken
+from chunkflow.failure import cause_of
+from chunkflow.geometry import Box
+from chunkflow.inputs import Inputs
+from chunkflow.parts import Parts
+from chunkflow.plan import Plan, Step
+from chunkflow.queue import Answer, Cause
+from chunkflow.reducer import final_rows, merge_block, sorted_rows
+from chunkflow.results import Results, Sorted, sort_out
+from chunkflow.stages import Stage
+from chunkflow.storage import Folder
+from chunkflow.task import Cell, WindowTooSmall
+
+SILENCE_HEARTBEATS = 12
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+@dataclass
+class _Spent:
+    """Where the time and the bytes of one cell went."""
+
+    read: float = 0.0
+    map: float = 0.0
+    write: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + time.perf_counter() - begin)
+
+
+class Worker:
+    """Does cells of one plan."""
+
+    def __init__(self, plan: Plan, name: str, writes: bool = True) -> None:
+        self.name = name
+        self._plan = plan
+        self._writes = writes
+        self._inputs = Inputs(plan)
+        self._results = Results(self._inputs)
+        self._parts = Parts(Folder(plan.work))
+        self._setups: dict[int, Any] = {}
+        self._values: dict[int, dict[str, Any]] = {}
+        self._reading, self._mapping, self._writing = threading.Lock(), threading.Lock(), threading.Lock()
+        self._silence = SILENCE_HEARTBEATS * plan.job.heartbeat
+        self._last_word = time.monotonic()
+
+    def heard(self) -> None:
+        """The runner lives, and holds the work folder."""
+        self._last_word = time.monotonic()
+
+    def process(self, stage_index: int, index: int, skip: bool = False, alone: bool = False) -> Answer:
+        """Do one cell; whatever goes wrong is in the answer."""
+        spent, started = _Spent(), time.time()
+        cause: Cause | None = None
+        trace, empty = "", False
+        values: dict[str, Any] | None = None
+        try:
+            empty, values = self.do(stage_index, index, skip, spent)
+        except Overtaken:
+            cause = Cause.GIVEN_BACK
+        except Exception as error:
+            cause, trace = cause_of(error), traceback.format_exc()
+        return Answer(
+            stage_index,
+            index,
+            self.name,
+            cause,
+            alone,
+            empty,
+            started,
+            (spent.read, spent.map, spent.write),
+            spent.bytes_in,
+            spent.bytes_out,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT,
+            trace,
+            values,
+        )
+
+    def do(
+        self, stage_index: int, index: int, skip: bool = False, spent: _Spent | None = None
+    ) -> tuple[bool, dict[str, Any] | None]:
+        """Do one cell, raising what goes wrong: whether it is empty, and what was decided (`prepare`)."""
+        spent = spent or _Spent()
+        stage = self._plan.stages[stage_index]
+        step = self._plan.steps[stage.step]
+        if stage.kind == "prepare":
+            return False, self._prepare(step, stage, spent)
+        if stage.kind == "map":
+            return self._map(step, stage, index, skip, spent), None
+        if stage.kind == "merge":
+            self._merge(stage_index, stage, index, spent)
+        else:
+            self._finish(step, stage_index, stage, index, spent)
+        return False, None
+
+    def _prepare(self, step: Step, stage: Stage, spent: _Spent) -> dict[str, Any]:
+        with self._reading, self._mapping, spent.timed("map"):
+            values = step.task.prepare(step.layout, self._inputs.samples(step)) or {}
+        with self._write(spent):
+            self._parts.put_values(stage.name, values)
+        return values
+
+    def _map(self, step: Step, stage: Stage, index: int, skip: bool, spent: _Spent) -> bool:
+        cell = self._cell(step, stage, index)
+        skip = skip or self._inputs.masked_out(step, cell.box, cell.voxel_size)
+        made = Sorted() if skip else sort_out(step, self._made(step, cell, spent))
+        with self._write(spent):
+            empty = True
+            for name, product in step.layer_outputs:
+                chunk = self._results.ready_chunk(step, name, made.chunks.get(name), cell.box)
+                empty = empty and product.info.kind == "segmentation" and not chunk.array.any()
+                spent.bytes_out += self._results.write_chunk(product, chunk) if self._writes else 0
+            if step.leaves_parts:
+                self._write_part(step, stage, index, made, spent)
+        return skip or (empty and bool(step.layer_outputs))
+
+    def _made(self, step: Step, cell: Cell, spent: _Spent) -> Any:
+        """Read and map, with the next larger window as long as the task asks for one."""
+        widest = self._inputs.widest(step, cell.box)
+        for attempt in range(widest):
+            with self._reading, spent.timed("read"):
+                inputs, size = self._inputs.read(step, cell, attempt)
+                spent.bytes_in += size
+            try:
+                with self._mapping, spent.timed("map"):
+                    return step.task.map(cell, **inputs)
+            except WindowTooSmall:
+                if attempt == widest - 1:
+                    raise
+        return step.task.map(cell)
+
+    def _write_part(self, step: Step, stage: Stage, index: int, made: Sorted, spent: _Spent) -> None:
+        rows = made.rows if made.rows is not None else step.task.no_rows(step.layout)
+        files = [name for written in made.files.values() for name in written]
+        if not self._writes:
+            return
+        for name, written in made.files.items():
+            spent.bytes_out += self._results.write_files(step.outputs[name], written)
+        spent.bytes_out += self._parts.put(stage.name, index, iter([sorted_rows(step.task, rows)]), files)
+
+    def _merge(self, stage_index: int, stage: Stage, index: int, spent: _Spent) -> None:
+        with self._mapping, spent.timed("map"):
+            pieces = list(merge_block(self._plan, stage_index, index, self._parts))
+        with self._write(spent):
+            spent.bytes_out += self._parts.put(stage.name, index, iter(pieces))
+
+    def _finish(self, step: Step, stage_index: int, stage: Stage, index: int, spent: _Spent) -> None:
+        cell = self._cell(step, stage, index)
+        files: list[str] = []
+
+        def finished() -> Iterator[pa.Table]:
+            for rows in final_rows(self._plan, stage_index, index, self._parts):
+                made = sort_out(step, step.task.finish(cell, rows))
+                for name, written in made.files.items():
+                    spent.bytes_out += self._results.write_files(step.outputs[name], written)
+                    files.extend(written)
+                if made.rows is not None:
+                    yield made.rows
+
+        with self._mapping, self._write(spent):
+            tables = [product for product in step.outputs.values() if product.info.kind == "table"]
+            if tables:
+                spent.bytes_out += self._results.write_table(tables[0], index, finished())
+            else:
+                for _ in finished():
+                    pass
+            spent.bytes_out += self._parts.put(stage.name, index, iter(()), files)
+
+    def _cell(self, step: Step, stage: Stage, index: int) -> Cell:
+        if step.index not in self._setups:
+            self._setups[step.index] = step.task.setup()
+        box: Box = stage.grid.box(index)
+        size = next((p.info.voxel_size for p in step.outputs.values()), step.layout.main.voxel_size)
+        return Cell(
+            index, box, step.region, step.volume, size, step.layout, self._decided(step), self._setups[step.index]
+        )
+
+    def _decided(self, step: Step) -> dict[str, Any]:
+        if not step.task.has_prepare:
+            return {}
+        if step.index not in self._values:
+            self._values[step.index] = dict(self._parts.values(f"{step.name}.prepare"))
+        return self._values[step.index]
+
+    @contextmanager
+    def _write(self, spent: _Spent) -> Iterator[None]:
+        with self._writing, spent.timed("write"):
+            if time.monotonic() - self._last_word > self._silence:
+                raise Overtaken(f"Worker {self.name} had no word from its runner for {self._silence:.0f} s.")
+            yield
+
+

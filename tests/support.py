@@ -1,0 +1,92 @@
+"""What tests share: making layers, running jobs in this process, and reading back what they made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from cloudvolume import CloudVolume
+
+from chunkflow.describe import describe, open_plan
+from chunkflow.events import Event
+from chunkflow.geometry import Box
+from chunkflow.job import Job
+from chunkflow.opening import open_run
+from chunkflow.plan import Plan
+from chunkflow.pool import Executor, Pool
+from chunkflow.queue import MemoryQueue
+from chunkflow.runner import Runner
+from chunkflow.serial import SerialExecutor
+from chunkflow.volume import full_url
+
+
+def make_layer(
+    path: Path,
+    array: np.ndarray,
+    kind: str = "image",
+    voxel_size: Sequence[float] = (1000, 1000, 2000),
+    offset: Sequence[int] = (0, 0, 0),
+    chunk: Sequence[int] = (32, 32, 32),
+) -> str:
+    """A precomputed layer on disk holding `array` (x, y, z[, channel])."""
+    CloudVolume.from_numpy(
+        array,
+        f"file://{path}",
+        resolution=list(voxel_size),
+        voxel_offset=list(offset),
+        chunk_size=list(chunk),
+        layer_type=kind,
+        compress=False,
+        progress=False,
+    )
+    return str(path)
+
+
+def read_layer(url: str | Path, mip: int = 0) -> np.ndarray:
+    """All voxels of a layer; a missing storage chunk raises."""
+    volume = CloudVolume(full_url(str(url)), mip=mip, progress=False)
+    array = np.asarray(volume[:])
+    return array[..., 0] if array.shape[3] == 1 else array
+
+
+def read_table(url: str | Path) -> pa.Table:
+    """All rows of a table, sorted by id."""
+    files = sorted(Path(str(url).removeprefix("file://")).glob("*.parquet"))
+    assert files, f"no table at {url}"
+    rows = pa.concat_tables([pq.read_table(file) for file in files], promote_options="default")
+    return rows.sort_by("id")
+
+
+def builtin(name: str) -> str:
+    """The import string of a built-in task."""
+    return name if ":" in name else f"tasks.{name}:{name.capitalize()}"
+
+
+def make_job(folder: Path, layers: dict[str, str], tasks: list[Any], **keys: Any) -> Job:
+    document = {"job": "test", "work": str(folder / "work"), "layers": layers, "tasks": tasks, **keys}
+    return Job.from_document(document, builtin, folder)
+
+
+def run_job(
+    job: Job,
+    box: Box | None = None,
+    executor: Callable[[Plan], Executor] = SerialExecutor,
+    workers: int = 1,
+    restart: str = "",
+    listeners: Sequence[Callable[[Event], None]] = (),
+    backoff: float = 0.01,
+    patience: float = 600.0,
+) -> str:
+    """Run a job to its end in this process, and say how it ended."""
+    plan = open_plan(job, box)
+    queue = MemoryQueue()
+    with open_run(plan, {}, restart) as ledger:
+        pool = Pool(queue, executor(plan), workers, patience)
+        return Runner(plan, ledger, queue, pool, workers, listeners, backoff).run()
+
+
+__all__ = ["describe", "make_job", "make_layer", "read_layer", "read_table", "run_job"]
