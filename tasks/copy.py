@@ -10,7 +10,7 @@ from chunkflow.geometry import Box
 from chunkflow.task import Cell, Layer, Layout, Out, Task
 from chunkflow.volume import LayerInfo
 
-_LOSSY = ("jpeg", "jpegxl", "zfpc")
+_LOSSY = ("jpeg", "jxl", "zfpc")
 
 
 class Copy(Task):

@@ -101,7 +101,7 @@ def write_layer(folder: Path, array: np.ndarray, kind: str, encoding: str, start
 @pytest.mark.parametrize(
     ("kind", "dtype", "channels", "encoding", "wanted"),
     [
-        ("image", "uint8", 1, "raw", "png"),
+        ("image", "uint8", 1, "raw", "raw"),
         ("image", "uint16", 3, "raw", None),
         ("image", "float32", 2, "raw", None),
         ("segmentation", "uint32", 1, "raw", "compressed_segmentation"),
