@@ -10,8 +10,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,31 +20,19 @@ from pydantic import Field
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid
 from chunkflow.kernels import annotations as points
-from chunkflow.kernels.morton import morton_encode
-from chunkflow.kernels.shards import encode_shards
-from chunkflow.task import Annotations, Cell, Files, Layout, Objects, Out, Result, Task
+from chunkflow.kernels.morton import Voxels, morton_encode
+from chunkflow.task import Annotations, Cell, Layout, Objects, Out, Result, Task
 from chunkflow.volume import LayerInfo
-from tasks.annotation_rows import (
-    MARGIN,
-    RELATIONSHIP,
-    Decided,
-    Table,
-    index_sharding,
-    info_document,
-    of_one_file,
-    positions,
-    reads_of,
-    records_of,
-    with_strays,
-)
+from tasks.annotation_files import Cells, Index
+from tasks.annotation_rows import MARGIN, Table, of_one_file, positions, with_strays
 
 
 class Annotate(Task):
     """Show the objects of a table in Neuroglancer: one point an object, at its centroid.
 
-    Points have numbers of the table as properties, and are related to their segments: where the layer is linked
-    to its labels, selecting a segment selects its point. The layer is indexed in levels, so that a viewer loads
-    only what it shows, with at most about `limit` points in a cell.
+    Points have numbers of the table as properties (those of 64 bits rounded to float32), and are related to
+    their segments: where the layer is linked to its labels, selecting a segment selects its point. The layer
+    is indexed in levels, so that a viewer loads only what it shows, about `limit` points in a cell.
     """
 
     objects: Objects = Field(description="the table: id, x, y, z, and the columns to show")
@@ -83,7 +70,7 @@ class Annotate(Task):
 
 
 class Survey(Task):
-    """The rows that `cells` or `index` would not see: they read no farther than MARGIN from their own space."""
+    """The rows that `cells` or `index` would not see, as they read only MARGIN beyond their space."""
 
     objects: Objects
     strays: Objects = Out()
@@ -96,6 +83,7 @@ class Survey(Task):
 
     def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
         table = Table(cell.layout.info("objects"))
+        covered = cell.layout.info("strays").bounds
         if not len(objects):
             return None
         _check_positions(objects, cell.volume)
@@ -104,10 +92,12 @@ class Survey(Task):
         grid = table.blocks(cell.volume)
         first = np.array(cell.volume.start)
         starts = table.voxels(objects) // grid.cell * grid.cell + first
-        lost_to_cells = ~_seen(cell, starts, starts + grid.cell)
+        lost_to_cells = ~_seen(cell.box, covered, starts, starts + grid.cell)
         shards, which = np.unique(table.shards(objects["id"].to_numpy()), return_inverse=True)
         spaces = [table.space_of_shard(int(shard)) for shard in shards]
-        seen = _seen(cell, np.array([s.start for s in spaces]), np.array([s.stop for s in spaces]))
+        seen = _seen(
+            cell.box, covered, np.array([s.start for s in spaces]), np.array([s.stop for s in spaces])
+        )
         lost_to_index = ~seen[which]
         rows = objects.append_column("lost_to_cells", pa.array(lost_to_cells))
         rows = rows.append_column("lost_to_index", pa.array(lost_to_index))
@@ -119,7 +109,7 @@ class Survey(Task):
 
 def _check_positions(objects: pa.Table, volume: Box) -> None:
     places = positions(objects)
-    inside = ((places >= np.float32(volume.start)) & (places <= np.float32(volume.stop))).all(axis=1)
+    inside = ((places >= np.array(volume.start)) & (places <= np.array(volume.stop))).all(axis=1)
     if not inside.all():
         row = int(np.argmin(inside))
         raise BadInput(
@@ -128,10 +118,10 @@ def _check_positions(objects: pa.Table, volume: Box) -> None:
         )
 
 
-def _seen(cell: Cell, start: npt.NDArray[np.int64], stop: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Whether a reader whose cell is each of these boxes reads the file of the table that `cell` is."""
-    low, high = np.maximum(start, cell.bounds.start), np.minimum(stop, cell.bounds.stop)
-    near = (low - MARGIN < cell.box.stop) & (high + MARGIN > cell.box.start)
+def _seen(file: Box, covered: Box, start: Voxels, stop: Voxels) -> npt.NDArray[np.bool_]:
+    """Whether a cell that has each of these boxes, as far as the job covers them, reads this file."""
+    low, high = np.maximum(start, covered.start), np.minimum(stop, covered.stop)
+    near = (low - MARGIN < file.stop) & (high + MARGIN > file.start)
     return np.asarray((near & (low < high)).all(axis=1))
 
 
@@ -149,7 +139,7 @@ class Count(Task):
         return Table(layout.info("objects")).blocks(region)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
-        return reads_of(box)
+        return [box.grow(MARGIN)] if field == "objects" else [box]
 
     def map(self, cell: Cell, objects: pa.Table, strays: pa.Table) -> Result:  # type: ignore[override]
         table = Table(cell.layout.info("objects"))
@@ -216,159 +206,3 @@ class Share(Task):
 
     def merge(self, rows: pa.Table) -> pa.Table:
         return rows
-
-
-class Cells(Task):
-    """The cells of the spatial index, and the layer's info."""
-
-    objects: Objects
-    strays: Objects
-    levels: Objects
-    annotations: Annotations = Out()
-    properties: list[str]
-    limit: int
-
-    def grid(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.info("objects")).blocks(region)
-
-    def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
-        return [box] if field == "levels" else reads_of(box)
-
-    def map(  # type: ignore[override]
-        self, cell: Cell, objects: pa.Table, strays: pa.Table, levels: pa.Table
-    ) -> Result:
-        table = Table(cell.layout.info("objects"))
-        decided = Decided.of(levels)
-        chosen = decided.choose(self.properties)
-        rows = table.within(cell.box, with_strays(objects, strays, "lost_to_cells"))
-        ids, records, voxels = rows["id"].to_numpy(), records_of(rows, chosen), table.voxels(rows)
-        files: Files = {}
-        pieces = []
-        level_of = points.level_of_points(ids, decided.shares)
-        for level in range(len(decided.shares)):
-            here = np.flatnonzero(level_of == level)
-            if level > table.levels.block:
-                files |= _finer_cells(table.levels, level, voxels[here], records[here], ids[here])
-                continue
-            place = table.levels.places(np.array([cell.box.start]) - cell.volume.start, level)[0]
-            name = f"spatial{level}/{'_'.join(str(n) for n in place)}"
-            if level == table.levels.block:
-                files[name] = points.encode_cell(records[here], ids[here])
-            else:
-                number = table.levels.number(level, place) + 1
-                pieces.append((number, name, ids[here].tobytes(), records[here].tobytes()))
-        if cell.index == 0:
-            files["info"] = json.dumps(info_document(table, decided, chosen, self.limit), indent=1).encode()
-        return _pieces_table(pieces), files
-
-    def merge(self, rows: pa.Table) -> pa.Table:
-        """The pieces of a cell become one, in whatever order."""
-        numbers, names, ids, records = (rows[name].to_pylist() for name in ("id", "name", "ids", "records"))
-        same: dict[int, list[int]] = {}
-        for row, number in enumerate(numbers):
-            same.setdefault(number, []).append(row)
-        return _pieces_table(
-            (number, names[found[0]], b"".join(ids[i] for i in found), b"".join(records[i] for i in found))
-            for number, found in same.items()
-        )
-
-    def finish(self, cell: Cell, rows: pa.Table) -> Files:
-        """Write the cells that hold several blocks."""
-        files = {}
-        for row in rows.to_pylist():
-            ids = np.frombuffer(row["ids"], np.uint64)
-            size = len(row["records"]) // max(len(ids), 1)
-            records = np.frombuffer(row["records"], np.uint8).reshape(len(ids), size)
-            files[row["name"]] = points.encode_cell(records, ids)
-        return files
-
-
-def _finer_cells(
-    levels: points.Levels,
-    level: int,
-    voxels: npt.NDArray[np.int64],
-    records: npt.NDArray[Any],
-    ids: npt.NDArray[np.uint64],
-) -> Files:
-    """The files of a level whose cells lie within one block."""
-    codes = morton_encode(levels.places(voxels, level), levels.shape(level))
-    sharding = levels.sharding(level)
-    keys, which = np.unique(codes, return_inverse=True)
-    keys = keys[sharding.order(keys)]
-    order = np.argsort(codes, kind="stable")
-    found = np.searchsorted(codes[order], keys), np.searchsorted(codes[order], keys, "right")
-    values = []
-    for first, last in zip(*found, strict=True):
-        members = order[first:last]
-        values.append(points.encode_cell(records[members], ids[members]))
-    sizes = np.array([len(value) for value in values], np.int64)
-    files = encode_shards(sharding, keys, sizes, np.frombuffer(b"".join(values), np.uint8))
-    return {f"spatial{level}/{name}": data for name, data in files.items()}
-
-
-def _pieces_table(pieces: Iterable[tuple[int, str, bytes, bytes]]) -> pa.Table:
-    columns = list(zip(*pieces, strict=True)) or [(), (), (), ()]
-    types = (pa.uint64(), pa.string(), pa.large_binary(), pa.large_binary())
-    names = ("id", "name", "ids", "records")
-    return pa.table(
-        {name: pa.array(list(c), kind) for name, c, kind in zip(names, columns, types, strict=True)}
-    )
-
-
-class Index(Task):
-    """The id index and the segment index."""
-
-    objects: Objects
-    strays: Objects
-    levels: Objects
-    annotations: Annotations = Out()
-    properties: list[str]
-
-    def grid(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.info("objects")).id_blocks(region)
-
-    def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
-        return [box] if field == "levels" else reads_of(box)
-
-    def map(  # type: ignore[override]
-        self, cell: Cell, objects: pa.Table, strays: pa.Table, levels: pa.Table
-    ) -> Result:
-        table = Table(cell.layout.info("objects"))
-        decided = Decided.of(levels)
-        covered = cell.layout.info("annotations").bounds
-        rows = table.within(covered, with_strays(objects, strays, "lost_to_index"))
-        if table.in_cells:
-            rows = rows.filter(pa.array(_own(cell, table, table.shards(rows["id"].to_numpy()))))
-        sharding = index_sharding(table, decided)
-        rows = rows.take(pa.array(sharding.order(rows["id"].to_numpy())))
-        ids = rows["id"].to_numpy()
-        _check_ids(ids)
-        records = records_of(rows, decided.choose(self.properties))
-        files: Files = {}
-        for key, values in (
-            ("by_id", points.encode_each_by_id(records, ids)),
-            (RELATIONSHIP, points.encode_each_of_segment(records, ids)),
-        ):
-            sizes = np.full(len(ids), values.shape[1], np.int64)
-            made = encode_shards(sharding, ids, sizes, values.reshape(-1))
-            files |= {f"{key}/{name}": data for name, data in made.items()}
-        return files
-
-
-def _own(cell: Cell, table: Table, shards: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """Which rows belong into this cell's file; the first cell also takes files for which there is no cell."""
-    mine = shards == np.uint64(table.shard_at(cell.box))
-    if cell.index == 0:
-        for shard in np.unique(shards):
-            if not table.space_of_shard(int(shard)).meets(cell.bounds):
-                mine |= shards == shard
-    return mine
-
-
-def _check_ids(ids: npt.NDArray[np.uint64]) -> None:
-    """Ids in the order of their files: the same one twice stands next to itself."""
-    twice = ids[1:][ids[1:] == ids[:-1]]
-    if len(twice):
-        raise BadInput(
-            f"annotate: the table has {len(twice)} ids more than once, {int(twice[0])} among them."
-        )

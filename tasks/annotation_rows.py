@@ -1,4 +1,4 @@
-"""What the steps of `annotate` share: where the rows of a table lie, which columns become properties, the info.
+"""What the steps of `annotate` share: where the rows of a table lie, which columns are shown, the info.
 
 Cells, blocks and files of ids are made from the volume alone, never from how the table is cut into files. A
 row is filed by the voxel its object is named after, but its point is the centroid: so a step reads MARGIN
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -55,10 +55,11 @@ class Table:
         return points.levels_of(self.info.volume.size, self.info.voxel_size, one_block=not self.in_cells)
 
     def files(self, region: Box) -> Grid:
-        """The table's files."""
+        """The table's files, those from which a point may lie in `region` included."""
         if self.info.cell is None:
             return Grid.whole(region)
-        return Grid(region, self.info.cell, self.info.volume.start)
+        near = region.grow(MARGIN).clip(self.info.volume)
+        return Grid(near, self.info.cell, self.info.volume.start)
 
     def blocks(self, region: Box) -> Grid:
         """What one worker puts in cells at once."""
@@ -80,7 +81,7 @@ class Table:
         if not self.in_cells:
             return Grid.whole(region)
         _, stop = code_block(0, self.code_bits[1], self.info.volume.size)
-        return Grid(region.grow(MARGIN).clip(self.info.volume), stop, self.info.volume.start)
+        return Grid(region, stop, self.info.volume.start)
 
     def shard_at(self, box: Box) -> int:
         """The file of the id index that a cell of `id_blocks` stands for."""
@@ -235,11 +236,3 @@ def info_document(table: Table, decided: Decided, chosen: Sequence[Property], li
         "by_id": {"key": "index/by_id", "sharding": sharding},
         "spatial": spatial,
     }
-
-
-def reads_of(box: Box) -> list[Box]:
-    return [box.grow(MARGIN)]
-
-
-def described(columns: Mapping[str, str]) -> str:
-    return json.dumps(dict(columns))
