@@ -21,6 +21,7 @@ from chunkflow.volume import full_url
 from cli.layers import look
 from cli.neuroglancer_state import State, build_state
 from cli.server import LayerServer, layer_address
+from cli.work_layers import layers_of_work
 
 REAL_SCHEMES = ("s3://", "gs://", "http://", "https://")
 
@@ -69,12 +70,20 @@ def view(
 def layers_to_show(sources: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """The URLs of the layers by name, and which segmentation's ids they name, where that is known."""
     layers: dict[str, str] = {}
+    links: dict[str, str] = {}
     for source in sources:
         url = full_url(source)
-        if Folder(url).get("info") is None:
-            raise BadInput(f"{url} is neither a layer (no file `info`) nor the work folder of a job.")
-        layers[free_name(posixpath.basename(url), layers)] = url
-    return layers, {}
+        if Folder(url).exists("info"):
+            layers[free_name(posixpath.basename(url), layers)] = url
+            continue
+        found = layers_of_work(url)
+        if not found.urls:
+            raise BadInput(f"The job in {url} has no layer yet that could be shown.")
+        new = {name: free_name(name, layers) for name in found.urls}
+        layers.update({new[name]: layer for name, layer in found.urls.items()})
+        # by URL, as two jobs may each have a layer of that name
+        links.update({new[n]: found.urls[o] for n, o in found.links.items() if n in new and o in found.urls})
+    return layers, links
 
 
 def free_name(name: str, taken: Mapping[str, str]) -> str:
