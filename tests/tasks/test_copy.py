@@ -4,17 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from cloudvolume import CloudVolume
 from pydantic import ValidationError
 
 from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec
+from chunkflow.geometry import Box
 from chunkflow.task import Cell, Layout
 from chunkflow.volume import LayerInfo
 from tasks.copy import Copy
-from tests.serial_run import run_here
+from tests.support import make_job, make_layer, read_layer, run_job
 
 WHOLE = Box((10, -4, 0), (110, 60, 33))
 
@@ -79,25 +78,6 @@ def test_voxels_are_handed_on() -> None:
     assert Copy(source="a", target="b").map(cell, source=chunk) is chunk
 
 
-def write_layer(folder: Path, array: np.ndarray, kind: str, encoding: str, start: Vec) -> str:
-    """A layer as another program would leave it."""
-    url = f"file://{folder}"
-    info = CloudVolume.create_new_info(
-        num_channels=array.shape[3],
-        layer_type=kind,
-        data_type=str(array.dtype),
-        encoding=encoding,
-        resolution=[16, 16, 40],
-        voxel_offset=list(start),
-        volume_size=array.shape[:3],
-        chunk_size=[32, 32, 32],
-    )
-    volume = CloudVolume(url, info=info, progress=False)
-    volume.commit_info()
-    volume[:] = array
-    return url
-
-
 @pytest.mark.parametrize(
     ("kind", "dtype", "channels", "encoding", "wanted"),
     [
@@ -112,19 +92,25 @@ def test_voxels_arrive_whatever_they_are(
     tmp_path: Path, kind: str, dtype: str, channels: int, encoding: str, wanted: str | None
 ) -> None:
     array = np.random.default_rng(2).integers(0, 200, (70, 50, 40, channels)).astype(dtype)
-    url = write_layer(tmp_path / "source", array, kind, encoding, (10, 20, 5))
-    target = {"url": "target"} | ({"encoding": wanted} if wanted else {})
-    job = {
-        "job": "copy",
-        "work": "work",
-        "chunk": [50, 27, 30],
-        "storage": [25, 27, 15],
-        "layers": {"source": url, "target": target},
-        "tasks": [{"copy": {"source": "source", "target": "target", "box": "12-77,20-61,6-40"}}],
-    }
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    run_here(tmp_path / "job.yaml")
-
+    # An ending .gz on the source's files, as other programs leave it, is no hindrance.
+    CloudVolume.from_numpy(
+        array,
+        f"file://{tmp_path / 'source'}",
+        resolution=(16, 16, 40),
+        voxel_offset=(10, 20, 5),
+        chunk_size=(32, 32, 32),
+        layer_type=kind,
+        encoding=encoding,
+        progress=False,
+    )
+    job = make_job(
+        tmp_path,
+        {"source": str(tmp_path / "source"), "target": {"url": str(tmp_path / "target"), "encoding": wanted}},
+        [{"copy": {"source": "source", "target": "target", "box": "12-77,20-61,6-40"}}],
+        chunk=[50, 27, 30],
+        storage=[25, 27, 15],
+    )
+    assert run_job(job) == "complete"
     made = CloudVolume(f"file://{tmp_path / 'target'}", progress=False)
     assert (made.layer_type, made.dtype, made.encoding) == (kind, dtype, wanted or encoding)
     assert (tuple(made.voxel_offset), tuple(made.chunk_size)) == ((12, 20, 6), (25, 27, 15))
@@ -132,23 +118,19 @@ def test_voxels_arrive_whatever_they_are(
 
 
 def test_a_coarser_mip_becomes_a_layer_of_its_own(tmp_path: Path) -> None:
-    array = np.random.default_rng(3).integers(0, 200, (40, 40, 20, 1), dtype=np.uint8)
-    url = write_layer(tmp_path / "source", array, "image", "raw", (0, 0, 0))
-    volume = CloudVolume(url, progress=False)
+    array = np.random.default_rng(3).integers(0, 200, (40, 40, 20), dtype=np.uint8)
+    source = make_layer(tmp_path / "source", array)
+    volume = CloudVolume(f"file://{source}", progress=False)
     volume.add_scale((2, 2, 1))
     volume.commit_info()
     half = array[::2, ::2]
-    CloudVolume(url, mip=1, progress=False)[:] = half
-    job = {
-        "job": "copy",
-        "work": "work",
-        "chunk": [64, 64, 64],
-        "layers": {"source": url, "target": "target"},
-        "tasks": [{"copy": {"source": "source@1", "target": "target"}}],
-    }
-    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    run_here(tmp_path / "job.yaml")
+    CloudVolume(f"file://{source}", mip=1, progress=False)[:] = half[..., np.newaxis]
+    layers = {"source": source, "target": str(tmp_path / "target")}
+    job = make_job(
+        tmp_path, layers, [{"copy": {"source": "source@1", "target": "target"}}], chunk=[64, 64, 64]
+    )
+    assert run_job(job) == "complete"
     made = CloudVolume(f"file://{tmp_path / 'target'}", progress=False)
-    assert tuple(made.resolution) == (32, 32, 40)
+    assert tuple(made.resolution) == (2000, 2000, 2000)
     assert len(made.info["scales"]) == 1
-    np.testing.assert_array_equal(np.asarray(made[:]), half)
+    np.testing.assert_array_equal(read_layer(tmp_path / "target"), half)
