@@ -64,10 +64,12 @@ class Step:
 
     @property
     def rows_are_final_early(self) -> bool:
-        """Whether an object that crosses no face of a block is known to have no piece elsewhere."""
-        return any(
-            product.info.connected for products in self.inputs.values() for product in products[:1]
-        )
+        """Whether an object that crosses no face of a block is known to have no piece elsewhere.
+
+        That is so of rows found in connected labels; rows made from a table are whatever their task says.
+        """
+        first = [products[0].info for products in self.inputs.values() if products]
+        return any(info.connected for info in first if info.kind == "segmentation")
 
     @property
     def finish_grid(self) -> Grid:

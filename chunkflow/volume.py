@@ -62,7 +62,9 @@ class LayerInfo(BaseModel):
     @property
     def grid(self) -> Grid:
         """A table's files, as cells of space counted from the volume's first voxel."""
-        return Grid(self.bounds, self.cell or vec(max(n, 1) for n in self.bounds.size), self.volume.start)
+        if self.cell is None:  # one file, wherever the part that a job covers begins
+            return Grid.whole(self.bounds)
+        return Grid(self.bounds, self.cell, self.volume.start)
 
     @classmethod
     def of_layer(cls, url: str, mip: int = 0) -> LayerInfo:
