@@ -119,22 +119,28 @@ class Chain:
         silence: float = 4.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        say: Callable[[str], None] = lambda sentence: None,
     ) -> list[Segment]:
         """Become the writer; return the segments that came while waiting. `load` must have been called.
 
-        Raises Held while another gives signs of life; else takes over after `silence` of its heartbeats.
+        Raises Held while another gives signs of life; else takes over after `silence` of its heartbeats, and
+        says before it waits for that.
         """
         holder = self.last
         if holder is not None and holder.kind != "closed" and not holder.writer.has_ended():
+            seconds = silence * holder.heartbeat
+            say(f"{self._whose(holder)}: waiting up to {seconds:.0f} s for a sign of life")
             watched = clock()
-            while clock() - watched < silence * holder.heartbeat:
+            while clock() - watched < seconds:
                 sleep(min(holder.heartbeat / 4, 1.0))
                 if self.folder.exists(self._segment(holder.number + 1)):
                     news = self.follow()
                     if self.last is not None and self.last.kind == "closed":
                         self._make_taken()
                         return news
-                    raise Held(self._held_by(clock() - watched))
+                    assert self.last is not None
+                    ago = f"its last sign of life was seen less than {max(clock() - watched, 1):.0f} s ago"
+                    raise Held(f"{self._whose(self.last)}; {ago}. Wait until it ends, or end it")
                 if holder.writer.has_ended():
                     break
         self._make_taken()
@@ -214,14 +220,10 @@ class Chain:
         )
         raise Overtaken(f"{self.folder.url} was taken over {who}; this runner stops")
 
-    def _held_by(self, ago: float) -> str:
-        assert self.last is not None
-        writer = self.last.writer
+    def _whose(self, segment: Segment) -> str:
+        writer = segment.writer
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(writer.since))
-        return (
-            f"{self.folder.url} is held by a runner on {writer.host}, process {writer.pid}, since {since}; "
-            f"its last sign of life was seen less than {max(ago, 1):.0f} s ago. Wait until it ends, or end it"
-        )
+        return f"{self.folder.url} is held by a runner on {writer.host}, process {writer.pid}, since {since}"
 
     def _segment(self, number: int) -> str:
         return f"{self._prefix}/{number:010d}.json"

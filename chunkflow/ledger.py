@@ -14,7 +14,7 @@ ids.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,7 +83,13 @@ class Ledger:
         return ledger
 
     @staticmethod
-    def open(folder: Folder, prefix: str = "ledger", heartbeat: float = 5.0, silence: float = 4.0) -> Ledger:
+    def open(
+        folder: Folder,
+        prefix: str = "ledger",
+        heartbeat: float = 5.0,
+        silence: float = 4.0,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> Ledger:
         """Load the ledger and become its writer.
 
         Raises BadInput where the store has no conditional put, and chain.Held, whose text says who, while
@@ -94,7 +100,7 @@ class Ledger:
         ledger = Ledger(Chain(folder, prefix, heartbeat), State())
         ledger._load()
         before = ledger._chain.last
-        for segment in ledger._chain.take(silence):
+        for segment in ledger._chain.take(silence, say=say):
             ledger.state.apply(segment)
             before = segment
         ledger.took_over = before is not None and before.kind != "closed"

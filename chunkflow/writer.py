@@ -33,7 +33,9 @@ class Writer:
 
     def has_ended(self) -> bool:
         """Whether it was a process of this machine that is no more; False where that cannot be known."""
-        return self.machine != "" and self.machine == _machine() and _born(self.pid) != self.born
+        if self.machine == "" or self.machine != _machine():
+            return False
+        return _born(self.pid) != self.born and not _is_hidden(self.pid)
 
 
 def _machine() -> str:
@@ -45,10 +47,23 @@ def _machine() -> str:
 
 
 def _born(pid: int) -> int:
-    """The start time of a process, 0 if there is none; a zombie has ended."""
+    """The start time of a process, 0 if none is seen; a zombie has ended."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
     except OSError:
         return 0
     return 0 if fields[0] in "ZX" else int(fields[19])
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there may be a process that /proc does not show, as some clusters hide those of other users."""
+    if os.path.exists(f"/proc/{pid}"):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -15,6 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import boto3
+import cloudfiles.interfaces
+import pytest
+
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -50,6 +54,18 @@ def moto_server() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def s3_bucket(name: str) -> Iterator[str]:
+    """Run S3 with one empty bucket and let this process and its children find it; gives the bucket's URL."""
+    with moto_server() as address, pytest.MonkeyPatch.context() as patch:
+        for variable, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": address}.items():
+            patch.setenv(variable, value)
+        cloudfiles.interfaces.reset_connection_pools()
+        boto3.client("s3").create_bucket(Bucket=name)
+        yield f"s3://{name}"
+    cloudfiles.interfaces.reset_connection_pools()
 
 
 class _Bucket(BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -13,15 +14,15 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
-import cloudfiles.interfaces
 import pytest
 
 from chunkflow import chain as chain_module
+from chunkflow import writer as writer_module
 from chunkflow.chain import Chain, Held, Segment
 from chunkflow.errors import Overtaken, StorageError
 from chunkflow.storage import Folder
-from tests.servers import CREDENTIALS, moto_server
+from chunkflow.writer import Writer
+from tests.servers import s3_bucket
 
 WRITER = """
 import sys, time
@@ -144,7 +145,9 @@ def test_a_living_holder_is_not_followed(folder: Folder) -> None:
 def test_a_silent_holder_is_followed_by_the_watchers_own_clock(folder: Folder) -> None:
     holder, other, clock = taken(folder), Chain(folder), Clock()
     other.load()
-    other.take(silence=4, clock=clock, sleep=clock.sleep)
+    said: list[str] = []
+    other.take(silence=4, clock=clock, sleep=clock.sleep, say=said.append)
+    assert said[0].endswith("waiting up to 4 s for a sign of life")
     assert 1004 <= clock.now <= 1005
     with pytest.raises(Overtaken):
         holder.append([])
@@ -321,13 +324,8 @@ def test_a_paused_writer_is_overtaken_and_stops_when_it_goes_on(folder: Folder, 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    with moto_server() as address, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": address}.items():
-            patch.setenv(name, value)
-        cloudfiles.interfaces.reset_connection_pools()
-        boto3.client("s3").create_bucket(Bucket="chains")
-        yield "s3://chains"
-    cloudfiles.interfaces.reset_connection_pools()
+    with s3_bucket("chains") as url:
+        yield url
 
 
 def test_on_s3_too(bucket: str, short_blocks: int) -> None:
@@ -360,3 +358,24 @@ def test_segments_can_be_read_by_people(folder: Folder) -> None:
     text = folder.get("ledger/0000000002.json")
     assert text is not None
     assert json.loads(text)["records"] == [{"kind": "done"}]
+
+
+def test_only_a_process_that_is_surely_gone_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Writer.here()
+    assert not here.has_ended()
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child = dataclasses.replace(here, pid=process.pid, born=writer_module._born(process.pid))
+    try:
+        assert not child.has_ended()
+        assert dataclasses.replace(child, born=1).has_ended()  # its pid was given to another process
+    finally:
+        process.communicate(b"\n")
+    assert child.has_ended()
+    assert not dataclasses.replace(child, machine="another").has_ended()
+    assert not dataclasses.replace(child, machine="").has_ended()
+
+    def kill(pid: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", kill)  # as where /proc hides what other users run
+    assert not child.has_ended()

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import boto3
-import cloudfiles.interfaces
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,7 +23,7 @@ from chunkflow.errors import BadInput, Overtaken, StorageError
 from chunkflow.ledger import Ledger, difference
 from chunkflow.ledger_state import DONE, FAILED, UNKNOWN, State, pack_indexes, unpack_indexes
 from chunkflow.storage import Folder
-from tests.servers import CREDENTIALS, moto_server
+from tests.servers import s3_bucket
 
 JOB = {"job": "rat", "tasks": [{"segment": {"diameter": 9.0}}]}
 UNITS = {"segment": 12, "measure": 7}
@@ -267,13 +265,8 @@ def test_a_killed_writer_loses_at_most_its_last_flush(
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    with moto_server() as address, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": address}.items():
-            patch.setenv(name, value)
-        cloudfiles.interfaces.reset_connection_pools()
-        boto3.client("s3").create_bucket(Bucket="ledgers")
-        yield "s3://ledgers"
-    cloudfiles.interfaces.reset_connection_pools()
+    with s3_bucket("ledgers") as url:
+        yield url
 
 
 def test_on_s3_too(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import cloudfiles.interfaces
 import pytest
 from cloudfiles import CloudFiles
@@ -22,18 +21,13 @@ from cloudfiles import CloudFiles
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.files import is_temporary, make_file_writes_atomic, write_whole
 from chunkflow.storage import Folder
-from tests.servers import CREDENTIALS, gcs_server, moto_server
+from tests.servers import gcs_server, s3_bucket
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    with moto_server() as address, pytest.MonkeyPatch.context() as patch:
-        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": address}.items():
-            patch.setenv(name, value)
-        cloudfiles.interfaces.reset_connection_pools()
-        boto3.client("s3").create_bucket(Bucket="bucket")
-        yield "s3://bucket"
-    cloudfiles.interfaces.reset_connection_pools()
+    with s3_bucket("bucket") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +95,16 @@ def test_a_store_that_cannot_refuse_is_refused(s3: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(folder._cloud, "_get_connection", lambda: _Careless(careless))
     with pytest.raises(BadInput, match="made again"):
         folder.check_conditional_put()
+
+
+def test_a_file_system_without_links_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(BadInput, match=r"cannot hold a work folder: .*Operation not permitted"):
+        Folder(str(tmp_path)).check_conditional_put()
+    assert os.listdir(tmp_path) == []
 
 
 class _Careless(cloudfiles.interfaces.S3Interface):  # type: ignore[misc]
