@@ -1,6 +1,7 @@
 """The synthetic volume: the same however it is cut, and with cells that can be found."""
 
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from chunkflow.geometry import Box, Grid
 from chunkflow.kernels.matching import match_points
 from chunkflow.task import Cell, Layout
 from tasks.synthesize import Synthesize
+from tests.support import make_job, read_layer, read_table, run_job
 
 SMALL = Synthesize(
     dapi="dapi",
@@ -133,6 +135,27 @@ def test_a_plain_detector_finds_the_cells(whole: dict[str, Any]) -> None:
     found = (np.argwhere(peaks) + 0.5 + np.array(SMALL.start)) * spacing
     truth = np.stack([whole["cells"][f"{name}_um"].to_numpy() for name in "xyz"], axis=1)
     assert match_points(found, truth, 4.0).f1 > 0.97
+
+
+def test_a_job_makes_the_whole_or_a_part_of_it(whole: dict[str, Any], tmp_path: Path) -> None:
+    layers = {name: str(tmp_path / name) for name in ("dapi", "cfos")}
+    parameters = SMALL.model_dump(mode="json")
+    job = make_job(tmp_path, layers, [{"synthesize": parameters}], chunk=[50, 54, 30], storage=[25, 27, 15])
+    part = Box((40, -20, 10), (80, 30, 50))
+    assert run_job(job) == run_job(job, part) == "complete"
+    tried = tmp_path / "work" / "try" / str(part)
+    inside = part.slices(SMALL.start)
+    for name in layers:
+        np.testing.assert_array_equal(read_layer(tmp_path / name), whole[name])
+        np.testing.assert_array_equal(read_layer(tried / "layers" / name), whole[name][inside])
+    rows = whole["cells"]
+    assert read_table(tmp_path / "work" / "tables" / "cells").equals(rows)
+    mask = np.ones(rows.num_rows, bool)
+    for axis, name in enumerate("xyz"):
+        place = rows[name].to_numpy()
+        mask &= (place >= part.start[axis]) & (place < part.stop[axis])
+    assert 0 < mask.sum() < rows.num_rows
+    assert read_table(tried / "tables" / "cells").equals(rows.filter(pa.array(mask)))
 
 
 @pytest.mark.parametrize(
