@@ -126,25 +126,23 @@ class Chain:
         Raises Held while another gives signs of life; else takes over after `silence` of its heartbeats, and
         says before it waits for that.
         """
-        holder = self.last
-        if holder is not None and holder.kind != "closed" and not holder.writer.has_ended():
-            seconds = silence * holder.heartbeat
-            say(f"{self._whose(holder)}: waiting up to {seconds:.0f} s for a sign of life")
-            watched = clock()
-            while clock() - watched < seconds:
-                sleep(min(holder.heartbeat / 4, 1.0))
-                if self.folder.exists(self._segment(holder.number + 1)):
-                    news = self.follow()
-                    if self.last is not None and self.last.kind == "closed":
-                        self._make_taken()
-                        return news
-                    assert self.last is not None
-                    ago = f"its last sign of life was seen less than {max(clock() - watched, 1):.0f} s ago"
-                    raise Held(f"{self._whose(self.last)}; {ago}. Wait until it ends, or end it")
-                if holder.writer.has_ended():
-                    break
+        watched = clock()
+        if self.last is not None and not self._is_free():
+            seconds = silence * self.last.heartbeat
+            say(f"{self._whose(self.last)}: waiting up to {seconds:.0f} s for a sign of life")
+            following = self._segment(self.number + 1)
+            while clock() - watched < seconds and not self._is_free() and not self.folder.exists(following):
+                sleep(min(self.last.heartbeat / 4, 1.0))
+        news = self.follow()
+        if news and not self._is_free():
+            ago = f"its last sign of life was seen less than {max(clock() - watched, 1):.0f} s ago"
+            raise Held(f"{self._whose(news[-1])}; {ago}. Wait until it ends, or end it")
         self._make_taken()
-        return []
+        return news
+
+    def _is_free(self) -> bool:
+        """Whether the last writer known closed the chain, or is known to have ended."""
+        return self.last is None or self.last.kind == "closed" or self.last.writer.has_ended()
 
     def append(self, records: list[Record], kind: Kind = "records") -> Segment:
         """Append a segment.

@@ -81,7 +81,7 @@ def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, 
     work = job.work if box is None else f"{job.work}/try/{box}"
     begun = Ledger.load(Folder(work)).state.job
     if begun is not None:
-        return Plan.of(job, describe, box, vec(begun["chunk"]))
+        return Plan.of(job, describe, box, vec(begun["plan"]["chunk"]))
     plan = Plan.of(job, describe, box, job.storage)
     if worker_memory(plan) > budget:
         raise BadInput(

@@ -11,7 +11,7 @@ from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger, difference
 from chunkflow.outputs import create, delete, deleted_size, refuse_foreign
-from chunkflow.plan import Plan
+from chunkflow.plan import Plan, spec_of
 from chunkflow.storage import Folder
 from chunkflow.worker import SILENCE_HEARTBEATS
 
@@ -50,7 +50,11 @@ def open_run(
         cleared |= {i for i, step in enumerate(plan.steps) if step.name in ledger.state.clearing}
         if cleared:
             _clear(plan, ledger, cleared)
-        recorded = {"spec": wanted, "job": plan.job.model_dump(mode="json"), "chunk": list(plan.chunk)}
+        recorded = {
+            "spec": wanted,
+            "plan": spec_of(plan),
+            "grids": {stage.name: list(stage.grid.shape) for stage in plan.stages},
+        }
         ledger.record_job(
             recorded,
             versions | {"chunkflow": chunkflow.__version__},

@@ -1,18 +1,19 @@
 """A closed triangle mesh with fewer triangles: edges are collapsed where that moves the surface least.
 
 1. Each vertex gets a quadric: the squared distances to the planes of its triangles, weighted by their area
-   (Garland and Heckbert). A small part of it pulls to the vertex itself, so that a plane, too, has one best point.
-2. Sweep over the vertices in their order, several times, with a bound that grows to the final one. A vertex that may
-   move is merged with the neighbour for which that costs least, if it costs no more than the sweep's bound.
-   The order of sweeps comes close to a queue's at a fraction of its time, as most of a surface that was made from
-   voxels goes in the first sweep. There the neighbour stays where it is, which spares half the work and, as the
-   quadrics remember the surface, is made up for by the later sweeps, which take the best point.
-3. A collapse is refused where it would change the topology (the two vertices must share exactly two neighbours,
-   the two across their edge), turn a triangle over, or leave a needle.
-4. A vertex whose cost was above a sweep's bound is looked at again only when its bound comes, or its neighbourhood
-   has changed.
+   (Garland and Heckbert). A small part of it pulls to the vertex itself, so that a plane, too, has one best
+   point.
+2. Sweep over the vertices in their order, several times, with a bound that grows to the final one. A vertex
+   that may move is merged with the neighbour for which that costs least, if it costs no more than the sweep's
+   bound. This comes close to a queue's order at a fraction of its time. Most of a surface that was made from
+   voxels goes in the first sweep: there the neighbour stays in place, which spares half the work and, as the
+   quadrics remember the surface, is made up for by the later sweeps, which take the best place.
+3. A collapse is refused where it would change the topology (the two vertices must share exactly two
+   neighbours, the two across their edge), turn a triangle over, or leave a needle.
+4. A vertex whose cost was above a sweep's bound is looked at again only when its bound comes, or its
+   neighbourhood has changed.
 
-Vertices that are fixed, and those around which the triangles do not close, stay where they are.
+Vertices that are fixed, and those where the surface ends, stay where they are.
 """
 
 from typing import NamedTuple
@@ -28,7 +29,7 @@ Ints = NDArray[np.int32]
 SWEEPS = (1 / 64, 1 / 10, 1 / 4, 1 / 2, 1.0)
 """The bounds of the sweeps, as shares of the final one."""
 PULL = 1e-3
-"""The share of a quadric that pulls to the vertex: the more, the rounder the triangles and the more of them."""
+"""The share of a quadric that pulls to the vertex: the more, the rounder the triangles, and the more."""
 TURN = 0.2
 """The least cosine between a triangle's normals before and after."""
 NEEDLE = 1e-3
@@ -54,21 +55,13 @@ class Surface(NamedTuple):
     mark: Ints
 
 
-class Fan(NamedTuple):
-    """The triangles around one vertex, and each one's other two corners, in its order."""
-
-    face: Ints
-    first: Ints
-    second: Ints
-
-
 def simplify(
     vertices: Floats, faces: NDArray[np.integer], fixed: NDArray[np.bool_], error: float
 ) -> tuple[Floats, Ints]:
     """Vertices and triangles of the simpler surface.
 
-    A collapse may cost up to `error`⁴: squared distance times area, so a patch of size `error` may lie as far off.
-    Vertices marked in `fixed` keep their place and all their edges to one another that bound the surface.
+    A collapse may cost up to `error`⁴: squared distance times area, so a patch as wide as `error` may lie as
+    far off. Vertices marked in `fixed` keep their place.
     """
     points, triangles = _simplify(
         np.array(vertices, np.float64, order="C"),
@@ -86,6 +79,7 @@ def _simplify(points: Floats, faces: Ints, state: NDArray[np.uint8], bounds: Flo
     n, m = len(points), len(faces)
     quadrics = np.zeros((n, 10))
     _fill_quadrics(points, faces, quadrics)
+    _fix_ends(faces, state)
     surface = Surface(
         points,
         quadrics,
@@ -137,6 +131,21 @@ def _fill_quadrics(points: Floats, faces: Ints, quadrics: Floats) -> None:
             quadrics[v, 7] += weight * ny * d - pull * y
             quadrics[v, 8] += weight * nz * d - pull * z
             quadrics[v, 9] += weight * d * d + pull * (x * x + y * y + z * z)
+
+
+@compiled
+def _fix_ends(faces: Ints, state: NDArray[np.uint8]) -> None:
+    """Fix the vertices where the surface ends. Around the others each neighbour is once the next corner and
+    once the one before, so the sums of both agree."""
+    balance = np.zeros(len(state), np.int64)
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        balance[a] += b - c
+        balance[b] += c - a
+        balance[c] += a - b
+    for v in range(len(state)):
+        if balance[v] != 0:
+            state[v] = FIXED
 
 
 @compiled
@@ -193,31 +202,46 @@ def _index(surface: Surface, n: int, m: int) -> None:
 @compiled
 def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
     """Collapse what costs no more than `bound`; how many vertices are gone."""
-    around = Fan(np.empty(RING, np.int32), np.empty(RING, np.int32), np.empty(RING, np.int32))
-    beyond = Fan(np.empty(RING, np.int32), np.empty(RING, np.int32), np.empty(RING, np.int32))
+    # The functions below take arrays rather than the tuple: counting its references took twice as long as all
+    # the arithmetic.
+    points, quadrics, faces, state, cost, start, ring, following, mark = surface
+    around, beyond = np.empty((3, RING), np.int32), np.empty((3, RING), np.int32)
     costs, places, sums = np.empty(RING), np.empty((RING, 3)), np.empty(10)
     gone = 0
     for v in range(n):
-        if surface.state[v] != FREE or surface.cost[v] > bound:
+        if state[v] != FREE or cost[v] > bound:
             continue
-        size = _gather(surface, v, around)
-        if not _is_closed(surface, v, around, size):
-            surface.cost[v] = np.inf
+        size = _gather(faces, start, ring, following, v, around)
+        if not _is_closed(mark, v, around, size):
+            cost[v] = np.inf
             continue
         for i in range(size):
-            costs[i] = _cost(surface, v, around.first[i], in_place, sums, places[i])
+            u = around[1, i]
+            places[i, 0], places[i, 1], places[i, 2] = points[u, 0], points[u, 1], points[u, 2]
+            costs[i] = _cost(quadrics, v, u, in_place or state[u] != FREE, sums, places[i])
         while True:
             best = 0
             for i in range(1, size):
                 if costs[i] < costs[best]:
                     best = i
             if costs[best] > bound:
-                surface.cost[v] = costs[best]
+                cost[v] = costs[best]
                 break
-            u = around.first[best]
-            others = _gather(surface, u, beyond)
-            if _may_collapse(surface, v, u, places[best], around, size, beyond, others):
-                _collapse(surface, v, u, places[best], around, size, beyond, others)
+            u, place = around[1, best], places[best]
+            others = _gather(faces, start, ring, following, u, beyond)
+            if (
+                _keeps_topology(mark, v, beyond, others, size)
+                and not _turns(points, v, u, place, around, size)
+                and not (state[u] == FREE and not in_place and _turns(points, u, v, place, beyond, others))
+            ):
+                _redirect(faces, v, u, around, size)
+                _merge(points, quadrics, following, v, u, place)
+                state[v] = GONE
+                cost[u] = CHANGED
+                for i in range(size):
+                    cost[around[1, i]] = CHANGED
+                for i in range(others):
+                    cost[beyond[1, i]] = CHANGED
                 gone += 1
                 break
             costs[best] = np.inf
@@ -225,55 +249,51 @@ def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
 
 
 @compiled
-def _gather(surface: Surface, v: int, fan: Fan) -> int:
-    """Fill `fan` with the triangles around `v`; how many, or 0 where there are too many."""
+def _gather(faces: Ints, start: Ints, ring: Ints, following: Ints, v: int, fan: Ints) -> int:
+    """Fill `fan` with the triangles around `v` and their other two corners, in order; how many, 0 if too many."""
     size = 0
     owner = v
     while owner >= 0:
-        for j in range(surface.start[owner], surface.start[owner + 1]):
-            f = surface.ring[j]
-            a, b, c = surface.faces[f, 0], surface.faces[f, 1], surface.faces[f, 2]
+        for j in range(start[owner], start[owner + 1]):
+            f = ring[j]
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
             if a < 0:
                 continue
             if size == RING:
                 return 0
-            fan.face[size] = f
+            fan[0, size] = f
             if a == v:
-                fan.first[size], fan.second[size] = b, c
+                fan[1, size], fan[2, size] = b, c
             elif b == v:
-                fan.first[size], fan.second[size] = c, a
+                fan[1, size], fan[2, size] = c, a
             else:
-                fan.first[size], fan.second[size] = a, b
+                fan[1, size], fan[2, size] = a, b
             size += 1
-        owner = surface.following[owner]
+        owner = following[owner]
     return size
 
 
 @compiled
-def _is_closed(surface: Surface, v: int, fan: Fan, size: int) -> bool:
+def _is_closed(mark: Ints, v: int, fan: Ints, size: int) -> bool:
     """Whether each neighbour is in two triangles of the fan; marks the neighbours with `v`."""
-    if size < 3:
-        return False
-    closed = True
-    mark = surface.mark
+    closed = size >= 3
     for i in range(size):
-        if mark[fan.first[i]] == v:
+        if mark[fan[1, i]] == v:
             closed = False
-        mark[fan.first[i]] = v
+        mark[fan[1, i]] = v
     for i in range(size):
-        if mark[fan.second[i]] != v:
+        if mark[fan[2, i]] != v:
             closed = False
     return closed
 
 
 @compiled
-def _cost(surface: Surface, v: int, u: int, in_place: bool, sums: Floats, place: Floats) -> float:
-    """What merging `v` and `u` costs at the best place for it, which is written to `place`."""
-    quadrics = surface.quadrics
+def _cost(quadrics: Floats, v: int, u: int, in_place: bool, sums: Floats, place: Floats) -> float:
+    """What merging `v` and `u` costs at `place`, which is first set to the best one unless `in_place`."""
     for i in range(10):
         sums[i] = quadrics[v, i] + quadrics[u, i]
-    x, y, z = surface.points[u, 0], surface.points[u, 1], surface.points[u, 2]
-    if not in_place and surface.state[u] == FREE and sums[0] > 0.0:
+    x, y, z = place[0], place[1], place[2]
+    if not in_place and sums[0] > 0.0:
         # The least of the quadric: its 3 by 3 part, which PULL keeps positive definite, as L D L^T.
         l1, l2 = sums[1] / sums[0], sums[2] / sums[0]
         d1, t = sums[3] - l1 * sums[1], sums[4] - l1 * sums[2]
@@ -283,38 +303,35 @@ def _cost(surface: Surface, v: int, u: int, in_place: bool, sums: Floats, place:
         z = (-sums[8] - l2 * y0 - l3 * y1) / (sums[5] - l2 * sums[2] - l3 * t)
         y = y1 / d1 - l3 * z
         x = y0 / sums[0] - l1 * y - l2 * z
-    place[0], place[1], place[2] = x, y, z
+        place[0], place[1], place[2] = x, y, z
     square = sums[0] * x * x + sums[3] * y * y + sums[5] * z * z
     mixed = sums[1] * x * y + sums[2] * x * z + sums[4] * y * z + sums[6] * x + sums[7] * y + sums[8] * z
-    return max(square + 2.0 * mixed + sums[9], 0.0)
+    cost: float = max(square + 2.0 * mixed + sums[9], 0.0)
+    return cost
 
 
 @compiled
-def _may_collapse(
-    surface: Surface, v: int, u: int, place: Floats, around: Fan, size: int, beyond: Fan, others: int
-) -> bool:
-    """Whether merging `v` (whose neighbours are marked) and `u` at `place` keeps the surface's topology and sides."""
+def _keeps_topology(mark: Ints, v: int, fan: Ints, size: int, around: int) -> bool:
+    """Whether the vertex of this fan shares with `v`, whose `around` neighbours are marked, the two across
+    their edge and no others."""
     common, shared = 0, 0
-    for i in range(others):
-        if surface.mark[beyond.first[i]] == v:
+    for i in range(size):
+        if mark[fan[1, i]] == v:
             common += 1
-        if beyond.first[i] == v or beyond.second[i] == v:
+        if fan[1, i] == v or fan[2, i] == v:
             shared += 1
-    if common != 2 or shared != 2 or (size == 3 and others == 3):
-        return False
-    if _turns(surface.points, v, u, place, around, size):
-        return False
-    return surface.state[u] != FREE or not _turns(surface.points, u, v, place, beyond, others)
+    tetrahedron = size == 3 and around == 3
+    return common == 2 and shared == 2 and not tetrahedron
 
 
 @compiled
-def _turns(points: Floats, v: int, other: int, place: Floats, fan: Fan, size: int) -> bool:
-    """Whether a triangle around `v`, without those that hold `other`, turns over or becomes a needle if `v` moves
-    to `place`."""
+def _turns(points: Floats, v: int, other: int, place: Floats, fan: Ints, size: int) -> bool:
+    """Whether a triangle around `v`, without those that hold `other`, turns over or becomes a needle if `v`
+    moves to `place`."""
     vx, vy, vz = points[v, 0], points[v, 1], points[v, 2]
     x, y, z = place[0], place[1], place[2]
     for i in range(size):
-        a, b = fan.first[i], fan.second[i]
+        a, b = fan[1, i], fan[2, i]
         if a == other or b == other:
             continue
         ax, ay, az = points[a, 0], points[a, 1], points[a, 2]
@@ -335,28 +352,26 @@ def _turns(points: Floats, v: int, other: int, place: Floats, fan: Fan, size: in
 
 
 @compiled
-def _collapse(
-    surface: Surface, v: int, u: int, place: Floats, around: Fan, size: int, beyond: Fan, others: int
-) -> None:
-    """Merge `v` into `u` at `place`."""
+def _redirect(faces: Ints, v: int, u: int, fan: Ints, size: int) -> None:
+    """Give the triangles around `v` to `u`, less those of the edge between them."""
     for i in range(size):
-        f = around.face[i]
-        if around.first[i] == u or around.second[i] == u:
-            surface.faces[f, 0] = -1
+        f = fan[0, i]
+        if fan[1, i] == u or fan[2, i] == u:
+            faces[f, 0] = -1
         else:
             for k in range(3):
-                if surface.faces[f, k] == v:
-                    surface.faces[f, k] = u
-        surface.cost[around.first[i]] = CHANGED
-    for i in range(others):
-        surface.cost[beyond.first[i]] = CHANGED
-    surface.cost[u] = CHANGED
-    surface.state[v] = GONE
+                if faces[f, k] == v:
+                    faces[f, k] = u
+
+
+@compiled
+def _merge(points: Floats, quadrics: Floats, following: Ints, v: int, u: int, place: Floats) -> None:
+    """Move `u` to `place`, and let it remember the surface around `v`."""
     for i in range(3):
-        surface.points[u, i] = place[i]
+        points[u, i] = place[i]
     for i in range(10):
-        surface.quadrics[u, i] += surface.quadrics[v, i]
+        quadrics[u, i] += quadrics[v, i]
     last = u
-    while surface.following[last] >= 0:
-        last = surface.following[last]
-    surface.following[last] = v
+    while following[last] >= 0:
+        last = following[last]
+    following[last] = v

@@ -176,6 +176,21 @@ def test_one_that_closes_while_it_is_watched_is_followed(folder: Folder) -> None
     assert clock.now <= 1001
 
 
+def test_one_that_ended_after_a_last_word_is_followed(folder: Folder, tmp_path: Path) -> None:
+    process = Process(str(tmp_path), 3, 0.05)
+    try:
+        assert process.says() == "taken"
+        other, clock = Chain(folder), Clock()
+        other.load()
+        known = other.number
+        assert process.says() == "finished"
+    finally:
+        process.end()
+    news = other.take(clock=clock, sleep=clock.sleep)
+    assert numbers(news) == list(range(known + 1, 5))
+    assert clock.now == 1000
+
+
 def test_one_that_was_killed_on_this_machine_is_followed_at_once(folder: Folder, tmp_path: Path) -> None:
     process = Process(str(tmp_path))
     try:
