@@ -8,7 +8,7 @@ import posixpath
 import signal
 import threading
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -86,7 +86,7 @@ def layers_to_show(sources: Sequence[str]) -> tuple[dict[str, str], dict[str, st
     return layers, links
 
 
-def free_name(name: str, taken: Mapping[str, str]) -> str:
+def free_name(name: str, taken: Container[str]) -> str:
     """The name, or with the first number that makes it another than those taken."""
     number = 2
     free = name

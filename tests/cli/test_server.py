@@ -9,11 +9,14 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from cloudfiles import CloudFiles
 
 from chunkflow.errors import BadInput
 from cli.server import LayerServer, byte_span
 from cli.sources import LocalSource
+from tests.servers import CREDENTIALS, moto_server
 
 CONTENT = bytes(range(256)) * 20
 
@@ -164,3 +167,34 @@ def test_spans() -> None:
     assert byte_span("bytes=-99", 10) == (0, 10)
     with pytest.raises(ValueError, match="10"):
         byte_span("bytes=10-", 10)
+
+
+def test_a_layer_in_a_bucket_is_served_with_this_users_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with moto_server() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="lab")
+        files = CloudFiles("s3://lab/rat/dapi")
+        files.put("plain", CONTENT, compress=None)
+        files.put("packed", CONTENT, compress="gzip")
+        with LayerServer({"a b": "s3://lab/rat/dapi"}).start() as server:
+            for name in ("plain", "packed"):
+                status, _, content = ask(server, f"layers/a%20b/{name}", Accept_Encoding="gzip")
+                assert (status, content) == (200, CONTENT)
+                status, headers, content = ask(server, f"layers/a%20b/{name}", Range="bytes=5-9")
+                assert (status, content) == (206, CONTENT[5:10])
+                assert headers["content-range"] == f"bytes 5-9/{len(CONTENT)}"
+            assert ask(server, "layers/a%20b/missing")[0] == 404
+            assert ask(server, "layers/a%20b/missing", Range="bytes=5-9")[0] == 404
+
+
+def test_storage_that_fails_is_an_answer_not_the_end(server: LayerServer) -> None:
+    class Failing:
+        def find(self, name: str, gzipped: bool, part: bool) -> None:
+            raise PermissionError("no")
+
+    server.sources["a b"] = Failing()
+    status, headers, _ = ask(server, "layers/a%20b/sub/plain")
+    assert (status, headers["x-error"]) == (502, "PermissionError")
+    assert ask(server, "v/index.html")[0] == 200
