@@ -22,14 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.kernels.compiled import compiled
+from chunkflow.kernels.quadrics import fill_quadrics, merge_cost
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 SWEEPS = (1 / 64, 1 / 10, 1 / 4, 1 / 2, 1.0)
 """The bounds of the sweeps, as shares of the final one."""
-PULL = 1e-3
-"""The share of a quadric that pulls to the vertex: the more, the rounder the triangles, and the more."""
 TURN = 0.2
 """The least cosine between a triangle's normals before and after."""
 NEEDLE = 1e-3
@@ -78,7 +77,7 @@ def _simplify(points: Floats, faces: Ints, state: NDArray[np.uint8], bounds: Flo
     points -= origin  # the quadrics lose digits far from zero
     n, m = len(points), len(faces)
     quadrics = np.zeros((n, 10))
-    _fill_quadrics(points, faces, quadrics)
+    fill_quadrics(points, faces, quadrics)
     _fix_ends(faces, state)
     surface = Surface(
         points,
@@ -100,37 +99,6 @@ def _simplify(points: Floats, faces: Ints, state: NDArray[np.uint8], bounds: Flo
         gone += _sweep(surface, n, bounds[i], i == 0)
     n, m = _compact(surface, n, m)
     return surface.points[:n] + origin, surface.faces[:m].copy()
-
-
-@compiled
-def _fill_quadrics(points: Floats, faces: Ints, quadrics: Floats) -> None:
-    """Quadrics as the upper triangle of a symmetric 4 by 4 matrix: xx xy xz yy yz zz x y z 1."""
-    for f in range(len(faces)):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay, az = points[a, 0], points[a, 1], points[a, 2]
-        ux, uy, uz = points[b, 0] - ax, points[b, 1] - ay, points[b, 2] - az
-        vx, vy, vz = points[c, 0] - ax, points[c, 1] - ay, points[c, 2] - az
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        length = np.sqrt(nx * nx + ny * ny + nz * nz)
-        if length == 0.0:
-            continue
-        nx, ny, nz = nx / length, ny / length, nz / length
-        d = -(nx * ax + ny * ay + nz * az)
-        weight = length / 6.0  # a third of the area to each corner
-        pull = PULL * weight
-        for k in range(3):
-            v = faces[f, k]
-            x, y, z = points[v, 0], points[v, 1], points[v, 2]
-            quadrics[v, 0] += weight * nx * nx + pull
-            quadrics[v, 1] += weight * nx * ny
-            quadrics[v, 2] += weight * nx * nz
-            quadrics[v, 3] += weight * ny * ny + pull
-            quadrics[v, 4] += weight * ny * nz
-            quadrics[v, 5] += weight * nz * nz + pull
-            quadrics[v, 6] += weight * nx * d - pull * x
-            quadrics[v, 7] += weight * ny * d - pull * y
-            quadrics[v, 8] += weight * nz * d - pull * z
-            quadrics[v, 9] += weight * d * d + pull * (x * x + y * y + z * z)
 
 
 @compiled
@@ -218,7 +186,7 @@ def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
         for i in range(size):
             u = around[1, i]
             places[i, 0], places[i, 1], places[i, 2] = points[u, 0], points[u, 1], points[u, 2]
-            costs[i] = _cost(quadrics, v, u, in_place or state[u] != FREE, sums, places[i])
+            costs[i] = merge_cost(quadrics, v, u, in_place or state[u] != FREE, sums, places[i])
         while True:
             best = 0
             for i in range(1, size):
@@ -250,7 +218,7 @@ def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
 
 @compiled
 def _gather(faces: Ints, start: Ints, ring: Ints, following: Ints, v: int, fan: Ints) -> int:
-    """Fill `fan` with the triangles around `v` and their other two corners, in order; how many, 0 if too many."""
+    """Fill `fan` with the triangles around `v` and their other corners, in order; how many, 0 if too many."""
     size = 0
     owner = v
     while owner >= 0:
@@ -285,29 +253,6 @@ def _is_closed(mark: Ints, v: int, fan: Ints, size: int) -> bool:
         if mark[fan[2, i]] != v:
             closed = False
     return closed
-
-
-@compiled
-def _cost(quadrics: Floats, v: int, u: int, in_place: bool, sums: Floats, place: Floats) -> float:
-    """What merging `v` and `u` costs at `place`, which is first set to the best one unless `in_place`."""
-    for i in range(10):
-        sums[i] = quadrics[v, i] + quadrics[u, i]
-    x, y, z = place[0], place[1], place[2]
-    if not in_place and sums[0] > 0.0:
-        # The least of the quadric: its 3 by 3 part, which PULL keeps positive definite, as L D L^T.
-        l1, l2 = sums[1] / sums[0], sums[2] / sums[0]
-        d1, t = sums[3] - l1 * sums[1], sums[4] - l1 * sums[2]
-        l3 = t / d1
-        y0 = -sums[6]
-        y1 = -sums[7] - l1 * y0
-        z = (-sums[8] - l2 * y0 - l3 * y1) / (sums[5] - l2 * sums[2] - l3 * t)
-        y = y1 / d1 - l3 * z
-        x = y0 / sums[0] - l1 * y - l2 * z
-        place[0], place[1], place[2] = x, y, z
-    square = sums[0] * x * x + sums[3] * y * y + sums[5] * z * z
-    mixed = sums[1] * x * y + sums[2] * x * z + sums[4] * y * z + sums[6] * x + sums[7] * y + sums[8] * z
-    cost: float = max(square + 2.0 * mixed + sums[9], 0.0)
-    return cost
 
 
 @compiled
