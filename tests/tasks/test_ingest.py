@@ -10,9 +10,12 @@ import tifffile
 from pydantic import ValidationError
 
 from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.job import Job
 from chunkflow.task import Cell, Layout
+from chunkflow.volume import LayerInfo
 from tasks.ingest import Ingest, parse_voxel_size
 from tasks.stacks import open_stack
+from tests.support import make_job, read_layer, run_job
 
 RANDOM = np.random.default_rng(3)
 ZYX = RANDOM.integers(0, 60000, (11, 21, 17)).astype(np.uint16)
@@ -271,3 +274,26 @@ def test_real_planes() -> None:
     task = Ingest(source=str(DATA), voxel_size="2,2,5um", image="signal")
     planes = [tifffile.imread(file) for file in sorted(DATA.iterdir())]
     assert np.array_equal(whole(task), np.stack(planes).T)
+
+
+def ingest_job(folder: Path, source: Path, **fields: object) -> Job:
+    task = {"ingest": {"source": str(source), "voxel_size": SIZE, "image": "image", **fields}}
+    layers = {"image": str(folder / "image")}
+    return make_job(folder, layers, [task], storage=[8, 8, 4], chunk=[16, 8, 4])
+
+
+@pytest.mark.parametrize("kind", ["plain", "packed", "planes"])
+def test_a_job_makes_the_layer(tmp_path: Path, kind: str) -> None:
+    job = ingest_job(tmp_path, stacks(tmp_path)[kind])
+    assert run_job(job) == "complete"
+    assert np.array_equal(read_layer(tmp_path / "image"), ZYX.T)
+    info = LayerInfo.of_layer(f"file://{tmp_path}/image")
+    assert info.voxel_size == (500, 500, 2000)
+    assert info.storage == (8, 8, 4)
+
+
+def test_a_job_on_a_damaged_stack_writes_no_voxel(tmp_path: Path) -> None:
+    folder = write_planes(tmp_path / "planes", ZYX)
+    (folder / "plane_4.tif").write_bytes(b"II")
+    assert run_job(ingest_job(tmp_path, folder)) == "incomplete"
+    assert not list((tmp_path / "image").glob("5*/*"))
