@@ -2,8 +2,8 @@
 
 1. The ids are found and numbered, a run of equal voxels along x at a time.
 2. Each object's voxels, their coordinates and its box are summed, a run at a time.
-3. Each image is summed to the fourth power. Squares to fourth powers are kept as two words, the low 32 bits and
-   the rest: two saturated voxels of 16 bits overflow 64 bits with their fourth powers.
+3. Each image is summed to the fourth power. Squares to fourth powers are kept as two words, the low 32 bits
+   and the rest: two saturated voxels of 16 bits overflow 64 bits with their fourth powers.
 4. Which objects go on across which face of the box is read from the voxels one beyond it.
 """
 
@@ -37,7 +37,7 @@ def sum_objects(
 ) -> Columns:
     """One row an id of `labels`, sorted by id; 0 is background.
 
-    `labels` holds the box and `around` (0 or 1 voxels below, above, along x, y, z) it; each image (of unsigned
+    `labels` holds the box and `around` (0 or 1 voxels below, above, along x, y, z) it; each image (unsigned
     integers of at most 16 bits) holds the box alone. `origin` is the place of the box's first voxel, counted
     from where coordinates are to count: never negative. Columns of image i begin with `i:`; bit 2·axis of
     `faces` says that the object goes on below the box, the next bit that it goes on above.
