@@ -49,10 +49,7 @@ def doctor(
 
     Exits with 1 if anything is wrong.
 
-    \b
-    Example:
-        chunkflow doctor
-        chunkflow doctor s3://lab/rat/dapi work/demo
+    Example: chunkflow doctor s3://lab/rat/dapi
     """
     console = Console()
     console.print(as_table("versions", versions()))

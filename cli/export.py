@@ -18,10 +18,8 @@ import typer
 from rich.console import Console
 
 from chunkflow.errors import BadInput, DamagedInput, Incomplete
-from chunkflow.ledger_state import State
 from chunkflow.storage import Folder
-from chunkflow.volume import full_url
-from cli.work_layers import read_ledger
+from cli.work import Work
 
 BATCH = 65_536
 FILE = re.compile(r"\d+\.parquet$")
@@ -37,37 +35,32 @@ def export(
 
     Rows come in the order of their ids' ranges. A table that its job has not finished is refused.
 
-    \b
-    Example:
-        chunkflow export work/demo objects --to objects.csv
-        chunkflow export s3://lab/rat/work cells-table --to cells.parquet
+    Example: chunkflow export work/demo objects --to objects.csv
     """
     if to.suffix.lower() not in WRITERS:
         raise BadInput(f"{to} must end in {', '.join(WRITERS)}: the ending says what is written.")
     if to.exists() and not overwrite:
         raise BadInput(f"{to} exists already: name another file, or say --overwrite.")
-    state = read_ledger(work)
-    url = table_url(work, table, state)
-    finish = state.steps.get(f"{state.created[url]}.finish")
-    rows = write_table(Folder(url), to, finish.units if finish else None)
+    url, files = find_table(Work.open(work), table)
+    rows = write_table(Folder(url), to, files)
     Console(soft_wrap=True).print(f"{rows} rows of {table} are in {to}.", highlight=False)
 
 
-def table_url(work: str, table: str, state: State) -> str:
-    """Where a table is, which must be finished."""
-    assert state.job is not None
-    default = f"{full_url(work)}/tables/{table}"
-    entry = state.job["job"]["layers"].get(table)
-    url = default if default in state.created or entry is None else entry["url"]
-    if url not in state.created:
-        made = sorted(known.rpartition("/")[2] for known in state.created if "/tables/" in known)
-        named = ", ".join(name for name in made if "." not in name) or "none yet"
-        raise BadInput(f"The job in {full_url(work)} makes no table {table}; its tables: {named}.")
-    maker = state.created[url]
-    stages = [step for name, step in state.steps.items() if name == maker or name.startswith(f"{maker}.")]
-    if not stages or not all(step.is_complete for step in stages):
+def find_table(work: Work, table: str) -> tuple[str, int | None]:
+    """Where a table is, and how many files it has where the job made it; it must be finished."""
+    plan, steps = work.plan(), work.ledger.steps
+    product = plan.products.get((table, 0))
+    if product is None or product.info.kind != "table":
+        named = sorted(p.name for p in plan.products.values() if p.info.kind == "table" and "." not in p.name)
+        raise BadInput(
+            f"The job in {work.url} has no table {table}; its tables: {', '.join(named) or 'none'}."
+        )
+    if product.maker is None:
+        return product.info.url, None
+    stages = [stage for stage in plan.stages if stage.step == product.maker]
+    if not all(stage.name in steps and steps[stage.name].is_complete for stage in stages):
         raise Incomplete(f"The table {table} is not finished: run the job to its end first.")
-    return url
+    return product.info.url, next((len(stage.grid) for stage in stages if stage.kind == "finish"), None)
 
 
 def write_table(folder: Folder, to: Path, files: int | None = None) -> int:

@@ -43,10 +43,7 @@ def init(
     Where there is an image, nuclei are found in the first, measured in all, meshed and shown as points; where
     there are labels, those are measured and meshed. Nothing is run.
 
-    \b
-    Example:
-        chunkflow init data/rat/dapi data/rat/cfos --to rat.yaml
-        chunkflow init s3://lab/em/neurons
+    Example: chunkflow init data/rat/dapi data/rat/cfos --to rat.yaml
     """
     text = job_text(inputs_of(layers))
     if to is None:

@@ -21,7 +21,8 @@ from chunkflow.volume import full_url
 from cli.layers import look
 from cli.neuroglancer_state import State, build_state
 from cli.server import LayerServer, layer_address
-from cli.work_layers import layers_of_work
+from cli.work import Work
+from cli.work_layers import layers_of_plan
 
 REAL_SCHEMES = ("s3://", "gs://", "http://", "https://")
 
@@ -45,11 +46,7 @@ def view(
     Images get a contrast and a colour each, segments their colours and meshes, annotations their links to
     segments. The server answers to this machine alone, serves nothing but these layers, and needs no network.
 
-    \b
-    Example:
-        chunkflow view work/demo
-        chunkflow view s3://lab/rat/dapi s3://lab/rat/nuclei --port 8080
-        chunkflow view s3://lab/rat/dapi --state rat.json
+    Example: chunkflow view work/demo
     """
     layers, links = layers_to_show(sources)
     console = Console(soft_wrap=True)
@@ -76,13 +73,14 @@ def layers_to_show(sources: Sequence[str]) -> tuple[dict[str, str], dict[str, st
         if Folder(url).exists("info"):
             layers[free_name(posixpath.basename(url), layers)] = url
             continue
-        found = layers_of_work(url)
+        found = layers_of_plan(Work.open(url).plan())
         if not found.urls:
             raise BadInput(f"The job in {url} has no layer yet that could be shown.")
-        new = {name: free_name(name, layers) for name in found.urls}
-        layers.update({new[name]: layer for name, layer in found.urls.items()})
-        # by URL, as two jobs may each have a layer of that name
-        links.update({new[n]: found.urls[o] for n, o in found.links.items() if n in new and o in found.urls})
+        for name, layer in found.urls.items():
+            free = free_name(name, layers)
+            layers[free] = layer
+            if name in found.links:
+                links[free] = found.links[name]
     return layers, links
 
 

@@ -1,69 +1,29 @@
-"""What a work folder's ledger says of the layers of its job: where they are, and whose ids they name."""
+"""Which layers of a job can be shown, and whose ids its meshes and annotations name."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from chunkflow.errors import BadInput, ChunkflowError
-from chunkflow.job import Job, split_reference
-from chunkflow.ledger import Ledger
-from chunkflow.ledger_state import State
+from chunkflow.plan import Plan
 from chunkflow.storage import Folder
-from chunkflow.volume import full_url
 
 
 @dataclass(frozen=True)
 class WorkLayers:
-    """The layers of a job that exist, by name, and the labels that meshes and annotations belong to."""
+    """URLs of layers by name, and the URL of the labels that a mesh or annotation layer belongs to."""
 
     urls: dict[str, str]
-    links: dict[str, str] = field(default_factory=dict)
+    links: dict[str, str]
 
 
-def read_ledger(work: str) -> State:
-    """The state of the job in a work folder; BadInput where there is none."""
-    url = full_url(work)
-    state = Ledger.load(Folder(url)).state
-    if state.job is None:
-        raise BadInput(f"{url} is neither a layer (no file `info`) nor the work folder of a job (no ledger).")
-    return state
-
-
-def layers_of_work(work: str) -> WorkLayers:
-    """The inputs of a job, and of its outputs those that are layers and exist already."""
-    url, state = full_url(work), read_ledger(work)
-    assert state.job is not None
-    job = Job.model_validate(state.job["job"])
-    named = {entry.url: name for name, entry in job.layers.items()}
-    urls = {name: layer for layer, name in named.items()}
-    for made in state.created:
-        # a run on a part makes its layers in its own work folder, under the names of the job's
-        name = (
-            made.removeprefix(f"{url}/layers/") if made.startswith(f"{url}/layers/") else named.get(made, "")
-        )
-        if name:
-            urls[name] = made
-    within = {name for name in urls for other in urls.values() if urls[name].startswith(other + "/")}
-    kept = {name: layer for name, layer in urls.items() if name not in within}
-    return WorkLayers({n: u for n, u in kept.items() if Folder(u).exists("info")}, links_of(job))
-
-
-def links_of(job: Job) -> dict[str, str]:
-    """The labels that each output of the job was made from, by the names of the job."""
-    origins: dict[str, str] = {}
-    for entry in job.tasks:
-        try:
-            task = entry.load()
-        except ChunkflowError:  # a user's own task may not be at hand where its result is looked at
-            continue
-        origin = ""
-        for role in task.roles():
-            value = getattr(task, role.name)
-            names = [split_reference(name)[0] for name in (value if role.many else [value]) if name]
-            if role.output:
-                origins.update(dict.fromkeys(names or [role.name], origin) if origin else {})
-            elif role.kind == "labels" and names:
-                origin = origin or names[0]
-            else:
-                origin = origin or next((origins[name] for name in names if name in origins), "")
-    return origins
+def layers_of_plan(plan: Plan) -> WorkLayers:
+    """The inputs and outputs of a job that are layers and exist; tables are not, nor what lies in a layer."""
+    urls: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    for product in plan.products.values():
+        if product.info.kind != "table":
+            urls.setdefault(product.name, product.info.url)
+            labels.setdefault(product.name, product.info.labels)
+    within = {name for name, url in urls.items() for other in urls.values() if url.startswith(other + "/")}
+    shown = {name: u for name, u in urls.items() if name not in within and Folder(u).exists("info")}
+    return WorkLayers(shown, {name: labels[name] for name in shown if labels[name]})

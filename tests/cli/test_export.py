@@ -16,9 +16,9 @@ import typer
 from typer.testing import CliRunner
 
 from chunkflow.errors import BadInput, ChunkflowError, DamagedInput, Incomplete
-from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from cli.export import export, write_table
+from tests.support import make_job, make_layer, run_job
 
 SCHEMA = pa.schema(
     [
@@ -43,24 +43,41 @@ def put(folder: Folder, index: int, piece: pa.Table) -> None:
     folder.put(f"{index:06d}.parquet", buffer.getvalue())
 
 
-def write_work(work: Path, finished: int) -> Path:
-    """A table of four files, two of them empty; the name of the last comes before others by its text."""
-    table = Folder(str(work / "tables" / "objects"))
-    for index, piece in ((0, rows(0, 0)), (1, rows(0, 5)), (2, rows(0, 0)), (1_000_000, rows(5, 3))):
-        put(table, index, piece)
-    with Ledger.open(Folder(str(work))) as ledger:
-        recorded = {"spec": {}, "job": {"layers": {}}, "chunk": [1]}
-        ledger.record_job(recorded, {}, {"measure": 1, "measure.finish": 4})
-        ledger.record_created(table.url, "measure")
-        ledger.record_done("measure", 0)
-        for index in range(finished):
-            ledger.record_done("measure.finish", index)
-    return work
+TASK = """
+import pyarrow as pa
+from chunkflow.task import Image, Objects, Out, Task
+from tests.cli.test_export import rows
+
+class Listing(Task):
+    image: Image
+    objects: Objects = Out()
+    fail: bool = False
+
+    def map(self, cell, image):
+        if self.fail and cell.index == 1:
+            raise ValueError("on purpose")
+        return rows(4 * cell.index, 4)
+
+    def merge(self, rows):
+        return rows
+"""
+
+
+def write_work(folder: Path, monkeypatch: pytest.MonkeyPatch, fail: bool = False) -> Path:
+    """A job of two chunks that makes a table of eight rows."""
+    (folder / "export_tasks.py").write_text(TASK)
+    monkeypatch.syspath_prepend(str(folder))
+    make_layer(folder / "image", np.ones((64, 32, 32), dtype=np.uint8))
+    task = {"export_tasks:Listing": {"image": "image", "objects": "objects", "fail": fail}}
+    layers = {"image": str(folder / "image")}
+    job = make_job(folder, layers, [task], storage=[32, 32, 32], chunk=[32, 32, 32])
+    assert run_job(job) == ("incomplete" if fail else "complete")
+    return folder / "work"
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
-    return write_work(tmp_path / "work", finished=4)
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write_work(tmp_path, monkeypatch)
 
 
 def read(path: Path) -> list[dict[str, object]]:
@@ -96,7 +113,7 @@ def test_all_rows_are_there_in_order(work: Path, tmp_path: Path, ending: str) ->
     found = read(to)
     assert found == rows(0, 8).to_pylist()
     assert list(found[0]) == SCHEMA.names
-    assert sorted(f.name for f in tmp_path.iterdir()) == sorted([to.name, "work"])
+    assert not [file for file in tmp_path.iterdir() if file.suffix == ".tmp"]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".json", ".h5"])
@@ -132,21 +149,30 @@ def test_bad_input_is_named(work: Path, tmp_path: Path) -> None:
         run(str(work), "cells", "--to", str(tmp_path / "x.csv"))
     with pytest.raises(BadInput, match=r"must end in .csv"):
         run(str(work), "objects", "--to", str(tmp_path / "x.xlsx"))
-    with pytest.raises(BadInput, match="no ledger"):
-        run(str(tmp_path), "objects", "--to", str(tmp_path / "x.csv"))
+    with pytest.raises(BadInput, match="no job has run"):
+        run(str(tmp_path / "image"), "objects", "--to", str(tmp_path / "x.csv"))
     with pytest.raises(BadInput, match="cannot be written"):
         run(str(work), "objects", "--to", str(tmp_path / "nowhere" / "x.csv"))
 
 
-def test_an_unfinished_table_is_refused(tmp_path: Path) -> None:
-    work = write_work(tmp_path / "work", finished=3)
+def test_an_unfinished_table_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = write_work(tmp_path, monkeypatch, fail=True)
     with pytest.raises(Incomplete, match="not finished"):
         run(str(work), "objects", "--to", str(tmp_path / "x.csv"))
     assert not (tmp_path / "x.csv").exists()
 
 
-def test_a_file_that_is_lost_is_noticed(work: Path, tmp_path: Path) -> None:
-    (work / "tables" / "objects" / "000002.parquet").unlink()
-    with pytest.raises(DamagedInput, match="3 of the table's 4 files"):
-        run(str(work), "objects", "--to", str(tmp_path / "x.csv"))
+def test_files_are_taken_by_number_and_those_without_rows_passed_over(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / "table"))
+    for index, piece in ((0, rows(0, 0)), (999_999, rows(0, 5)), (2, rows(0, 0)), (1_000_000, rows(5, 3))):
+        put(folder, index, piece)
+    assert write_table(folder, tmp_path / "x.parquet", files=4) == 8
+    assert read(tmp_path / "x.parquet") == rows(0, 8).to_pylist()
+
+
+def test_a_file_that_is_lost_is_noticed(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / "table"))
+    put(folder, 0, rows(0, 2))
+    with pytest.raises(DamagedInput, match="1 of the table's 2 files"):
+        write_table(folder, tmp_path / "x.csv", files=2)
     assert not (tmp_path / "x.csv").exists()

@@ -2,113 +2,107 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chunkflow.errors import BadInput
-from chunkflow.job import Job
-from chunkflow.ledger import Ledger
-from chunkflow.storage import Folder
+from chunkflow.geometry import Box
+from chunkflow.volume import full_url
 from cli.view import layers_to_show
-from cli.work_layers import layers_of_work, links_of
+from tests.support import make_job, make_layer, run_job
 
 TASKS = """
+import numpy as np
+import pyarrow as pa
 from chunkflow.task import Annotations, Image, Labels, Meshes, Objects, Out, Task
 
 class Find(Task):
     image: Image
     labels: Labels = Out()
 
+    def map(self, cell, image):
+        return image.like((image.array > 0).astype(np.uint64))
+
 class Count(Task):
     labels: Labels
-    images: list[Image] = []
     objects: Objects = Out()
+
+    def map(self, cell, labels):
+        return pa.table({"id": pa.array([1], pa.uint64()), "n": [int((labels.array > 0).sum())]})
+
+    def merge(self, rows):
+        return rows.group_by("id").aggregate([("n", "sum")]).rename_columns(["id", "n"])
 
 class Surface(Task):
     labels: Labels
     meshes: Meshes = Out()
 
+    def map(self, cell, labels):
+        return {f"1:0:{cell.index}": b"mesh"}
+
 class Points(Task):
     objects: Objects
     annotations: Annotations = Out()
+
+    def map(self, cell, objects):
+        return {"info": b"{}"}
 """
 
 
-@pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    (tmp_path / "work_layers_tasks.py").write_text(TASKS)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    layers = {name: f"data/{name}" for name in ("dapi", "nuclei", "other", "surfaces", "cells")}
-    document = {
-        "job": "rat",
-        "work": "work",
-        "layers": layers,
-        "tasks": [
-            {"work_layers_tasks:Find": {"image": "dapi", "labels": "nuclei"}},
-            {"work_layers_tasks:Count": {"labels": "nuclei", "images": ["dapi"], "objects": "objects"}},
-            {"work_layers_tasks:Surface": {"labels": "other", "meshes": "surfaces"}},
-            {"work_layers_tasks:Points": {"objects": "objects", "annotations": "cells"}},
-        ],
-    }
-    return Job.from_document(document, lambda name: name, tmp_path)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job with labels of its own and others, and meshes and points of both."""
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "work_layers_tasks.py").write_text(TASKS)
+    array = np.ones((64, 32, 32), dtype=np.uint8)
+    make_layer(folder / "dapi", array)
+    make_layer(folder / "other", array.astype(np.uint64), "segmentation")
+    return folder
 
 
-def write_ledger(job: Job, created: list[str], work: str = "") -> None:
-    with Ledger.open(Folder(work or job.work)) as ledger:
-        recorded = {"spec": {}, "job": job.model_dump(mode="json"), "chunk": [64, 64, 64]}
-        ledger.record_job(recorded, {}, {"Find": 1})
-        for url in created:
-            ledger.record_created(url, "Find")
+def run(place: Path, monkeypatch: pytest.MonkeyPatch, box: Box | None = None) -> str:
+    monkeypatch.syspath_prepend(str(place))
+    layers = {name: str(place / name) for name in ("dapi", "nuclei", "other", "surfaces", "cells")}
+    tasks = [
+        {"work_layers_tasks:Find": {"image": "dapi", "labels": "nuclei"}},
+        {"work_layers_tasks:Count": {"labels": "nuclei", "objects": "objects"}},
+        {"work_layers_tasks:Surface": {"labels": "nuclei"}},
+        {"work_layers_tasks:Surface": {"labels": "other", "meshes": "surfaces"}},
+        {"work_layers_tasks:Points": {"objects": "objects", "annotations": "cells"}},
+    ]
+    job = make_job(place, layers, tasks, storage=[32, 32, 32], chunk=[32, 32, 32])
+    assert run_job(job, box) == "complete"
+    return job.work
 
 
-def make(url: str, info: str = "{}") -> None:
-    folder = Path(url.removeprefix("file://"))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "info").write_text(info)
+def test_the_layers_of_a_job_are_shown_with_their_links(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = run(place, monkeypatch)
+    layers, links = layers_to_show([work])
+    urls = {name: full_url(str(place / name)) for name in ("dapi", "nuclei", "other", "surfaces", "cells")}
+    assert layers == urls
+    assert links["cells"] == urls["nuclei"]
+    assert links["surfaces"] == urls["other"]
 
 
-def test_the_layers_that_exist_are_shown(job: Job) -> None:
-    urls = {name: entry.url for name, entry in job.layers.items()}
-    for name in ("dapi", "nuclei", "cells"):
-        make(urls[name])
-    write_ledger(job, [urls["nuclei"], urls["nuclei"] + "/mesh", f"{job.work}/tables/objects", urls["cells"]])
-    assert layers_of_work(job.work).urls == {name: urls[name] for name in ("dapi", "nuclei", "cells")}
+def test_layers_and_jobs_are_shown_together(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = run(place, monkeypatch)
+    layers, links = layers_to_show([str(place / "cells"), work])
+    assert layers["cells"] == layers["cells-2"]
+    assert "cells" not in links
+    assert links["cells-2"] == layers["nuclei"]
 
 
-def test_outputs_are_linked_to_the_labels_they_come_from(job: Job) -> None:
-    assert links_of(job) == {"objects": "nuclei", "surfaces": "other", "cells": "nuclei"}
-
-
-def test_a_run_on_a_part_shows_its_own_outputs(job: Job) -> None:
-    urls = {name: entry.url for name, entry in job.layers.items()}
-    work = f"{job.work}/try"
-    make(urls["dapi"])
-    make(urls["nuclei"])
-    make(f"{work}/layers/nuclei")
-    write_ledger(job, [f"{work}/layers/nuclei"], work)
-    assert layers_of_work(work).urls == {"dapi": urls["dapi"], "nuclei": f"{work}/layers/nuclei"}
-
-
-def test_two_jobs_are_shown_together(job: Job, tmp_path: Path) -> None:
-    urls = {name: entry.url for name, entry in job.layers.items()}
-    for url in urls.values():
-        make(url)
-    write_ledger(job, [urls["nuclei"], urls["cells"]])
-    make(str(tmp_path / "cells"))
-    layers, links = layers_to_show([str(tmp_path / "cells"), job.work])
-    assert layers["cells"] == f"file://{tmp_path}/cells"
-    assert layers["cells-2"] == urls["cells"]
-    assert links["cells-2"] == urls["nuclei"]
+def test_a_run_on_a_part_shows_its_own_outputs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Box((0, 0, 0), (32, 32, 32))
+    work = f"{run(place, monkeypatch, box)}/try/{box}"
+    layers, links = layers_to_show([work])
+    assert layers["dapi"] == full_url(str(place / "dapi"))
+    assert layers["nuclei"] == f"{work}/layers/nuclei"
+    assert links["cells"] == layers["nuclei"]
 
 
 def test_a_folder_without_a_ledger_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no ledger"):
-        layers_of_work(str(tmp_path))
-
-
-def test_the_ledger_survives_a_task_that_is_not_at_hand(job: Job) -> None:
-    entries = [entry.model_copy(update={"type": "not_there:Task"}) for entry in job.tasks]
-    gone = Job.model_validate(json.loads(job.model_copy(update={"tasks": entries}).model_dump_json()))
-    assert links_of(gone) == {}
+    with pytest.raises(BadInput, match="no job has run there"):
+        layers_to_show([str(tmp_path)])
