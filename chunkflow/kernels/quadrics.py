@@ -1,4 +1,4 @@
-"""Quadrics: how far a place lies from the planes around a vertex, as one sum that adds up when vertices merge.
+"""Quadrics: how far a place lies from the planes around a vertex, a sum that adds up when vertices merge.
 
 A quadric is the upper triangle of a symmetric 4 by 4 matrix: xx xy xz yy yz zz, then x y z with the constant,
 then the constant's square.

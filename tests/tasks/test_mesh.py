@@ -1,0 +1,208 @@
+"""Meshes through the engine: closed across blocks, complete manifests, the same however the job was cut."""
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from cloudvolume import CloudVolume
+from scipy.ndimage import gaussian_filter, label
+
+from chunkflow.chunk import Chunk
+from chunkflow.geometry import Box
+from chunkflow.kernels.morton import morton_encode
+from chunkflow.task import Cell, Image, Labels, Layout, Out, Task
+from chunkflow.volume import LayerInfo
+from tasks.mesh import Mesh
+from tests.support import make_job, make_layer, run_job
+
+OFFSET = (5, -3, 7)
+SIZE = (46, 41, 38)
+VOXEL = (16, 16, 40)
+
+
+def blobs(seed=1, count=9):
+    """Smooth labels that touch one another, the background and the volume's border."""
+    random = np.random.default_rng(seed)
+    fields = [gaussian_filter(random.standard_normal(SIZE), 5) for _ in range(count)]
+    return np.asfortranarray(np.argmax(fields, axis=0).astype(np.uint64) * 1000003)
+
+
+def meshed(folder: Path, labels: str, chunk=(32, 32, 32), **parameters) -> Path:
+    task = {"mesh": {"labels": "labels", "meshes": "meshes", "block": [16, 16, 16], **parameters}}
+    layers = {"labels": labels, "meshes": str(folder / "meshes")}
+    job = make_job(folder, layers, [task], chunk=list(chunk), storage=[32, 32, 32])
+    assert run_job(job) == "complete"
+    return folder / "meshes"
+
+
+def surface_of(meshes: Path, name: int) -> tuple[np.ndarray, np.ndarray]:
+    """An object's fragments put together, vertices of the same place made one."""
+    corners = []
+    for fragment in json.loads((meshes / f"{name}:0").read_bytes())["fragments"]:
+        data = (meshes / fragment).read_bytes()
+        count = int(np.frombuffer(data, "<u4", 1)[0])
+        points = np.frombuffer(data, "<f4", 3 * count, 4).reshape(-1, 3)
+        corners.append(points[np.frombuffer(data, "<u4", -1, 4 + 12 * count)])
+    points, faces = np.unique(np.concatenate(corners), axis=0, return_inverse=True)
+    return points.astype(np.float64), faces.reshape(-1, 3)
+
+
+def open_edges(faces: np.ndarray) -> int:
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    sign = np.where(edges[:, 0] < edges[:, 1], 1, -1)
+    pairs, index = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True)
+    return int(np.count_nonzero(np.bincount(index.ravel(), weights=sign, minlength=len(pairs))))
+
+
+def enclosed(points: np.ndarray, faces: np.ndarray) -> float:
+    a, b, c = (points[faces[:, k]] - points.mean(axis=0) for k in range(3))
+    return abs(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir() if ":" in file.name}
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> str:
+    return make_layer(tmp_path / "labels", blobs(), "segmentation", VOXEL, OFFSET)
+
+
+def test_fragments_join_to_closed_surfaces_of_the_objects_volume(tmp_path: Path, labels: str) -> None:
+    array = blobs()
+    meshes = meshed(tmp_path, labels)
+    for name in np.unique(array)[1:]:
+        points, faces = surface_of(meshes, int(name))
+        voxels = np.argwhere(array == name) + OFFSET
+        assert open_edges(faces) == 0
+        assert abs(enclosed(points, faces) / (len(voxels) * np.prod(VOXEL)) - 1) < 0.1
+        assert (points.min(axis=0) >= (voxels.min(axis=0) - 0.7) * VOXEL).all()
+        assert (points.max(axis=0) <= (voxels.max(axis=0) + 1.7) * VOXEL).all()
+
+
+def test_blocks_are_simplified(tmp_path: Path, labels: str) -> None:
+    plain = meshed(tmp_path / "plain", labels, error=0)
+    fewer = meshed(tmp_path / "fewer", labels, block=[64, 64, 64])
+    count = {m: sum(len(surface_of(m, n * 1000003)[1]) for n in range(1, 9)) for m in (plain, fewer)}
+    assert count[fewer] < count[plain] / 4
+
+
+def test_the_jobs_chunks_change_nothing(tmp_path: Path, labels: str) -> None:
+    first = contents(meshed(tmp_path / "a", labels, (32, 32, 32)))
+    assert contents(meshed(tmp_path / "b", labels, (64, 32, 96))) == first
+
+
+def test_manifests_name_all_fragments_and_cloudvolume_reads_them(tmp_path: Path, labels: str) -> None:
+    files = contents(meshed(tmp_path, labels))
+    manifests = {name: json.loads(data)["fragments"] for name, data in files.items() if name.count(":") == 1}
+    assert {int(name.removesuffix(":0")) for name in manifests} == set(np.unique(blobs()).tolist()) - {0}
+    named = [fragment for fragments in manifests.values() for fragment in fragments]
+    assert sorted(named) == sorted(name for name in files if name.count(":") == 2)
+    layer = Path(labels)
+    info = json.loads((layer / "info").read_bytes())
+    (layer / "info").write_text(json.dumps(info | {"mesh": "mesh"}))
+    (layer / "mesh").symlink_to(tmp_path / "meshes")
+    mesh = CloudVolume(f"file://{layer}", progress=False).mesh.get(1000003)
+    mesh = mesh[1000003] if isinstance(mesh, dict) else mesh
+    assert len(mesh.faces) == len(surface_of(tmp_path / "meshes", 1000003)[1])
+
+
+def test_an_object_as_large_as_the_volume_is_one_closed_box(tmp_path: Path) -> None:
+    layer = make_layer(tmp_path / "labels", np.full(SIZE, 7, np.uint32), "segmentation", VOXEL, OFFSET)
+    points, faces = surface_of(meshed(tmp_path, layer), 7)
+    assert open_edges(faces) == 0
+    start = np.array(OFFSET) * VOXEL
+    stop = (np.array(OFFSET) + SIZE) * VOXEL
+    assert np.abs(points.min(axis=0) - start).max() < 2
+    assert np.abs(points.max(axis=0) - stop).max() < 2
+
+
+class Paint(Task):
+    """Objects in one piece, named by the first of their voxels."""
+
+    connected: ClassVar[bool] = True
+    image: Image
+    labels: Labels = Out()
+
+    def map(self, cell: Cell, image: Chunk) -> Chunk:
+        names = pieces()
+        return image.like(names[cell.box.slices(OFFSET)])
+
+
+def pieces() -> np.ndarray:
+    """A rod through all blocks, a mass that fills some, diagonal steps from block to block, dust."""
+    mask = gaussian_filter(np.random.default_rng(3).standard_normal(SIZE), 1.5) > 0.16
+    mask[20:22, 20:22, :] = True
+    mask[:30, :12, :12] = True
+    for i in range(30):
+        mask[i : i + 2, i : i + 2, i] = True
+    found, count = label(mask, np.ones((3, 3, 3)))
+    names = np.zeros(count + 1, np.uint64)
+    places = np.argwhere(found)
+    numbers, first = np.unique(found[found > 0], return_index=True)
+    names[numbers] = morton_encode(places[first].astype(np.uint64), SIZE) + np.uint64(1)
+    return np.asfortranarray(names[found])
+
+
+def test_objects_of_one_piece_get_one_whole_manifest_however_they_cross_blocks(tmp_path: Path) -> None:
+    layers = {
+        "image": make_layer(tmp_path / "image", np.zeros(SIZE, np.uint8), "image", VOXEL, OFFSET),
+        "labels": str(tmp_path / "painted"),
+    }
+    tasks = [
+        {"tests.tasks.test_mesh:Paint": {"image": "image", "labels": "labels"}},
+        {"mesh": {"labels": "labels", "block": [16, 16, 16]}},
+    ]
+    job = make_job(tmp_path, layers, tasks, chunk=[32, 32, 32], storage=[32, 32, 32])
+    assert run_job(job) == "complete"
+    folder = tmp_path / "painted" / "mesh"
+    files = contents(folder)
+    for name in np.unique(pieces())[1:].tolist():
+        made = sorted(file for file in files if file.startswith(f"{name}:0:"))
+        assert json.loads(files[f"{name}:0"])["fragments"] == made
+        assert open_edges(surface_of(folder, name)[1]) == 0
+    assert json.loads((tmp_path / "painted" / "info").read_bytes())["mesh"] == "mesh"
+    assert json.loads((folder / "info").read_bytes())["@type"] == "neuroglancer_legacy_mesh"
+
+
+def cell_of(array: np.ndarray, box: Box, bounds: Box) -> tuple[Cell, Chunk]:
+    info = LayerInfo(
+        url="file:///x", kind="segmentation", bounds=bounds, volume=bounds, voxel_size=(1.0, 1.0, 1.0)
+    )
+    layout = Layout({"labels": (info,)}, (16, 16, 16), (16, 16, 16))
+    window = Box(box.start, tuple(n + 1 for n in box.stop)).clip(bounds)
+    chunk = Chunk(array[window.slices(bounds.start)], window, (1.0, 1.0, 1.0))
+    return Cell(0, box, bounds, bounds, (1.0, 1.0, 1.0), layout, {}), chunk
+
+
+def test_rows_say_where_an_object_goes_on() -> None:
+    bounds = Box((0, 0, 0), (32, 32, 32))
+    array = np.zeros(bounds.size, np.uint32)
+    array[15, 16, 20] = 5  # at the far x face of its block: may go on at (16, 15)
+    array[16, 3, 3] = 6  # in the next block, in sight from this one
+    array[4:20, 8, 30:] = 7
+    array[8, 8, 8] = 8
+    cell, chunk = cell_of(array, Box((0, 16, 16), (16, 32, 32)), bounds)
+    _, rows = Mesh(labels="labels").map(cell, chunk)
+    assert dict(zip(rows["id"].to_pylist(), rows["faces"].to_pylist(), strict=True)) == {5: 0b000110}
+    cell, chunk = cell_of(array, Box((0, 0, 0), (16, 16, 16)), bounds)
+    _, rows = Mesh(labels="labels").map(cell, chunk)
+    assert dict(zip(rows["id"].to_pylist(), rows["faces"].to_pylist(), strict=True)) == {6: 0b000010, 8: 0}
+
+
+def test_merging_is_the_same_in_any_grouping() -> None:
+    task = Mesh(labels="labels")
+    schema = task.no_rows(Layout({}, (1, 1, 1), (1, 1, 1))).schema
+    rows = pa.table(
+        {"id": [3, 3, 3, 9], "faces": [1, 4, 0, 32], "fragments": [["a"], [], ["b", "c"], []]}, schema=schema
+    )
+    whole = task.merge(rows)
+    assert whole.to_pylist() == [
+        {"id": 3, "faces": 5, "fragments": ["a", "b", "c"]},
+        {"id": 9, "faces": 32, "fragments": []},
+    ]
+    halves = pa.concat_tables([task.merge(rows.slice(0, 2)), task.merge(rows.slice(2))])
+    assert task.merge(halves).equals(whole)
