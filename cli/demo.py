@@ -1,0 +1,117 @@
+"""The demo: a synthetic brain block with known truth, through the whole main job, and how well it was found."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from chunkflow.describe import open_plan
+from chunkflow.inputs import read_table
+from chunkflow.job import Job
+from chunkflow.kernels.matching import match_points
+from chunkflow.plan import Plan
+from cli.builtin import task_type
+from cli.options import Serial, Workers
+from cli.progress import in_words
+from cli.running import Means, run_plan
+from cli.view import start_server, tunnel, wait_for_interrupt
+from cli.work_layers import layers_of_plan
+
+TOLERANCE_UM = 5.0
+DIAMETER_UM = 9.0
+
+
+def document(folder: Path, size: tuple[int, int, int], seed: int) -> dict[str, Any]:
+    """The demo's job, as a person would write it."""
+    layers = ("dapi", "cfos", "nuclei", "centres")
+    return {
+        "job": "demo",
+        "work": str(folder / "work"),
+        "chunk": [128, 128, 128],
+        "layers": {name: str(folder / name) for name in layers},
+        "tasks": [
+            {"synthesize": {"dapi": "dapi", "cfos": "cfos", "cells": "truth", "size": list(size), "seed": seed}},
+            {"segment": {"image": "dapi", "labels": "nuclei", "diameter": DIAMETER_UM}},
+            {"measure": {"labels": "nuclei", "images": ["dapi", "cfos"], "objects": "objects"}},
+            {"mesh": {"labels": "nuclei"}},
+            {"downsample": {"layer": "dapi"}},
+            {"downsample": {"layer": "cfos"}},
+            {"downsample": {"layer": "nuclei"}},
+            {"annotate": {"objects": "objects", "annotations": "centres"}},
+        ],
+    }
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where to put it all; it may be deleted afterwards.")] = Path("demo"),
+    size: Annotated[tuple[int, int, int], typer.Option(help="Voxels along x, y, z.")] = (384, 384, 256),
+    seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
+    workers: Workers = 0,
+    serial: Serial = False,
+    view: Annotated[bool, typer.Option("--view", help="Serve the result in Neuroglancer until Ctrl-C.")] = False,
+) -> None:
+    """Make a synthetic brain block, find, measure and mesh its nuclei, and compare with the truth.
+
+    Example: chunkflow demo --view
+    """
+    console, begin = Console(), time.monotonic()
+    job = Job.from_document(document(folder.resolve(), size, seed), task_type, Path.cwd())
+    means = Means(workers, "", serial)
+    plan = open_plan(job, None, means.local_workers)
+    run_plan(plan, means, Path.cwd(), console)
+    console.print(_found(plan))
+    console.print(f"All in {in_words(time.monotonic() - begin)}. The outputs:", highlight=False)
+    for product in plan.products.values():
+        if product.mip == 0 and "." not in product.name and "/" not in product.name:
+            console.print(f"  {product.name:<12} {product.info.url}", highlight=False, soft_wrap=True)
+    _show(plan, view, console)
+
+
+def _found(plan: Plan) -> Table:
+    """What was found, beside what is there."""
+    truth, found = (_points(plan, name) for name in ("truth", "objects"))
+    score = match_points(found, truth, TOLERANCE_UM)
+    table = Table(box=None, pad_edge=False, title="Found against the truth", title_justify="left")
+    for name in ("cells", "found", "matched", "precision", "recall", "F1"):
+        table.add_column(name, justify="right")
+    table.add_row(
+        f"{score.true:,}",
+        f"{score.found:,}",
+        f"{score.matched:,}",
+        f"{score.precision:.3f}",
+        f"{score.recall:.3f}",
+        f"{score.f1:.3f}",
+    )
+    return table
+
+
+def _points(plan: Plan, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    info = plan.products[name, 0].info
+    rows = read_table(info, info.bounds)
+    return np.stack([rows[axis].to_numpy().astype(np.float64) for axis in ("x_um", "y_um", "z_um")], axis=1)
+
+
+def _show(plan: Plan, view: bool, console: Console) -> None:
+    """The link, and where asked for the server behind it."""
+    place = plan.work.removeprefix("file://")
+    found = layers_of_plan(plan)
+    with start_server(found.urls, 0, found.links) as server:
+        if not view:
+            console.print(
+                f"Look at it in Neuroglancer: chunkflow view {place} --port {server.port}\n  which serves {server.url}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            return
+        console.print(f"Neuroglancer: {server.url}", highlight=False, soft_wrap=True)
+        if forward := tunnel(server.port, os.environ):
+            console.print(f"From your own computer, first: {forward}", highlight=False)
+        console.print("Ctrl-C ends it.")
+        wait_for_interrupt()

@@ -1,0 +1,44 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box, vec
+
+Workers = Annotated[
+    int, typer.Option("--workers", "-w", help="Worker processes; by default as many as cores.", show_default=False)
+]
+Address = Annotated[
+    str, typer.Option("--address", help="A Ray cluster to run on, as in ray://HOST:10001; by default this machine.")
+]
+Serial = Annotated[bool, typer.Option("--serial", help="Run in this process, without Ray; for debugging.")]
+BoxOption = Annotated[
+    str,
+    typer.Option(
+        "--box", help="Run on a part first, in voxels of mip 0: X0-X1,Y0-Y1,Z0-Z1. Outputs go to WORK/try."
+    ),
+]
+Restart = Annotated[str, typer.Option("--restart", help="Clear this task and those after it first.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set a key of the job, as in layers.dapi=URL or tasks.segment.diameter=9."),
+]
+
+
+def parse_box(text: str) -> Box | None:
+    """A box as typed, X0-X1,Y0-Y1,Z0-Z1; None where none was given."""
+    if not text:
+        return None
+    try:
+        box = Box.parse(text)
+        vec(box.start)
+    except ValueError as error:
+        raise BadInput(f"--box takes X0-X1,Y0-Y1,Z0-Z1 in voxels, as in 0-256,0-256,0-64, not {text!r}.") from error
+    if box.empty:
+        raise BadInput(f"--box {text} is empty: each range must go from a smaller to a larger number.")
+    return box

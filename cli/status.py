@@ -1,0 +1,115 @@
+"""The commands that tell how a job stands, from its work folder alone."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from chunkflow.ledger_state import DONE, FAILED, State
+from cli.progress import in_words
+from cli.run import WorkUrl
+from cli.work import Work
+
+WIDEST = 64
+SHADES = " ░▒▓█"
+RECENT_HEARTBEATS = 6
+
+
+def status(
+    work: WorkUrl,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until the run ends.")] = False,
+) -> None:
+    """Show how a job stands: each task's chunks, rate and time left, and a picture of the grid.
+
+    Example: chunkflow status s3://lab/jobs/rat-cortex --watch
+    """
+    known = Work.open(work)
+    console = Console()
+    if not watch:
+        console.print(_picture(known.ledger.state))
+        return
+    with Live(console=console, refresh_per_second=2) as live:
+        while True:
+            state = known.ledger.refresh()
+            live.update(_picture(state))
+            if state.ended is not None:
+                return
+            time.sleep(2)
+
+
+def _picture(state: State) -> Group:
+    assert state.job is not None
+    table = Table(box=None, pad_edge=False)
+    for name in ("task", "chunks", "done", "running", "waiting", "failed", "rate", "left"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for step in state.steps.values():
+        rate = state.rate(step.name)
+        left = step.units - step.done - step.failed
+        table.add_row(
+            step.name,
+            f"{step.units:,}",
+            f"{step.done:,}",
+            f"{step.running:,}" if step.running else "",
+            f"{max(left - step.running, 0):,}" if left else "",
+            f"[red]{step.failed:,}[/red]" if step.failed else "",
+            f"{rate:,.1f}/s" if rate else "",
+            in_words(left / rate) if rate and left else "",
+        )
+    ago = time.time() - state.heard
+    name = state.job["plan"]["job"]["job"]
+    head = Text(f"{name}: {state.ended or f'running, last heard of {in_words(max(ago, 0))} ago'}")
+    maps = [(step, state.job["grids"].get(step.name)) for step in state.steps.values() if "." not in step.name]
+    drawn = [
+        Text(f"\n{step.name} (seen along z)\n") + _grid_text(step.states, grid)
+        for step, grid in maps
+        if grid and step.units > 1
+    ]
+    return Group(head, table, *drawn)
+
+
+def _grid_text(states: npt.NDArray[np.uint8], shape: list[int]) -> Text:
+    """A character for each column of chunks: how much of it is done; ! where one failed."""
+    grid = states.reshape(shape, order="F")
+    step = -(-max(grid.shape[0], grid.shape[1]) // WIDEST)
+    text = Text()
+    for j in range(0, grid.shape[1], step):
+        for i in range(0, grid.shape[0], step):
+            block = grid[i : i + step, j : j + step]
+            if (block == FAILED).any():
+                text.append("!", "red")
+            else:
+                share = float((block == DONE).mean())
+                text.append(SHADES[int(share * (len(SHADES) - 1))] if share else "·")
+        text.append("\n")
+    return text
+
+
+def failed(work: WorkUrl) -> None:
+    """List the chunks that failed, with their causes and tracebacks.
+
+    Example: chunkflow failed /data/jobs/rat-cortex
+    """
+    known = Work.open(work)
+    console = Console()
+    found = 0
+    for step in known.ledger.state.steps.values():
+        for failure in step.failures.values():
+            found += 1
+            what = "set aside" if failure.final else "to be tried again"
+            console.print(
+                f"[bold]{step.name} chunk {failure.index}[/bold]: {failure.cause}, {what} after attempt "
+                f"{failure.attempt}",
+                highlight=False,
+            )
+            console.print(Text(failure.traceback.rstrip()), soft_wrap=True)
+            console.print(f"  chunkflow replay {known.url} {step.name} {failure.index}\n", highlight=False)
+    if not found:
+        console.print("No chunk has failed.")

@@ -1,0 +1,52 @@
+"""A work folder as the commands see it: what its ledger says of the job that runs or ran there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box
+from chunkflow.job import Job
+from chunkflow.ledger import Ledger
+from chunkflow.plan import Plan, plan_of_spec
+from chunkflow.storage import Folder
+from chunkflow.volume import full_url
+from cli.builtin import see_modules_of
+
+
+@dataclass(frozen=True)
+class Work:
+    """A work folder with a ledger."""
+
+    url: str
+    ledger: Ledger
+
+    @classmethod
+    def open(cls, location: str) -> Work:
+        url = full_url(location)
+        ledger = Ledger.load(Folder(url))
+        if ledger.state.job is None:
+            raise BadInput(f"{url} is not a work folder: no job has run there yet.")
+        return cls(url, ledger)
+
+    @property
+    def folder(self) -> Path:
+        """Where the job file lay, beside which the user's own tasks are."""
+        return Path(str(self.ledger.state.versions.get("folder", ".")))
+
+    def job(self) -> Job:
+        assert self.ledger.state.job is not None
+        return Job.model_validate(self.ledger.state.job["plan"]["job"])
+
+    def box(self) -> Box | None:
+        assert self.ledger.state.job is not None
+        box = self.ledger.state.job["plan"]["box"]
+        return Box.parse(box) if box else None
+
+    def plan(self) -> Plan:
+        """The plan as it was recorded; the user's own tasks are found where the job file lay."""
+        assert self.ledger.state.job is not None
+        see_modules_of(self.folder)
+        return plan_of_spec(self.ledger.state.job["plan"])
+
