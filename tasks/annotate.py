@@ -24,7 +24,7 @@ from chunkflow.kernels.morton import Voxels, morton_encode
 from chunkflow.task import Annotations, Cell, Layout, Objects, Out, Result, Task
 from chunkflow.volume import LayerInfo
 from tasks.annotation_files import Cells, Index
-from tasks.annotation_rows import MARGIN, Table, of_one_file, positions, with_strays
+from tasks.annotation_rows import MARGIN, Table, lost_rows, of_one_file, positions, with_strays
 
 
 class Annotate(Task):
@@ -144,7 +144,9 @@ class Count(Task):
     def map(self, cell: Cell, objects: pa.Table, strays: pa.Table) -> Result:  # type: ignore[override]
         table = Table(cell.layout.info("objects"))
         levels = table.levels
-        voxels = table.voxels(table.within(cell.box, with_strays(objects, strays, "lost_to_cells")))
+        voxels = table.voxels(
+            table.within(cell.box, with_strays(objects, lost_rows(strays, "lost_to_cells")))
+        )
         fullest = []
         for level in range(levels.block + 1, len(levels.cells)):
             numbers = morton_encode(levels.places(voxels, level), levels.shape(level))

@@ -23,6 +23,7 @@ from tasks.annotation_rows import (
     Table,
     index_sharding,
     info_document,
+    lost_rows,
     records_of,
     with_strays,
 )
@@ -50,7 +51,7 @@ class Cells(Task):
         table = Table(cell.layout.info("objects"))
         decided = Decided.of(levels)
         chosen = decided.choose(self.properties)
-        rows = table.within(cell.box, with_strays(objects, strays, "lost_to_cells"))
+        rows = table.within(cell.box, with_strays(objects, lost_rows(strays, "lost_to_cells")))
         ids, records, voxels = rows["id"].to_numpy(), records_of(rows, chosen), table.voxels(rows)
         files: Files = {}
         pieces = []
@@ -147,9 +148,12 @@ class Index(Task):
         table = Table(cell.layout.info("objects"))
         decided = Decided.of(levels)
         covered = cell.layout.info("annotations").bounds
-        rows = table.within(covered, with_strays(objects, strays, "lost_to_index"))
+        lost = lost_rows(strays, "lost_to_index")
         if table.in_cells:
-            rows = rows.filter(pa.array(_own(cell, table, table.shards(rows["id"].to_numpy()))))
+            mine = np.uint64(table.shard_at(cell.box))
+            objects = objects.filter(pa.array(table.shards(objects["id"].to_numpy()) == mine))
+            lost = lost.filter(pa.array(_taken(cell, table, table.shards(lost["id"].to_numpy()))))
+        rows = table.within(covered, with_strays(objects, lost))
         sharding = index_sharding(table, decided)
         rows = rows.take(pa.array(sharding.order(rows["id"].to_numpy())))
         ids = rows["id"].to_numpy()
@@ -166,14 +170,14 @@ class Index(Task):
         return files
 
 
-def _own(cell: Cell, table: Table, shards: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """Which rows belong into this cell's file; the first cell also takes files for which there is no cell."""
-    mine = shards == np.uint64(table.shard_at(cell.box))
+def _taken(cell: Cell, table: Table, shards: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which strays belong into this cell's file; the first cell also takes those whose file has no cell."""
+    taken = shards == np.uint64(table.shard_at(cell.box))
     if cell.index == 0:
         for shard in np.unique(shards):
             if not table.space_of_shard(int(shard)).meets(cell.bounds):
-                mine |= shards == shard
-    return np.asarray(mine)
+                taken |= shards == shard
+    return np.asarray(taken)
 
 
 def _check_ids(ids: npt.NDArray[np.uint64]) -> None:

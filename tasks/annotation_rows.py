@@ -124,12 +124,17 @@ def positions(rows: pa.Table) -> npt.NDArray[np.float32]:
     return np.stack([rows[axis].to_numpy() for axis in "xyz"], 1).astype(np.float32)
 
 
-def with_strays(objects: pa.Table, strays: pa.Table, lost: str) -> pa.Table:
-    """The rows that were read, and those that would have been, but lie elsewhere in the table."""
+def lost_rows(strays: pa.Table, lost: str) -> pa.Table:
+    """The strays that no other reading of the table finds, as rows of it."""
     if not len(strays):
-        return objects
-    more = strays.filter(strays[lost]).select([n for n in objects.column_names if n in strays.column_names])
-    return pa.concat_tables([objects, more], promote_options="default") if len(more) else objects
+        return strays
+    flags = ("lost_to_cells", "lost_to_index")
+    return strays.filter(strays[lost]).drop_columns(list(flags))
+
+
+def with_strays(objects: pa.Table, strays: pa.Table) -> pa.Table:
+    """The rows that were read, and those that would have been, but lie elsewhere in the table."""
+    return pa.concat_tables([objects, strays], promote_options="default") if len(strays) else objects
 
 
 @dataclass(frozen=True)
@@ -229,7 +234,8 @@ def info_document(table: Table, decided: Decided, chosen: Sequence[Property], li
         "@type": "neuroglancer_annotations_v1",
         "dimensions": {axis: [float(f"{v}e-9"), "m"] for axis, v in zip("xyz", info.voxel_size, strict=True)},
         "lower_bound": [float(n) for n in info.volume.start],
-        "upper_bound": [float(n) for n in info.volume.stop],
+        # Some readers find only cells that lie within the bounds as a whole.
+        "upper_bound": [float(a + n) for a, n in zip(info.volume.start, levels.extent, strict=True)],
         "annotation_type": "POINT",
         "properties": [{"id": p.name, "type": p.type, "description": p.column} for p in chosen],
         "relationships": [{"id": RELATIONSHIP, "key": f"index/{RELATIONSHIP}", "sharding": sharding}],

@@ -1,11 +1,11 @@
 """Points as a precomputed annotation layer has them: cells in levels, who lies in which, and the bytes.
 
-1. Level 0 is one cell, powers of two that hold the volume; each further level halves the physically longest
-   axes, down to cells of 32 voxels. Cells count from the volume's first voxel.
+1. Level 0 is one cell that holds the volume; each further level halves the physically longest axes, down to
+   cells of 64 voxels, none thinner than 4. Cells count from the volume's first voxel; all levels end alike.
 2. A block is the largest cell that one worker takes at once; finer cells lie in it, coarser ones hold blocks.
 3. Levels 0 to l together take a share T_l of the points: min(1, T_(l-1) + limit / largest count in a cell);
    a point lies in the first level whose T its hashed id is below. Shares are integers out of 2**53.
-4. In a cell, points stand in the order of their hash, so that any first few are a fair sample.
+4. In a cell, points stand in the order of their hash, so that the first few are a fair sample.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ Ids = NDArray[np.uint64]
 Voxels = NDArray[np.int64]
 Records = NDArray[Any]
 
-FINEST = 32
+FINEST = 64
+THINNEST = 8
 BLOCK_VOXELS = 1 << 29
 MOST_BLOCKS_BITS = 15
 ALL = 1 << 53
@@ -50,6 +51,11 @@ class Levels:
         x, y, z = (-(-n // c) for n, c in zip(self.size, self.cells[level], strict=True))
         return x, y, z
 
+    @property
+    def extent(self) -> Vec:
+        """What the cells of every level cover, a little more than the volume."""
+        return self.cells[0]
+
     def places(self, voxels: Voxels, level: int) -> Voxels:
         """The cell of each voxel, both counted from the volume's first."""
         return voxels // np.array(self.cells[level], np.int64)
@@ -74,15 +80,23 @@ class Levels:
 
 def levels_of(size: Vec, voxel_size: Sequence[float], one_block: bool = False) -> Levels:
     """The levels of a volume; with `one_block` it is not cut."""
-    cell = [1 << max(n - 1, 0).bit_length() for n in size]
-    cells = [(cell[0], cell[1], cell[2])]
-    while max(cell) > FINEST:
-        lengths = [c * v if c > 1 else 0.0 for c, v in zip(cell, voxel_size, strict=True)]
-        cell = [c // 2 if 2 * n > max(lengths) else c for c, n in zip(cell, lengths, strict=True)]
-        cells.append((cell[0], cell[1], cell[2]))
-    largest = max(BLOCK_VOXELS, (cells[0][0] * cells[0][1] * cells[0][2]) >> MOST_BLOCKS_BITS)
+    halvings = [(0, 0, 0)]
+    while max(-(-n >> k) for n, k in zip(size, halvings[-1], strict=True)) > FINEST:
+        cell = [-(-n >> k) for n, k in zip(size, halvings[-1], strict=True)]
+        lengths = [c * v if c > THINNEST else 0.0 for c, v in zip(cell, voxel_size, strict=True)]
+        x, y, z = (k + (2 * length > max(lengths)) for k, length in zip(halvings[-1], lengths, strict=True))
+        halvings.append((x, y, z))
+    cells = tuple(_cell(size, halvings[-1], done) for done in halvings)
+    x, y, z = cells[0]
+    largest = max(BLOCK_VOXELS, (x * y * z) >> MOST_BLOCKS_BITS)
     fits = (i for i, (x, y, z) in enumerate(cells) if x * y * z <= largest)
-    return Levels(size, tuple(cells), 0 if one_block else next(fits, len(cells) - 1))
+    return Levels(size, cells, 0 if one_block else next(fits, len(cells) - 1))
+
+
+def _cell(size: Vec, halvings: Vec, done: Vec) -> Vec:
+    """A cell after some of its halvings, such that after all of them it still is a whole number of voxels."""
+    x, y, z = ((-(-n >> k)) << (k - d) for n, k, d in zip(size, halvings, done, strict=True))
+    return x, y, z
 
 
 def block_code_bits(bits: int) -> int:

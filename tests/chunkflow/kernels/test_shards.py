@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorstore as ts
 from cloudvolume.datasource.precomputed.sharding import ShardingSpecification
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkflow.kernels.shards import Sharding, encode_shards, murmur
@@ -40,12 +40,14 @@ def read_all(sharding: Sharding, files: dict[str, bytes]) -> dict[int, bytes]:
     return {struct.unpack(">Q", key)[0]: bytes(store[key]) for key in store.list().result()}
 
 
+@settings(deadline=None)
 @given(KEYS, SHARDINGS)
 def test_every_value_is_found_under_its_key(keys: list[int], sharding: Sharding) -> None:
     values = {key: bytes([i]) * (i % 7) for i, key in enumerate(keys)}
     assert read_all(sharding, files_of(sharding, values)) == values
 
 
+@settings(deadline=None)
 @given(KEYS, SHARDINGS)
 def test_files_may_be_made_apart(keys: list[int], sharding: Sharding) -> None:
     values = {key: str(key).encode() for key in keys}
@@ -57,6 +59,7 @@ def test_files_may_be_made_apart(keys: list[int], sharding: Sharding) -> None:
     assert apart == together
 
 
+@settings(deadline=None)
 @given(KEYS)
 def test_keys_are_hashed_as_others_do(keys: list[int]) -> None:
     spec = ShardingSpecification.from_dict(Sharding("murmurhash3_x86_128", 0, 64, 0).document())
