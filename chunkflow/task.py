@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,8 +29,8 @@ from chunkflow.volume import Kind, LayerInfo
 
 RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations"]
 Files = dict[str, bytes]
-Made = Chunk | pa.Table | Files
-Result = Made | tuple[Made, ...] | dict[str, Made] | None
+Made: TypeAlias = Chunk | pa.Table | Files
+Result: TypeAlias = Made | tuple[Made, ...] | dict[str, Made] | None
 """What `map` may return: a chunk, rows, files, several of these (by the names of the output fields where two
 are alike), or None where there is nothing."""
 

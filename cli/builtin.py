@@ -61,5 +61,7 @@ def sources_of(job: Job, folder: Path) -> dict[str, bytes]:
     sources = {str(file.relative_to(folder)): file.read_bytes() for file in sorted(files)}
     size = sum(map(len, sources.values()))
     if size > MOST_SOURCE_BYTES:
-        raise BadInput(f"The Python files beside the job file take {size / 1e6:.0f} MB; move the job elsewhere.")
+        raise BadInput(
+            f"The Python files beside the job file take {size / 1e6:.0f} MB; move the job elsewhere."
+        )
     return sources

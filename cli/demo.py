@@ -1,4 +1,4 @@
-"""The demo: a synthetic brain block with known truth, through the whole main job, and how well it was found."""
+"""The demo: a synthetic brain block with known truth, through the main job, and how well it was found."""
 
 from __future__ import annotations
 
@@ -37,7 +37,15 @@ def document(folder: Path, size: tuple[int, int, int], seed: int) -> dict[str, A
         "chunk": [128, 128, 128],
         "layers": {name: str(folder / name) for name in layers},
         "tasks": [
-            {"synthesize": {"dapi": "dapi", "cfos": "cfos", "cells": "truth", "size": list(size), "seed": seed}},
+            {
+                "synthesize": {
+                    "dapi": "dapi",
+                    "cfos": "cfos",
+                    "cells": "truth",
+                    "size": list(size),
+                    "seed": seed,
+                }
+            },
             {"segment": {"image": "dapi", "labels": "nuclei", "diameter": DIAMETER_UM}},
             {"measure": {"labels": "nuclei", "images": ["dapi", "cfos"], "objects": "objects"}},
             {"mesh": {"labels": "nuclei"}},
@@ -50,12 +58,16 @@ def document(folder: Path, size: tuple[int, int, int], seed: int) -> dict[str, A
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to put it all; it may be deleted afterwards.")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Where to put it all; it may be deleted afterwards.")] = Path(
+        "demo"
+    ),
     size: Annotated[tuple[int, int, int], typer.Option(help="Voxels along x, y, z.")] = (384, 384, 256),
     seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
     workers: Workers = 0,
     serial: Serial = False,
-    view: Annotated[bool, typer.Option("--view", help="Serve the result in Neuroglancer until Ctrl-C.")] = False,
+    view: Annotated[
+        bool, typer.Option("--view", help="Serve the result in Neuroglancer until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Make a synthetic brain block, find, measure and mesh its nuclei, and compare with the truth.
 
@@ -105,7 +117,8 @@ def _show(plan: Plan, view: bool, console: Console) -> None:
     with start_server(found.urls, 0, found.links) as server:
         if not view:
             console.print(
-                f"Look at it in Neuroglancer: chunkflow view {place} --port {server.port}\n  which serves {server.url}",
+                f"Look at it in Neuroglancer: chunkflow view {place} --port {server.port}\n"
+                f"  which serves {server.url}",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -52,7 +52,12 @@ class Log:
                 line |= {"cause": str(answer.cause), "final": event.final, "traceback": answer.traceback}
             return line
         if isinstance(event, Decided):
-            return {"at": round(time.time(), 3), "event": "decided", "task": event.step, "values": event.values}
+            return {
+                "at": round(time.time(), 3),
+                "event": "decided",
+                "task": event.step,
+                "values": event.values,
+            }
         if isinstance(event, Ended):
             return {"at": round(time.time(), 3), "event": event.status}
         return None

@@ -14,7 +14,6 @@ from cli.builtin import builtin_tasks
 from cli.demo import demo
 from cli.doctor import doctor
 from cli.export import export
-
 from cli.init import init
 from cli.run import plan, replay, retry, run
 from cli.status import failed, status
@@ -31,7 +30,6 @@ COMMANDS: dict[str, Any] = {
     "replay": replay,
     "view": view,
     "export": export,
-
     "doctor": doctor,
     "init": init,
 }

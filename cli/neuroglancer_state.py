@@ -18,11 +18,11 @@ State = dict[str, Any]
 COLOURS = ("#00ffff", "#ff00ff", "#ffff00", "#00ff60", "#ff6040", "#6080ff")
 GREY = "#ffffff"
 PANEL = 400  # pixels on each side of a panel in an ordinary window
-POINTS = """#uicontrol float size slider(min=1, max=20, default=6)
+POINTS = """#uicontrol float size slider(min=1, max=20, default=4)
 void main() {
   setColor(COLOUR);
-  setPointMarkerSize(size);
-  setPointMarkerBorderWidth(1.0);
+  setPointMarkerSize(PROJECTION_VIEW ? 0.5 * size : size);
+  setPointMarkerBorderWidth(PROJECTION_VIEW ? 0.0 : 1.0);
 }
 """
 
@@ -96,7 +96,7 @@ def segmentation_layer(layer: Shown, sources: Sequence[str]) -> State:
         "segments": [str(i) for i in layer.ids],
         "selectedAlpha": 0.45,
         "notSelectedAlpha": 0.3,
-        "objectAlpha": 0.7,
+        "objectAlpha": 1.0,
     }
 
 

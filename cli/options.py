@@ -10,10 +10,16 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 
 Workers = Annotated[
-    int, typer.Option("--workers", "-w", help="Worker processes; by default as many as cores.", show_default=False)
+    int,
+    typer.Option(
+        "--workers", "-w", help="Worker processes; by default as many as cores.", show_default=False
+    ),
 ]
 Address = Annotated[
-    str, typer.Option("--address", help="A Ray cluster to run on, as in ray://HOST:10001; by default this machine.")
+    str,
+    typer.Option(
+        "--address", help="A Ray cluster to run on, as in ray://HOST:10001; by default this machine."
+    ),
 ]
 Serial = Annotated[bool, typer.Option("--serial", help="Run in this process, without Ray; for debugging.")]
 BoxOption = Annotated[
@@ -38,7 +44,9 @@ def parse_box(text: str) -> Box | None:
         box = Box.parse(text)
         vec(box.start)
     except ValueError as error:
-        raise BadInput(f"--box takes X0-X1,Y0-Y1,Z0-Z1 in voxels, as in 0-256,0-256,0-64, not {text!r}.") from error
+        raise BadInput(
+            f"--box takes X0-X1,Y0-Y1,Z0-Z1 in voxels, as in 0-256,0-256,0-64, not {text!r}."
+        ) from error
     if box.empty:
         raise BadInput(f"--box {text} is empty: each range must go from a smaller to a larger number.")
     return box

@@ -102,7 +102,14 @@ class Progress:
             counts = schedule.counts[own].sum(axis=0)
             rate = self._rates.get(step.index, _Rate()).per_second(now)
             rows.append(
-                (step.name, int(counts.sum()), int(counts[DONE]), int(counts[LEASED]), int(counts[FAILED]), rate)
+                (
+                    step.name,
+                    int(counts.sum()),
+                    int(counts[DONE]),
+                    int(counts[LEASED]),
+                    int(counts[FAILED]),
+                    rate,
+                )
             )
         return rows
 
@@ -137,7 +144,9 @@ class Progress:
         last = answer.traceback.strip().splitlines()[-1] if answer.traceback.strip() else ""
         follows = "set aside" if event.final else "again"
         self.console.print(
-            f"{name} chunk {answer.index}: {answer.cause} ({follows}) {last}"[:300], highlight=False, markup=False
+            f"{name} chunk {answer.index}: {answer.cause} ({follows}) {last}"[:300],
+            highlight=False,
+            markup=False,
         )
 
     def _decided(self, step: str, values: Mapping[str, Any]) -> None:

@@ -18,8 +18,10 @@ MOST_LINES = 20_000
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#888888")
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;width:100%}td,th{padding:.3em .7em;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}.bad{color:#b00}.quiet{color:#777}pre{overflow:auto;background:#f6f6f6;
+table{border-collapse:collapse;width:100%}
+td,th{padding:.3em .7em;text-align:right;border-bottom:1px solid #ddd}
+td:first-child,th:first-child{text-align:left}.bad{color:#b00}.quiet{color:#777}
+pre{overflow:auto;background:#f6f6f6;
 padding:.6em}svg{width:100%;background:#fafafa;border:1px solid #ddd}.key span{margin-right:1.2em}
 """
 
@@ -64,7 +66,20 @@ def _summary(state: State) -> str:
 
 
 def _tasks(state: State) -> str:
-    head = ("task", "pieces", "done", "empty", "failed", "read", "map", "write", "a piece", "in", "out", "retries")
+    head = (
+        "task",
+        "pieces",
+        "done",
+        "empty",
+        "failed",
+        "read",
+        "map",
+        "write",
+        "a piece",
+        "in",
+        "out",
+        "retries",
+    )
     rows = []
     for step in state.steps.values():
         seconds = sum(step.seconds.values())
@@ -88,7 +103,7 @@ def _tasks(state: State) -> str:
 def _timeline(log: list[dict[str, Any]]) -> str:
     """A bar for every chunk of the last run, one row a worker."""
     starts = [i for i, line in enumerate(log) if line.get("event") == "started"]
-    bars = [line for line in log[starts[-1] if starts else 0 :] if "worker" in line and line["worker"]]
+    bars = [line for line in log[starts[-1] if starts else 0 :] if line.get("worker")]
     if not bars:
         return "<p class=quiet>Nothing ran.</p>"
     first = min(bar["at"] for bar in bars)
@@ -130,9 +145,9 @@ def methods(state: State) -> str:
     assert state.job is not None
     spec, versions = state.job["spec"], state.versions
     sentences = [
-        f"Volumes were processed with chunkflow {versions.get('chunkflow')} (Python {versions.get('python')}, Ray "
-        f"{versions.get('ray')}) in chunks of {' × '.join(map(str, spec['chunk']))} voxels; the result does not "
-        "depend on the size of the chunks."
+        f"Volumes were processed with chunkflow {versions.get('chunkflow')} (Python {versions.get('python')}, "
+        f"Ray {versions.get('ray')}) in chunks of {' × '.join(map(str, spec['chunk']))} voxels; the result does "
+        "not depend on the size of the chunks."
     ]
     for task in spec["tasks"]:
         ((name, parameters),) = task.items()
@@ -149,7 +164,9 @@ def methods(state: State) -> str:
 
 def _decided(steps: dict[str, Step], name: str) -> str:
     prepared = next((s.prepared for n, s in steps.items() if n == f"{name}.prepare" and s.prepared), {})
-    return ", ".join(f"{key} {value}" for key, value in prepared.items() if isinstance(value, int | float | str))
+    return ", ".join(
+        f"{key} {value}" for key, value in prepared.items() if isinstance(value, int | float | str)
+    )
 
 
 def _job_text(state: State) -> str:

@@ -64,7 +64,9 @@ def _agree(what: str) -> bool:
 def plan(
     job: JobFile,
     box: BoxOption = "",
-    sample: Annotated[int, typer.Option(help="Measure this many chunks of each task that can be read now.")] = 0,
+    sample: Annotated[
+        int, typer.Option(help="Measure this many chunks of each task that can be read now.")
+    ] = 0,
     workers: Workers = 0,
     set_: Settings = None,
 ) -> None:
@@ -164,4 +166,6 @@ def replay(
             traceback.print_exc()
         raise Incomplete(f"{task} chunk {index} failed: {type(error).__name__}: {error}") from error
     took = in_words(time.perf_counter() - begin)
-    console.print(f"{task} chunk {index} ({planned.stages[stage].grid.box(index)}) is well: {took}.", highlight=False)
+    console.print(
+        f"{task} chunk {index} ({planned.stages[stage].grid.box(index)}) is well: {took}.", highlight=False
+    )

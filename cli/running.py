@@ -97,7 +97,9 @@ def _interrupts(runner: Runner, console: Console) -> Iterator[None]:
         if asked > 1:
             raise KeyboardInterrupt
         runner.interrupt()
-        console.print("Stopping: what is in flight is being finished. Once more to stop at once.", highlight=False)
+        console.print(
+            "Stopping: what is in flight is being finished. Once more to stop at once.", highlight=False
+        )
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,6 +1,6 @@
 """A web server for layers and for the Neuroglancer client, bound to 127.0.0.1 only.
 
-1. A request is GET or HEAD of /TOKEN/...; the token is random, so that others on the machine see nothing.
+1. A request is GET or HEAD of /TOKEN/...; the token cannot be guessed, so that web pages see nothing.
 2. /TOKEN/ leads to the client (the one that the neuroglancer wheel carries), /TOKEN/state.json is its state.
 3. /TOKEN/layers/NAME/... is a file of that layer; no other folder can be reached.
 4. A layer on this machine is read from its folder, any other through CloudFiles with this user's keys.
@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import json
 import re
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -69,7 +71,7 @@ class LayerServer(ThreadingHTTPServer):
         except OSError as error:
             raise BadInput(f"port {port} of this machine cannot be used: {error.strerror}") from None
         self.sources = {name: source_of(url) for name, url in layers.items()}
-        self.token = secrets.token_urlsafe(9)
+        self.token = token_of(layers.values())
         self.state: Callable[[str], dict[str, Any]] = lambda base: {}
         self.closing = threading.Event()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
@@ -106,6 +108,15 @@ class LayerServer(ThreadingHTTPServer):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def token_of(urls: Iterable[str]) -> str:
+    """A word that web pages cannot guess, as they could otherwise read the layers from this machine; the same
+    for the same layers and user, so that a link stays good."""
+    machine = Path("/etc/machine-id")
+    secret = machine.read_text() if machine.exists() else str(uuid.getnode())
+    words = "\n".join([secret, str(Path.home()), *sorted(urls)])
+    return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
 def layer_address(base: str, name: str) -> str:

@@ -66,7 +66,9 @@ def _picture(state: State) -> Group:
     ago = time.time() - state.heard
     name = state.job["plan"]["job"]["job"]
     head = Text(f"{name}: {state.ended or f'running, last heard of {in_words(max(ago, 0))} ago'}")
-    maps = [(step, state.job["grids"].get(step.name)) for step in state.steps.values() if "." not in step.name]
+    maps = [
+        (step, state.job["grids"].get(step.name)) for step in state.steps.values() if "." not in step.name
+    ]
     drawn = [
         Text(f"\n{step.name} (seen along z)\n") + _grid_text(step.states, grid)
         for step, grid in maps

@@ -80,11 +80,15 @@ def _parameter(name: str, info: FieldInfo, role: FieldRole | None) -> inspect.Pa
         if role.many:
             annotated: Any = Annotated[list[str] | None, typer.Option(f"--{name}", help=help_text)]
             return _keyword(name, annotated, None)
-        argument = Annotated[str, typer.Argument(metavar=metavar, help=help_text or f"{role.kind}: path or URL")]
+        argument = Annotated[
+            str, typer.Argument(metavar=metavar, help=help_text or f"{role.kind}: path or URL")
+        ]
         return _keyword(name, argument) if required else _keyword(name, argument, "")
     flag = f"--{name.replace('_', '-')}"
     if role is not None:
-        return _keyword(name, Annotated[str, typer.Option(flag, help=help_text or f"where to write {name}")], "")
+        return _keyword(
+            name, Annotated[str, typer.Option(flag, help=help_text or f"where to write {name}")], ""
+        )
     kind = _simple(info.annotation)
     if kind is None:
         text = help_text + " (as in YAML)"

@@ -49,4 +49,3 @@ class Work:
         assert self.ledger.state.job is not None
         see_modules_of(self.folder)
         return plan_of_spec(self.ledger.state.job["plan"])
-
