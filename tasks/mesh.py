@@ -26,7 +26,7 @@ from chunkflow.kernels.marching import surfaces
 from chunkflow.kernels.simplify import simplify
 from chunkflow.task import Cell, Files, Labels, Layout, Meshes, Out, Task
 
-DEFAULT_ERROR = 1.25
+DEFAULT_ERROR = 1.1
 """In voxels: the edge of a cube as large as one."""
 
 _SCHEMA = pa.schema([("id", pa.uint64()), ("faces", pa.uint8()), ("fragments", pa.list_(pa.string()))])
@@ -36,7 +36,7 @@ class Mesh(Task):
     """Make a surface of every object of `labels`, as CloudVolume and Neuroglancer read them.
 
     Surfaces are in nanometres, and closed where the volume ends. They are simplified as far as `error`
-    allows, a block at a time, whatever the job's chunks; fragments of neighbouring blocks join without cracks.
+    allows, a block at a time, whatever the chunks of the job; fragments of blocks join without cracks.
     """
 
     labels: Labels = Field(description="the objects: name, or name@mip for coarser meshes")
@@ -44,7 +44,7 @@ class Mesh(Task):
     error: float | None = Field(
         None,
         ge=0,
-        description="how far a patch as wide may lie off the voxels' surface, nm; 1.25 voxels if left out",
+        description="how far a patch as wide may lie off the voxels' surface, nm; 1.1 voxels if left out",
     )
     block: tuple[int, int, int] = Field(
         (256, 256, 256), description="voxels of a block, whose parts of the surfaces are simplified together"

@@ -64,7 +64,19 @@ def merge_cost(quadrics: Floats, v: int, u: int, in_place: bool, sums: Floats, p
         y = y1 / d1 - l3 * z
         x = y0 / sums[0] - l1 * y - l2 * z
         place[0], place[1], place[2] = x, y, z
-    square = sums[0] * x * x + sums[3] * y * y + sums[5] * z * z
-    mixed = sums[1] * x * y + sums[2] * x * z + sums[4] * y * z + sums[6] * x + sums[7] * y + sums[8] * z
-    cost: float = max(square + 2.0 * mixed + sums[9], 0.0)
-    return cost
+    return value(sums, x, y, z)
+
+
+@compiled
+def move_cost(quadrics: Floats, v: int, place: Floats) -> float:
+    """What moving `v` to `place` costs."""
+    return value(quadrics[v], place[0], place[1], place[2])
+
+
+@compiled
+def value(q: Floats, x: float, y: float, z: float) -> float:
+    """The quadric at a place; never below 0, which rounding might give."""
+    square = q[0] * x * x + q[3] * y * y + q[5] * z * z
+    mixed = q[1] * x * y + q[2] * x * z + q[4] * y * z + q[6] * x + q[7] * y + q[8] * z
+    result: float = max(square + 2.0 * mixed + q[9], 0.0)
+    return result

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.kernels.compiled import compiled
-from chunkflow.kernels.quadrics import fill_quadrics, merge_cost
+from chunkflow.kernels.quadrics import fill_quadrics, merge_cost, move_cost
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -175,6 +175,7 @@ def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
     points, quadrics, faces, state, cost, start, ring, following, mark = surface
     around, beyond = np.empty((3, RING), np.int32), np.empty((3, RING), np.int32)
     costs, places, sums = np.empty(RING), np.empty((RING, 3)), np.empty(10)
+    paid = np.zeros(n if in_place else 0)
     gone = 0
     for v in range(n):
         if state[v] != FREE or cost[v] > bound:
@@ -186,7 +187,11 @@ def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
         for i in range(size):
             u = around[1, i]
             places[i, 0], places[i, 1], places[i, 2] = points[u, 0], points[u, 1], points[u, 2]
-            costs[i] = merge_cost(quadrics, v, u, in_place or state[u] != FREE, sums, places[i])
+            if in_place:
+                # What was merged into `u`, where it is, was paid for: it need not be summed again.
+                costs[i] = paid[u] + move_cost(quadrics, v, places[i])
+            else:
+                costs[i] = merge_cost(quadrics, v, u, state[u] != FREE, sums, places[i])
         while True:
             best = 0
             for i in range(1, size):
@@ -204,6 +209,8 @@ def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
             ):
                 _redirect(faces, v, u, around, size)
                 _merge(points, quadrics, following, v, u, place)
+                if in_place:
+                    paid[u] = costs[best]
                 state[v] = GONE
                 cost[u] = CHANGED
                 for i in range(size):
