@@ -1,14 +1,14 @@
 """Why an attempt failed, and what follows from it.
 
-    cause          what follows                                             attempts it may cost
-    preempted      again, at once                                           none
-    given back     again, at once (the worker drained)                      none
-    node lost      again, at once; the third time it counts as a crash      none
-    storage        again, with backoff                                      8
-    damaged input  again, with backoff: a writer may be at work there       3
-    out of memory  again, alone on a worker                                 3
-    crash, no word again, alone; only one that was alone is charged         3
-    bug            again                                                    3
+cause          what follows                                             attempts it may cost
+preempted      again, at once                                           none
+given back     again, at once (the worker drained)                      none
+node lost      again, at once; the third time it counts as a crash      none
+storage        again, with backoff                                      8
+damaged input  again, with backoff: a writer may be at work there       3
+out of memory  again, alone on a worker                                 3
+crash, no word again, alone; only one that was alone is charged         3
+bug            again                                                    3
 """
 
 from __future__ import annotations

@@ -85,8 +85,9 @@ def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, 
     plan = Plan.of(job, describe, box, job.storage)
     if worker_memory(plan) > budget:
         raise BadInput(
-            f"Even one storage chunk of {list(job.storage)} would take {worker_memory(plan) / 2**30:.1f} GiB a "
-            f"worker, more than the {budget / 2**30:.1f} GiB there are; give a smaller storage chunk or more memory."
+            f"Even one storage chunk of {list(job.storage)} would take {worker_memory(plan) / 2**30:.1f} GiB "
+            f"a worker, more than the {budget / 2**30:.1f} GiB there are; "
+            "give a smaller storage chunk or more memory."
         )
     while True:
         larger = _doubled(plan)
@@ -109,5 +110,3 @@ def _doubled(plan: Plan) -> Vec | None:
         return None
     axis = min(axes, key=lambda a: plan.chunk[a] * voxel[a])
     return vec(n * 2 if a == axis else n for a, n in enumerate(plan.chunk))
-
-

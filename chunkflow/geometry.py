@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
 Vec = tuple[int, int, int]
+_RANGE = re.compile(r"(-?\d+)-(-?\d+)")
 
 
 def vec(values: object) -> Vec:
@@ -89,8 +91,10 @@ class Box:
     @classmethod
     def parse(cls, text: str) -> Box:
         """The inverse of str(): 0-256_0-256_0-64; commas serve as well as underscores."""
-        ranges = [part.rsplit("-", 1) for part in text.replace(",", "_").split("_")]
-        return cls(vec(a for a, _ in ranges), vec(b for _, b in ranges))
+        ranges = [_RANGE.fullmatch(part.strip()) for part in text.replace(",", "_").split("_")]
+        if len(ranges) != 3 or None in ranges:
+            raise ValueError(f"{text!r} is no box; write x-x,y-y,z-z, as in 0-256,0-256,0-64")
+        return cls(vec(r[1] for r in ranges if r), vec(r[2] for r in ranges if r))
 
 
 @dataclass(frozen=True)
@@ -120,9 +124,7 @@ class Grid:
     @cached_property
     def first(self) -> Vec:
         """The position, in cells from the anchor, of the first cell that meets the bounds."""
-        return vec(
-            (a - o) // c for a, o, c in zip(self.bounds.start, self.anchor, self.cell, strict=True)
-        )
+        return vec((a - o) // c for a, o, c in zip(self.bounds.start, self.anchor, self.cell, strict=True))
 
     @cached_property
     def shape(self) -> Vec:
@@ -148,8 +150,7 @@ class Grid:
 
     def box_at(self, position: Vec) -> Box:
         start = vec(
-            o + (f + p) * c
-            for o, f, p, c in zip(self.anchor, self.first, position, self.cell, strict=True)
+            o + (f + p) * c for o, f, p, c in zip(self.anchor, self.first, position, self.cell, strict=True)
         )
         return Box.of_size(self.cell, start).clip(self.bounds)
 
@@ -177,7 +178,5 @@ class Grid:
 
     def coarser(self, factor: int = 2) -> Grid:
         """The grid of blocks of `factor` cells on each axis, counted from this grid's first cell."""
-        anchor = vec(
-            o + f * c for o, f, c in zip(self.anchor, self.first, self.cell, strict=True)
-        )
+        anchor = vec(o + f * c for o, f, c in zip(self.anchor, self.first, self.cell, strict=True))
         return Grid(self.bounds, vec(c * factor for c in self.cell), anchor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ class Inputs:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._volumes: dict[tuple[str, int], Volume] = {}
+        self._mask_volume: Volume | None = None
+        self._mask_lock = threading.Lock()  # what is read, and what is written, are masked in two threads
 
     def read(self, step: Step, cell: Cell, attempt: int) -> tuple[dict[str, Any], int]:
         """What `map` gets: for each field a chunk, rows, or a list of them; and the bytes read.
@@ -44,10 +47,12 @@ class Inputs:
             inputs[name] = values if name in many else values[0]
         return inputs, size
 
-    def samples(self, step: Step) -> Iterator[Chunk | pa.Table]:
-        """What `prepare` decides from, read one at a time."""
+    def samples(self, step: Step) -> Iterator[Any]:
+        """What `prepare` decides from, read one at a time: a chunk, rows, or a list of them, as for `map`."""
+        many = {role.name for role in step.task.roles() if role.many}
         for name, box in step.task.samples(step.layout):
-            yield self._one(step, step.inputs[name][0], box)
+            values = [self._one(step, product, box) for product in step.inputs[name]]
+            yield values if name in many else values[0]
 
     def widest(self, step: Step, box: Box) -> int:
         """How many windows `map` may ask for."""
@@ -95,7 +100,10 @@ class Inputs:
         inside = coarse.clip(mask.bounds)
         kept = np.zeros(coarse.size, bool)
         if not inside.empty:
-            kept[inside.slices(coarse.start)] = self._volume(mask).read(inside).array != 0
+            with self._mask_lock:
+                if self._mask_volume is None:
+                    self._mask_volume = Volume(mask, self._plan.job.fill_missing)
+                kept[inside.slices(coarse.start)] = self._mask_volume.read(inside).array != 0
         for axis in range(3):
             places = np.arange(box.start[axis], box.stop[axis]) // factor[axis] - coarse.start[axis]
             kept = np.take(kept, places, axis)
@@ -111,6 +119,8 @@ def read_table(info: LayerInfo, box: Box) -> pa.Table:
         if data is None:
             raise DamagedInput(f"The table {info.url} lacks its file {index:06d}.parquet.")
         pieces.append(pq.read_table(pa.BufferReader(data)))
-    return pa.concat_tables(pieces, promote_options="default").combine_chunks() if pieces else pa.table(
-        {"id": pa.array([], pa.uint64())}
+    return (
+        pa.concat_tables(pieces, promote_options="default").combine_chunks()
+        if pieces
+        else pa.table({"id": pa.array([], pa.uint64())})
     )

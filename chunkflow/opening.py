@@ -89,12 +89,11 @@ def _refuse_changes(known: Ledger, wanted: dict[str, Any], cleared: set[str]) ->
     kept = [task for task in before["tasks"] if not set(task) & cleared]
     asked = [task for task in wanted["tasks"] if not set(task) & (cleared | (now - old))]
     layers = {name: wanted["layers"].get(name) for name in before["layers"]}
-    changes = difference(
-        {**before, "tasks": kept}, {**wanted, "tasks": asked, "layers": layers}
-    )
+    changes = difference({**before, "tasks": kept}, {**wanted, "tasks": asked, "layers": layers})
     if changes:
         raise BadInput(
-            "This work folder was made with other parameters:\n  " + "\n  ".join(changes)
+            "This work folder was made with other parameters:\n  "
+            + "\n  ".join(changes)
             + "\nUse another work folder, or --restart TASK to clear that task and those after it."
         )
 

@@ -166,5 +166,3 @@ def deleted_size(plan: Plan, ledger: Ledger, steps: Iterable[int]) -> str:
                 cells += known.done
                 bytes_out += known.bytes_out
     return f"{', '.join(names)}: {cells:,} finished chunks, {bytes_out / 1e6:,.1f} MB written"
-
-

@@ -1,22 +1,23 @@
 """Parts: what a cell leaves for the reducer in the work folder: rows sorted by id, and the files it wrote.
 
-A part is one Arrow file, or several where its rows are many: `<index>.arrow` holds the first rows and says how
-many more files there are, and is written last. It is written even where there are no rows, so that a part
-which is missing is an error and never a silent gap.
+A part is one Arrow file, or several where its rows are many: `<index>.arrow` holds the first rows and says
+how many more files there are, and is written last. It is written even where there are no rows, so that a
+part which is missing is an error and never a silent gap.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from chunkflow.errors import DamagedInput
 from chunkflow.storage import Folder
 
-BATCH = 1_000_000
+BATCH = 2**17
 """Rows that are held at once; a part with more is read and written piece by piece."""
 
 
@@ -26,7 +27,7 @@ class Parts:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
 
-    def put(self, stage: str, index: int, rows: Iterator[pa.Table], files: Sequence[str] = ()) -> int:
+    def put(self, stage: str, index: int, rows: Iterable[pa.Table], files: Sequence[str] = ()) -> int:
         """Write a part from pieces in the order of their ids; returns the number of bytes."""
         pieces = 0
         size = 0
@@ -73,7 +74,9 @@ class Parts:
     def values(self, stage: str) -> dict[str, object]:
         data = self._folder.get(f"parts/{stage}.json")
         if data is None:
-            raise DamagedInput(f"{self._folder.url}/parts/{stage}.json is missing: what was decided is not known.")
+            raise DamagedInput(
+                f"{self._folder.url}/parts/{stage}.json is missing: what was decided is not known."
+            )
         return dict(json.loads(data))
 
     def _read(self, name: str) -> pa.Table:
@@ -98,7 +101,7 @@ def _encode(rows: pa.Table, metadata: dict[str, str]) -> bytes:
     return bytes(sink.getvalue())
 
 
-def in_order(pieces: Iterator[pa.Table], batch: int = BATCH) -> Iterator[pa.Table]:
+def in_order(pieces: Iterable[pa.Table], batch: int = BATCH) -> Iterator[pa.Table]:
     """Cut sorted rows into pieces of at most `batch`."""
     for piece in pieces:
         for start in range(0, max(len(piece), 1), batch):
@@ -106,31 +109,32 @@ def in_order(pieces: Iterator[pa.Table], batch: int = BATCH) -> Iterator[pa.Tabl
 
 
 def merged_streams(streams: Sequence[Iterator[pa.Table]]) -> Iterator[pa.Table]:
-    """Rows of several sorted streams in pieces that share no id, each sorted by id.
+    """Rows of several streams, each in the order of its ids, in pieces that share no id, each sorted by id.
 
-    1. Hold one piece of each stream.
-    2. All ids up to the smallest last id among the streams that have more to come are complete.
+    1. Hold one piece of each stream, the next where all of it has been handed out.
+    2. All ids up to the smallest last id among the streams that are not at their end are complete.
     3. Hand those out together, and go on.
     """
-    held: list[pa.Table | None] = [next(stream, None) for stream in streams]
-    following: list[pa.Table | None] = [
-        next(stream, None) if piece is not None else None for stream, piece in zip(streams, held, strict=True)
-    ]
-    while any(piece is not None for piece in held):
-        more = [
-            p["id"][-1].as_py()
-            for p, after in zip(held, following, strict=True)
-            if p is not None and after is not None and len(p)
-        ]
-        limit = min(more) if more else None
-        out: list[pa.Table] = []
-        for i, piece in enumerate(held):
-            if piece is None:
-                continue
-            count = len(piece) if limit is None else pc.sum(pc.less_equal(piece["id"], limit)).as_py() or 0
-            out.append(piece.slice(0, count))
-            held[i] = piece.slice(count)
-            if count == len(piece):
-                held[i], following[i] = following[i], next(streams[i], None) if following[i] is not None else None
+    held = [next(stream) for stream in streams]
+    at_end = [False] * len(streams)
+    while True:
+        for i, stream in enumerate(streams):
+            while not len(held[i]) and not at_end[i]:
+                after = next(stream, None)
+                at_end[i] = after is None
+                held[i] = held[i] if after is None else after
+        lasts = [piece["id"][-1].as_py() for piece, end in zip(held, at_end, strict=True) if not end]
+        counts = [_up_to(piece, min(lasts) if lasts else None) for piece in held]
+        out = [piece.slice(0, count) for piece, count in zip(held, counts, strict=True)]
+        held = [piece.slice(count) for piece, count in zip(held, counts, strict=True)]
         rows = pa.concat_tables(out, promote_options="default")
         yield rows.take(pc.sort_indices(rows, sort_keys=[("id", "ascending")]))
+        if not lasts:
+            return
+
+
+def _up_to(piece: pa.Table, limit: int | None) -> int:
+    """How many rows of a sorted piece have ids up to `limit`."""
+    if limit is None:
+        return len(piece)
+    return int(np.searchsorted(piece["id"].to_numpy(), np.uint64(limit), "right"))

@@ -2,9 +2,11 @@
 
 1. Ranges are leased as long as workers have room, and cut into batches: one cell where a cell takes long,
    many where they are quick, so that handing out never costs more than doing.
-2. Every worker has a few batches in hand, so that it can read the next while it maps this one.
-3. What a lost worker had in hand is answered as such; a new worker takes its place.
-4. A worker that gives no word for the longer of `patience` seconds and 20 times the usual is ended.
+2. Every worker that is up has a few batches in hand, so that it can read the next while it maps this one.
+3. A cell that must be tried alone goes to a worker that has nothing in hand; while there is none, one
+   worker in two gets nothing new, and the others go on.
+4. What a lost worker had in hand is answered as such; a new worker takes its place.
+5. A worker that gives no word for the longer of `patience` seconds and 20 times the usual is ended.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Protocol
 
 from chunkflow.queue import Answer, Cause, Queue, Range
@@ -24,6 +27,15 @@ BATCH_SECONDS = 0.25
 LARGEST_BATCH = 64
 PATIENCE = 600.0
 PATIENCE_FACTOR = 20.0
+REMEMBERED = 101
+"""Cells of a stage whose seconds are remembered, to know what is usual."""
+
+
+@dataclass(frozen=True)
+class Up:
+    """A worker has started, and can be given batches."""
+
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -44,17 +56,20 @@ class Gone:
     detail: str
 
 
+Happening = Up | Finished | Gone
+
+
 class Executor(Protocol):
     """Where map runs; every executor passes tests/conformance."""
 
     def start_worker(self) -> str:
-        """Start one more worker and say its name."""
+        """Begin to start one more worker and say its name; `wait` tells when it is up."""
 
     def submit(self, worker: str, batch: Range) -> None:
         """Let a worker do a batch, beside what it has in hand."""
 
-    def wait(self, seconds: float) -> list[Finished | Gone]:
-        """What happened; waits up to so long for the first."""
+    def wait(self, seconds: float) -> list[Happening]:
+        """What happened; waits up to so long for the first. Raises what no other worker could do better."""
 
     def end_worker(self, worker: str) -> None:
         """End a worker at once; nothing more is heard of it."""
@@ -71,8 +86,13 @@ class _Hand:
     """One worker and what it has in hand, in the order given."""
 
     batches: list[Range] = field(default_factory=list)
+    is_up: bool = False
     since: float = 0.0
     """When the oldest of them was begun, or the worker last answered."""
+
+    @property
+    def has_room(self) -> bool:
+        return self.is_up and len(self.batches) < IN_HAND and not any(batch.alone for batch in self.batches)
 
 
 class Pool:
@@ -82,7 +102,9 @@ class Pool:
         self._queue, self._executor, self._size, self._patience = queue, executor, size, patience
         self._hands: dict[str, _Hand] = {}
         self._todo: deque[Range] = deque()
-        self._seconds: dict[int, float] = {}  # of one cell of each stage, a running mean
+        self._suspects: deque[Range] = deque()  # cells to be tried alone
+        self._waiting = 0  # cells in the two
+        self._seconds: dict[int, deque[float]] = {}  # of the last cells of each stage
         self._draining = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pool", daemon=True)
@@ -127,64 +149,88 @@ class Pool:
 
     def _lease(self) -> None:
         if self._draining.is_set():
-            self._give_back(list(self._todo))
-            self._todo.clear()
+            self._give_back()
             return
-        room = self._size * IN_HAND * LARGEST_BATCH // 2 - sum(len(r) for r in self._todo)
+        room = self._size * IN_HAND * LARGEST_BATCH // 2 - self._waiting
         if room > 0 and len(self._todo) < self._size * IN_HAND:
-            self._todo.extend(self._queue.lease(room))
+            for lease in self._queue.lease(room):
+                self._waiting += len(lease)
+                (self._suspects if lease.alone else self._todo).append(lease)
 
-    def _give_back(self, ranges: Sequence[Range]) -> None:
-        self._answer_for(ranges, "", Cause.GIVEN_BACK, "")
+    def _give_back(self) -> None:
+        ranges = [*self._todo, *self._suspects]
+        self._todo.clear()
+        self._suspects.clear()
+        self._waiting = 0
+        if ranges:
+            self._answer_for(ranges, "", Cause.GIVEN_BACK, "")
 
     def _assign(self) -> None:
         """Give each worker with room the next batch, those with least in hand first."""
+        while self._suspects:
+            idle = [name for name, hand in self._hands.items() if hand.is_up and not hand.batches]
+            if not idle:
+                break
+            self._submit(idle[0], self._next_batch(self._suspects, 1))
+        kept_free = self._kept_free()
         while self._todo:
-            free = [name for name, hand in self._hands.items() if len(hand.batches) < self._room(hand)]
+            free = [n for n, hand in self._hands.items() if hand.has_room and n not in kept_free]
             if not free:
                 return
             worker = min(free, key=lambda name: len(self._hands[name].batches))
-            hand = self._hands[worker]
-            if self._todo[0].alone:
-                idle = [name for name, other in self._hands.items() if not other.batches]
-                if not idle:
-                    return  # it waits until a worker has nothing else; the others may finish
-                worker, hand = idle[0], self._hands[idle[0]]
-            batch = self._next_batch()
-            if not hand.batches:
-                hand.since = time.monotonic()
-            hand.batches.append(batch)
-            self._executor.submit(worker, batch)
+            self._submit(worker, self._next_batch(self._todo, self._batch_size(self._todo[0].stage)))
 
-    @staticmethod
-    def _room(hand: _Hand) -> int:
-        return 0 if any(batch.alone for batch in hand.batches) else IN_HAND
+    def _kept_free(self) -> list[str]:
+        """The workers that get nothing new, so that a suspect finds one with nothing in hand."""
+        if not self._suspects:
+            return []
+        up = sorted((name for name, hand in self._hands.items() if hand.is_up), key=self._in_hand)
+        return up[: min(len(self._suspects), -(-len(up) // 2))]
 
-    def _next_batch(self) -> Range:
-        first = self._todo.popleft()
-        waiting = len(first) + sum(len(r) for r in self._todo)
-        share = -(-waiting // (self._size * IN_HAND))
-        quick = int(BATCH_SECONDS / max(self._seconds.get(first.stage, BATCH_SECONDS), 1e-4))
-        count = 1 if first.alone else max(1, min(share, quick, LARGEST_BATCH))
+    def _in_hand(self, worker: str) -> int:
+        return sum(len(batch) for batch in self._hands[worker].batches)
+
+    def _submit(self, worker: str, batch: Range) -> None:
+        hand = self._hands[worker]
+        if not hand.batches:
+            hand.since = time.monotonic()
+        hand.batches.append(batch)
+        self._executor.submit(worker, batch)
+
+    def _batch_size(self, stage: int) -> int:
+        """As many cells as take a quarter of a second, but no more than each worker's share."""
+        share = -(-self._waiting // (self._size * IN_HAND))
+        quick = int(BATCH_SECONDS / max(self._usual(stage, BATCH_SECONDS), 1e-4))
+        return max(1, min(share, quick, LARGEST_BATCH))
+
+    def _usual(self, stage: int, unknown: float = 0.0) -> float:
+        """The seconds that a cell of this stage usually takes."""
+        known = self._seconds.get(stage)
+        return median(known) if known else unknown
+
+    def _next_batch(self, ranges: deque[Range], count: int) -> Range:
+        first = ranges.popleft()
         if len(first) > count:
-            middle = first.start + count
-            self._todo.appendleft(Range(first.stage, middle, first.stop, first.skip, first.alone))
-            first = Range(first.stage, first.start, middle, first.skip, first.alone)
+            first, rest = first.split(count)
+            ranges.appendleft(rest)
+        self._waiting -= len(first)
         return first
 
-    def _note(self, event: Finished | Gone) -> None:
-        if isinstance(event, Gone):
-            self._lost(event.worker, event.cause, event.detail)
-            return
+    def _note(self, event: Happening) -> None:
         hand = self._hands.get(event.worker)
         if hand is None:
             return  # it was ended, and answered for
+        if isinstance(event, Gone):
+            self._lost(event.worker, event.cause, event.detail)
+            return
+        if isinstance(event, Up):
+            hand.is_up = True
+            return
         hand.batches.remove(event.batch)
         hand.since = time.monotonic()
         for answer in event.answers:
-            took = sum(answer.seconds)
-            usual = self._seconds.get(answer.stage, took)
-            self._seconds[answer.stage] = usual + 0.2 * (took - usual)
+            known = self._seconds.setdefault(answer.stage, deque(maxlen=REMEMBERED))
+            known.append(sum(answer.seconds))
         self._queue.answer(event.answers)
 
     def _lost(self, worker: str, cause: Cause, detail: str) -> None:
@@ -208,7 +254,9 @@ class Pool:
         for worker, hand in list(self._hands.items()):
             if not hand.batches:
                 continue
-            usual = max(self._seconds.get(batch.stage, 0.0) * len(batch) for batch in hand.batches)
+            if now - hand.since < self._patience:
+                continue
+            usual = max(self._usual(batch.stage) * len(batch) for batch in hand.batches)
             limit = max(self._patience, PATIENCE_FACTOR * usual)
             if now - hand.since > limit:
                 self._executor.end_worker(worker)

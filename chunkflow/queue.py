@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -27,6 +27,11 @@ class Range:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    def split(self, count: int) -> tuple[Range, Range]:
+        """The first `count` cells, and the rest."""
+        middle = self.start + count
+        return replace(self, stop=middle), replace(self, start=middle)
 
 
 class Cause(StrEnum):
@@ -85,13 +90,13 @@ class Queue(Protocol):
         """Take back what no pool has leased yet."""
 
 
-@dataclass
 class MemoryQueue:
     """The queue within one process."""
 
-    _ranges: deque[Range] = field(default_factory=deque)
-    _answers: list[Answer] = field(default_factory=list)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
+    def __init__(self) -> None:
+        self._ranges: deque[Range] = deque()
+        self._answers: list[Answer] = []
+        self._changed = threading.Condition()
 
     def put(self, ranges: Sequence[Range]) -> None:
         with self._changed:
@@ -103,10 +108,8 @@ class MemoryQueue:
             while self._ranges and most > 0:
                 offered = self._ranges.popleft()
                 if len(offered) > most:
-                    middle = offered.start + most
-                    rest = Range(offered.stage, middle, offered.stop, offered.skip, offered.alone)
+                    offered, rest = offered.split(most)
                     self._ranges.appendleft(rest)
-                    offered = Range(offered.stage, offered.start, middle, offered.skip, offered.alone)
                 leased.append(offered)
                 most -= len(offered)
         return leased

@@ -53,7 +53,9 @@ def merge_block(plan: Plan, stage_index: int, cell: int, parts: Parts) -> Iterat
     block = stage.grid.box(cell)
     x, y, z = wait.needed(position)
     streams = [
-        _open_rows(parts, below.name, child, outer_faces(below.grid.box(child), block), step.rows_are_final_early)
+        _open_rows(
+            parts, below.name, child, outer_faces(below.grid.box(child), block), step.rows_are_final_early
+        )
         for child in (
             below.grid.index((i, j, k))
             for k in range(z.start, z.stop)
@@ -97,7 +99,7 @@ def final_rows(plan: Plan, stage_index: int, cell: int, parts: Parts) -> Iterato
                     rows = rows.filter(pc.equal(rows["faces"], 0))
                 found.append(rows.filter(pa.array(_named_within(rows["id"].to_numpy(), step, box))))
     rows = pa.concat_tables(found, promote_options="default")
-    yield rows.take(pc.sort_indices(rows, sort_keys=[("id", "ascending")]))
+    yield from in_order([rows.take(pc.sort_indices(rows, sort_keys=[("id", "ascending")]))])
 
 
 def _named_within(ids: npt.NDArray[np.uint64], step: Step, box: Box) -> npt.NDArray[np.bool_]:

@@ -64,7 +64,9 @@ def _named(step: Step, result: Result) -> Iterator[tuple[str, Made]]:
 def _only(step: Step, what: str, kinds: tuple[str, ...]) -> str:
     names = [name for name, product in step.outputs.items() if product.info.kind in kinds]
     if len(names) != 1:
-        raise WrongResult(f"Task {step.name} returned a {what}, but has {len(names)} outputs that it may be for.")
+        raise WrongResult(
+            f"Task {step.name} returned a {what}, but has {len(names)} outputs that it may be for."
+        )
     return names[0]
 
 
@@ -76,14 +78,21 @@ class Results:
         self._volumes: dict[tuple[str, int], Volume] = {}
 
     def ready_chunk(self, step: Step, name: str, chunk: Chunk | None, box: Box) -> Chunk:
-        """The voxels to write: cropped to the cell, masked, of the layer's type; zeros where there are none."""
+        """The voxels to write: cropped to the cell, masked, of the layer's type; zeros where None."""
         info = step.outputs[name].info
         if chunk is None:
             return Chunk.zeros(box, info.voxel_size, info.dtype, info.channels)
         if not chunk.box.contains(box):
             raise WrongResult(f"Task {step.name} returned {chunk.box} for {name}, which does not hold {box}.")
         if not np.can_cast(chunk.array.dtype, info.dtype, "same_kind" if info.dtype == "float32" else "safe"):
-            raise WrongResult(f"Task {step.name} returned {chunk.array.dtype} for {name}, which is {info.dtype}.")
+            raise WrongResult(
+                f"Task {step.name} returned {chunk.array.dtype} for {name}, which is {info.dtype}."
+            )
+        channels = chunk.array.shape[3] if chunk.array.ndim == 4 else 1
+        if channels != info.channels:
+            raise WrongResult(
+                f"Task {step.name} returned {channels} channels for {name}, which has {info.channels}."
+            )
         chunk = self._inputs.apply_mask(step, chunk.crop(box))
         return chunk.like(np.asfortranarray(chunk.array, dtype=info.dtype))
 
@@ -101,17 +110,27 @@ class Results:
         return sum(map(len, files.values()))
 
     @staticmethod
-    def write_table(product: Product, index: int, pieces: Iterator[pa.Table]) -> int:
-        """One file of a table, from pieces in the order of their ids."""
-        buffer = io.BytesIO()
-        writer: pq.ParquetWriter | None = None
-        for piece in pieces:
-            if writer is None:
-                writer = pq.ParquetWriter(buffer, piece.schema, compression="zstd")
-            if len(piece) or writer is None:
-                writer.write_table(piece)
-        assert writer is not None
-        writer.close()
-        data = buffer.getvalue()
+    def write_table(product: Product, index: int, data: bytes) -> int:
+        """One file of a table."""
         Folder(product.info.url).put(f"{index:06d}.parquet", data)
         return len(data)
+
+
+class TableFile:
+    """One file of a table in the making, from pieces in the order of their ids."""
+
+    def __init__(self) -> None:
+        self._buffer = io.BytesIO()
+        self._writer: pq.ParquetWriter | None = None
+
+    def add(self, rows: pa.Table) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._buffer, rows.schema, compression="zstd")
+        if len(rows):
+            self._writer.write_table(rows.cast(self._writer.schema))
+
+    def end(self, step: Step) -> bytes:
+        if self._writer is None:
+            raise WrongResult(f"Task {step.name} returned no rows from finish, which must return a table.")
+        self._writer.close()
+        return self._buffer.getvalue()

@@ -22,7 +22,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import DONE
 from chunkflow.plan import Plan
 from chunkflow.pool import IN_HAND, Pool
-from chunkflow.queue import Answer, Queue, Range
+from chunkflow.queue import Answer, Cause, Queue, Range
 from chunkflow.schedule import LEASED, WAITING, Schedule
 
 MOST_AHEAD = 8192
@@ -50,7 +50,7 @@ class Runner:
         self._judge = Judge(backoff)
         self._schedule = Schedule(plan.stages)
         self._later: list[tuple[float, int, int, bool]] = []  # when, stage, cell, alone
-        self._outstanding = 0
+        self._resting: set[tuple[int, int]] = set()  # leased cells that wait there for another attempt
         self._per_second = 0.0
         self._interrupted_at: float | None = None
         self._unwritten_since: float | None = None
@@ -89,7 +89,8 @@ class Runner:
         if self._interrupted_at is None:
             self._feed()
         elif not self._pool.draining:
-            self._outstanding -= sum(len(r) for r in self._queue.withdraw())
+            for lease in self._queue.withdraw():
+                self._schedule.give_back(lease)
             self._pool.drain()
         answers = self._queue.answers(0.05)
         for answer in answers:
@@ -103,26 +104,39 @@ class Runner:
 
     def _feed(self) -> None:
         """Keep the queue as full as the pools will need within about a second."""
-        now = time.monotonic()
-        again = []
-        while self._later and self._later[0][0] <= now:
-            _, stage, cell, alone = heapq.heappop(self._later)
-            again.append(Range(stage, cell, cell + 1, alone=alone))
-        self._put(again)
+        self._put(self._rested())
         ahead = int(np.clip(self._per_second, self._workers * (IN_HAND + 1), MOST_AHEAD))
         if self._outstanding < ahead:
             self._put(self._schedule.take(ahead - self._outstanding))
 
+    def _rested(self) -> list[Range]:
+        """The cells whose next attempt is due."""
+        now = time.monotonic()
+        again = []
+        while self._later and self._later[0][0] <= now:
+            _, stage, cell, alone = heapq.heappop(self._later)
+            if (stage, cell) in self._resting:
+                self._resting.remove((stage, cell))
+                again.append(self._schedule.lease_again(stage, cell, alone))
+        return again
+
+    @property
+    def _outstanding(self) -> int:
+        """Cells on the queue or in the hands of a pool."""
+        return self._schedule.leased_count - len(self._resting)
+
     def _put(self, ranges: list[Range]) -> None:
         if ranges:
-            self._outstanding += sum(len(r) for r in ranges)
             self._queue.put(ranges)
 
     def _take(self, answer: Answer) -> None:
-        self._outstanding -= 1
+        """Hear an answer; a queue may bring one twice, or one that nobody waits for any more."""
         if answer.cause is not None:
-            self._failed(answer)
+            leased = self._schedule.state_of(answer.stage, answer.index) == LEASED
+            if leased and (answer.stage, answer.index) not in self._resting:
+                self._failed(answer)
             return
+        self._resting.discard((answer.stage, answer.index))
         stage = self._plan.stages[answer.stage]
         if not self._schedule.done(answer.stage, answer.index, answer.empty):
             return
@@ -145,7 +159,7 @@ class Runner:
     def _failed(self, answer: Answer) -> None:
         assert answer.cause is not None
         verdict = self._judge.judge(answer)
-        if self._interrupted_at is None or verdict.final:
+        if answer.cause is not Cause.GIVEN_BACK:
             self._ledger.record_failed(
                 self._plan.stages[answer.stage].name,
                 answer.index,
@@ -161,6 +175,7 @@ class Runner:
         else:
             again = time.monotonic() + verdict.delay
             heapq.heappush(self._later, (again, answer.stage, answer.index, verdict.alone))
+            self._resting.add((answer.stage, answer.index))
 
     def _flush(self, now: bool = False) -> None:
         """Write to the ledger. A store that does not answer is asked again until others may take over."""
@@ -193,5 +208,3 @@ class Runner:
     def _emit(self, event: Event) -> None:
         for listener in self._listeners:
             listener(event)
-
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from chunkflow.stages import Stage, Wait
 
 WAITING, READY, LEASED, DONE, FAILED = range(5)
 STATE_NAMES = ("waiting", "ready", "running", "done", "failed")
+MANY = 1000
 
 
 class _StageState:
@@ -33,21 +35,32 @@ class _StageState:
             self.missing += wait.counts()
         self.flat = self.state.reshape(-1, order="F")
         self.flat_empty = self.empty.reshape(-1, order="F")
-        self.at_start: npt.NDArray[np.int64] = np.zeros(0, np.int64)
+        self.at_start: npt.NDArray[np.int32] = np.zeros(0, np.int32)
         self.cursor = 0
         self.fresh: deque[int] = deque()
 
     def ready(self) -> Iterator[int]:
-        """Takes ready cells, in order of the grid; a cell that became ready later comes first."""
-        while self.fresh:
-            yield self.fresh.popleft()
-        while self.cursor < len(self.at_start):
-            self.cursor += 1
-            yield int(self.at_start[self.cursor - 1])
+        """Takes ready cells, in order of the grid; a cell that became ready later comes first.
 
-    @property
-    def ready_count(self) -> int:
-        return len(self.fresh) + len(self.at_start) - self.cursor
+        A cell that was answered for after it had been given back is in here and yet done: it is passed over.
+        """
+        while self.fresh:
+            cell = self.fresh.popleft()
+            if self.flat[cell] == READY:
+                yield cell
+        while self.cursor < len(self.at_start):
+            cell = int(self.at_start[self.cursor])
+            self.cursor += 1
+            if self.flat[cell] == READY:
+                yield cell
+
+    def free(self, cells: npt.NDArray[np.int64]) -> None:
+        """Cells are ready now. Many at once are kept as an array, which takes a tenth of the memory."""
+        if len(cells) < MANY:
+            self.fresh.extend(cells.tolist())
+            return
+        left = self.at_start[self.cursor :]
+        self.at_start, self.cursor = np.sort(np.concatenate([left, cells.astype(np.int32)])), 0
 
 
 class Schedule:
@@ -102,9 +115,9 @@ class Schedule:
             known = self._stages[index]
             if most <= 0:
                 break
-            count = min(most, known.ready_count)
+            count = min(most, int(self.counts[index, READY]))
             if count:
-                cells = np.fromiter((cell for _, cell in zip(range(count), known.ready(), strict=False)), np.int64)
+                cells = np.fromiter(islice(known.ready(), count), np.int64, count)
                 taken += self._lease(index, cells)
                 most -= count
         return taken
@@ -119,7 +132,7 @@ class Schedule:
         edges = [0, *breaks.tolist(), len(cells)]
         return [
             Range(index, int(cells[a]), int(cells[b - 1]) + 1, bool(skips[a]))
-            for a, b in zip(edges[:-1], edges[1:], strict=True)
+            for a, b in pairwise(edges)
         ]
 
     def _skips(self, known: _StageState, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -154,21 +167,31 @@ class Schedule:
 
     def _free(self, index: int, origin: tuple[int, int, int], places: npt.NDArray[np.int64]) -> None:
         known = self._stages[index]
-        for i, j, k in places.tolist():
-            cell = known.stage.grid.index((origin[0] + i, origin[1] + j, origin[2] + k))
-            if known.flat[cell] == WAITING:
-                self._move(index, cell, READY)
-                known.fresh.append(cell)
+        nx, ny, _ = known.stage.grid.shape
+        x, y, z = (places + origin).T
+        cells = np.sort(x + nx * (y + ny * z))
+        cells = cells[known.flat[cells] == WAITING]
+        known.flat[cells] = READY
+        self.counts[index, WAITING] -= len(cells)
+        self.counts[index, READY] += len(cells)
+        known.free(cells)
 
     def failed(self, stage: int, cell: int) -> None:
         """Set a cell aside; those that wait for it stay waiting."""
         self._move(stage, cell, FAILED)
 
-    def give_back(self, stage: int, cell: int) -> None:
-        """A leased cell that nobody works on any more is ready again."""
-        if self._stages[stage].flat[cell] == LEASED:
-            self._move(stage, cell, READY)
-            self._stages[stage].fresh.appendleft(cell)
+    def give_back(self, lease: Range) -> None:
+        """Leased cells that nobody works on any more are ready again."""
+        known = self._stages[lease.stage]
+        for cell in range(lease.stop - 1, lease.start - 1, -1):
+            if known.flat[cell] == LEASED:
+                self._move(lease.stage, cell, READY)
+                known.fresh.appendleft(cell)
+
+    def lease_again(self, stage: int, cell: int, alone: bool) -> Range:
+        """The lease of one cell that is leased already, for another attempt."""
+        skip = bool(self._skips(self._stages[stage], np.array([cell]))[0])
+        return Range(stage, cell, cell + 1, skip, alone)
 
     def state_of(self, stage: int, cell: int) -> int:
         return int(self._stages[stage].flat[cell])

@@ -10,7 +10,7 @@ import time
 from collections import deque
 
 from chunkflow.plan import Plan
-from chunkflow.pool import Finished, Gone
+from chunkflow.pool import Finished, Happening, Up
 from chunkflow.queue import Range
 from chunkflow.worker import Worker
 
@@ -22,23 +22,31 @@ class SerialExecutor:
         self._plan = plan
         self._workers: dict[str, Worker] = {}
         self._batches: deque[tuple[str, Range]] = deque()
+        self._started: list[Happening] = []
+        self._count = 0
 
     def start_worker(self) -> str:
-        name = f"serial-{len(self._workers)}"
+        name = f"serial-{self._count}"
+        self._count += 1
         self._workers[name] = Worker(self._plan, name)
+        self._started.append(Up(name))
         return name
 
     def submit(self, worker: str, batch: Range) -> None:
         self._batches.append((worker, batch))
 
-    def wait(self, seconds: float) -> list[Finished | Gone]:
+    def wait(self, seconds: float) -> list[Happening]:
+        if self._started:
+            started, self._started = self._started, []
+            return started
         if not self._batches:
             time.sleep(seconds)
             return []
         name, batch = self._batches.popleft()
         worker = self._workers[name]
         answers = [
-            worker.process(batch.stage, index, batch.skip, batch.alone) for index in range(batch.start, batch.stop)
+            worker.process(batch.stage, index, batch.skip, batch.alone)
+            for index in range(batch.start, batch.stop)
         ]
         return [Finished(name, batch, answers)]
 

@@ -32,7 +32,8 @@ class Wait:
 
     def needed(self, position: Vec) -> tuple[slice, slice, slice]:
         x, y, z = (
-            slice(int(low[p]), int(high[p])) for low, high, p in zip(self.low, self.high, position, strict=True)
+            slice(int(low[p]), int(high[p]))
+            for low, high, p in zip(self.low, self.high, position, strict=True)
         )
         return x, y, z
 
@@ -68,9 +69,7 @@ class Stage:
         return f"{self.step_name}.{self.kind}" + (str(self.level) if self.kind == "merge" else "")
 
 
-def wait_for(
-    grid: Grid, stage: int, other: Grid, need: Callable[[Box], Box], sparing: bool = False
-) -> Wait:
+def wait_for(grid: Grid, stage: int, other: Grid, need: Callable[[Box], Box], sparing: bool = False) -> Wait:
     """The cells of `other` that meet what each cell of `grid` needs; `need` must work axis by axis."""
     low: list[npt.NDArray[np.int64]] = []
     high: list[npt.NDArray[np.int64]] = []

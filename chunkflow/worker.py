@@ -1,8 +1,8 @@
 """A worker: one cell after another through read, map and write, the three overlapped.
 
-A worker may be called from several threads at once: one reads while another maps and a third writes, and never
-more than one does each, so at most three cells are in memory. It writes nothing any more once its runner has
-given no word for `silence` seconds, as another runner may have taken over.
+A worker may be called from several threads at once: one reads while another maps and a third writes, and
+never more than one does each, so at most three cells are in memory. It writes nothing any more once its
+runner has given no word for `silence` seconds, as another runner may have taken over.
 """
 
 from __future__ import annotations
@@ -17,17 +17,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from chunkflow.errors import Overtaken
 from chunkflow.failure import cause_of
 from chunkflow.geometry import Box
 from chunkflow.inputs import Inputs
-from chunkflow.parts import Parts
+from chunkflow.parts import Parts, in_order
 from chunkflow.plan import Plan, Step
 from chunkflow.queue import Answer, Cause
 from chunkflow.reducer import final_rows, merge_block, sorted_rows
-from chunkflow.results import Results, Sorted, sort_out
+from chunkflow.results import Results, Sorted, TableFile, sort_out
 from chunkflow.stages import Stage
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, WindowTooSmall
@@ -68,12 +66,18 @@ class Worker:
         self._setups: dict[int, Any] = {}
         self._values: dict[int, dict[str, Any]] = {}
         self._reading, self._mapping, self._writing = threading.Lock(), threading.Lock(), threading.Lock()
+        self._loading = threading.Lock()
         self._silence = SILENCE_HEARTBEATS * plan.job.heartbeat
         self._last_word = time.monotonic()
 
     def heard(self) -> None:
         """The runner lives, and holds the work folder."""
         self._last_word = time.monotonic()
+
+    def decide(self, step: Step) -> None:
+        """Let this worker decide a step's values for itself, without a word of it being written."""
+        if step.task.has_prepare:
+            self._values[step.index] = step.task.prepare(step.layout, self._inputs.samples(step)) or {}
 
     def process(self, stage_index: int, index: int, skip: bool = False, alone: bool = False) -> Answer:
         """Do one cell; whatever goes wrong is in the answer."""
@@ -85,7 +89,7 @@ class Worker:
             empty, values = self.do(stage_index, index, skip, spent)
         except Overtaken:
             cause = Cause.GIVEN_BACK
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a task that calls sys.exit() ends no worker
             cause, trace = cause_of(error), traceback.format_exc()
         return Answer(
             stage_index,
@@ -143,8 +147,9 @@ class Worker:
 
     def _made(self, step: Step, cell: Cell, spent: _Spent) -> Any:
         """Read and map, with the next larger window as long as the task asks for one."""
-        widest = self._inputs.widest(step, cell.box)
-        for attempt in range(widest):
+        last = self._inputs.widest(step, cell.box) - 1
+        attempt = 0
+        while True:
             with self._reading, spent.timed("read"):
                 inputs, size = self._inputs.read(step, cell, attempt)
                 spent.bytes_in += size
@@ -152,9 +157,10 @@ class Worker:
                 with self._mapping, spent.timed("map"):
                     return step.task.map(cell, **inputs)
             except WindowTooSmall:
-                if attempt == widest - 1:
+                if attempt >= last:
                     raise
-        return step.task.map(cell)
+            attempt += 1
+            del inputs  # before the larger one is read
 
     def _write_part(self, step: Step, stage: Stage, index: int, made: Sorted, spent: _Spent) -> None:
         rows = made.rows if made.rows is not None else step.task.no_rows(step.layout)
@@ -163,43 +169,53 @@ class Worker:
             return
         for name, written in made.files.items():
             spent.bytes_out += self._results.write_files(step.outputs[name], written)
-        spent.bytes_out += self._parts.put(stage.name, index, iter([sorted_rows(step.task, rows)]), files)
+        pieces = in_order([sorted_rows(step.task, rows)])
+        spent.bytes_out += self._parts.put(stage.name, index, pieces, files)
 
     def _merge(self, stage_index: int, stage: Stage, index: int, spent: _Spent) -> None:
-        with self._mapping, spent.timed("map"):
-            pieces = list(merge_block(self._plan, stage_index, index, self._parts))
-        with self._write(spent):
-            spent.bytes_out += self._parts.put(stage.name, index, iter(pieces))
+        """Rows are merged as they are written, as there may be more than fit in memory."""
+        with self._mapping, self._write(spent):
+            pieces = merge_block(self._plan, stage_index, index, self._parts)
+            spent.bytes_out += self._parts.put(stage.name, index, pieces)
 
     def _finish(self, step: Step, stage_index: int, stage: Stage, index: int, spent: _Spent) -> None:
         cell = self._cell(step, stage, index)
         files: list[str] = []
-
-        def finished() -> Iterator[pa.Table]:
-            for rows in final_rows(self._plan, stage_index, index, self._parts):
+        table = TableFile()
+        pieces = final_rows(self._plan, stage_index, index, self._parts)
+        while True:
+            with self._mapping, spent.timed("map"):
+                rows = next(pieces, None)
+                if rows is None:
+                    break
                 made = sort_out(step, step.task.finish(cell, rows))
+                if made.rows is not None:
+                    table.add(made.rows)
+            with self._write(spent):
                 for name, written in made.files.items():
                     spent.bytes_out += self._results.write_files(step.outputs[name], written)
                     files.extend(written)
-                if made.rows is not None:
-                    yield made.rows
-
-        with self._mapping, self._write(spent):
-            tables = [product for product in step.outputs.values() if product.info.kind == "table"]
-            if tables:
-                spent.bytes_out += self._results.write_table(tables[0], index, finished())
-            else:
-                for _ in finished():
-                    pass
-            spent.bytes_out += self._parts.put(stage.name, index, iter(()), files)
+        with self._write(spent):
+            for product in step.outputs.values():
+                if product.info.kind == "table":
+                    spent.bytes_out += self._results.write_table(product, index, table.end(step))
+            spent.bytes_out += self._parts.put(stage.name, index, (), files)
 
     def _cell(self, step: Step, stage: Stage, index: int) -> Cell:
-        if step.index not in self._setups:
-            self._setups[step.index] = step.task.setup()
+        with self._loading:
+            if step.index not in self._setups:
+                self._setups[step.index] = step.task.setup()
         box: Box = stage.grid.box(index)
         size = next((p.info.voxel_size for p in step.outputs.values()), step.layout.main.voxel_size)
         return Cell(
-            index, box, step.region, step.volume, size, step.layout, self._decided(step), self._setups[step.index]
+            index,
+            box,
+            step.region,
+            step.volume,
+            size,
+            step.layout,
+            self._decided(step),
+            self._setups[step.index],
         )
 
     def _decided(self, step: Step) -> dict[str, Any]:
@@ -215,5 +231,3 @@ class Worker:
             if time.monotonic() - self._last_word > self._silence:
                 raise Overtaken(f"Worker {self.name} had no word from its runner for {self._silence:.0f} s.")
             yield
-
-

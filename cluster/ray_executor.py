@@ -14,22 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+)
 
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, WorkerLost
 from chunkflow.plan import plan_of_spec
-from chunkflow.pool import Finished, Gone
+from chunkflow.pool import Finished, Gone, Happening, Up
 from chunkflow.queue import Answer, Cause, Range
 from chunkflow.worker import Worker
 
 Sources = dict[str, bytes]
 """The user's own modules, by their path relative to the folder they are imported from."""
 
-ONE_THREAD = {
-    name: "1"
-    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-}
+ONE_THREAD = dict.fromkeys(
+    ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)
 LOCAL_STORE_BYTES = 128 * 1024**2
+FAILED_STARTS = 10
 
 
 def start_ray(address: str | None, workers: int) -> int:
@@ -65,8 +71,8 @@ class _Actor:
             sys.path.insert(0, str(folder))
         self._worker = Worker(plan_of_spec(spec), name)
 
-    def place(self) -> tuple[str, int]:
-        return ray.get_runtime_context().get_node_id(), os.getpid()
+    def pid(self) -> int:
+        return os.getpid()
 
     def process(self, batch: Range) -> list[Answer]:
         return [
@@ -93,10 +99,9 @@ class RayExecutor:
             runtime_env={"env_vars": ONE_THREAD},
         )(_grouped(_Actor))
         self._actors: dict[str, Any] = {}
-        self._places: dict[str, Any] = {}
-        self._nodes: dict[str, str] = {}
+        self._up: set[str] = set()
+        self._failed_starts = 0
         self._running: dict[Any, tuple[str, Range | None]] = {}
-        self._gone: list[Finished | Gone] = []
         self._count = 0
         self._lock = threading.Lock()
 
@@ -106,26 +111,26 @@ class RayExecutor:
         actor = self._class.remote(self._spec, self._sources, name)
         with self._lock:
             self._actors[name] = actor
-        self._running[actor.place.options(concurrency_group="word").remote()] = (name, None)
+        self._running[actor.pid.options(concurrency_group="word").remote()] = (name, None)
         return name
 
     def submit(self, worker: str, batch: Range) -> None:
         self._running[self._actors[worker].process.remote(batch)] = (worker, batch)
 
-    def wait(self, seconds: float) -> list[Finished | Gone]:
+    def wait(self, seconds: float) -> list[Happening]:
         if not self._running:
             threading.Event().wait(seconds)
             return []
         done, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
         if done:  # take all that is ready, not one at a time
             done, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
-        events: list[Finished | Gone] = []
+        events: list[Happening] = []
         for reference in done:
             if reference in self._running:
                 events += self._take(reference)
         return events
 
-    def _take(self, reference: Any) -> list[Finished | Gone]:
+    def _take(self, reference: Any) -> list[Happening]:
         worker, batch = self._running.pop(reference)
         try:
             result = ray.get(reference)
@@ -134,25 +139,28 @@ class RayExecutor:
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, BadInput) else error from None
         if batch is None:
-            self._nodes[worker] = result[0]
-            return []
+            self._up.add(worker)
+            self._failed_starts = 0
+            return [Up(worker)]
         return [Finished(worker, batch, result)]
 
-    def _lost(self, worker: str, error: Exception) -> list[Finished | Gone]:
+    def _lost(self, worker: str, error: Exception) -> list[Happening]:
         if worker not in self._actors:
             return []
         self._forget(worker)
-        return [Gone(worker, self._cause(worker, error), str(error))]
+        cause = cause_of_loss(error)
+        if worker not in self._up:
+            self._judge_start(cause, error)
+        return [Gone(worker, cause, str(error))]
 
-    def _cause(self, worker: str, error: Exception) -> Cause:
-        text = str(error)
-        if isinstance(error, OutOfMemoryError) or "memory pressure" in text or "OOM" in text:
-            return Cause.MEMORY
-        if getattr(error, "preempted", False):
-            return Cause.PREEMPTED
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        lost = self._nodes.get(worker) is not None and self._nodes[worker] not in alive
-        return Cause.NODE_LOST if lost or "node" in text and "died" in text and "node_ip" not in text else Cause.CRASH
+    def _judge_start(self, cause: Cause, error: Exception) -> None:
+        """A worker that never came up: its node may be gone, but what fails in its own start fails again."""
+        if getattr(error, "actor_init_failed", False):
+            raise WorkerLost(f"A worker cannot start: {error}") from error
+        if cause in (Cause.CRASH, Cause.MEMORY):
+            self._failed_starts += 1
+        if self._failed_starts >= FAILED_STARTS:
+            raise WorkerLost(f"{self._failed_starts} workers in a row ended while they started: {error}")
 
     def _forget(self, worker: str) -> None:
         with self._lock:
@@ -178,5 +186,19 @@ class RayExecutor:
 def _grouped(kind: type[_Actor]) -> type[_Actor]:
     """The methods that must answer while batches run get a thread of their own."""
     kind.heard = ray.method(concurrency_group="word")(kind.heard)  # type: ignore[method-assign]
-    kind.place = ray.method(concurrency_group="word")(kind.place)  # type: ignore[method-assign]
+    kind.pid = ray.method(concurrency_group="word")(kind.pid)  # type: ignore[method-assign]
     return kind
+
+
+def cause_of_loss(error: Exception) -> Cause:
+    """Why an actor ended. Ray itself waits for the node's end to be known before it says that.
+
+    Ray's text for a process that died names the kernel's OOM killer among the possible reasons, always: only
+    its own memory monitor is sure of that.
+    """
+    text = str(error)
+    if isinstance(error, OutOfMemoryError) or "low on memory" in text:
+        return Cause.MEMORY
+    if getattr(error, "preempted", False):
+        return Cause.PREEMPTED
+    return Cause.NODE_LOST if "its node has died" in text else Cause.CRASH

@@ -1,0 +1,234 @@
+"""Binding: every field of a task that names a layer is held against what exists or what the job makes.
+
+1. Every task is expanded into steps, in the order of the job.
+2. A field that names an input is bound to what an earlier step makes, else to what exists already.
+3. A field that names an output becomes a product of the step; nothing that is read is ever written.
+4. For a run on a part (`box`), going backwards: what each step must make so that all later ones can read
+   what they ask for. The steps are then bound again, to products that cover just that.
+"""
+
+from __future__ import annotations
+
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box, Vec, vec
+from chunkflow.job import Job, split_reference
+from chunkflow.steps import Describe, Key, Product, Step, finds_whole_objects, finish_cell
+from chunkflow.task import ROLE_OF_KIND, FieldRole, Layout, RoleKind, Task
+from chunkflow.volume import LayerInfo
+
+
+class Binder:
+    """Binds the fields of all steps, in the order of the job."""
+
+    def __init__(
+        self, job: Job, describe: Describe, work: str, chunk: Vec, regions: list[Box] | None
+    ) -> None:
+        self.job, self.describe, self.work, self.chunk, self.regions = job, describe, work, chunk, regions
+        self.steps: list[Step] = []
+        self.products: dict[Key, Product] = {}
+
+    def bind(self) -> Binder:
+        for entry in self.job.tasks:
+            task = entry.load()
+            inputs = {
+                role.name: self._inputs(entry.name, role, task) for role in task.roles() if not role.output
+            }
+            layers = {f: tuple(p.info for p in ps) for f, ps in inputs.items() if ps}
+            for part, step_task in task.expand(Layout(layers, self.chunk, self.job.storage)):
+                self._bind_step(f"{entry.name}/{part}" if part else entry.name, entry.name, step_task)
+        return self
+
+    def _bind_step(self, name: str, entry: str, task: Task) -> None:
+        inputs = {role.name: self._inputs(name, role, task) for role in task.roles() if not role.output}
+        inputs = {field: products for field, products in inputs.items() if products}
+        layers = {field: tuple(p.info for p in products) for field, products in inputs.items()}
+        _check_alike(name, task, inputs)
+        layout = Layout(layers, self.chunk, self.job.storage)
+        described = task.outputs(layout)
+        if any(info.kind == "table" for info in described.values()) and not task.has_rows:
+            raise BadInput(f"Task {name} has a table as its output, so its class must define merge.")
+        index = len(self.steps)
+        space = next(iter(described.values()), None) or layout.main
+        region = space.volume if self.regions is None else self.regions[index].clip(space.volume)
+        outputs = {
+            role.name: self._output(name, index, role, task, described[role.name], inputs, region)
+            for role in task.roles()
+            if role.output and role.name in described
+        }
+        layout = Layout(
+            {**layers, **{field: (product.info,) for field, product in outputs.items()}},
+            self.chunk,
+            self.job.storage,
+        )
+        grid = task.grid(layout, region)
+        step = Step(index, name, entry, task, layout, inputs, outputs, region, grid, space.volume)
+        self._check_aligned(step)
+        self.steps.append(step)
+        for product in outputs.values():
+            self.products[product.name, product.mip] = product
+
+    def _inputs(self, step: str, role: FieldRole, task: Task) -> tuple[Product, ...]:
+        value = getattr(task, role.name)
+        references = value if role.many else [value] if value else []
+        return tuple(self._input(step, role, reference) for reference in references)
+
+    def _input(self, step: str, role: FieldRole, reference: str) -> Product:
+        name, mip = split_reference(reference)
+        product = self.products.get((name, mip)) or self.external(name, mip, role.kind)
+        if product.info.kind not in ROLE_OF_KIND[role.kind]:
+            raise BadInput(
+                f"Task {step}: {role.name} must be {_a(role.kind)}, "
+                f"but {reference} is {_a(product.info.kind)}."
+            )
+        return product
+
+    def external(self, name: str, mip: int, kind: RoleKind) -> Product:
+        """What the job only reads."""
+        made = sorted(m for n, m in self.products if n == name and self.products[n, m].maker is not None)
+        if made:
+            raise BadInput(f"The job makes {name} at mip {made}, not at mip {mip}.")
+        entry = self.job.layers.get(name)
+        if entry is None:
+            known = ", ".join(self.job.layers) or "none"
+            raise BadInput(
+                f"No layer is named {name!r} in the job, nor made by an earlier task; layers: {known}."
+            )
+        product = Product(name, mip, self.describe(entry.url, mip, kind), None)
+        self.products[name, mip] = product
+        return product
+
+    def _output(
+        self,
+        step: str,
+        index: int,
+        role: FieldRole,
+        task: Task,
+        described: LayerInfo,
+        inputs: dict[str, tuple[Product, ...]],
+        region: Box,
+    ) -> Product:
+        name, mip = split_reference(getattr(task, role.name) or self._default_name(step, role, inputs))
+        for (other, level), product in self.products.items():
+            if (other, level) == (name, mip) and product.maker is not None:
+                raise BadInput(f"Task {step}: {name} is written already by {self.steps[product.maker].name}.")
+            if other == name and product.maker is None:
+                raise BadInput(
+                    f"Task {step} would write {name}, which this job reads; name a layer of its own for it."
+                )
+        entry = self.job.layers.get(name)
+        info = described.model_copy(
+            update={
+                "url": self._url(step, role, name),
+                "mip": mip,
+                "bounds": region,
+                "storage": self.job.storage,
+                "encoding": (entry and entry.encoding) or described.encoding,
+                "connected": described.connected and self.job.mask is None,
+            }
+        )
+        if info.kind == "table":  # where rows are complete early they are filed by space, else in one file
+            early = task.has_rows and finds_whole_objects(inputs)
+            info = info.model_copy(
+                update={"connected": early, "cell": finish_cell(self.chunk) if early else None}
+            )
+        self._check_place(step, name, info)
+        return Product(name, mip, info, index)
+
+    def _check_place(self, step: str, name: str, info: LayerInfo) -> None:
+        """Two names of one place would let a task write what another reads or writes."""
+        for product in self.products.values():
+            if product.name != name and product.info.url == info.url:
+                raise BadInput(
+                    f"Task {step} would write {name}, but {product.name} lies in the same place ({info.url})."
+                )
+
+    def _default_name(self, step: str, role: FieldRole, inputs: dict[str, tuple[Product, ...]]) -> str:
+        if role.kind == "table":
+            return role.name
+        if role.kind == "meshes":
+            labels = next(iter(inputs.values()))[0]
+            if labels.maker is not None:
+                return f"{labels.name}/mesh"
+            raise BadInput(
+                f"Task {step}: name a folder for {role.name}; {labels.name} is an input, "
+                "into which nothing is written."
+            )
+        raise BadInput(f"Task {step}: {role.name} must name a layer of the job.")
+
+    def _url(self, step: str, role: FieldRole, name: str) -> str:
+        if role.kind == "table" and name not in self.job.layers:
+            return f"{self.work}/tables/{name}"
+        base, _, below = name.partition("/")
+        entry = self.job.layers.get(base)
+        if entry is None:
+            raise BadInput(f"Task {step}: {role.name} names {name!r}, which is not among the job's layers.")
+        if self.work == self.job.work:
+            return entry.url + (f"/{below}" if below else "")
+        return f"{self.work}/layers/{name}"
+
+    def _check_aligned(self, step: Step) -> None:
+        """A cell may only be written as whole storage chunks."""
+        if not step.layer_outputs:
+            return
+        cell, storage = step.grid.cell, self.job.storage
+        if step.grid.anchor != step.region.start or any(c % s for c, s in zip(cell, storage, strict=True)):
+            down = [max(c // s, 1) * s for c, s in zip(cell, storage, strict=True)]
+            up = [-(-c // s) * s for c, s in zip(cell, storage, strict=True)]
+            raise BadInput(
+                f"Task {step.name}: chunks of {list(cell)} are not whole storage chunks of {list(storage)}; "
+                f"the nearest sizes that work are {down} and {up}."
+            )
+
+
+def _a(kind: str) -> str:
+    return {"image": "an image", "labels": "labels", "segmentation": "labels"}.get(kind, f"a {kind}")
+
+
+def _check_alike(step: str, task: Task, inputs: dict[str, tuple[Product, ...]]) -> None:
+    """Layers that are read by the same box must be of the same voxels."""
+    if type(task).reads is not Task.reads:
+        return
+    layers = [p for products in inputs.values() for p in products if p.info.kind in ("image", "segmentation")]
+    for product in layers[1:]:
+        first = layers[0]
+        if product.info.voxel_size != first.info.voxel_size or product.info.volume != first.info.volume:
+            raise BadInput(
+                f"Task {step}: {product.name} ({product.info.volume}, {product.info.voxel_size} nm) and "
+                f"{first.name} ({first.info.volume}, {first.info.voxel_size} nm) do not cover the same "
+                "voxels; choose mips that match, as in name@1."
+            )
+
+
+def regions_for(steps: list[Step], products: dict[Key, Product], box: Box) -> list[Box]:
+    """What each step must make for a run on `box` (voxels of mip 0 of the first layer read)."""
+    reference = next((p.info for p in products.values() if p.maker is None), steps[0].layout.main)
+    if not box.meets(reference.volume):
+        raise BadInput(f"The box {box} lies outside the volume {reference.volume}.")
+    regions = []
+    for step in steps:
+        size = next((p.info for p in step.outputs.values()), step.layout.main).voxel_size
+        factor = vec(max(round(a / b), 1) for a, b in zip(size, reference.voxel_size, strict=True))
+        regions.append(box.coarsen(factor).clip(step.volume))
+    for step in reversed(steps):
+        sampled = step.task.samples(step.layout) if step.task.has_prepare else []
+        for field, used in step.inputs.items():
+            boxes = list(step.task.reads(field, regions[step.index], step.layout))[-1:]
+            boxes += [sample for name, sample in sampled if name == field]
+            for product in used:
+                if product.maker is not None:
+                    for need in boxes:
+                        clipped = need.clip(product.info.volume)
+                        if not clipped.empty:
+                            regions[product.maker] = _around(regions[product.maker], clipped)
+    for step, region in zip(steps, regions, strict=True):
+        if region.empty:
+            raise BadInput(f"Task {step.name} makes nothing within the box {box}: it covers {step.volume}.")
+    return regions
+
+
+def _around(a: Box, b: Box) -> Box:
+    """The smallest box that holds both; one that is empty counts for nothing."""
+    if a.empty:
+        return b
+    start = vec(min(p, q) for p, q in zip(a.start, b.start, strict=True))
+    return Box(start, vec(max(p, q) for p, q in zip(a.stop, b.stop, strict=True)))

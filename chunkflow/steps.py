@@ -1,0 +1,82 @@
+"""A step: one task (or one part of a composite task) bound to the layers that its fields name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chunkflow.geometry import Box, Grid, Vec
+from chunkflow.task import Layout, RoleKind, Task
+from chunkflow.volume import LayerInfo
+
+Describe = Callable[[str, int, RoleKind], LayerInfo]
+"""What exists at a URL and mip: asked for every input that the job does not make."""
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Product:
+    """A layer at one mip, a table or a folder of files."""
+
+    name: str
+    mip: int
+    info: LayerInfo
+    maker: int | None
+    """The step that makes it; None for what was there before."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task (or one part of a composite task) bound to its layers."""
+
+    index: int
+    name: str
+    entry: str
+    """The task of the job file that this step belongs to."""
+    task: Task
+    layout: Layout
+    inputs: dict[str, tuple[Product, ...]]
+    outputs: dict[str, Product]
+    region: Box
+    grid: Grid
+    volume: Box
+
+    @property
+    def layer_outputs(self) -> list[tuple[str, Product]]:
+        return [(field, p) for field, p in self.outputs.items() if p.info.kind in ("image", "segmentation")]
+
+    @property
+    def leaves_parts(self) -> bool:
+        """Whether its cells leave parts: rows, or the names of files."""
+        return self.task.has_rows or any(p.info.kind == "folder" for p in self.outputs.values())
+
+    @property
+    def rows_are_final_early(self) -> bool:
+        """Whether an object that crosses no face of a block is known to have no piece elsewhere.
+
+        That is so of rows found in connected labels; rows made from a table are whatever their task says.
+        """
+        return finds_whole_objects(self.inputs)
+
+    @property
+    def finish_grid(self) -> Grid:
+        """The cells of space by whose naming voxels complete rows are filed."""
+        table = next((p.info for p in self.outputs.values() if p.info.kind == "table"), None)
+        if table is not None:
+            return table.grid
+        if not self.rows_are_final_early:
+            return Grid.whole(self.region)
+        return Grid(self.region, finish_cell(self.grid.cell), self.volume.start)
+
+
+def finds_whole_objects(inputs: dict[str, tuple[Product, ...]]) -> bool:
+    """Whether the first labels that a step reads are connected."""
+    labels = (products[0].info for products in inputs.values() if products[0].info.kind == "segmentation")
+    first = next(labels, None)
+    return first is not None and first.connected
+
+
+def finish_cell(cell: Vec) -> Vec:
+    """A cube with a power of two as its side, of a few chunks: a range of ids, as ids are Morton codes."""
+    side = 1 << (4 * max(cell) - 1).bit_length()
+    return side, side, side
