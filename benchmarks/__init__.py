@@ -1,0 +1,1 @@
+"""Figures beside those of peers, taken in one run on one machine."""

@@ -1,0 +1,48 @@
+"""`make bench`: every comparison in one run, as a table of ratios; what is not reached is said.
+
+`python -m benchmarks mesh segment_kernel` runs some of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figure import Figure
+
+MODULES = ("segment_kernel", "engine", "ledger", "mesh", "downsample", "annotate", "detection")
+RESULTS = Path(__file__).parent / "results.json"
+
+
+def main(chosen: list[str]) -> None:
+    console = Console()
+    figures: dict[str, list[Figure]] = {}
+    for name in chosen or MODULES:
+        console.print(f"{name} …")
+        figures[name] = importlib.import_module(f"benchmarks.{name}").run()
+        for figure in figures[name]:
+            console.print(f"  {figure.what}: {figure.ours} {figure.unit}", highlight=False)
+    console.print(table(figures))
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept |= {name: [vars(figure) for figure in found] for name, found in figures.items()}
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def table(figures: dict[str, list[Figure]]) -> Table:
+    shown = Table(title=f"{os.cpu_count()} cores", title_justify="left")
+    for name in ("what", "chunkflow", "peer", "ratio", "target", "reached"):
+        shown.add_column(name, justify="left" if name == "what" else "right")
+    for found in figures.values():
+        for figure in found:
+            shown.add_row(*figure.row())
+    return shown
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

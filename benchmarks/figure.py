@@ -1,0 +1,42 @@
+"""One figure of the bench: what was measured, beside a peer or a target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`ours` and `peer` in the same unit; the target holds for the ratio where there is a peer, else for `ours`."""
+
+    what: str
+    ours: float
+    unit: str
+    peer: float | None = None
+    peer_name: str = ""
+    better: Literal["higher", "lower"] = "higher"
+    target: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as good as the peer."""
+        if not self.peer or not self.ours:
+            return None
+        return self.ours / self.peer if self.better == "higher" else self.peer / self.ours
+
+    @property
+    def reached(self) -> bool | None:
+        if self.target is None:
+            return None
+        if self.peer is not None:
+            return (self.ratio or 0.0) >= self.target
+        return self.ours >= self.target if self.better == "higher" else self.ours <= self.target
+
+    def row(self) -> list[str]:
+        peer = f"{self.peer:,.4g} {self.unit} ({self.peer_name})" if self.peer is not None else ""
+        ratio = f"{self.ratio:.2f}x" if self.ratio is not None else ""
+        sign = "at least" if self.better == "higher" or self.peer is not None else "at most"
+        target = f"{sign} {self.target:g}" + ("x" if self.peer is not None else "") if self.target else ""
+        reached = {None: "", True: "yes", False: "NO"}[self.reached]
+        return [self.what, f"{self.ours:,.4g} {self.unit}", peer, ratio, target, reached]
