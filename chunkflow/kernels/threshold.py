@@ -1,16 +1,16 @@
 """The automatic threshold: where peaks are more than noise, and more than parts of brighter ones.
 
-1. In each block of a fixed sample the peaks of the response are listed. Noise differs over a volume: outside of
-   the tissue there is hardly any, and artefacts lie together. So each block tells its own.
+1. In each block of a fixed sample the peaks of the response are listed. Noise differs over a volume: outside
+   of the tissue there is hardly any, and artefacts lie together. So each block tells its own.
 2. A block's noise is grown from its lowest peaks until nothing is left for a while above it: what lies beyond
-   are cells. The quartiles of noise tell how fast its peaks halve in number, and so how many of them to expect
-   above any response. Blocks that claim far more than is typical are taken as typical.
-3. The threshold is the lowest response above which the expected noise is at most NOISE_SHARE of the peaks seen.
+   are cells. The quartiles of noise tell how fast its peaks halve in number, and so how many to expect above
+   any response. Blocks that claim far more than is typical are taken as typical.
+3. The threshold is the lowest response above which expected noise is at most NOISE_SHARE of the peaks seen.
 4. Bright cells have lesser peaks on them. So it is at least PART_OF_TYPICAL of the median peak above it.
 5. Where nothing stands out of the noise, it is where less than one peak of noise is expected.
 
-All is whole numbers, differences, and halves with a straight line between them: nothing that a CPU may round in
-its own way.
+All is whole numbers, differences, and halves with a straight line between them: nothing that a CPU may round
+in its own way.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,13 +25,13 @@ from chunkflow.kernels.compiled import compiled
 
 Peaks = NDArray[np.float32]
 
-NOISE_SHARE = 0.25
-PART_OF_TYPICAL = 0.35
+NOISE_SHARE = 0.3
+PART_OF_TYPICAL = 0.4
 LOWEST_SHARE = 0.3  # of a block's peaks: surely noise
 GAP = 8.0  # halvings above the median without which noise is over
 FAR_MORE = 3.0  # times the typical
 FEWEST_PEAKS = 32  # of a block that can tell its noise
-BLOCK_DIAMETERS = 8.0
+BLOCK_DIAMETERS = 10.0  # for some hundred peaks of noise
 STEPS_PER_OCTAVE_BITS = 6  # thresholds tried: 64 an octave, each exact in a few bits
 
 
@@ -162,7 +162,7 @@ def _count_above(peaks: NDArray[np.float64], level: float) -> int:
 
 
 def _above_parts(peaks: NDArray[np.float64], level: float, part: float) -> float:
-    """`level`, or `part` of the median peak that reaches it. Once: again and again it would climb a long tail."""
+    """`level`, or `part` of the median peak that reaches it. Once only, else it would climb a long tail."""
     reaching = peaks[len(peaks) - _count_above(peaks, level) :]
     return max(level, float(np.float32(part * reaching[len(reaching) // 2])))
 

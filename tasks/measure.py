@@ -1,0 +1,177 @@
+"""The object table: where each object is, how large, and how its voxels are in each image.
+
+1. `prepare` finds bounds for images of floats, which are measured in 65,536 steps.
+2. `map` sums up each object of a chunk in exact integers, and notes the faces that it goes on across.
+3. `merge` adds the sums of the same object.
+4. `finish` makes means and moments of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from chunkflow.chunk import Chunk
+from chunkflow.geometry import Box, vec
+from chunkflow.kernels.moments import Columns, float_step, merge_sums, quantise, sum_objects
+from chunkflow.kernels.statistics import centroids, value_statistics
+from chunkflow.task import Cell, Image, Labels, Layout, Objects, Out, Task
+
+SAMPLE_BOXES = 64
+SAMPLE_SIDE = 64
+ONE_VOXEL = (1, 1, 1)
+AXES = "xyz"
+
+
+class Measure(Task):
+    """Measure every object of `labels`: one row an id, in a table that later tasks read and extend.
+
+    Columns: `id`; the centroid `x`, `y`, `z` in voxels (the centre of voxel i is i + 0.5) and `x_um`, `y_um`,
+    `z_um`; the box `x_min` ... `z_max`; `volume` (voxels), `volume_um3`, `diameter_um` (of a ball as large);
+    for each image `_mean`, `_std`, `_skew`, `_kurtosis` (excess), `_min`, `_max`; and `cut`, which says that
+    the part of the volume that the job covers may cut the object. Any labels will do, also such whose objects
+    span many chunks or have several pieces; all is exact, however the volume is cut. Images of floats are
+    measured in 65,536 steps over a range found once; `_clipped` counts an object's voxels beyond it.
+    """
+
+    labels: Labels = Field(description="the objects")
+    images: list[Image] = Field(default_factory=list, description="the images to measure them in")
+    objects: Objects = Out("the table, one row an object")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [_plain(name) for name in self.images]
+        if len(set(names)) < len(names):
+            raise ValueError(f"images {', '.join(self.images)}: two would have the same columns")
+        return self
+
+    def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
+        return [box.grow(ONE_VOXEL)] if field == "labels" else [box]
+
+    def samples(self, layout: Layout) -> list[tuple[str, Box]]:
+        if not any(info.dtype == "float32" for info in layout.layers.get("images", ())):
+            return []
+        volume = layout.main.volume
+        counts = vec(max(1, min(4, n // SAMPLE_SIDE)) for n in volume.size)
+        boxes = []
+        for index in np.ndindex(*counts):
+            start = vec(
+                a + (n - min(n, SAMPLE_SIDE)) * (2 * i + 1) // (2 * count)
+                for a, n, i, count in zip(volume.start, volume.size, index, counts, strict=True)
+            )
+            boxes.append(("images", Box.of_size(vec(min(n, SAMPLE_SIDE) for n in volume.size), start)))
+        return boxes
+
+    def prepare(self, layout: Layout, samples: Iterable[Any]) -> dict[str, Any] | None:
+        ranges: list[tuple[float, float]] = []
+        for chunks in samples:
+            seen = [(float(chunk.array.min()), float(chunk.array.max())) for chunk in chunks]
+            ranges = [(min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(ranges or seen, seen, strict=True)]
+        # Half of what was seen on either side, for what the sample did not see.
+        return {"ranges": [[low - (high - low) / 2, high + (high - low) / 2] for low, high in ranges]}
+
+    def map(self, cell: Cell, labels: Chunk, images: Sequence[Chunk] = ()) -> pa.Table:  # type: ignore[override]
+        below = [a - b for a, b in zip(cell.box.start, labels.box.start, strict=True)]
+        above = [b - a for a, b in zip(cell.box.stop, labels.box.stop, strict=True)]
+        origin = [a - first for a, first in zip(cell.box.start, cell.volume.start, strict=True)]
+        channels, outside = [], []
+        for index, image in enumerate(images):
+            for array in _channels(image):
+                steps, beyond = _steps(array, cell, index)
+                channels.append(steps)
+                outside.append(beyond)
+        columns = sum_objects(labels.array, channels, origin, (below, above))
+        for number, beyond in enumerate(outside):
+            clipped = np.zeros(len(columns["id"]), np.uint64)
+            if beyond is not None:
+                clipped = sum_objects(labels.array, [beyond], origin, (below, above))["0:s1"]
+            columns[f"{number}:clipped"] = clipped
+        return pa.table(columns)
+
+    def no_rows(self, layout: Layout) -> pa.Table:
+        count = sum(info.channels for info in layout.layers.get("images", ()))
+        nothing = np.zeros((1, 1, 1), np.uint8)
+        columns = sum_objects(nothing, [nothing] * count, (0, 0, 0), ((0, 0, 0), (0, 0, 0)))
+        columns |= {f"{number}:clipped": np.zeros(0, np.uint64) for number in range(count)}
+        return pa.table(columns | {"id": np.zeros(0, np.uint64)})
+
+    def merge(self, rows: pa.Table) -> pa.Table:
+        return pa.table(merge_sums(_columns(rows)))
+
+    def finish(self, cell: Cell, rows: pa.Table) -> pa.Table:
+        columns = _columns(rows)
+        table = _places(cell, columns)
+        number = 0
+        for image, (name, info) in enumerate(
+            zip(self.images, cell.layout.layers.get("images", ()), strict=True)
+        ):
+            floats = info.dtype == "float32"
+            low, high = cell.values["ranges"][image] if floats else (0.0, 1.0)
+            for prefix in _prefixes(_plain(name), info.channels):
+                found = value_statistics(columns, number, low, float_step(low, high) if floats else 1.0)
+                table |= {f"{prefix}_{what}": values for what, values in found.items()}
+                if floats:
+                    table[f"{prefix}_clipped"] = columns[f"{number}:clipped"]
+                number += 1
+        return pa.table(table | {"cut": _is_cut(cell, table) | (columns["faces"] != 0)})
+
+
+def _plain(name: str) -> str:
+    return name.split("@")[0]
+
+
+def _prefixes(name: str, channels: int) -> list[str]:
+    return [name] if channels == 1 else [f"{name}_{channel}" for channel in range(channels)]
+
+
+def _channels(image: Chunk) -> Iterator[npt.NDArray[Any]]:
+    if image.array.ndim == 3:
+        yield image.array
+    else:
+        yield from (image.array[..., channel] for channel in range(image.array.shape[3]))
+
+
+def _steps(
+    array: npt.NDArray[Any], cell: Cell, image: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8] | None]:
+    """An image as integers of at most 16 bits, and where it lay beyond its range (None: nowhere)."""
+    if array.dtype.kind != "f":
+        return array, None
+    low, high = cell.values["ranges"][image]
+    steps, outside = quantise(array, low, high)
+    return steps, ((array < low) | (array > high)).astype(np.uint8) if outside else None
+
+
+def _columns(rows: pa.Table) -> Columns:
+    return {name: rows[name].to_numpy() for name in rows.column_names}
+
+
+def _places(cell: Cell, columns: Columns) -> Columns:
+    size_um = [size / 1000 for size in cell.voxel_size]
+    middle = centroids(columns, cell.volume.start)
+    table: Columns = {"id": columns["id"]}
+    table |= {axis: middle[:, i] for i, axis in enumerate(AXES)}
+    table |= {f"{axis}_um": middle[:, i] * size_um[i] for i, axis in enumerate(AXES)}
+    for edge in ("min", "max"):
+        for axis, first in zip(AXES, cell.volume.start, strict=True):
+            table[f"{axis}_{edge}"] = columns[f"{edge}_{axis}"] + first
+    volume_um3 = columns["volume"] * (size_um[0] * size_um[1] * size_um[2])
+    # Rounded to float32, as the last bit of a root is not the same on every CPU.
+    diameter = np.cbrt(volume_um3 * (6 / np.pi)).astype(np.float32)
+    return table | {"volume": columns["volume"], "volume_um3": volume_um3, "diameter_um": diameter}
+
+
+def _is_cut(cell: Cell, table: Columns) -> npt.NDArray[np.bool_]:
+    """Which objects lie at a face of what the job covers that is not one of the volume."""
+    cut = np.zeros(len(table["id"]), bool)
+    for i, axis in enumerate(AXES):
+        if cell.bounds.start[i] != cell.volume.start[i]:
+            cut |= table[f"{axis}_min"] <= cell.bounds.start[i]
+        if cell.bounds.stop[i] != cell.volume.stop[i]:
+            cut |= table[f"{axis}_max"] >= cell.bounds.stop[i]
+    return cut

@@ -1,0 +1,139 @@
+"""The object table: against a whole-volume reference, for any labels, images, cuts and parts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from scipy import stats
+
+from chunkflow.geometry import Box
+from tasks.measure import Measure
+from tests.support import make_job, make_layer, read_table, run_job
+
+VOXEL = (500.0, 500.0, 2000.0)
+START = (11, -6, 4)
+COLUMNS = [
+    *("id", "x", "y", "z", "x_um", "y_um", "z_um"),
+    *("x_min", "y_min", "z_min", "x_max", "y_max", "z_max", "volume", "volume_um3", "diameter_um"),
+]
+MOMENTS = ["mean", "std", "skew", "kurtosis", "min", "max"]
+
+
+def tissue(dtype: Any = np.uint16, seed: int = 3) -> tuple[NDArray[np.uint32], NDArray[Any]]:
+    """Labels that span many chunks, have several pieces, or are single voxels; and an image."""
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 12, (8, 7, 5)).astype(np.uint32)
+    labels = np.kron(coarse, np.ones((7, 7, 7), np.uint32))[:53, :45, :32]
+    labels[5, 5, 5], labels[0, 0, 0], labels[52, 44, 31] = 900, 2**32 - 1, 2**31
+    values = random.normal(0.5, 0.2, labels.shape).clip(0, 1)
+    image = values.astype(dtype) if dtype is np.float32 else (values * np.iinfo(dtype).max).astype(dtype)
+    return np.asfortranarray(labels), np.asfortranarray(image)
+
+
+def measured(
+    folder: Path,
+    labels: NDArray[Any],
+    images: dict[str, NDArray[Any]],
+    chunk: list[int],
+    box: Box | None = None,
+) -> pa.Table:
+    folder.mkdir()
+    layers = {"labels": make_layer(folder / "labels", labels, "segmentation", VOXEL, START)}
+    for name, image in images.items():
+        layers[name] = make_layer(folder / name, image, "image", VOXEL, START)
+    step = {"measure": {"labels": "labels", "images": list(images), "objects": "objects"}}
+    job = make_job(folder, layers, [step], chunk=chunk)
+    assert run_job(job, box) == "complete"
+    return read_table(next((folder / "work").glob("**/objects")))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_agrees_with_the_whole_volume_in_one_piece(tmp_path: Path, dtype: Any) -> None:
+    labels, image = tissue(dtype)
+    table = measured(tmp_path / "a", labels, {"dapi": image}, [32, 32, 32])
+    assert table.column_names == [*COLUMNS, *(f"dapi_{name}" for name in MOMENTS), "cut"]
+    assert table["id"].to_pylist() == np.unique(labels[labels > 0]).tolist()
+    for row in table.to_pylist():
+        places = np.argwhere(labels == row["id"])
+        values = image[labels == row["id"]].astype(np.float64)
+        middle = places.mean(axis=0) + 0.5 + START
+        assert np.allclose([row[axis] for axis in "xyz"], middle)
+        assert np.allclose([row[f"{axis}_um"] for axis in "xyz"], middle * (0.5, 0.5, 2.0))
+        assert [row[f"{axis}_min"] for axis in "xyz"] == (places.min(axis=0) + START).tolist()
+        assert [row[f"{axis}_max"] for axis in "xyz"] == (places.max(axis=0) + START + 1).tolist()
+        assert row["volume"] == len(places)
+        assert row["volume_um3"] == len(places) / 2
+        assert row["diameter_um"] == pytest.approx((3 * len(places) / np.pi) ** (1 / 3), rel=1e-6)
+        assert not row["cut"]
+        many = len(places) > 1
+        expected = [values.mean(), values.std(), stats.skew(values) if many else 0]
+        expected += [stats.kurtosis(values) if many else 0, values.min(), values.max()]
+        assert np.allclose([row[f"dapi_{name}"] for name in MOMENTS], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_same_table_however_it_is_cut(tmp_path: Path) -> None:
+    labels, image = tissue()
+    chunks = ([64, 64, 32], [32, 32, 32], [32, 64, 32])
+    tables = [
+        measured(tmp_path / str(n), labels, {"dapi": image, "cfos": image[::-1]}, chunk)
+        for n, chunk in enumerate(chunks)
+    ]
+    assert tables[0].equals(tables[1])
+    assert tables[0].equals(tables[2])
+
+
+def test_images_of_floats(tmp_path: Path) -> None:
+    labels, image = tissue(np.float32)
+    other = image * 1000 - 300
+    tables = [
+        measured(tmp_path / str(n), labels, {"a": image, "b": other}, chunk)
+        for n, chunk in enumerate([[64, 64, 32], [32, 32, 32]])
+    ]
+    assert tables[0].equals(tables[1])
+    for row in tables[0].to_pylist():
+        for name, array in (("a", image), ("b", other)):
+            values = array[labels == row["id"]].astype(np.float64)
+            step = 2 * float(np.ptp(array)) / 65535
+            assert row[f"{name}_mean"] == pytest.approx(values.mean(), abs=step)
+            assert row[f"{name}_std"] == pytest.approx(values.std(), abs=step)
+            assert row[f"{name}_max"] == pytest.approx(values.max(), abs=step)
+            assert row[f"{name}_clipped"] == 0
+
+
+def test_several_channels_are_measured_each(tmp_path: Path) -> None:
+    labels, image = tissue()
+    table = measured(tmp_path / "a", labels, {"raw": np.stack([image, image // 2], axis=3)}, [64, 64, 32])
+    assert "raw_0_mean" in table.column_names
+    assert np.allclose(table["raw_1_max"].to_numpy(), table["raw_0_max"].to_numpy() // 2)
+
+
+def test_labels_alone_are_enough_and_may_be_empty(tmp_path: Path) -> None:
+    labels, _ = tissue()
+    assert measured(tmp_path / "a", labels, {}, [32, 32, 32]).column_names == [*COLUMNS, "cut"]
+    nothing = measured(tmp_path / "b", np.zeros_like(labels), {}, [32, 32, 32])
+    assert len(nothing) == 0
+    assert nothing.column_names == [*COLUMNS, "cut"]
+
+
+def test_objects_that_a_part_cuts_are_marked(tmp_path: Path) -> None:
+    labels = np.zeros((64, 64, 32), np.uint64, order="F")
+    labels[4:9, 4:9, 4:9] = 1
+    labels[28:36, 4:9, 4:9] = 2
+    labels[0:3, 20:23, 4:9] = 3
+    part = Box(START, (START[0] + 32, START[1] + 32, START[2] + 32))
+    table = measured(tmp_path / "a", labels, {}, [32, 32, 32], part)
+    assert dict(zip(table["id"].to_pylist(), table["cut"].to_pylist(), strict=True)) == {
+        1: False,
+        2: True,
+        3: False,
+    }
+    assert table["volume"].to_pylist() == [125, 100, 45]
+
+
+def test_images_with_the_same_columns_are_refused() -> None:
+    with pytest.raises(ValidationError, match="same columns"):
+        Measure(labels="a", images=["dapi", "dapi@1"], objects="b")
