@@ -18,7 +18,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid
+from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.kernels import annotations as points
 from chunkflow.kernels.morton import Voxels, morton_encode
 from chunkflow.task import Annotations, Cell, Layout, Objects, Out, Result, Task
@@ -70,7 +70,8 @@ class Annotate(Task):
 
 
 class Survey(Task):
-    """The rows that `cells` or `index` would not see, as they read only MARGIN beyond their space."""
+    """The rows that `cells` or `index` would not see: they lie far from where the table has them, or their id
+    belongs to the file of another block (ids are one more than the codes of their voxels)."""
 
     objects: Objects
     strays: Objects = Out()
@@ -92,12 +93,11 @@ class Survey(Task):
         grid = table.blocks(cell.volume)
         first = np.array(cell.volume.start)
         starts = table.voxels(objects) // grid.cell * grid.cell + first
-        lost_to_cells = ~_seen(cell.box, covered, starts, starts + grid.cell)
+        lost_to_cells = ~_seen(cell.box, covered, starts, starts + grid.cell, MARGIN)
         shards, which = np.unique(table.shards(objects["id"].to_numpy()), return_inverse=True)
         spaces = [table.space_of_shard(int(shard)) for shard in shards]
-        seen = _seen(
-            cell.box, covered, np.array([s.start for s in spaces]), np.array([s.stop for s in spaces])
-        )
+        first_of, stop_of = np.array([s.start for s in spaces]), np.array([s.stop for s in spaces])
+        seen = _seen(cell.box, covered, first_of, stop_of, (0, 0, 0))
         lost_to_index = ~seen[which]
         rows = objects.append_column("lost_to_cells", pa.array(lost_to_cells))
         rows = rows.append_column("lost_to_index", pa.array(lost_to_index))
@@ -118,10 +118,12 @@ def _check_positions(objects: pa.Table, volume: Box) -> None:
         )
 
 
-def _seen(file: Box, covered: Box, start: Voxels, stop: Voxels) -> npt.NDArray[np.bool_]:
-    """Whether a cell that has each of these boxes, as far as the job covers them, reads this file."""
+def _seen(file: Box, covered: Box, start: Voxels, stop: Voxels, margin: Vec) -> npt.NDArray[np.bool_]:
+    """Whether a cell that has each of these boxes, as far as the job covers them, reads this file: it reads
+    `margin` beyond its box."""
     low, high = np.maximum(start, covered.start), np.minimum(stop, covered.stop)
-    near = (low - MARGIN < file.stop) & (high + MARGIN > file.start)
+    margins = np.array(margin)
+    near = (low - margins < file.stop) & (high + margins > file.start)
     return np.asarray((near & (low < high)).all(axis=1))
 
 

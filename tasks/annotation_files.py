@@ -140,7 +140,7 @@ class Index(Task):
         return Table(layout.info("objects")).id_blocks(region)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
-        return [box.grow(MARGIN)] if field == "objects" else [box]
+        return [box]
 
     def map(  # type: ignore[override]
         self, cell: Cell, objects: pa.Table, strays: pa.Table, levels: pa.Table

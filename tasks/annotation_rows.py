@@ -1,8 +1,8 @@
 """What the steps of `annotate` share: where the rows of a table lie, which columns are shown, the info.
 
 Cells, blocks and files of ids are made from the volume alone, never from how the table is cut into files. A
-row is filed by the voxel its object is named after, but its point is the centroid: so a step reads MARGIN
-voxels more than its own cell, and the rows that lie still farther are found beforehand (strays).
+row is filed by the voxel its object is named after, but its point is the centroid: so the steps that go by
+place read MARGIN voxels more than their own cell, and rows that lie still farther are found first (strays).
 """
 
 from __future__ import annotations

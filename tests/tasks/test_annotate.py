@@ -17,6 +17,7 @@ from chunkflow.errors import BadInput
 from chunkflow.events import CellFailed, Event
 from chunkflow.geometry import Box, Vec
 from chunkflow.kernels import annotations as points
+from chunkflow.kernels.morton import morton_decode
 from tasks.annotation_rows import Decided, property_name
 from tests.support import make_job, run_job
 from tests.tasks.annotation_layers import VOLUME, layer_content, make_rows, plain, write_table
@@ -83,11 +84,30 @@ def test_the_same_however_the_table_is_cut(tmp_path: Path, monkeypatch: pytest.M
 def test_objects_far_from_the_voxel_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With blocks and files smaller than the distance, most rows must be found beforehand."""
     monkeypatch.setattr("tasks.annotate.MARGIN", (0, 0, 0))
+    monkeypatch.setattr("tasks.annotation_rows.MARGIN", (0, 0, 0))
     monkeypatch.setattr("tasks.annotation_files.MARGIN", (0, 0, 0))
     rows = make_rows(300, apart=60.0)
     cut = layer_content(annotate(tmp_path / "cut", rows, (32, 32, 32), limit=30))
     whole = layer_content(annotate(tmp_path / "whole", rows, None, limit=30))
     assert cut == whole
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_ids_that_belong_to_the_file_of_the_block_after(tmp_path: Path) -> None:
+    """An id is one more than its voxel's code: that of a block's last voxel opens the next block's range."""
+    rows = make_rows(100)
+    codes = np.arange(1, 1 << 7, dtype=np.uint64) << np.uint64(17)
+    voxels = morton_decode(codes - np.uint64(1), VOLUME.size)
+    last = (voxels < VOLUME.size).all(axis=1)
+    assert last.sum() >= 4
+    edge = make_rows(int(last.sum()), seed=3)
+    edge = edge.set_column(0, "id", pa.array(codes[last]))
+    places = voxels[last] + np.array(VOLUME.start) + 0.5
+    for column, axis in enumerate("xyz", start=1):
+        edge = edge.set_column(column, axis, pa.array(places[:, column - 1]))
+    rows = pa.concat_tables([rows, edge]).sort_by("id")
+    content = layer_content(annotate(tmp_path, rows, (32, 32, 32), limit=20))
+    assert sorted(content["by_id"]) == rows["id"].to_pylist()
 
 
 @pytest.mark.usefixtures("small_blocks")
