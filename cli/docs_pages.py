@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 import sys
 import types
 from pathlib import Path
@@ -13,8 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-import tasks
 from chunkflow.task import FieldRole, Task
+from cli.builtin import builtin_tasks
 
 FOLDER = Path(__file__).parent.parent / "docs" / "tasks"
 
@@ -30,19 +28,9 @@ _TYPES = {int: "whole number", float: "number", str: "text", bool: "true or fals
 _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 
 
-def built_in_tasks() -> dict[str, type[Task]]:
-    """The tasks that come with chunkflow, by name: module `tasks.x` holds the task `X`."""
-    found = {}
-    for module in pkgutil.iter_modules(tasks.__path__):
-        kind = getattr(importlib.import_module(f"tasks.{module.name}"), module.name.capitalize(), None)
-        if isinstance(kind, type) and issubclass(kind, Task):
-            found[module.name] = kind
-    return found
-
-
 def pages() -> dict[str, str]:
     """All pages, by file name."""
-    found = built_in_tasks()
+    found = builtin_tasks()
     return {"index.md": _index(found)} | {f"{name}.md": page(name, kind) for name, kind in found.items()}
 
 

@@ -7,7 +7,8 @@ import pytest
 from pydantic import Field
 
 from chunkflow.task import Image, Labels, Objects, Out, Task
-from cli.docs_pages import FOLDER, built_in_tasks, page, pages, write_pages
+from cli.builtin import builtin_tasks
+from cli.docs_pages import FOLDER, page, pages, write_pages
 
 
 class Sample(Task):
@@ -55,9 +56,9 @@ def test_a_page_of_a_task_that_is_no_more_is_removed(tmp_path: Path) -> None:
     assert {path.name for path in write_pages(tmp_path)} == {path.name for path in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize("name", sorted(built_in_tasks()))
+@pytest.mark.parametrize("name", sorted(builtin_tasks()))
 def test_every_task_and_parameter_is_described(name: str) -> None:
-    kind = built_in_tasks()[name]
+    kind = builtin_tasks()[name]
     roles = {role.name for role in kind.roles()}
     assert (kind.__doc__ or "").strip().partition("\n")[0]
     silent = [key for key, field in kind.model_fields.items() if key not in roles and not field.description]
