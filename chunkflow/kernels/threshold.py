@@ -26,7 +26,7 @@ from chunkflow.kernels.compiled import compiled
 Peaks = NDArray[np.float32]
 
 NOISE_SHARE = 0.3
-PART_OF_TYPICAL = 0.4
+PART_OF_TYPICAL = 0.35
 LOWEST_SHARE = 0.3  # of a block's peaks: surely noise
 GAP = 8.0  # halvings above the median without which noise is over
 FAR_MORE = 3.0  # times the typical
@@ -162,9 +162,14 @@ def _count_above(peaks: NDArray[np.float64], level: float) -> int:
 
 
 def _above_parts(peaks: NDArray[np.float64], level: float, part: float) -> float:
-    """`level`, or `part` of the median peak that reaches it. Once only, else it would climb a long tail."""
-    reaching = peaks[len(peaks) - _count_above(peaks, level) :]
-    return max(level, float(np.float32(part * reaching[len(reaching) // 2])))
+    """`level`, or `part` of the median peak that reaches it; found twice, as noise is among those at first.
+
+    Again and again it would climb a long tail.
+    """
+    for _ in range(2):
+        reaching = peaks[len(peaks) - _count_above(peaks, level) :]
+        level = max(level, float(np.float32(part * reaching[len(reaching) // 2])))
+    return level
 
 
 @compiled

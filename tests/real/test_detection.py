@@ -82,7 +82,7 @@ def test_cells_are_found_with_the_diameter_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", VOLUMES)
 def test_no_constant_of_the_rule_fits_only_this_volume(name: str) -> None:
-    """Each at 0.71 to 1.41 of its value stays within a tenth of the best threshold; half to twice is shown."""
+    """At 0.71 to 1.41 of its value F1 stays within a tenth of the best threshold; half to twice is shown."""
     image, truth = volume_of(name)
     diameter, _ = VOLUMES[name]
     response = difference_of_gaussians(image, blob_sigma(diameter, MICROMETRES.tolist()))
