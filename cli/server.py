@@ -14,7 +14,6 @@ import json
 import re
 import secrets
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,13 +109,25 @@ class LayerServer(ThreadingHTTPServer):
         self.close()
 
 
-def token_of(urls: Iterable[str]) -> str:
-    """A word that web pages cannot guess, as they could otherwise read the layers from this machine; the same
-    for the same layers and user, so that a link stays good."""
-    machine = Path("/etc/machine-id")
-    secret = machine.read_text() if machine.exists() else str(uuid.getnode())
-    words = "\n".join([secret, str(Path.home()), *sorted(urls)])
-    return hashlib.sha256(words.encode()).hexdigest()[:12]
+def token_of(urls: Iterable[str], key_file: Path | None = None) -> str:
+    """A word that neither web pages nor other users of the machine can guess, as either could otherwise read
+    the layers; the same for the same layers and user, so that a link stays good."""
+    key = own_key(key_file or Path.home() / ".config" / "chunkflow" / "view-key")
+    return hashlib.sha256(key + "\n".join(sorted(urls)).encode()).hexdigest()[:16]
+
+
+def own_key(file: Path) -> bytes:
+    """This user's secret, made at the first use; where it cannot be kept, links last as long as the server."""
+    key = secrets.token_bytes(32)
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_bytes(key)
+        kept = file.read_bytes()
+    except OSError:
+        return key
+    return kept if len(kept) == len(key) else key
 
 
 def layer_address(base: str, name: str) -> str:

@@ -73,7 +73,7 @@ def layers_to_show(sources: Sequence[str]) -> tuple[dict[str, str], dict[str, st
         if Folder(url).exists("info"):
             layers[free_name(posixpath.basename(url), layers)] = url
             continue
-        found = layers_of_plan(Work.open(url).plan())
+        found = layers_of_plan(_work(url).plan())
         if not found.urls:
             raise BadInput(f"The job in {url} has no layer yet that could be shown.")
         for name, layer in found.urls.items():
@@ -82,6 +82,13 @@ def layers_to_show(sources: Sequence[str]) -> tuple[dict[str, str], dict[str, st
             if name in found.links:
                 links[free] = found.links[name]
     return layers, links
+
+
+def _work(url: str) -> Work:
+    try:
+        return Work.open(url)
+    except BadInput as error:
+        raise BadInput(f"{url} is no layer (it has no file `info`), and: {error}") from None
 
 
 def free_name(name: str, taken: Container[str]) -> str:

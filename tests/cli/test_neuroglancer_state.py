@@ -154,7 +154,7 @@ def test_layers_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="neither a layer"):
+    with pytest.raises(BadInput, match="is no layer.*no job has run"):
         layers_to_show([str(tmp_path / "nothing")])
 
 

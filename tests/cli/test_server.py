@@ -14,7 +14,7 @@ import pytest
 from cloudfiles import CloudFiles
 
 from chunkflow.errors import BadInput
-from cli.server import LayerServer, byte_span
+from cli.server import LayerServer, byte_span, token_of
 from cli.sources import LocalSource
 from tests.servers import CREDENTIALS, moto_server
 
@@ -144,6 +144,22 @@ def test_the_client_and_the_state_follow_the_port_that_the_browser_uses(server: 
 def test_a_host_that_is_no_host_is_not_repeated(server: LayerServer) -> None:
     _, headers, _ = ask(server, "", Host='evil"/><x')
     assert f"#!http://127.0.0.1:{server.port}/" in headers["location"]
+
+
+def test_the_token_is_this_users_and_stays_the_same(tmp_path: Path) -> None:
+    key = tmp_path / "config" / "view-key"
+    token = token_of(["s3://a", "s3://b"], key)
+    assert token == token_of(["s3://b", "s3://a"], key)
+    assert token != token_of(["s3://a"], key)
+    assert token != token_of(["s3://a", "s3://b"], tmp_path / "other" / "view-key")
+    assert key.stat().st_mode & 0o077 == 0
+    assert key.parent.stat().st_mode & 0o077 == 0
+
+
+def test_without_a_place_for_the_key_every_server_has_a_token_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    key = tmp_path / "file" / "view-key"
+    assert token_of(["s3://a"], key) != token_of(["s3://a"], key)
 
 
 def test_a_port_that_is_taken_is_named() -> None:
