@@ -99,7 +99,8 @@ class RayExecutor:
             runtime_env={"env_vars": ONE_THREAD},
         )(_grouped(_Actor))
         self._actors: dict[str, Any] = {}
-        self._up: set[str] = set()
+        self.pids: dict[str, int] = {}
+        """The process of each worker that is up, on its own node."""
         self._failed_starts = 0
         self._running: dict[Any, tuple[str, Range | None]] = {}
         self._count = 0
@@ -139,7 +140,7 @@ class RayExecutor:
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, BadInput) else error from None
         if batch is None:
-            self._up.add(worker)
+            self.pids[worker] = result
             self._failed_starts = 0
             return [Up(worker)]
         return [Finished(worker, batch, result)]
@@ -147,10 +148,10 @@ class RayExecutor:
     def _lost(self, worker: str, error: Exception) -> list[Happening]:
         if worker not in self._actors:
             return []
-        self._forget(worker)
         cause = cause_of_loss(error)
-        if worker not in self._up:
+        if worker not in self.pids:
             self._judge_start(cause, error)
+        self._forget(worker)
         return [Gone(worker, cause, str(error))]
 
     def _judge_start(self, cause: Cause, error: Exception) -> None:
@@ -165,6 +166,7 @@ class RayExecutor:
     def _forget(self, worker: str) -> None:
         with self._lock:
             actor = self._actors.pop(worker, None)
+        self.pids.pop(worker, None)
         self._running = {ref: item for ref, item in self._running.items() if item[0] != worker}
         if actor is not None:
             ray.kill(actor, no_restart=True)
