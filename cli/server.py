@@ -117,7 +117,7 @@ def token_of(urls: Iterable[str], key_file: Path | None = None) -> str:
 
 
 def own_key(file: Path) -> bytes:
-    """This user's secret, made at the first use; where it cannot be kept, links last as long as the server."""
+    """This user's secret, made at the first use; where it cannot be kept, no link outlives its server."""
     key = secrets.token_bytes(32)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
