@@ -14,6 +14,7 @@ from cli.builtin import builtin_tasks
 from cli.demo import demo
 from cli.doctor import doctor
 from cli.export import export
+from cli.ingest import ingest
 from cli.init import init
 from cli.run import plan, replay, retry, run
 from cli.status import failed, status
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Any] = {
     "replay": replay,
     "view": view,
     "export": export,
+    "ingest": ingest,
     "doctor": doctor,
     "init": init,
 }
