@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid
+from chunkflow.geometry import Box, Grid, vec
 from chunkflow.kernels import annotations as points
 from chunkflow.kernels.morton import morton_encode
 from chunkflow.kernels.shards import encode_shards
@@ -56,19 +56,16 @@ class Cells(Task):
         files: Files = {}
         pieces = []
         level_of = points.level_of_points(ids, decided.shares)
+        inside = cell.box.shift(vec(-n for n in cell.volume.start))
         for level in range(len(decided.shares)):
             here = np.flatnonzero(level_of == level)
-            if level > table.levels.block:
-                files |= _finer_cells(table.levels, level, voxels[here], records[here], ids[here])
+            if level >= table.levels.block:
+                files |= _cells(table.levels, level, inside, voxels[here], records[here], ids[here])
                 continue
-            first = np.array([cell.box.start], np.int64) - np.array(cell.volume.start)
-            place = table.levels.places(first, level)[0]
-            name = f"spatial{level}/{'_'.join(str(n) for n in place)}"
-            if level == table.levels.block:
-                files[name] = points.encode_cell(records[here], ids[here])
-            else:
-                number = table.levels.number(level, place) + 1
-                pieces.append((number, name, ids[here].tobytes(), records[here].tobytes()))
+            place = inside.coarsen(table.levels.cells[level]).start
+            number = table.levels.number(level, place) + 1
+            name = points.cell_name(level, place)
+            pieces.append((number, name, ids[here].tobytes(), records[here].tobytes()))
         if cell.index == 0:
             files["info"] = json.dumps(info_document(table, decided, chosen, self.limit), indent=1).encode()
         return _pieces_table(pieces), files
@@ -95,26 +92,35 @@ class Cells(Task):
         return files
 
 
-def _finer_cells(
+def _cells(
     levels: points.Levels,
     level: int,
+    inside: Box,
     voxels: npt.NDArray[np.int64],
     records: npt.NDArray[Any],
     ids: npt.NDArray[np.uint64],
 ) -> Files:
-    """The files of a level whose cells lie within one block."""
-    codes = morton_encode(levels.places(voxels, level), levels.shape(level))
+    """The files of a level whose cells lie within one block (`inside`, from the volume's first voxel): all of
+    them, as a missing one would be a question."""
+    shape, box = levels.shape(level), inside.coarsen(levels.cells[level])
+    places = np.indices(box.size).reshape(3, -1).T + np.array(box.start)
+    codes = morton_encode(places, shape)
+    code_of = morton_encode(levels.places(voxels, level), shape)
+    order = np.argsort(code_of, kind="stable")
+    first, last = (np.searchsorted(code_of[order], codes, side) for side in ("left", "right"))
+    members = [order[a:b] for a, b in zip(first, last, strict=True)]
+    if not levels.sharded(level):
+        return {
+            points.cell_name(level, place): points.encode_cell(records[those], ids[those])
+            for place, those in zip(places.tolist(), members, strict=True)
+        }
     sharding = levels.sharding(level)
-    keys = np.unique(codes)
-    keys = keys[sharding.order(keys)]
-    order = np.argsort(codes, kind="stable")
-    found = np.searchsorted(codes[order], keys), np.searchsorted(codes[order], keys, "right")
-    values = []
-    for first, last in zip(*found, strict=True):
-        members = order[first:last]
-        values.append(points.encode_cell(records[members], ids[members]))
+    kept = [int(n) for n in sharding.order(codes) if len(members[n])]
+    values = [points.encode_cell(records[members[n]], ids[members[n]]) for n in kept]
     sizes = np.array([len(value) for value in values], np.int64)
-    files = encode_shards(sharding, keys, sizes, np.frombuffer(b"".join(values), np.uint8))
+    data = np.frombuffer(b"".join(values), np.uint8)
+    shards = np.unique(sharding.locate(codes)[0]).tolist()
+    files = encode_shards(sharding, codes[kept], sizes, data, shards)
     return {f"spatial{level}/{name}": data for name, data in files.items()}
 
 
@@ -159,13 +165,14 @@ class Index(Task):
         ids = rows["id"].to_numpy()
         _check_ids(ids)
         records = records_of(rows, decided.choose(self.properties))
+        own = [table.shard_at(cell.box)] if table.in_cells else range(1 << sharding.shard_bits)
         files: Files = {}
         for key, values in (
             ("by_id", points.encode_each_by_id(records, ids)),
             (RELATIONSHIP, points.encode_each_of_segment(records, ids)),
         ):
             sizes = np.full(len(ids), values.shape[1], np.int64)
-            made = encode_shards(sharding, ids, sizes, values.reshape(-1))
+            made = encode_shards(sharding, ids, sizes, values.reshape(-1), own)
             files |= {f"{key}/{name}": data for name, data in made.items()}
         return files
 

@@ -227,7 +227,7 @@ def info_document(table: Table, decided: Decided, chosen: Sequence[Property], li
             "chunk_size": list(levels.cells[level]),
             "limit": limit,
         }
-        if level > levels.block:
+        if levels.sharded(level):
             entry["sharding"] = levels.sharding(level).document()
         spatial.append(entry)
     return {

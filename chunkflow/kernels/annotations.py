@@ -27,6 +27,7 @@ FINEST = 64
 THINNEST = 8
 BLOCK_VOXELS = 1 << 30
 MOST_BLOCKS_BITS = 15
+MOST_FILES = 4096
 ALL = 1 << 53
 PROPERTY_TYPES = {
     "float32": "<f4",
@@ -65,6 +66,11 @@ class Levels:
         before = sum(int(np.prod(self.shape(i), dtype=np.int64)) for i in range(level))
         nx, ny, _ = self.shape(level)
         return before + int(place[0]) + nx * (int(place[1]) + ny * int(place[2]))
+
+    def sharded(self, level: int) -> bool:
+        """Levels of few cells have a file for each, which any web server can serve."""
+        x, y, z = self.shape(level)
+        return level > self.block and x * y * z > MOST_FILES
 
     def sharding(self, level: int) -> Sharding:
         """Of the cells of a level finer than the blocks: no file has cells of two blocks."""
@@ -135,6 +141,11 @@ def record_type(types: Sequence[str]) -> np.dtype[Any]:
     fields += [(f"p{i}", PROPERTY_TYPES[t]) for i, t in enumerate(types)]
     padding = -sum(sizes) % 4
     return np.dtype([*fields, ("padding", "|u1", (padding,))] if padding else fields)
+
+
+def cell_name(level: int, place: Sequence[int]) -> str:
+    """A cell's file, where its level is not sharded."""
+    return f"spatial{level}/{'_'.join(str(n) for n in place)}"
 
 
 def encode_list(records: Records, ids: Ids) -> bytes:

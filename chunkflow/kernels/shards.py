@@ -7,6 +7,7 @@
 """
 
 import gzip
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,15 +57,20 @@ class Sharding:
         return f"{shard:0{-(-self.shard_bits // 4)}x}.shard"
 
 
-def encode_shards(sharding: Sharding, keys: Keys, sizes: NDArray[np.int64], data: Bytes) -> dict[str, bytes]:
+def encode_shards(
+    sharding: Sharding, keys: Keys, sizes: NDArray[np.int64], data: Bytes, wanted: Iterable[int] = ()
+) -> dict[str, bytes]:
     """The files that hold these values: `data` has them one after another, as long as `sizes` says.
 
     Keys and values must stand in the sharding's order. A file is whole only if all of its keys are given.
+    The shards `wanted` have a file even without any value.
     """
     shards, minishards = sharding.locate(keys)
     ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     cuts = np.flatnonzero(shards[1:] != shards[:-1]) + 1
-    files = {}
+    none = np.zeros(0, np.uint64)
+    empty = _shard(1 << sharding.minishard_bits, none, none, np.zeros(1, np.int64), data[:0])
+    files = {sharding.file_name(shard): empty for shard in wanted}
     for first, last in zip([0, *cuts], [*cuts, len(keys)], strict=True):
         if first == last:
             continue

@@ -29,6 +29,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(points, "BLOCK_VOXELS", 1 << 17)
     monkeypatch.setattr(points, "MOST_BLOCKS_BITS", 30)
     monkeypatch.setattr(points, "FINEST", 16)
+    monkeypatch.setattr(points, "MOST_FILES", 0)
 
 
 def annotate(
@@ -71,9 +72,11 @@ def test_the_same_however_the_table_is_cut(tmp_path: Path, monkeypatch: pytest.M
         layer_content(annotate(tmp_path / str(n), rows, cell, limit=30))
         for n, cell in enumerate([(256, 256, 256), (64, 64, 64), (50, 47, 31)])
     ]
-    for bits in (15, 29):  # nor does it matter how much space one worker takes
+    for bits, files in ((15, 0), (29, 0), (29, 4096)):  # nor how much space one worker takes, nor the files
         monkeypatch.setattr(points, "BLOCK_VOXELS", 1 << bits)
-        contents.append(layer_content(annotate(tmp_path / f"b{bits}", rows, (64, 64, 64), limit=30)))
+        monkeypatch.setattr(points, "MOST_FILES", files)
+        layer = annotate(tmp_path / f"{bits}-{files}", rows, (64, 64, 64), limit=30)
+        contents.append(layer_content(layer))
     contents.append(layer_content(annotate(tmp_path / "one", rows, None, limit=30)))
     for other in contents[1:]:
         assert other == contents[0]

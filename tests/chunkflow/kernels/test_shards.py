@@ -66,8 +66,13 @@ def test_keys_are_hashed_as_others_do(keys: list[int]) -> None:
     assert murmur(np.array(keys, np.uint64)).tolist() == [int(spec.hashfn(np.uint64(key))) for key in keys]
 
 
-def test_no_keys_make_no_files() -> None:
-    assert files_of(Sharding("identity", 0, 3, 3), {}) == {}
+def test_no_keys_make_no_files_but_those_wanted() -> None:
+    sharding = Sharding("identity", 0, 3, 3)
+    assert files_of(sharding, {}) == {}
+    nothing = np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    files = encode_shards(sharding, *nothing, wanted=[1, 6])
+    assert sorted(files) == ["1.shard", "6.shard"]
+    assert read_all(sharding, files) == {}
 
 
 def test_files_are_named_as_others_look_for_them(tmp_path: Path) -> None:
