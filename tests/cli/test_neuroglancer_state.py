@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import boto3
 import numpy as np
 import pytest
 from cloudvolume import CloudVolume
@@ -13,6 +14,7 @@ from chunkflow.errors import BadInput
 from cli.layers import Shown, extent_of, look, owners_of, percentiles
 from cli.neuroglancer_state import build_state, colour_of
 from cli.view import free_name, layers_to_show, start_server, tunnel, write_state
+from tests.servers import CREDENTIALS, moto_server
 
 
 def write_layer(
@@ -177,3 +179,19 @@ def test_the_tunnel_is_told_over_ssh_only() -> None:
     assert tunnel(8080, ssh) == "ssh -N -L 8080:127.0.0.1:8080 ada@10.0.0.5"
     other = {"SSH_CONNECTION": "10.0.0.9 51000 10.0.0.5 2222"}
     assert tunnel(8080, other) == "ssh -N -L 8080:127.0.0.1:8080 -p 2222 10.0.0.5"
+
+
+def test_a_layer_in_a_bucket_is_written_with_its_own_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with moto_server() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket="viewed")
+        array = np.arange(512, dtype=np.uint16).reshape(8, 8, 8)
+        CloudVolume.from_numpy(array, "s3://viewed/rat/dapi", (400, 400, 400), progress=False)
+        write_state({"dapi": "s3://viewed/rat/dapi"}, tmp_path / "state.json")
+    (layer,) = json.loads((tmp_path / "state.json").read_text())["layers"]
+    assert layer["source"] == "precomputed://s3://viewed/rat/dapi"
+    assert "range=[5, 510]" in layer["shader"]
