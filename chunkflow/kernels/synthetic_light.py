@@ -39,15 +39,16 @@ def render(
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """Both channels, DNA stain and activity, of a box; `cells` are those near it."""
     shape = (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2])
-    stain = np.zeros(shape, np.int32, order="F")
-    active = np.zeros(shape, np.int32, order="F")
+    # 16 bits hold what few cells that overlap add up to, and all is done in place: no more memory is taken
+    stain = np.zeros(shape, np.uint16, order="F")
+    active = np.zeros(shape, np.uint16, order="F")
     corner, voxel = np.array(start, np.int64), np.array(tissue.voxel, np.int64)
     _light(stain, active, cells, corner, voxel)
     first, size = np.array(tissue.start, np.int64), np.array(tissue.size, np.int64)
     # numba gives a plain int back, which it would take for a signed one
     key = np.uint64(hash_of(np.uint64(tissue.seed), 0))
     _expose(stain, active, corner, first, size, key, tissue.noise)
-    return stain.astype(np.uint16), active.astype(np.uint16)
+    return stain, active
 
 
 @compiled
