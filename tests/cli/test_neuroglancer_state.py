@@ -156,7 +156,7 @@ def test_layers_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="is no layer.*no job has run"):
+    with pytest.raises(BadInput, match=r"is no layer.*no job has run"):
         layers_to_show([str(tmp_path / "nothing")])
 
 
@@ -190,8 +190,9 @@ def test_a_layer_in_a_bucket_is_written_with_its_own_address(
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         boto3.client("s3", endpoint_url=address).create_bucket(Bucket="viewed")
         array = np.arange(512, dtype=np.uint16).reshape(8, 8, 8)
-        CloudVolume.from_numpy(array, "s3://viewed/rat/dapi", (400, 400, 400), progress=False)
-        write_state({"dapi": "s3://viewed/rat/dapi"}, tmp_path / "state.json")
+        url = "s3://viewed/rat/dapi"
+        CloudVolume.from_numpy(array, url, (400, 400, 400), layer_type="image", progress=False)
+        write_state({"dapi": url}, tmp_path / "state.json")
     (layer,) = json.loads((tmp_path / "state.json").read_text())["layers"]
     assert layer["source"] == "precomputed://s3://viewed/rat/dapi"
     assert "range=[5, 510]" in layer["shader"]
