@@ -29,6 +29,7 @@ ARGUMENTS = (
     "--no-first-run",
 )
 LOADED = "typeof viewer == 'object' && viewer.layerManager.managedLayers.length > 0 && viewer.isReady()"
+PATIENCE = 240_000  # milliseconds: the machine may be busy with other things
 SECTION = (slice(BARS, (BARS + HEIGHT) // 2 - 4), slice(4, WIDTH // 2 - 4))
 SPACE = (slice((BARS + HEIGHT) // 2 + 4, HEIGHT - 30), slice(4, WIDTH // 2 - 4))
 
@@ -45,6 +46,7 @@ class Viewer:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.failed: list[str] = []
+        page.set_default_timeout(PATIENCE)
         page.on("response", lambda answer: self._note(answer.status, answer.url))
         page.on("pageerror", lambda error: self.failed.append(str(error)))
 
@@ -72,7 +74,7 @@ class Viewer:
         )
         self.page.wait_for_function(ready, timeout=60_000)
         before = self._shot()
-        for _ in range(60):
+        for _ in range(240):
             self.page.wait_for_timeout(250)
             after = self._shot()
             if np.array_equal(before, after):
