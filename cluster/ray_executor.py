@@ -10,17 +10,12 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import (
-    ActorDiedError,
-    ActorUnavailableError,
-    OutOfMemoryError,
-    RayActorError,
-    RayTaskError,
-)
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
 from chunkflow.errors import BadInput, WorkerLost
 from chunkflow.plan import plan_of_spec
@@ -36,6 +31,7 @@ ONE_THREAD = dict.fromkeys(
 )
 LOCAL_STORE_BYTES = 128 * 1024**2
 FAILED_STARTS = 10
+DOUBT_SECONDS = 60.0
 
 
 def start_ray(address: str | None, workers: int) -> int:
@@ -101,6 +97,7 @@ class RayExecutor:
         self._actors: dict[str, Any] = {}
         self.pids: dict[str, int] = {}
         """The process of each worker that is up, on its own node."""
+        self._doubted: dict[str, float] = {}
         self._failed_starts = 0
         self._running: dict[Any, tuple[str, Range | None]] = {}
         self._count = 0
@@ -112,7 +109,7 @@ class RayExecutor:
         actor = self._class.remote(self._spec, self._sources, name)
         with self._lock:
             self._actors[name] = actor
-        self._running[actor.pid.options(concurrency_group="word").remote()] = (name, None)
+        self._ask_pid(name)
         return name
 
     def submit(self, worker: str, batch: Range) -> None:
@@ -135,20 +132,40 @@ class RayExecutor:
         worker, batch = self._running.pop(reference)
         try:
             result = ray.get(reference)
-        except (RayActorError, ActorDiedError, ActorUnavailableError, OutOfMemoryError) as error:
-            return self._lost(worker, error)
+        except ActorUnavailableError as error:
+            return self._doubt(worker, error)
+        except (RayActorError, OutOfMemoryError) as error:
+            return self._lost(worker, error, cause_of_loss(error))
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, BadInput) else error from None
         if batch is None:
+            if worker in self._doubted:  # alive, but what it answered is lost
+                return self._lost(
+                    worker, ConnectionError("the connection to the worker broke"), Cause.NODE_LOST
+                )
             self.pids[worker] = result
             self._failed_starts = 0
             return [Up(worker)]
         return [Finished(worker, batch, result)]
 
-    def _lost(self, worker: str, error: Exception) -> list[Happening]:
+    def _doubt(self, worker: str, error: Exception) -> list[Happening]:
+        """The connection broke: what comes of the next call tells whether the process or its node is gone."""
         if worker not in self._actors:
             return []
-        cause = cause_of_loss(error)
+        since = self._doubted.setdefault(worker, time.monotonic())
+        if time.monotonic() - since > DOUBT_SECONDS:
+            return self._lost(worker, error, Cause.NODE_LOST)
+        self._running = {ref: item for ref, item in self._running.items() if item[0] != worker}
+        self._ask_pid(worker)
+        return []
+
+    def _ask_pid(self, worker: str) -> None:
+        actor = self._actors[worker]
+        self._running[actor.pid.options(concurrency_group="word").remote()] = (worker, None)
+
+    def _lost(self, worker: str, error: Exception, cause: Cause) -> list[Happening]:
+        if worker not in self._actors:
+            return []
         if worker not in self.pids:
             self._judge_start(cause, error)
         self._forget(worker)
@@ -167,6 +184,7 @@ class RayExecutor:
         with self._lock:
             actor = self._actors.pop(worker, None)
         self.pids.pop(worker, None)
+        self._doubted.pop(worker, None)
         self._running = {ref: item for ref, item in self._running.items() if item[0] != worker}
         if actor is not None:
             ray.kill(actor, no_restart=True)

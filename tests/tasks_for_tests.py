@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import time
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from chunkflow.chunk import Array, Chunk, VoxelSize
+from chunkflow.errors import StorageError
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.kernels.morton import voxel_ids
 from chunkflow.task import Cell, Image, Labels, Layout, Meshes, Objects, Out, Result, Task, WindowTooSmall
@@ -267,3 +272,39 @@ class Coarse(Task):
         places = [np.arange(n) * 2 + f for n, f in zip(cell.box.size, first, strict=True)]
         places = [np.clip(p, 0, n - 1) for p, n in zip(places, image.array.shape, strict=True)]
         return Chunk(np.asfortranarray(image.array[np.ix_(*places)]), cell.box, cell.voxel_size)
+
+
+class Faulty(Task):
+    """Labels what is bright; in some cells something goes wrong, until `marks` holds a file `mended`."""
+
+    image: Image
+    labels: Labels = Out()
+    marks: str
+    faults: dict[int, str] = Field(default_factory=dict)
+    pause: float = 0.0
+
+    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+        time.sleep(self.pause)
+        marks = Path(self.marks)
+        fault = self.faults.get(cell.index, "")
+        if fault and not (marks / "mended").exists():
+            tries = len(list(marks.glob(f"{cell.index}.*")))
+            (marks / f"{cell.index}.{tries}").touch()
+            go_wrong(fault, tries)
+        return image.like((image.array >= 500).astype(np.uint64))
+
+
+def go_wrong(fault: str, tries: int) -> None:
+    """One fault of each kind that a map can have."""
+    if fault == "raise":
+        raise ValueError("this cell cannot be done")
+    if fault == "memory":
+        np.zeros(2**55)
+    if fault == "exit":
+        os._exit(7)
+    if fault == "sys.exit":
+        sys.exit(7)
+    if fault == "hang":
+        time.sleep(3600)
+    if fault == "storage" or (fault == "flaky" and tries < 3):
+        raise StorageError("the store does not answer")
