@@ -25,6 +25,9 @@ class StepForecast:
     bytes_in: int
     bytes_out: int
     memory: int
+    """What a worker takes where the smallest window of each cell is enough."""
+    most_memory: int
+    """What it takes where cells ask for their largest window."""
     read_factor: float
     """The largest read of a cell, in sizes of the cell."""
 
@@ -34,7 +37,12 @@ def forecast(plan: Plan) -> list[StepForecast]:
 
 
 def worker_memory(plan: Plan) -> int:
-    """The most memory that one worker takes."""
+    """The most memory that one worker takes, whatever its cells ask for."""
+    return max(step.most_memory for step in forecast(plan))
+
+
+def usual_memory(plan: Plan) -> int:
+    """What one worker takes where no cell asks for more than its smallest window."""
     return max(step.memory for step in forecast(plan))
 
 
@@ -44,12 +52,21 @@ def _of_step(plan: Plan, step: Step) -> StepForecast:
     written = sum(middle.voxels * p.info.bytes_per_voxel for _, p in step.layer_outputs)
     cells = len(step.grid)
     share = step.region.voxels / max(middle.voxels * cells, 1)
-    # One cell is read while one is mapped and one written; `map` works on the largest window.
-    working = int(step.task.working_bytes * most / max(_main_voxel_bytes(step), 1))
-    memory = BASE_BYTES + 2 * most + working + 2 * written
     return StepForecast(
-        step.name, cells, int(first * cells * share), int(written * cells * share), memory, factor
+        step.name,
+        cells,
+        int(first * cells * share),
+        int(written * cells * share),
+        _memory(step, first, written),
+        _memory(step, most, written),
+        factor,
     )
+
+
+def _memory(step: Step, read: int, written: int) -> int:
+    """One cell is read while one is mapped and one written."""
+    working = int(step.task.working_bytes * read / max(_main_voxel_bytes(step), 1))
+    return BASE_BYTES + 2 * read + working + 2 * written
 
 
 def _main_voxel_bytes(step: Step) -> int:

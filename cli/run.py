@@ -89,7 +89,7 @@ def plan(
             f"{step.cells:,}",
             f"{step.bytes_in / 1e9:,.2f} GB",
             f"{step.bytes_out / 1e9:,.2f} GB",
-            f"{step.memory / 2**30:,.2f} GiB",
+            _gibibytes(step.memory, step.most_memory),
             f"{each:.2f}" if each else "",
             in_words(each * step.cells / means.local_workers) if each else "",
         )
@@ -104,6 +104,12 @@ def plan(
         unsampled = [s.name for s in forecast(planned) if s.name not in seconds]
         rest = f", without {', '.join(unsampled)}, which read what is not made yet" if unsampled else ""
         console.print(f"About {in_words(total)} in all{rest}.", highlight=False)
+
+
+def _gibibytes(usual: int, most: int) -> str:
+    """What is usual, and what is the most where that differs."""
+    said = f"{usual / 2**30:,.2f} GiB"
+    return said if most < 1.05 * usual else f"{said}, at most {most / 2**30:,.2f}"
 
 
 def _sampled(planned: Plan, count: int) -> dict[str, float]:
