@@ -17,7 +17,8 @@ from chunkflow.errors import BadInput
 from chunkflow.events import CellFailed, Event
 from chunkflow.geometry import Box, Vec
 from chunkflow.kernels import annotations as points
-from chunkflow.kernels.morton import morton_decode
+from chunkflow.kernels.morton import code_bits, morton_decode, morton_encode
+from chunkflow.kernels.shards import Sharding
 from tasks.annotation_rows import Decided, property_name
 from tests.support import make_job, run_job
 from tests.tasks.annotation_layers import VOLUME, layer_content, make_rows, plain, write_table
@@ -128,6 +129,37 @@ def test_places_are_cells_of_their_level(tmp_path: Path) -> None:
         for _, point, *_ in found:
             inside = [int((p - o) // s) for p, o, s in zip(point, VOLUME.start, size, strict=True)]
             assert inside == place
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(("bits", "most"), [(17, 0), (17, 4096), (21, 0), (21, 100)])
+def test_no_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int, most: int) -> None:
+    """Few points in many cells: those without any have their files, too."""
+    monkeypatch.setattr(points, "BLOCK_VOXELS", 1 << bits)
+    monkeypatch.setattr(points, "MOST_FILES", most)
+    layer = annotate(tmp_path, make_rows(40), (64, 64, 64), limit=2)
+    info = json.loads((layer / "info").read_text())
+    expected = {"info"}
+    for level in info["spatial"]:
+        places = np.indices(level["grid_shape"]).reshape(3, -1).T
+        if "sharding" not in level:
+            expected |= {f"{level['key']}/{i}_{j}_{k}" for i, j, k in places.tolist()}
+            continue
+        expected |= shard_names(level, morton_encode(places, level["grid_shape"]))
+    codes = np.arange(1, 1 << code_bits(VOLUME.size), 1 << 10, dtype=np.uint64)
+    voxels = morton_decode(codes - np.uint64(1), VOLUME.size)
+    inside = codes[(voxels < VOLUME.size).all(axis=1)]
+    for index in [info["by_id"], *info["relationships"]]:
+        expected |= shard_names(index, inside)
+    found = {path.relative_to(layer).as_posix() for path in layer.rglob("*") if path.is_file()}
+    assert found == expected
+
+
+def shard_names(index: dict[str, Any], keys: np.ndarray) -> set[str]:
+    given = index["sharding"]
+    bits = (given[name] for name in ("hash", "preshift_bits", "minishard_bits", "shard_bits"))
+    sharding = Sharding(*bits)
+    return {f"{index['key']}/{sharding.file_name(n)}" for n in np.unique(sharding.locate(keys)[0]).tolist()}
 
 
 @pytest.mark.usefixtures("small_blocks")
