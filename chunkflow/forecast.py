@@ -77,6 +77,7 @@ def _read_bytes(step: Step, box: Box) -> tuple[int, int, float]:
     """Bytes of the first and of the largest read of a cell, and the latter in sizes of the cell."""
     first = most = 0
     factor = 1.0
+    space = next((p.info for p in step.outputs.values()), step.layout.main)
     for name, products in step.inputs.items():
         boxes = list(step.task.reads(name, box, step.layout))
         for product in products if boxes else ():
@@ -85,7 +86,7 @@ def _read_bytes(step: Step, box: Box) -> tuple[int, int, float]:
             low, high = (b.clip(product.info.bounds).voxels for b in (boxes[0], boxes[-1]))
             first += low * product.info.bytes_per_voxel
             most += high * product.info.bytes_per_voxel
-            if product.info.voxel_size == step.layout.main.voxel_size:
+            if product.info.voxel_size == space.voxel_size:
                 factor = max(factor, high / max(box.voxels, 1))
     if not step.inputs:
         most = first = 0
