@@ -10,7 +10,7 @@ PROCESSES = 2
 
 
 def mesh(layer: str) -> None:
-    """Blocks and simplification as chunkflow has them by default; uncompressed, as chunkflow writes locally."""
+    """Blocks of the size that chunkflow has, and files uncompressed as it writes them locally."""
     work = tasks.create_meshing_tasks(
         layer, 0, shape=(256, 256, 256), mesh_dir="mesh", spatial_index=False, compress=None
     )

@@ -1,7 +1,7 @@
 """Meshing real labels, against igneous: time, triangles, and how far the first vertices lie from the surface.
 
 Both run on two processes with blocks of 256³ and write uncompressed files; neither figure has the start of
-processes and imports. Distances are from every 50th vertex of marching cubes to the whole surface of its object.
+processes and imports. Distances are from every 50th vertex of marching cubes to the surface of its object.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Any
 
 import crackle
 import numpy as np
+import ray
 from cloudvolume import CloudVolume
 
 from chunkflow.describe import open_plan
@@ -56,9 +57,18 @@ def igneous_seconds(what: str, layer: Path) -> float:
     return float(done.stdout.split()[-1])
 
 
+class _Awaited(RayExecutor):
+    """Workers are up before the first chunk is handed out: igneous's, too, are not timed while they start."""
+
+    def start_worker(self) -> str:
+        name = super().start_worker()
+        ray.get(self._actors[name].pid.remote())
+        return name
+
+
 @contextmanager
 def real_labels() -> Iterator[tuple[Path, np.ndarray] | None]:
-    """The connectomics labels as a layer in a folder of its own (and as an array); None where they are absent."""
+    """A folder with the connectomics labels as a layer, and them as an array; None where they are absent."""
     if not LABELS.exists():
         yield None
         return
@@ -99,7 +109,7 @@ def seconds_on_ray(folder: Path, layers: dict[str, str], tasks: list[Any], chunk
     start_ray(None, WORKERS)
     queue = MemoryQueue()
     with open_run(plan, {}) as ledger:
-        pool = Pool(queue, RayExecutor(spec_of(plan)), WORKERS)
+        pool = Pool(queue, _Awaited(spec_of(plan)), WORKERS)
         status = Runner(plan, ledger, queue, pool, WORKERS, [listen]).run()
     assert status == "complete", status
     return time.time() - min(begun)
