@@ -7,8 +7,8 @@ import json
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from chunkflow.runner import Runner
 from chunkflow.schedule import DONE, Schedule
 from chunkflow.stages import Stage, wait_for, wait_for_offset
 from chunkflow.storage import Folder
-from chunkflow.volume import layer_document, LayerInfo
+from chunkflow.volume import LayerInfo, layer_document
 from cli.builtin import task_type
 from cli.demo import document
 from cluster.ray_executor import RayExecutor, start_ray
@@ -79,7 +79,9 @@ def scheduling() -> list[Figure]:
     rate = done / (time.perf_counter() - begin)
     return [
         Figure("scheduler: dependent chunks", rate, "/s", target=5000),
-        Figure("scheduler: memory for 2×10⁶ chunks", (_rss() - before) / 1e6, "MB", better="lower", target=200),
+        Figure(
+            "scheduler: memory for 2×10⁶ chunks", (_rss() - before) / 1e6, "MB", better="lower", target=200
+        ),
     ]
 
 
@@ -87,7 +89,11 @@ def _job(folder: Path, name: str, size: tuple[int, int, int], tasks: int) -> Job
     """A job of tasks that do nothing over a layer that has an info file and no voxels."""
     bounds = Box.of_size(size)
     info = LayerInfo(
-        url=str(folder / "none"), kind="image", bounds=bounds, volume=bounds, voxel_size=(1000.0, 1000.0, 1000.0)
+        url=str(folder / "none"),
+        kind="image",
+        bounds=bounds,
+        volume=bounds,
+        voxel_size=(1000.0, 1000.0, 1000.0),
     )
     Folder(info.url).put("info", json.dumps(layer_document([info])).encode())
     return Job.from_document(

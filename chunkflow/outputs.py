@@ -21,7 +21,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.parts import Parts
 from chunkflow.plan import Plan, Product, Step
 from chunkflow.storage import Folder
-from chunkflow.volume import layer_document
+from chunkflow.volume import layer_document, scale_key
 
 
 def refuse_foreign(plan: Plan, created: Mapping[str, str]) -> None:
@@ -55,7 +55,7 @@ def create(plan: Plan, ledger: Ledger) -> None:
 def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[str]]]:
     """What a step may have written, as folders and the names in them."""
     for _, product in step.layer_outputs:
-        key = "_".join(f"{v:g}" for v in product.info.voxel_size)
+        key = scale_key(product.info.voxel_size)
         storage = Grid.chunks(product.info.bounds, product.info.storage)
         yield product.info.url, [f"{key}/{storage.box(index)}" for index in range(len(storage))]
     for index in [i for i, stage in enumerate(plan.stages) if stage.step == step.index]:

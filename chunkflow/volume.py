@@ -18,6 +18,8 @@ from chunkflow.errors import BadInput, DamagedInput, StorageError
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.storage import make_file_writes_atomic
 
+_DECODERS = {"deflate", "zlib", "lzma", "brotli", "zstandard", "backports.zstd", "_compression"}
+_DAMAGE = {"DecompressionError", "IntegrityError", "CRC32CIntegrityError", "MD5IntegrityError"}
 Kind = Literal["image", "segmentation", "table", "folder"]
 
 
@@ -71,12 +73,13 @@ class LayerInfo(BaseModel):
         """Read what an existing precomputed image or segmentation is."""
         volume = _open(url, mip)
         bounds = Box(vec(volume.bounds.minpt), vec(volume.bounds.maxpt))
+        x, y, z = volume.resolution
         return cls(
             url=url,
             kind="segmentation" if volume.layer_type == "segmentation" else "image",
             bounds=bounds,
             volume=bounds,
-            voxel_size=tuple(float(v) for v in volume.resolution),
+            voxel_size=(float(x), float(y), float(z)),
             dtype=str(np.dtype(volume.dtype)),
             channels=int(volume.num_channels),
             mip=mip,
@@ -98,12 +101,15 @@ class Volume:
         try:
             cutout = self._cloud.download(Bbox(box.start, box.stop), mip=self.info.mip)
         except EmptyVolumeException as error:
-            raise DamagedInput(f"{self.info.url}: mip {self.info.mip} lacks a storage chunk: {error}") from error
-        except OSError as error:
-            raise StorageError(f"{self.info.url}: reading {box} failed: {error}") from error
-        except (ValueError, EOFError, IndexError, RuntimeError) as error:
-            raise DamagedInput(f"{self.info.url}: a storage chunk in {box} cannot be decoded: {error}") from error
+            raise DamagedInput(
+                f"{self.info.url}: mip {self.info.mip} lacks a storage chunk: {error}"
+            ) from error
         except Exception as error:
+            if _is_damage(error):
+                said = str(error).strip().partition("\n")[0]  # deflate says the rest once for every chunk
+                raise DamagedInput(
+                    f"{self.info.url}: a storage chunk in {box} cannot be decoded: {said}"
+                ) from error
             raise _judged(error, f"{self.info.url}: reading {box} failed") from error
         array = np.asarray(cutout)
         return Chunk(array[..., 0] if self.info.channels == 1 else array, box, self.info.voxel_size)
@@ -123,8 +129,19 @@ class Volume:
         return int(array.nbytes)
 
 
+def _is_damage(error: Exception) -> bool:
+    """Whether what was read is there, but is not what it should be."""
+    kind = type(error)
+    if isinstance(error, OSError):
+        return kind.__module__ == "gzip"
+    decoding = isinstance(error, ValueError | EOFError | IndexError | RuntimeError)
+    return decoding or kind.__module__ in _DECODERS or kind.__name__ in _DAMAGE
+
+
 def _judged(error: Exception, doing: str) -> Exception:
     """Errors of storage clients are storage errors; everything else stays what it is."""
+    if isinstance(error, OSError):
+        return StorageError(f"{doing}: {error}")
     module = type(error).__module__.split(".")[0]
     if module in {"botocore", "boto3", "google", "urllib3", "requests", "cloudfiles", "tenacity"}:
         return StorageError(f"{doing}: {type(error).__name__}: {error}")
@@ -154,10 +171,15 @@ def _open(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
         raise BadInput(f"The layer {url} (mip {mip}) cannot be opened: {error}") from error
 
 
+def scale_key(voxel_size: VoxelSize) -> str:
+    """The folder of a mip within its layer."""
+    return "_".join(f"{v:.12g}" for v in voxel_size)
+
+
 def layer_document(scales: list[LayerInfo], mesh: str = "") -> dict[str, Any]:
     """The `info` file of a layer, from its mips in order."""
     first = scales[0]
-    document = CloudVolume.create_new_info(
+    document: dict[str, Any] = CloudVolume.create_new_info(
         num_channels=first.channels,
         layer_type=first.kind,
         data_type=first.dtype,
@@ -172,7 +194,7 @@ def layer_document(scales: list[LayerInfo], mesh: str = "") -> dict[str, Any]:
     document["scales"] = [
         template
         | {
-            "key": "_".join(f"{v:g}" for v in scale.voxel_size),
+            "key": scale_key(scale.voxel_size),
             "resolution": _plain(scale.voxel_size),
             "voxel_offset": list(scale.bounds.start),
             "size": list(scale.bounds.size),
