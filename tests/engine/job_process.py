@@ -1,0 +1,57 @@
+"""A runner in a process of its own, to be stopped, interrupted and killed by its process id.
+
+python job_process.py JOB.json [ADDRESS of a Ray cluster] [WORKERS]
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+from chunkflow.chain import Held
+from chunkflow.describe import open_plan
+from chunkflow.errors import Overtaken
+from chunkflow.job import Job
+from chunkflow.opening import open_run
+from chunkflow.plan import Plan, spec_of
+from chunkflow.pool import Executor, Pool
+from chunkflow.queue import MemoryQueue
+from chunkflow.runner import Runner
+from chunkflow.serial import SerialExecutor
+
+EXITS = {"complete": 0, "incomplete": 1, "interrupted": 130}
+HELD, OVERTAKEN = 4, 3
+
+
+def main(path: str, address: str = "", workers: str = "1") -> int:
+    plan = open_plan(Job.model_validate_json(Path(path).read_text()))
+    try:
+        with open_run(plan, {}) as ledger:
+            queue = MemoryQueue()
+            pool = Pool(queue, _executor(plan, address, int(workers)), int(workers))
+            runner = Runner(plan, ledger, queue, pool, int(workers), (), 0.01)
+            signal.signal(signal.SIGINT, lambda *_: runner.interrupt())
+            print("begun", flush=True)
+            status = runner.run()
+    except Held as error:
+        print(error)
+        return HELD
+    except Overtaken as error:
+        print(error)
+        return OVERTAKEN
+    print(status)
+    return EXITS[status]
+
+
+def _executor(plan: Plan, address: str, workers: int) -> Executor:
+    if not address:
+        return SerialExecutor(plan)
+    from cluster.ray_executor import RayExecutor, start_ray
+
+    start_ray(address, workers)
+    return RayExecutor(spec_of(plan))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
