@@ -83,6 +83,14 @@ def test_fragments_join_to_closed_surfaces_of_the_objects_volume(tmp_path: Path,
         assert (points.max(axis=0) <= (voxels.max(axis=0) + 1.7) * VOXEL).all()
 
 
+def test_sides_agree_where_the_voxel_size_is_no_round_number(tmp_path: Path) -> None:
+    size, offset = (227.3, 162.7, 1001.1), (100_003, 70_001, 9_001)
+    layer = make_layer(tmp_path / "labels", blobs(), "segmentation", size, offset)
+    meshes = meshed(tmp_path, layer)
+    for name in np.unique(blobs())[1:]:
+        assert open_edges(surface_of(meshes, int(name))[1]) == 0
+
+
 def test_blocks_are_simplified(tmp_path: Path, labels: str) -> None:
     plain = meshed(tmp_path / "plain", labels, error=0)
     fewer = meshed(tmp_path / "fewer", labels, block=[64, 64, 64])
