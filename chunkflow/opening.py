@@ -10,8 +10,9 @@ import chunkflow
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger, difference
+from chunkflow.ledger_state import State
 from chunkflow.outputs import create, delete, deleted_size, refuse_foreign
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan, plan_of_spec, spec_of
 from chunkflow.storage import Folder
 from chunkflow.worker import SILENCE_HEARTBEATS
 
@@ -39,17 +40,19 @@ def open_run(
     """
     folder = Folder(plan.work)
     known = Ledger.load(folder)
-    cleared = _cleared(plan, restart)
+    before = _plan_before(known.state, plan)
+    cleared = _cleared(plan, before, restart)
     wanted = canonical(plan.job, plan)
-    _refuse_changes(known, wanted, {plan.steps[i].entry for i in cleared})
+    _refuse_changes(known, wanted, cleared)
     refuse_foreign(plan, known.state.created)
-    if cleared and not agree(deleted_size(plan, known, cleared)):
+    if cleared and not agree(deleted_size(before, known, _steps_of(before, cleared))):
         raise BadInput("Nothing was deleted, and nothing was run.")
     ledger = Ledger.open(folder, heartbeat=plan.job.heartbeat)
     try:
-        cleared |= {i for i, step in enumerate(plan.steps) if step.name in ledger.state.clearing}
-        if cleared:
-            _clear(plan, ledger, cleared)
+        before = _plan_before(ledger.state, plan)
+        begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
+        if cleared or begun:
+            _clear(before, ledger, _steps_of(before, cleared) | begun)
         recorded = {
             "spec": wanted,
             "plan": spec_of(plan),
@@ -68,13 +71,28 @@ def open_run(
     return ledger
 
 
-def _cleared(plan: Plan, restart: str) -> set[int]:
+def _plan_before(state: State, plan: Plan) -> Plan:
+    """The plan of the last run, whose files lie there: its chunks may have been others than now."""
+    if state.job is None:
+        return plan
+    try:
+        return plan_of_spec(state.job["plan"])
+    except BadInput:  # a task of it cannot be imported any more
+        return plan
+
+
+def _steps_of(plan: Plan, entries: set[str]) -> set[int]:
+    return {step.index for step in plan.steps if step.entry in entries}
+
+
+def _cleared(plan: Plan, before: Plan, restart: str) -> set[str]:
+    """The tasks that a restart clears: those that come after in the job as it was, or as it is."""
     if not restart:
         return set()
     entries = [entry.name for entry in plan.job.tasks]
     if restart not in entries:
         raise BadInput(f"--restart {restart}: this job has no such task; it has {', '.join(entries)}.")
-    return plan.after(restart)
+    return {p.steps[i].entry for p in (plan, before) for i in p.after(restart)}
 
 
 def _refuse_changes(known: Ledger, wanted: dict[str, Any], cleared: set[str]) -> None:

@@ -187,6 +187,10 @@ class Blocks(Task):
         content = json.dumps(dict(zip(map(str, ids.tolist()), counts.tolist(), strict=True))).encode()
         return rows, {f"block-{cell.box}": content} if len(ids) else {}
 
+    def no_rows(self, layout: Layout) -> pa.Table:
+        types = {"id": pa.uint64(), "blocks": pa.list_(pa.string()), "faces": pa.uint8()}
+        return pa.schema(types.items()).empty_table()
+
     def merge(self, rows: pa.Table) -> pa.Table:
         ids, starts = np.unique(rows["id"].to_numpy(), return_index=True)
         named = rows["blocks"].to_pylist()

@@ -153,16 +153,16 @@ def actors() -> list[psutil.Process]:
 
 
 def test_runner_and_workers_are_killed_again_and_again(tmp_path: Path, ray_here: None) -> None:
-    job = slow_job(tmp_path, pause=0.15, chunk=(32, 32, 16))
+    job = slow_job(tmp_path, pause=0.3)
     dice = random.Random(1)
     kills = 0
-    for turn in range(12):
+    for turn in range(8):
         with runner_of(job, tmp_path, ray_address(), "3") as process:
-            until = time.monotonic() + (6.0 + dice.random() * 2 if turn < 4 else 90.0)
+            until = time.monotonic() + (6.0 + dice.random() * 2 if turn < 3 else 120.0)
             while process.poll() is None and time.monotonic() < until:
                 time.sleep(dice.random() * 0.8)
                 found = actors()
-                if found and turn < 6 and dice.random() < 0.5:
+                if found and turn < 4 and dice.random() < 0.4:
                     kills += 1
                     os.kill(dice.choice(found).pid, signal.SIGKILL)
             if process.poll() is None:
