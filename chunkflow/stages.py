@@ -91,8 +91,8 @@ def _meeting(grid: Grid, box: Box, axis: int) -> tuple[int, int]:
     start = max(box.start[axis], grid.bounds.start[axis])
     stop = min(box.stop[axis], grid.bounds.stop[axis])
     origin = grid.anchor[axis] + grid.first[axis] * grid.cell[axis]
-    if stop <= start:  # nothing is needed: an empty range in its proper place keeps the ranges in order
-        place = min(max((start - origin) // grid.cell[axis], 0), grid.shape[axis])
+    if stop <= start:  # nothing is needed: an empty range beyond the end that the box lies beyond keeps order
+        place = grid.shape[axis] if box.start[axis] >= grid.bounds.stop[axis] else 0
         return place, place
     return (start - origin) // grid.cell[axis], -(-(stop - origin) // grid.cell[axis])
 
