@@ -62,7 +62,7 @@ def compare(first: dict[int, np.ndarray], ours: dict[int, Surface], peer: dict[i
 
 
 def first_vertices(array: np.ndarray) -> dict[int, np.ndarray]:
-    """Every so many of the vertices that marching cubes makes, of each object, in nanometres (not the very first: it is a corner)."""
+    """Every so many of the vertices of marching cubes, of each object; never the first, which is a corner."""
     found: dict[int, list[np.ndarray]] = defaultdict(list)
     grid = Grid.lattice(Box.of_size(array.shape), (256, 256, 256))
     for index in range(len(grid)):
