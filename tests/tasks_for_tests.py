@@ -312,3 +312,13 @@ def go_wrong(fault: str, tries: int) -> None:
         time.sleep(3600)
     if fault == "storage" or (fault == "flaky" and tries < 3):
         raise StorageError("the store does not answer")
+
+
+class WrongType(Task):
+    """Returns what is no label."""
+
+    image: Image
+    labels: Labels = Out()
+
+    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+        return image.like(image.array.astype(np.float64))
