@@ -106,7 +106,7 @@ class Segment(Task):
 
     def map(self, cell: Cell, image: Chunk) -> Chunk:  # type: ignore[override]
         threshold = float(cell.values["threshold"]) if self.threshold == "auto" else self.threshold
-        seen = _determined(image.box, cell.volume, filter_radius(self._sigma(image.voxel_size)))
+        seen = determined(image.box, cell.volume, filter_radius(self._sigma(image.voxel_size)))
         if not seen.contains(cell.box):
             raise WindowTooSmall
         basins = steepest_ascent(
@@ -151,7 +151,7 @@ class Segment(Task):
         return [boxes[(2 * n + 1) * len(boxes) // (2 * wanted)] for n in range(wanted)]
 
 
-def _determined(window: Box, volume: Box, radius: Vec) -> Box:
+def determined(window: Box, volume: Box, radius: Vec) -> Box:
     """Where the response does not depend on what lies beyond the window. Beyond the volume is its mirror."""
     start = vec(
         a if a <= first else a + r for a, first, r in zip(window.start, volume.start, radius, strict=True)

@@ -66,10 +66,10 @@ def steepest_ascent(
     pieces = 4 * get_num_threads()
 
     links = _link(heights, np.float32(threshold), at_border)
-    roots = _follow(links, inner, far, pieces)
-    if (roots == OUT_OF_SIGHT).any():
+    roots, owners, lost = _follow(links, inner, far, pieces)
+    if lost[:, 0].any():
         return None
-    peaks = _peaks(links, roots)
+    peaks = np.flatnonzero(owners)
     bright = heights.reshape(-1)[peaks] >= np.float32(contrast)
     volumes = _grow(heights, links, peaks, bright, far, minimum_volume)
     if (volumes == OUT_OF_SIGHT).any():
@@ -84,7 +84,7 @@ def steepest_ascent(
         objects=int((own & kept).sum()),
         too_faint=int((own & ~bright).sum()),
         too_small=int((own & bright & ~kept).sum()),
-        voxels_out_of_reach=int((roots == OUT_OF_REACH).sum()),
+        voxels_out_of_reach=int(lost[:, 1].sum()),
     )
 
 
@@ -158,6 +158,8 @@ def _highest_at_border(heights: Any, z: int, y: int, x: int) -> Any:
 def _follow(links: Any, core: Any, reach: Any, pieces: int) -> Any:
     depth, height, width = core[1, 2] - core[0, 2], core[1, 1] - core[0, 1], core[1, 0] - core[0, 0]
     roots = np.empty((depth, height, width), np.int32)
+    owners = np.zeros(links.size, np.bool_)  # peaks that voxels of the core belong to
+    lost = np.zeros((pieces, 2), np.int64)  # out of sight, out of reach
     for piece in prange(pieces):
         for z in range(piece * depth // pieces, (piece + 1) * depth // pieces):
             for y in range(height):
@@ -165,9 +167,16 @@ def _follow(links: Any, core: Any, reach: Any, pieces: int) -> Any:
                     at_z, at_y, at_x = z + core[0, 2], y + core[0, 1], x + core[0, 0]
                     if links[at_z, at_y, at_x] == BACKGROUND:
                         roots[z, y, x] = NO_PEAK
+                        continue
+                    root = _root(links, at_z, at_y, at_x, reach)
+                    roots[z, y, x] = root
+                    if root == OUT_OF_SIGHT:
+                        lost[piece, 0] += 1
+                    elif root == OUT_OF_REACH:
+                        lost[piece, 1] += 1
                     else:
-                        roots[z, y, x] = _root(links, at_z, at_y, at_x, reach)
-    return roots
+                        owners[root] = True
+    return roots, owners, lost
 
 
 @compiled
@@ -196,27 +205,6 @@ def _root(links: Any, z: Any, y: Any, x: Any, reach: Any) -> Any:
     ):
         return np.int32(OUT_OF_REACH)
     return np.int32((z * links.shape[1] + y) * links.shape[2] + x)
-
-
-@compiled
-def _peaks(links: Any, roots: Any) -> Any:
-    """The peaks that own voxels of the core, in order."""
-    found = np.zeros(links.size, np.uint8)
-    number = 0
-    before = np.int32(NO_PEAK)
-    for root in roots.flat:
-        if root >= 0 and root != before:
-            before = root
-            if found[root] == 0:
-                found[root] = 1
-                number += 1
-    peaks = np.empty(number, np.int64)
-    n = 0
-    for index in range(found.size):
-        if found[index]:
-            peaks[n] = index
-            n += 1
-    return peaks
 
 
 @compiled
@@ -261,7 +249,7 @@ def _within(z: int, y: int, x: int, peak: int, height: int, width: int, reach: A
 
 @compiled_parallel
 def _paint(roots: Any, peaks: Any, names: Any, pieces: int) -> Any:
-    labels = np.zeros(roots.shape, np.uint64)
+    labels = np.empty(roots.shape, np.uint64)
     depth = len(roots)
     for piece in prange(pieces):
         for z in range(piece * depth // pieces, (piece + 1) * depth // pieces):
@@ -271,6 +259,7 @@ def _paint(roots: Any, peaks: Any, names: Any, pieces: int) -> Any:
                 for x in range(roots.shape[2]):
                     root = roots[z, y, x]
                     if root < 0:
+                        labels[z, y, x] = 0
                         continue
                     if root != before:
                         before = root

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from scipy import stats
+from scipy import ndimage, stats
 
 from chunkflow.geometry import Box
 from tasks.measure import Measure
@@ -132,6 +132,31 @@ def test_objects_that_a_part_cuts_are_marked(tmp_path: Path) -> None:
         3: False,
     }
     assert table["volume"].to_pylist() == [125, 100, 45]
+
+
+def test_what_segment_made_is_complete_although_rows_end_early(tmp_path: Path) -> None:
+    """Labels in one piece each are finished in the lowest block that holds them, by the faces they cross."""
+    random = np.random.default_rng(2)
+    points = np.zeros((64, 64, 48))
+    np.add.at(points, tuple((random.random((40, 3)) * points.shape).astype(int).T), 5e4)
+    image = ndimage.gaussian_filter(points, (2.5, 2.5, 2.5)) + 100 + random.normal(0, 2, points.shape)
+    source = make_layer(
+        tmp_path / "dapi", np.asfortranarray(image.astype(np.uint16)), "image", (1000,) * 3, START
+    )
+    tables = []
+    for name, chunk in {"whole": [64, 64, 48], "cut": [16, 16, 16]}.items():
+        (tmp_path / name).mkdir()
+        layers = {"dapi": source, "labels": str(tmp_path / name / "labels")}
+        steps = [
+            {"segment": {"image": "dapi", "labels": "labels", "diameter": 8}},
+            {"measure": {"labels": "labels", "images": ["dapi"], "objects": "objects"}},
+        ]
+        assert (
+            run_job(make_job(tmp_path / name, layers, steps, chunk=chunk, storage=[16, 16, 16])) == "complete"
+        )
+        tables.append(read_table(next((tmp_path / name / "work").glob("**/objects"))))
+    assert len(tables[0]) > 20
+    assert tables[0].equals(tables[1])
 
 
 def test_images_with_the_same_columns_are_refused() -> None:

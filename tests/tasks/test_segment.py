@@ -11,10 +11,11 @@ from scipy import ndimage
 
 from chunkflow.chunk import Chunk
 from chunkflow.geometry import Box, Vec, vec
+from chunkflow.kernels.gaussian import difference_of_gaussians, filter_radius
 from chunkflow.kernels.morton import id_voxels
 from chunkflow.task import Cell, Layout, WindowTooSmall
 from chunkflow.volume import LayerInfo
-from tasks.segment import Segment
+from tasks.segment import Segment, determined
 from tests.support import make_job, make_layer, read_layer, run_job
 
 VOXEL = (1000.0, 1000.0, 2000.0)
@@ -95,6 +96,17 @@ def test_the_same_labels_however_it_is_cut(cut: Vec, minimum: float) -> None:
                 part = labels_of(task, image, box, layout, values)
                 assert part.box == box
                 assert (part.array == whole[box.slices(START)]).all()
+
+
+def test_the_response_is_used_only_where_the_window_determines_it() -> None:
+    image, _ = nuclei()
+    volume, sigma = Box.of_size(vec(image.shape), START), (1.7, 1.7, 0.9)
+    whole = difference_of_gaussians(image, sigma)
+    for window in (volume, Box((20, 8, 9), (60, 50, 33)), Box((7, 8, 9), (60, 57, 43))):
+        seen = determined(window, volume, filter_radius(sigma))
+        part = image[window.slices(START)]
+        spans = [(a.start, a.stop) for a in seen.slices(window.start)]
+        assert (difference_of_gaussians(part, sigma, spans) == whole[seen.slices(START)]).all()
 
 
 def test_objects_are_named_by_a_voxel_of_theirs_and_in_one_piece() -> None:

@@ -147,6 +147,16 @@ def test_a_small_window_is_found_too_small() -> None:
     assert label(heights, core, core, (0.1, 0.0, (6, 6, 6), 1)) is None
 
 
+def test_a_small_object_that_goes_on_beyond_the_window_is_not_dropped() -> None:
+    heights = np.zeros((20, 5, 5), np.float32, order="F")
+    heights[5:13, 2, 2] = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    core, rules = ((0, 0, 0), (7, 5, 5)), (0.1, 0.0, (9, 2, 2), 8)
+    assert label(heights, ((0, 0, 0), (9, 5, 5)), core, rules) is None
+    basins = label(heights, ((0, 0, 0), (20, 5, 5)), core, rules)
+    assert basins is not None
+    assert (basins.labels[5:7, 2, 2] > 0).all()
+
+
 def test_two_touching_cells_are_two() -> None:
     x, y, z = np.indices((30, 15, 15))
     heights = sum(np.exp(-((x - at) ** 2 + (y - 7) ** 2 + (z - 7) ** 2) / 18) for at in (9, 19))
