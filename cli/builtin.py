@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import sys
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-import tasks
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.task import Task
+from cli.summaries import class_name, task_names
 
 MOST_SOURCE_BYTES = 10_000_000
 
 
 @cache
+def builtin_task(name: str) -> type[Task]:
+    """The task in the module of that name in tasks/."""
+    if name not in task_names():
+        near = get_close_matches(name, task_names(), 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise BadInput(
+            f"There is no task {name!r}; {meant}there are {', '.join(task_names())}, "
+            "and your own as module:Class."
+        )
+    kind: type[Task] = getattr(importlib.import_module(f"tasks.{name}"), class_name(name))
+    return kind
+
+
 def builtin_tasks() -> dict[str, type[Task]]:
-    """Every module of tasks/ whose class of the same name is a Task."""
-    found = {}
-    for module in pkgutil.iter_modules(tasks.__path__):
-        kind = getattr(importlib.import_module(f"tasks.{module.name}"), _class_name(module.name), None)
-        if isinstance(kind, type) and issubclass(kind, Task):
-            found[module.name] = kind
-    return found
-
-
-def _class_name(module: str) -> str:
-    return "".join(part.capitalize() for part in module.split("_"))
+    """All of them, by their short names."""
+    return {name: builtin_task(name) for name in task_names()}
 
 
 def task_type(name: str) -> str:
     """The import string of a task as a job file names it: a built-in's name, or module:Class."""
-    if ":" in name:
-        return name
-    known = builtin_tasks()
-    if name not in known:
-        raise BadInput(
-            f"There is no task {name!r}; there are {', '.join(known)}, and your own as module:Class."
-        )
-    return f"tasks.{name}:{known[name].__name__}"
+    return name if ":" in name else f"tasks.{name}:{builtin_task(name).__name__}"
+
+
+def load_job(path: Path, settings: list[str] | None) -> Job:
+    """The job of a file, whose user's own tasks lie beside it."""
+    see_modules_of(path.resolve().parent)
+    return Job.from_file(path, task_type, settings or [])
 
 
 def see_modules_of(folder: Path) -> None:

@@ -1,48 +1,72 @@
-"""The chunkflow command: registers all commands, and turns errors into one sentence and an exit code."""
+"""The chunkflow command: knows all commands by name, and turns errors into one sentence and an exit code.
+
+Only the module of the command that was asked for is imported: all of them take seconds.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-import click
 import typer
 
 import chunkflow
 from chunkflow.errors import ChunkflowError
-from cli.builtin import builtin_tasks
-from cli.demo import demo
-from cli.doctor import doctor
-from cli.export import export
-from cli.ingest import ingest
-from cli.init import init
-from cli.run import plan, replay, retry, run
-from cli.status import failed, status
-from cli.task_commands import add_task_commands
-from cli.view import view
+from cli.summaries import class_name, summary, task_names, unwrapped
 
-COMMANDS: dict[str, Any] = {
-    "demo": demo,
-    "run": run,
-    "plan": plan,
-    "status": status,
-    "failed": failed,
-    "retry": retry,
-    "replay": replay,
-    "view": view,
-    "export": export,
-    "ingest": ingest,
-    "doctor": doctor,
-    "init": init,
+COMMANDS = {
+    "demo": "cli.demo",
+    "run": "cli.run",
+    "plan": "cli.plan",
+    "status": "cli.status",
+    "failed": "cli.status",
+    "retry": "cli.run",
+    "replay": "cli.replay",
+    "view": "cli.view",
+    "export": "cli.export",
+    "ingest": "cli.ingest",
+    "doctor": "cli.doctor",
+    "init": "cli.init",
 }
+"""The module of each command that is not a task; its function has the command's name."""
+TASK_PANEL = "Tasks, one at a time"
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
-app = typer.Typer(
-    help="Brain-imaging volumes, chunk by chunk: the same answer however they were cut. "
-    "Begin with: chunkflow demo",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-)
+
+def build(words: Sequence[str]) -> typer.Typer:
+    """The command line for these words: the command among them in full, all others by name and summary."""
+    asked = next((word for word in words if not word.startswith("-")), "")
+    app = typer.Typer(
+        help="Brain-imaging volumes, chunk by chunk: the same answer however they were cut. "
+        "Begin with: chunkflow demo",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(options)
+    for name, module in COMMANDS.items():
+        if name == asked:
+            function = getattr(importlib.import_module(module), name)
+            app.command(name, help=unwrapped(function.__doc__))(function)
+        else:
+            app.command(name, help=summary(module, name))(_elsewhere)
+    for name in task_names():
+        if name in COMMANDS:
+            continue
+        if name == asked:
+            task_command: Callable[[str], Callable[..., None]]
+            task_command = importlib.import_module("cli.task_commands").task_command
+            function = task_command(name)
+            app.command(name, help=unwrapped(function.__doc__ or ""), rich_help_panel=TASK_PANEL)(function)
+        else:
+            text = summary(f"tasks.{name}", class_name(name))
+            app.command(name, help=text, rich_help_panel=TASK_PANEL)(_elsewhere)
+    return app
+
+
+def _elsewhere() -> None:
+    """Stands for a command that was not asked for."""
 
 
 def _version(wanted: bool) -> None:
@@ -51,7 +75,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
@@ -61,37 +84,55 @@ def options(
     """Options that stand before the command."""
 
 
-for name, function in COMMANDS.items():
-    app.command(name)(function)
-add_task_commands(app, builtin_tasks(), set(COMMANDS))
-
-
 def main() -> None:
     """Run the command line; the exit code is 0, 1 (incomplete), 2 (bad input) or 130 (interrupted)."""
     debug = "--debug" in sys.argv
+    words = [word for word in sys.argv[1:] if word != "--debug"]
     try:
-        code = app(standalone_mode=False)
-    except ChunkflowError as error:
-        _say(error, debug)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        typer.echo("Interrupted.", err=True)
-        sys.exit(130)
-    except Exception as error:
-        if debug:
+        app = build(words or _completed_words())
+        code = app(args=words or ["--help"], prog_name="chunkflow", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except (Exception, KeyboardInterrupt) as error:
+        if debug and not isinstance(error, typer.TyperException):
             raise
-        typer.echo(f"{type(error).__name__}: {error} (chunkflow --debug … shows where)", err=True)
-        sys.exit(1)
+        text, code = judged(error)
+        typer.echo(text, err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say(error: ChunkflowError, debug: bool) -> None:
-    if debug:
-        raise error
-    typer.echo(str(error), err=True)
+def _completed_words() -> list[str]:
+    """The words of a line that the shell asks to complete."""
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+    return line.split()[1:]
+
+
+def judged(error: BaseException) -> tuple[str, int]:
+    """What to say of an error, and the exit code."""
+    if isinstance(error, ChunkflowError):
+        return str(error), error.exit_code
+    if isinstance(error, typer.Abort | KeyboardInterrupt):
+        return "Interrupted.", INTERRUPTED
+    if isinstance(error, typer.TyperException):
+        return _usage(error), BAD_INPUT
+    if isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if error.filename else ""
+        refused = isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError)
+        refused = refused or isinstance(error, IsADirectoryError | FileExistsError)
+        return f"{error.strerror}{place}", BAD_INPUT if refused else FAILED
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said} (chunkflow --debug … shows where)", FAILED
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with the words that were typed, and where help is."""
+    say: Callable[[], str] = getattr(error, "format_message", lambda: str(error))
+    context: Any = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "chunkflow"
+    said = say().rstrip(".")
+    return f"{said}{'' if said.endswith('?') else '.'} See: {command} --help"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Options that several commands share, declared once."""
+"""Arguments and options that several commands share, declared once."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +11,8 @@ import typer
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 
+JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).")]
+WorkUrl = Annotated[str, typer.Argument(metavar="WORK", help="The work folder of a job: a path or URL.")]
 Workers = Annotated[
     int,
     typer.Option(
@@ -50,3 +54,13 @@ def parse_box(text: str) -> Box | None:
     if box.empty:
         raise BadInput(f"--box {text} is empty: each range must go from a smaller to a larger number.")
     return box
+
+
+def agreed(what: str) -> bool:
+    """Ask before something is deleted."""
+    try:
+        return typer.confirm(f"This deletes what these tasks made ({what}). Go on?", err=True)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise BadInput("Nothing was deleted: there is nobody to ask here; say --yes.") from None

@@ -15,19 +15,10 @@ from rich.table import Table
 from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Started, Tick
 from chunkflow.plan import Plan
 from chunkflow.schedule import DONE, FAILED, LEASED, Schedule
+from cli.words import in_words
 
 PLAIN_EVERY = 10.0
 LIVE_EVERY = 0.5
-
-
-def in_words(seconds: float) -> str:
-    """A duration as people write it: 4.2 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State, Step
 from chunkflow.storage import Folder
 from cli.log import read_log
-from cli.progress import in_words
+from cli.words import in_words
 
 MOST_LINES = 20_000
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#888888")

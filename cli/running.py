@@ -5,27 +5,29 @@ from __future__ import annotations
 import os
 import platform
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from types import FrameType, TracebackType
 
-import ray
 from rich.console import Console
 
-from chunkflow.errors import BadInput, Incomplete, Interrupted
-from chunkflow.events import Ended, Event
+from chunkflow.errors import Incomplete, Interrupted
+from chunkflow.events import Ended, Event, Listener
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan, spec_of
 from chunkflow.pool import Executor, Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
+from chunkflow.schedule import FAILED
 from chunkflow.serial import SerialExecutor
 from chunkflow.storage import Folder
 from cli.builtin import sources_of
 from cli.log import Log
 from cli.progress import Progress
 from cli.report import write_report
+from cli.words import counted, plain
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Means:
 
 def versions(folder: Path) -> dict[str, str]:
     """What a record must say so that a result can be made again."""
-    return {"python": platform.python_version(), "ray": ray.__version__, "folder": str(folder)}
+    return {"python": platform.python_version(), "ray": version("ray"), "folder": str(folder)}
 
 
 def run_plan(
@@ -55,26 +57,37 @@ def run_plan(
     agree: Callable[[str], bool] = lambda _: True,
 ) -> None:
     """Run a plan to its end; raises Incomplete or Interrupted where it did not get there."""
+    again = f"Go on with: chunkflow retry {plain(plan.work)}"
+    progress, end = Progress(console), _End()
     ledger = open_run(plan, versions(folder), restart, agree)
-    progress, work = Progress(console), Folder(plan.work)
-    ended: list[Ended] = []
-
-    def keep_end(event: Event) -> None:
-        if isinstance(event, Ended):
-            ended.append(event)
-
     try:
-        with ledger:
+        with ledger, _Interrupts(console) as interrupts:
             executor, workers = _executor(plan, means, folder)
             queue = MemoryQueue()
             pool = Pool(queue, executor, workers)
-            runner = Runner(plan, ledger, queue, pool, workers, [progress, Log(work), keep_end])
-            with _interrupts(runner, console):
-                status = runner.run()
+            listeners: list[Listener] = [progress, Log(Folder(plan.work)), end]
+            runner = Runner(plan, ledger, queue, pool, workers, listeners)
+            interrupts.attend(runner)
+            runner.run()
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted at once; what was recorded is kept. {again}") from None
     finally:
         progress.close()
-    report = write_report(plan.work)
-    _judge(status, plan, ended[-1], report, console)
+    console.print(f"The report is at {write_report(plan.work)}", highlight=False, soft_wrap=True)
+    _judge(end, plan, again)
+    if plan.box is not None:
+        console.print(f"The part's layers are in {plain(plan.work)}/layers", highlight=False, soft_wrap=True)
+
+
+@dataclass
+class _End:
+    """Listens for how the run ended."""
+
+    events: list[Ended] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Ended):
+            self.events.append(event)
 
 
 def _executor(plan: Plan, means: Means, folder: Path) -> tuple[Executor, int]:
@@ -86,40 +99,46 @@ def _executor(plan: Plan, means: Means, folder: Path) -> tuple[Executor, int]:
     return RayExecutor(spec_of(plan), sources_of(plan.job, folder)), workers
 
 
-@contextmanager
-def _interrupts(runner: Runner, console: Console) -> Iterator[None]:
-    """Ctrl-C (and SIGTERM) ends the run in good order; the second one ends it at once."""
-    asked = 0
+class _Interrupts:
+    """Ctrl-C (and SIGTERM) ends the run in good order; the second one, or one before it began, at once."""
 
-    def stop(number: int, frame: object) -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 1:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._runner: Runner | None = None
+        self._asked = False
+
+    def attend(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self._asked or self._runner is None:
             raise KeyboardInterrupt
-        runner.interrupt()
-        console.print(
+        self._asked = True
+        self._runner.interrupt()
+        self._console.print(
             "Stopping: what is in flight is being finished. Once more to stop at once.", highlight=False
         )
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> _Interrupts:
+        self._before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
-def _judge(status: str, plan: Plan, end: Ended, report: str, console: Console) -> None:
-    console.print(f"The report is at {report}", highlight=False, soft_wrap=True)
-    if status == "complete":
-        return
-    again = f"Go on with: chunkflow retry {plan.work}"
-    if status == "interrupted":
+def _judge(end: _End, plan: Plan, again: str) -> None:
+    """Only a run that is complete goes by without an error."""
+    ended = end.events[-1]
+    if ended.status == "interrupted":
         raise Interrupted(f"Interrupted; what is done is kept. {again}")
-    if status == "incomplete":
-        failed = int(end.schedule.counts[:, 4].sum())
+    if ended.status == "incomplete":
+        failed = int(ended.schedule.counts[:, FAILED].sum())
+        waiting = f", {counted(ended.blocked, 'piece')} wait for them" if ended.blocked else ""
         raise Incomplete(
-            f"The job is incomplete: {failed:,} chunks failed, {end.blocked:,} wait for them. "
-            f"See: chunkflow failed {plan.work}. {again}"
+            f"The job is incomplete: {counted(failed, 'piece')} of work failed{waiting}. "
+            f"See: chunkflow failed {plain(plan.work)}. {again}"
         )
-    raise BadInput(f"The job ended as {status}.")

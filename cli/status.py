@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from chunkflow.ledger_state import DONE, FAILED, State
-from cli.progress import in_words
-from cli.run import WorkUrl
+from cli.options import WorkUrl
+from cli.words import in_words
 from cli.work import Work
 
 WIDEST = 64

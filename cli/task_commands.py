@@ -19,31 +19,26 @@ from pydantic_core import PydanticUndefined
 from rich.console import Console
 
 from chunkflow.describe import open_plan
+from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.task import FieldRole, Task
-from cli.builtin import task_type
-from cli.options import Address, Restart, Serial, Workers, Yes
+from cli.builtin import builtin_task, task_type
+from cli.options import Address, BoxOption, Restart, Serial, Workers, Yes, agreed, parse_box
 from cli.running import Means, run_plan
 
 SIMPLE = (int, float, bool, str)
 
 
-def add_task_commands(app: typer.Typer, kinds: dict[str, type[Task]], taken: set[str]) -> None:
-    for name, kind in kinds.items():
-        if name not in taken:
-            command = _command(name, kind)
-            app.command(name, rich_help_panel="Tasks, one at a time")(command)
-
-
-def _command(name: str, kind: type[Task]) -> Callable[..., None]:
+def task_command(name: str) -> Callable[..., None]:
     """A function whose signature is the task's fields, as typer wants it."""
+    kind = builtin_task(name)
     roles = {role.name: role for role in kind.roles()}
 
     def command(**given: Any) -> None:
         _run_one(name, kind, roles, given)
 
     parameters = [_parameter(field, info, roles.get(field)) for field, info in kind.model_fields.items()]
-    parameters += _job_parameters()
+    parameters += _job_parameters(kind, roles)
     parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -51,14 +46,20 @@ def _command(name: str, kind: type[Task]) -> Callable[..., None]:
     return command
 
 
-def _job_parameters() -> list[inspect.Parameter]:
+def _job_parameters(kind: type[Task], roles: dict[str, FieldRole]) -> list[inspect.Parameter]:
     work = Annotated[str, typer.Option("--work", help="Work folder; by default ./NAME.work")]
     chunk = Annotated[str, typer.Option("--chunk", help="Chunk size X,Y,Z; by default what fits the memory.")]
-    storage = Annotated[str, typer.Option("--storage", help="Storage chunks of what is made.")]
-    shared: list[tuple[str, Any, Any]] = [
-        ("work", work, ""),
-        ("chunk_size", chunk, ""),
-        ("storage", storage, "64,64,64"),
+    shared: list[tuple[str, Any, Any]] = [("work", work, ""), ("chunk_size", chunk, "")]
+    if _makes_layers(roles):
+        storage = Annotated[str, typer.Option("--storage", help="Storage chunks of what is made.")]
+        encoding = Annotated[
+            str,
+            typer.Option("--encoding", help="How what is made is stored, as raw or compressed_segmentation."),
+        ]
+        shared += [("storage", storage, "64,64,64"), ("encoding", encoding, "")]
+    if "box" not in kind.model_fields:
+        shared.append(("box", BoxOption, ""))
+    shared += [
         ("workers", Workers, 0),
         ("address", Address, ""),
         ("serial", Serial, False),
@@ -66,6 +67,10 @@ def _job_parameters() -> list[inspect.Parameter]:
         ("yes", Yes, False),
     ]
     return [_keyword(name, annotation, default) for name, annotation, default in shared]
+
+
+def _makes_layers(roles: dict[str, FieldRole]) -> bool:
+    return any(role.output and role.kind in ("image", "labels", "layer") for role in roles.values())
 
 
 def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
@@ -78,7 +83,10 @@ def _parameter(name: str, info: FieldInfo, role: FieldRole | None) -> inspect.Pa
     if role is not None and not role.output:
         metavar = name.upper()
         if role.many:
-            annotated: Any = Annotated[list[str] | None, typer.Option(f"--{name}", help=help_text)]
+            text = f"{help_text}; once for each"
+            annotated: Any = Annotated[
+                list[str] | None, typer.Option(f"--{name}", help=text, metavar="LAYER")
+            ]
             return _keyword(name, annotated, None)
         argument = Annotated[
             str, typer.Argument(metavar=metavar, help=help_text or f"{role.kind}: path or URL")
@@ -113,51 +121,65 @@ def _simple(annotation: Any) -> Any:
 
 
 def _example(name: str, kind: type[Task], roles: dict[str, FieldRole]) -> str:
-    inputs = [f"/data/{role.name}" for role in roles.values() if not role.output and not role.many]
-    outputs = [
-        f"--{role.name} /data/{role.name}" for role in roles.values() if role.output and role.kind != "table"
-    ]
-    needed = [
-        f"--{field.replace('_', '-')} ..."
-        for field, info in kind.model_fields.items()
-        if info.is_required() and field not in roles
-    ]
-    return " ".join(["chunkflow", name, *inputs, *outputs, *needed])
+    """A line to adapt: all that is read, and all that is made where it is not made in the work folder."""
+    words = ["chunkflow", name]
+    for role in roles.values():
+        if role.many:
+            words.append(f"--{role.name} /data/{role.name.removesuffix('s')}")
+        elif role.output and role.kind != "table":
+            words.append(f"--{role.name} /data/{role.name}")
+        elif not role.output:
+            words.append(f"/data/{role.name}" if role.kind != "table" else f"/data/work/tables/{role.name}")
+    for field, info in kind.model_fields.items():
+        if info.is_required() and field not in roles:
+            words.append(f"--{field.replace('_', '-')} ...")
+    return " ".join(words)
 
 
 def _run_one(name: str, kind: type[Task], roles: dict[str, FieldRole], given: dict[str, Any]) -> None:
     """Build the job of this one task and run it."""
-    layers: dict[str, str] = {}
+    means = Means(given["workers"], given["address"], given["serial"])
+    box = None if "box" in kind.model_fields else parse_box(given["box"])
+    try:
+        job = Job.from_document(_document(name, kind, roles, given), task_type, Path.cwd())
+        plan = open_plan(job, box, means.local_workers)
+    except BadInput as error:
+        if all(given[role.name] for role in roles.values() if role.output):
+            raise
+        raise BadInput(f"{error} As in: {_example(name, kind, roles)}") from error
+    run_plan(plan, means, Path.cwd(), Console(), given["restart"], lambda what: given["yes"] or agreed(what))
+
+
+def _document(
+    name: str, kind: type[Task], roles: dict[str, FieldRole], given: dict[str, Any]
+) -> dict[str, Any]:
+    """The job of one task, as a person would write it."""
+    layers: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
     for field, info in kind.model_fields.items():
-        value = given[field]
-        role = roles.get(field)
+        value, role = given[field], roles.get(field)
         if role is not None:
-            named = [_named(layers, role, v) for v in (value if role.many else [value]) if v] if value else []
+            places = value or [] if role.many else [value] if value else []
+            named = [_named(layers, role, place) for place in places]
             if named:
                 parameters[field] = named if role.many else named[0]
-        elif value is not None and not (value == "" and _simple(info.annotation) is None):
-            parameters[field] = yaml.safe_load(value) if _simple(info.annotation) is None else value
-    document: dict[str, Any] = {
-        "job": name,
-        "work": given["work"] or f"./{name}.work",
-        "storage": _sizes(given["storage"]),
-        "layers": layers,
-        "tasks": [{name: parameters}],
-    }
+        elif _simple(info.annotation) is not None:
+            if value is not None:
+                parameters[field] = value
+        elif value:
+            parameters[field] = _yaml(f"--{field.replace('_', '-')}", value)
+    if given.get("encoding"):
+        made = [parameters[role.name] for role in roles.values() if role.output and role.name in parameters]
+        layers |= {layer: {"url": layers[layer], "encoding": given["encoding"]} for layer in made}
+    document = {"job": name, "work": given["work"] or f"./{name}.work", "layers": layers}
     if given["chunk_size"]:
-        document["chunk"] = _sizes(given["chunk_size"])
-    job = Job.from_document(document, task_type, Path.cwd())
-    means = Means(given["workers"], given["address"], given["serial"])
-    plan = open_plan(job, None, means.local_workers)
-
-    def agree(what: str) -> bool:
-        return given["yes"] or typer.confirm(f"This deletes what was made ({what}). Go on?", err=True)
-
-    run_plan(plan, means, Path.cwd(), Console(), given["restart"], agree)
+        document["chunk"] = _sizes("--chunk", given["chunk_size"])
+    if given.get("storage"):
+        document["storage"] = _sizes("--storage", given["storage"])
+    return document | {"tasks": [{name: parameters}]}
 
 
-def _named(layers: dict[str, str], role: FieldRole, location: str) -> str:
+def _named(layers: dict[str, Any], role: FieldRole, location: str) -> str:
     """Give a layer that came as a path or URL (perhaps with @mip) a name in the job."""
     url, at, mip = location.rpartition("@")
     if not at or not mip.isdigit():
@@ -170,5 +192,16 @@ def _named(layers: dict[str, str], role: FieldRole, location: str) -> str:
     return f"{name}@{mip}" if mip else name
 
 
-def _sizes(text: str) -> Any:
-    return yaml.safe_load(f"[{text}]")
+def _yaml(option: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"{option} takes a value as in YAML, not {text!r}.") from error
+
+
+def _sizes(option: str, text: str) -> list[int]:
+    try:
+        x, y, z = (int(size) for size in text.replace("x", ",").split(","))
+    except ValueError as error:
+        raise BadInput(f"{option} takes three sizes in voxels, as in 128,128,64, not {text!r}.") from error
+    return [x, y, z]

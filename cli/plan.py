@@ -1,0 +1,89 @@
+"""The command that tells what running a job would take."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from chunkflow.describe import open_plan
+from chunkflow.forecast import forecast, worker_memory
+from chunkflow.plan import Plan
+from chunkflow.worker import Worker
+from cli.builtin import load_job
+from cli.options import BoxOption, JobFile, Settings, Workers, parse_box
+from cli.running import Means
+from cli.words import in_words
+
+
+def plan(
+    job: JobFile,
+    box: BoxOption = "",
+    sample: Annotated[
+        int, typer.Option(help="Measure this many chunks of each task that can be read now.")
+    ] = 0,
+    workers: Workers = 0,
+    set_: Settings = None,
+) -> None:
+    """Tell what a job would take: chunks, bytes, memory, and with --sample the time. Writes nothing.
+
+    Example: chunkflow plan nuclei.yaml --sample 4
+    """
+    console = Console()
+    means = Means(workers)
+    planned = open_plan(load_job(job, set_), parse_box(box), means.local_workers)
+    seconds = _sampled(planned, sample) if sample else {}
+    table = Table(box=None, pad_edge=False)
+    for name in ("task", "chunks", "reads", "writes", "memory a worker", "s a chunk", "time"):
+        table.add_column(name, justify="left" if name == "task" else "right")
+    for step in forecast(planned):
+        each = seconds.get(step.name)
+        wide = f" (reads {step.read_factor:.1f}x its chunk)" if step.read_factor > 2 else ""
+        table.add_row(
+            step.name + wide,
+            f"{step.cells:,}",
+            f"{step.bytes_in / 1e9:,.2f} GB",
+            f"{step.bytes_out / 1e9:,.2f} GB",
+            _gibibytes(step.memory, step.most_memory),
+            f"{each:.2f}" if each else "",
+            in_words(each * step.cells / means.local_workers) if each else "",
+        )
+    console.print(
+        f"Chunks of {list(planned.chunk)} voxels; {means.local_workers} workers of at most "
+        f"{worker_memory(planned) / 2**30:.2f} GiB each.",
+        highlight=False,
+    )
+    console.print(table)
+    if seconds:
+        total = sum(seconds.get(s.name, 0.0) * s.cells for s in forecast(planned)) / means.local_workers
+        unsampled = [s.name for s in forecast(planned) if s.name not in seconds]
+        rest = f", without {', '.join(unsampled)}, which read what is not made yet" if unsampled else ""
+        console.print(f"About {in_words(total)} in all{rest}.", highlight=False)
+
+
+def _gibibytes(usual: int, most: int) -> str:
+    """What is usual, and what is the most where that differs."""
+    said = f"{usual / 2**30:,.2f} GiB"
+    return said if most < 1.05 * usual else f"{said}, at most {most / 2**30:,.2f}"
+
+
+def _sampled(planned: Plan, count: int) -> dict[str, float]:
+    """Mean seconds a chunk of each task whose inputs exist, measured here without writing."""
+    worker = Worker(planned, "sample", writes=False)
+    measured: dict[str, float] = {}
+    for step in planned.steps:
+        if any(p.maker is not None for products in step.inputs.values() for p in products):
+            continue
+        stage = planned.stages_of(step.index, "map")[0]
+        cells = len(step.grid)
+        chosen = [cell * cells // count for cell in range(count)] if count < cells else list(range(cells))
+        worker.decide(step)
+        worker.do(stage, chosen[0])  # the first also compiles and opens
+        begin = time.perf_counter()
+        for cell in chosen:
+            worker.do(stage, cell)
+        measured[step.name] = (time.perf_counter() - begin) / len(chosen)
+    return measured
