@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -97,7 +98,7 @@ class KillingExecutor:
         self.inner.close()
 
 
-def run_in(way: Way, job: Job, **options: Any) -> str:
+def run_in(way: Way, job: Job) -> str:
     """Run a job in one way, to its end."""
     plan = open_plan(job)
     return run_with(plan, executor_of(way, plan), ShufflingQueue() if way.shuffled else None, way.workers)
@@ -158,6 +159,7 @@ def all_made(job: Job) -> dict[str, Any]:
             made[key] = files_of(info.url)
         else:
             made[key] = read_layer(info.url, product.mip)
+            made[f"{product.name}/info"] = json.loads(Folder(info.url).get("info") or b"")
     return made
 
 
