@@ -1,0 +1,207 @@
+"""The pool with an executor that does what the test says: suspects, silent workers, draining."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from chunkflow.pool import LARGEST_BATCH, Finished, Gone, Happening, Pool, Up
+from chunkflow.queue import Answer, Cause, MemoryQueue, Range
+
+
+class Puppet:
+    """Workers that come up when told, and answer when told."""
+
+    def __init__(self, up: bool = True) -> None:
+        self.up = up
+        self.given: list[tuple[str, Range]] = []
+        self.ended: list[str] = []
+        self.events: list[Happening] = []
+        self.count = 0
+        self.closed = False
+        self._lock = threading.Lock()
+
+    def start_worker(self) -> str:
+        self.count += 1
+        name = f"p{self.count}"
+        if self.up:
+            self.tell(Up(name))
+        return name
+
+    def submit(self, worker: str, batch: Range) -> None:
+        with self._lock:
+            self.given.append((worker, batch))
+
+    def wait(self, seconds: float) -> list[Happening]:
+        time.sleep(0.001)
+        with self._lock:
+            found, self.events = self.events, []
+        return found
+
+    def tell(self, *events: Happening) -> None:
+        with self._lock:
+            self.events += events
+
+    def finish(self, place: int, seconds: float = 0.0) -> None:
+        """Answer the batch that lies at `place` of what is in hand."""
+        worker, batch = self.given.pop(place)
+        answers = [
+            Answer(batch.stage, i, worker, seconds=(0, seconds, 0)) for i in range(batch.start, batch.stop)
+        ]
+        self.tell(Finished(worker, batch, answers))
+
+    def end_worker(self, worker: str) -> None:
+        self.ended.append(worker)
+
+    def heard(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def eventually(what: Callable[[], object]) -> None:
+    for _ in range(5000):
+        if what():
+            return
+        time.sleep(0.002)
+    raise AssertionError("it did not come to that")
+
+
+@pytest.fixture
+def puppet() -> Puppet:
+    return Puppet()
+
+
+def started(queue: MemoryQueue, puppet: Puppet, size: int = 2, patience: float = 600.0) -> Pool:
+    pool = Pool(queue, puppet, size, patience)
+    pool.start()
+    return pool
+
+
+def test_a_worker_that_is_not_up_gets_nothing() -> None:
+    queue, puppet = MemoryQueue(), Puppet(up=False)
+    queue.put([Range(0, 0, 9)])
+    pool = started(queue, puppet)
+    eventually(lambda: puppet.count == 2)
+    time.sleep(0.05)
+    assert puppet.given == []
+    puppet.tell(Up("p2"))
+    eventually(lambda: len(puppet.given) == 3)
+    assert {worker for worker, _ in puppet.given} == {"p2"}
+    pool.stop()
+    assert puppet.closed
+
+
+def test_quick_cells_are_handed_out_in_batches_and_slow_ones_singly(puppet: Puppet) -> None:
+    queue = MemoryQueue()
+    pool = started(queue, puppet, size=1)
+    queue.put([Range(0, 0, 10_000)])
+    eventually(lambda: len(puppet.given) == 3)
+    assert [len(batch) for _, batch in puppet.given] == [1, 1, 1]
+    for _ in range(3):
+        puppet.finish(0, seconds=0.0001)
+    eventually(lambda: len(puppet.given) == 3)
+    assert max(len(batch) for _, batch in puppet.given) > 10
+    assert max(len(batch) for _, batch in puppet.given) <= LARGEST_BATCH
+    pool.stop()
+
+
+def test_all_that_a_lost_worker_had_in_hand_is_answered_and_another_takes_its_place(puppet: Puppet) -> None:
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 3)])
+    pool = started(queue, puppet, size=1)
+    eventually(lambda: len(puppet.given) == 3)
+    puppet.tell(Gone("p1", Cause.CRASH, "it died"))
+    answers: list[Answer] = []
+    eventually(lambda: answers.extend(queue.answers(0)) or len(answers) == 3)
+    assert {(a.index, a.cause, a.alone, a.traceback) for a in answers} == {
+        (i, Cause.CRASH, False, "it died") for i in range(3)
+    }
+    eventually(lambda: puppet.count == 2)
+    pool.stop()
+
+
+def test_a_suspect_is_tried_alone_and_others_go_on_beside_it(puppet: Puppet) -> None:
+    queue = MemoryQueue()
+    pool = started(queue, puppet, size=2)
+    queue.put([Range(0, 0, 40)])
+    eventually(lambda: len(puppet.given) == 6)
+    queue.put([Range(0, 99, 100, alone=True)])
+    eventually(lambda: pool._suspects)
+    for _ in range(200):  # finish what is not the suspect, until it is handed out
+        if any(batch.alone for _, batch in puppet.given):
+            break
+        if puppet.given:
+            puppet.finish(0, seconds=1.0)
+        time.sleep(0.005)
+    alone = [worker for worker, batch in puppet.given if batch.alone]
+    assert len(alone) == 1
+    assert [batch for worker, batch in puppet.given if worker == alone[0]] == [Range(0, 99, 100, alone=True)]
+    eventually(lambda: sum(worker != alone[0] for worker, _ in puppet.given) == 3)
+    puppet.tell(Gone(alone[0], Cause.CRASH, "again"))
+    found: list[Answer] = []
+    eventually(lambda: found.extend(queue.answers(0)) or any(a.cause for a in found))
+    assert [(a.index, a.alone) for a in found if a.cause] == [(99, True)]
+    pool.stop()
+
+
+def test_a_silent_worker_is_ended_and_answered_for(puppet: Puppet) -> None:
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 1)])
+    pool = started(queue, puppet, size=1, patience=0.05)
+    answers: list[Answer] = []
+    eventually(lambda: answers.extend(queue.answers(0)) or answers)
+    assert (answers[0].cause, answers[0].alone) == (Cause.SILENT, True)
+    assert puppet.ended == ["p1"]
+    puppet.finish(0)  # its word comes after all: nobody listens
+    time.sleep(0.05)
+    assert queue.answers(0) == []
+    pool.stop()
+
+
+def test_a_worker_that_takes_as_long_as_usual_is_not_silent(puppet: Puppet) -> None:
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 2)])
+    pool = started(queue, puppet, size=1, patience=0.01)
+    eventually(lambda: len(puppet.given) >= 1)
+    puppet.finish(0, seconds=100.0)
+    eventually(lambda: queue.answers(0))
+    time.sleep(0.1)
+    assert len(puppet.ended) <= 1, "20 times 100 s have not passed since"
+    pool.stop()
+
+
+def test_draining_gives_back_what_is_not_begun(puppet: Puppet) -> None:
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 20), Range(0, 50, 51, alone=True)])
+    pool = started(queue, puppet, size=1)
+    eventually(lambda: len(puppet.given) >= 1 and pool._waiting)
+    pool.drain()
+    answers: list[Answer] = []
+    eventually(lambda: answers.extend(queue.answers(0)) or len(answers) + self_count(puppet) == 21)
+    assert {a.cause for a in answers} == {Cause.GIVEN_BACK}
+    for _ in range(len(puppet.given)):
+        puppet.finish(0)
+    eventually(lambda: answers.extend(queue.answers(0)) or len(answers) == 21)
+    pool.stop()
+
+
+def self_count(puppet: Puppet) -> int:
+    return sum(len(batch) for _, batch in puppet.given)
+
+
+def test_an_executor_that_fails_is_heard_of(puppet: Puppet) -> None:
+    queue = MemoryQueue()
+
+    def fail(seconds: float) -> list[Happening]:
+        raise OSError("no cluster")
+
+    puppet.wait = fail  # type: ignore[method-assign]
+    pool = started(queue, puppet)
+    eventually(lambda: pool.error)
+    assert str(pool.error) == "no cluster"
+    pool.stop()
