@@ -1,4 +1,5 @@
-"""Three mips of real labels by the mode, against igneous: both on two processes, uncompressed."""
+"""Three mips of real labels by the mode, against igneous, both on two processes: as each comes (igneous
+compresses, chunkflow does not on a disk), and both uncompressed."""
 
 from __future__ import annotations
 
@@ -20,8 +21,14 @@ def run() -> list[Figure]:
         layers = {"labels": str(folder / "labels"), "mips": str(folder / "mips")}
         task = {"downsample": {"layer": "labels", "target": "mips", "mips": 3, "factor": [2, 2, 1]}}
         ours = seconds_on_ray(folder, layers, [task], chunk=128)
-        peer = igneous_seconds("downsample", folder / "labels")
-        return [Figure("downsample 512³ labels, 3 mips", ours, "s", peer, "igneous", "lower", 1.5)]
+        peer, uncompressed = (
+            igneous_seconds(what, folder / "labels") for what in ("downsample", "downsample_uncompressed")
+        )
+        what = "downsample 512³ labels, 3 mips"
+        return [
+            Figure(f"{what}, as each comes", ours, "s", peer, "igneous", "lower", 1.5),
+            Figure(f"{what}, uncompressed", ours, "s", uncompressed, "igneous", "lower", 1.5),
+        ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs in igneous's own environment: `igneous_run.py mesh|downsample LAYER`, prints the seconds it took."""
+"""Runs in igneous's own environment: `igneous_run.py WHAT LAYER`, prints the seconds it took."""
 
 import sys
 import time
@@ -19,7 +19,15 @@ def mesh(layer: str) -> None:
 
 
 def downsample(layer: str) -> None:
+    """As it comes: with gzip."""
+    _run(tasks.create_downsampling_tasks(layer, mip=0, num_mips=3, factor=(2, 2, 1)))
+
+
+def downsample_uncompressed(layer: str) -> None:
     _run(tasks.create_downsampling_tasks(layer, mip=0, num_mips=3, factor=(2, 2, 1), compress=False))
+
+
+WHAT = {"mesh": mesh, "downsample": downsample, "downsample_uncompressed": downsample_uncompressed}
 
 
 def _run(work: object) -> None:
@@ -29,5 +37,5 @@ def _run(work: object) -> None:
 
 if __name__ == "__main__":
     begin = time.perf_counter()
-    {"mesh": mesh, "downsample": downsample}[sys.argv[1]](sys.argv[2])
+    WHAT[sys.argv[1]](sys.argv[2])
     print(time.perf_counter() - begin)
