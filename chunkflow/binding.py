@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from chunkflow.encodings import refuse_encoding
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.job import Job, split_reference
@@ -132,6 +133,8 @@ class Binder:
                 update={"connected": early, "cell": finish_cell(self.chunk) if early else None}
             )
         self._check_place(step, name, info)
+        if info.kind in ("image", "segmentation"):
+            refuse_encoding(name, info.kind, info.dtype, info.encoding)
         return Product(name, mip, info, index)
 
     def _check_place(self, step: str, name: str, info: LayerInfo) -> None:

@@ -89,10 +89,15 @@ class Job(BaseModel):
             document = yaml.safe_load(path.read_text())
         except FileNotFoundError as error:
             raise BadInput(f"There is no job file {path}.") from error
+        except yaml.MarkedYAMLError as error:
+            line = f", line {error.problem_mark.line + 1}," if error.problem_mark else ""
+            raise BadInput(f"{path}{line} is not YAML: {error.problem}.") from error
         except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
             raise BadInput(f"{path} is not a readable YAML file: {error}") from error
         if not isinstance(document, dict):
-            raise BadInput(f"{path} is not a job file: it must hold keys such as job, work, layers and tasks.")
+            raise BadInput(
+                f"{path} is not a job file: it must hold keys such as job, work, layers and tasks."
+            )
         for setting in settings:
             _lay_over(document, setting)
         return cls.from_document(document, task_type, path.resolve().parent)
@@ -117,14 +122,17 @@ def load_task_type(location: str) -> type[Task]:
     """The task class that `module:Class` names."""
     module_name, _, class_name = location.partition(":")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        found = getattr(importlib.import_module(module_name), class_name, None)
     except ImportError as error:
         raise BadInput(
             f"The task {location} cannot be imported ({error}); its module must lie beside the job file "
             "or be installed."
         ) from error
-    except AttributeError as error:
-        raise BadInput(f"The module {module_name} has no task {class_name}.") from error
+    except Exception as error:  # whatever a user's module does while it is imported
+        said = f"{type(error).__name__}: {error}"
+        raise BadInput(f"The module {module_name} cannot be imported ({said}).") from error
+    if found is None:
+        raise BadInput(f"The module {module_name} has no task {class_name}.")
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise BadInput(f"{location} is not a Task; let the class derive from chunkflow.task.Task.")
     return found
@@ -153,7 +161,9 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
 def _task_entries(tasks: Any, task_type: Callable[[str], str]) -> list[dict[str, Any]]:
     """Each item `{segment: {...}}` as a name that is unique in the job, a type and parameters."""
     if not isinstance(tasks, list) or not tasks:
-        raise BadInput("The job file: 'tasks' must be a list such as '- segment: {image: dapi, labels: nuclei}'.")
+        raise BadInput(
+            "The job file: 'tasks' must be a list such as '- segment: {image: dapi, labels: nuclei}'."
+        )
     entries: list[dict[str, Any]] = []
     used: dict[str, int] = {}
     for item in tasks:
@@ -166,7 +176,9 @@ def _task_entries(tasks: Any, task_type: Callable[[str], str]) -> list[dict[str,
             raise BadInput(f"The job file: each task must be one name with its parameters, not {item!r}.")
         key, parameters = next(iter(item.items()))
         if not isinstance(parameters or {}, dict):
-            raise BadInput(f"The job file: the parameters of {key} must be keys with values, not {parameters!r}.")
+            raise BadInput(
+                f"The job file: the parameters of {key} must be keys with values, not {parameters!r}."
+            )
         name = str(key).partition(":")[2] or str(key)
         used[name] = used.get(name, 0) + 1
         unique = name if used[name] == 1 else f"{name}-{used[name]}"
@@ -185,7 +197,10 @@ def _lay_over(document: dict[str, Any], setting: str) -> None:
         place = _inside(place, part, key)
     if not isinstance(place, dict):
         raise BadInput(f"--set {key}: there is no such key in the job.")
-    place[last] = yaml.safe_load(text)
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"--set {key} takes a value as in YAML, not {text!r}.") from error
 
 
 def _inside(place: Any, part: str, key: str) -> Any:
@@ -197,6 +212,6 @@ def _inside(place: Any, part: str, key: str) -> Any:
         raise BadInput(f"--set {key}: the job has no task {part!r}.")
     if not isinstance(place, dict):
         raise BadInput(f"--set {key}: there is no such key in the job.")
-    if isinstance(place.get(part), str) and part != "layers":
+    if isinstance(place.get(part), str) and key.startswith("layers."):
         place[part] = {"url": place[part]}
     return place.setdefault(part, {})

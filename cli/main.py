@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -96,9 +97,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except (Exception, KeyboardInterrupt) as error:
-        if debug and not isinstance(error, typer.TyperException):
-            raise
         text, code = judged(error)
+        if debug and code != INTERRUPTED:
+            traceback.print_exc()
         typer.echo(text, err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -112,7 +113,8 @@ def _completed_words() -> list[str]:
 def judged(error: BaseException) -> tuple[str, int]:
     """What to say of an error, and the exit code."""
     if isinstance(error, ChunkflowError):
-        return str(error), error.exit_code
+        refused = isinstance(error.__cause__, NotADirectoryError | PermissionError)
+        return str(error), BAD_INPUT if refused else error.exit_code
     if isinstance(error, typer.Abort | KeyboardInterrupt):
         return "Interrupted.", INTERRUPTED
     if isinstance(error, typer.TyperException):

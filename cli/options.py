@@ -16,7 +16,7 @@ WorkUrl = Annotated[str, typer.Argument(metavar="WORK", help="The work folder of
 Workers = Annotated[
     int,
     typer.Option(
-        "--workers", "-w", help="Worker processes; by default as many as cores.", show_default=False
+        "--workers", "-w", min=0, help="Worker processes; by default as many as cores.", show_default=False
     ),
 ]
 Address = Annotated[

@@ -23,7 +23,7 @@ def plan(
     job: JobFile,
     box: BoxOption = "",
     sample: Annotated[
-        int, typer.Option(help="Measure this many chunks of each task that can be read now.")
+        int, typer.Option(min=0, help="Measure this many chunks of each task that can be read now.")
     ] = 0,
     workers: Workers = 0,
     set_: Settings = None,

@@ -48,7 +48,8 @@ class Progress:
             self._start(event)
         elif isinstance(event, CellDone):
             step = self._stage_step(event.answer.stage)
-            rate = self._rates.setdefault(step, _Rate(since=time.monotonic()))
+            begun = time.monotonic() - sum(event.answer.seconds)
+            rate = self._rates.setdefault(step, _Rate(since=begun))
             rate.done += 1
         elif isinstance(event, CellFailed):
             self._failed(event)

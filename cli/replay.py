@@ -19,8 +19,8 @@ from cli.work import Work
 
 def replay(
     work: WorkUrl,
-    task: Annotated[str, typer.Argument(help="The task, as `chunkflow failed` names it.")],
-    index: Annotated[int, typer.Argument(help="The chunk's index.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The task, as `chunkflow failed` names it.")],
+    index: Annotated[int, typer.Argument(metavar="INDEX", help="The chunk's index.")],
     debugger: Annotated[bool, typer.Option("--pdb", help="Stop in the debugger where it fails.")] = False,
 ) -> None:
     """Run one chunk again, here, in the foreground; what it makes is not written.

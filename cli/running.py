@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 
 from rich.console import Console
 
-from chunkflow.errors import Incomplete, Interrupted
+from chunkflow.errors import BadInput, Incomplete, Interrupted
 from chunkflow.events import Ended, Event, Listener
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan, spec_of
@@ -37,6 +37,10 @@ class Means:
     workers: int = 0
     address: str = ""
     serial: bool = False
+
+    def __post_init__(self) -> None:
+        if self.serial and self.address:
+            raise BadInput("--serial runs in this process, --address on a Ray cluster; give one of them.")
 
     @property
     def local_workers(self) -> int:
@@ -68,7 +72,11 @@ def run_plan(
             listeners: list[Listener] = [progress, Log(Folder(plan.work)), end]
             runner = Runner(plan, ledger, queue, pool, workers, listeners)
             interrupts.attend(runner)
-            runner.run()
+            try:
+                runner.run()
+            except KeyboardInterrupt:
+                ledger.record_ended("interrupted")
+                raise
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted at once; what was recorded is kept. {again}") from None
     finally:
@@ -100,7 +108,10 @@ def _executor(plan: Plan, means: Means, folder: Path) -> tuple[Executor, int]:
 
 
 class _Interrupts:
-    """Ctrl-C (and SIGTERM) ends the run in good order; the second one, or one before it began, at once."""
+    """Ctrl-C (and SIGTERM) ends the run in good order, the second one at once.
+
+    One that comes while Ray starts waits until it is up: a start that is torn apart leaves processes behind.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -109,12 +120,15 @@ class _Interrupts:
 
     def attend(self, runner: Runner) -> None:
         self._runner = runner
+        if self._asked:
+            runner.interrupt()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self._asked or self._runner is None:
+        if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        self._runner.interrupt()
+        if self._runner is not None:
+            self._runner.interrupt()
         self._console.print(
             "Stopping: what is in flight is being finished. Once more to stop at once.", highlight=False
         )

@@ -40,7 +40,7 @@ def status(
         while True:
             state = known.ledger.refresh()
             live.update(_picture(state))
-            if state.ended is not None:
+            if not _alive(state):
                 return
             time.sleep(2)
 
@@ -63,9 +63,7 @@ def _picture(state: State) -> Group:
             f"{rate:,.1f}/s" if rate else "",
             in_words(left / rate) if rate and left else "",
         )
-    ago = time.time() - state.heard
-    name = state.job["plan"]["job"]["job"]
-    head = Text(f"{name}: {state.ended or f'running, last heard of {in_words(max(ago, 0))} ago'}")
+    head = Text(f"{state.job['plan']['job']['job']}: {_standing(state)}")
     maps = [
         (step, state.job["grids"].get(step.name)) for step in state.steps.values() if "." not in step.name
     ]
@@ -75,6 +73,24 @@ def _picture(state: State) -> Group:
         if grid and step.units > 1
     ]
     return Group(head, table, *drawn)
+
+
+def _alive(state: State) -> bool:
+    """Whether a run has given a sign of life of late."""
+    assert state.job is not None
+    heartbeat = state.job["plan"]["job"]["heartbeat"]
+    return state.ended is None and time.time() - state.heard < RECENT_HEARTBEATS * heartbeat
+
+
+def _standing(state: State) -> str:
+    ago = in_words(max(time.time() - state.heard, 0))
+    if state.ended is not None:
+        return f"{state.ended}, {ago} ago"
+    if _alive(state):
+        return f"running, last heard of {ago} ago"
+    return (
+        f"no sign of life for {ago}: the run was killed, or its machine is gone; go on with chunkflow retry"
+    )
 
 
 def _grid_text(states: npt.NDArray[np.uint8], shape: list[int]) -> Text:

@@ -1,0 +1,34 @@
+"""Which encodings of the precomputed format can hold which voxels."""
+
+from __future__ import annotations
+
+from chunkflow.errors import BadInput
+
+_WHOLE = ("uint8", "uint16", "uint32", "uint64")
+_FLOATS = ("float32", "float64")
+ENCODINGS: dict[str, tuple[str, ...]] = {
+    "raw": (*_WHOLE, "int8", "int16", "int32", "int64", *_FLOATS),
+    "jpeg": ("uint8",),
+    "jxl": ("uint8",),
+    "png": ("uint8", "uint16"),
+    "compressed_segmentation": ("uint32", "uint64"),
+    "compresso": _WHOLE,
+    "crackle": _WHOLE,
+    "fpzip": _FLOATS,
+    "kempressed": _FLOATS,
+    "zfpc": _FLOATS,
+}
+LOSSY = ("jpeg", "jxl", "kempressed", "zfpc")
+
+
+def refuse_encoding(layer: str, kind: str, dtype: str, encoding: str) -> None:
+    """Raise BadInput where a layer's voxels cannot be stored so, or where ids would be changed by it."""
+    fitting = [
+        name
+        for name, dtypes in ENCODINGS.items()
+        if dtype in dtypes and not (kind == "segmentation" and name in LOSSY)
+    ]
+    if encoding not in fitting:
+        raise BadInput(
+            f"The layer {layer} ({dtype}) cannot be stored as {encoding!r}; it can be as {', '.join(fitting)}."
+        )
