@@ -14,6 +14,7 @@ ids.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,6 +44,7 @@ class _Batch:
     slowest: float = 0.0
     bytes: list[int] = field(default_factory=lambda: [0, 0])
     workers: dict[str, list[float]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def record(self, step: str) -> Record:
         return {
@@ -55,6 +57,7 @@ class _Batch:
             "slowest": round(self.slowest, 4),
             "bytes": self.bytes,
             "workers": {name: [units, round(took, 4)] for name, (units, took) in self.workers.items()},
+            "counts": self.counts,
         }
 
 
@@ -163,6 +166,7 @@ class Ledger:
         bytes_in: int = 0,
         bytes_out: int = 0,
         worker: str = "",
+        counts: Mapping[str, int] | None = None,
     ) -> None:
         """One unit is finished and written; seconds are those of read, map and write."""
         self._check(step, (index,))
@@ -175,6 +179,7 @@ class Ledger:
         batch.seconds = [a + b for a, b in zip(batch.seconds, seconds, strict=True)]
         batch.slowest = max(batch.slowest, seconds[1])
         batch.bytes = [batch.bytes[0] + bytes_in, batch.bytes[1] + bytes_out]
+        batch.counts.update(counts or {})
         share = batch.workers.setdefault(worker, [0, 0.0])
         share[0] += 1
         share[1] += sum(seconds)

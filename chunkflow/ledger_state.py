@@ -75,6 +75,7 @@ class Step:
     bytes_in: int = 0
     bytes_out: int = 0
     causes: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)  # what map counted, over all units
     failures: dict[int, Failure] = field(default_factory=dict)  # of at most KEPT_FAILURES units
     workers: dict[str, list[float]] = field(default_factory=dict)  # name -> [units, seconds]
     running: int = 0
@@ -119,6 +120,7 @@ class Step:
         self.slowest = max(self.slowest, record["slowest"])
         self.bytes_in += record["bytes"][0]
         self.bytes_out += record["bytes"][1]
+        self.counts.update(record["counts"])
         for worker, (units, took) in record["workers"].items():
             share = self.workers.setdefault(worker, [0, 0.0])
             share[0] += units
@@ -254,7 +256,7 @@ class State:
             head = json.loads(arrays["head"].tobytes())
             steps = {}
             for number, values in enumerate(head.pop("steps")):
-                values["causes"] = Counter(values["causes"])
+                values["causes"], values["counts"] = Counter(values["causes"]), Counter(values["counts"])
                 values["failures"] = {f["index"]: Failure(**f) for f in values["failures"]}
                 named = {name: arrays[f"{number}.{name}"] for name in ("states", "attempts", "empties")}
                 steps[values["name"]] = Step(**values, **named)

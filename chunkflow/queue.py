@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -69,6 +69,8 @@ class Answer:
     traceback: str = ""
     values: dict[str, Any] | None = None
     """What `prepare` decided."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """What `map` counted."""
 
 
 class Queue(Protocol):

@@ -16,7 +16,7 @@ from chunkflow.geometry import Box
 from chunkflow.inputs import Inputs
 from chunkflow.plan import Product, Step
 from chunkflow.storage import Folder
-from chunkflow.task import Files, Made, Result
+from chunkflow.task import Counts, Files, Made, Result
 from chunkflow.volume import Volume
 
 
@@ -31,6 +31,7 @@ class Sorted:
     chunks: dict[str, Chunk] = field(default_factory=dict)
     rows: pa.Table | None = None
     files: dict[str, Files] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def sort_out(step: Step, result: Result) -> Sorted:
@@ -39,13 +40,16 @@ def sort_out(step: Step, result: Result) -> Sorted:
     for name, made in _named(step, result):
         if isinstance(made, pa.Table):
             found.rows = made
+        elif isinstance(made, Counts):
+            found.counts |= made.of
         elif isinstance(made, Chunk):
             found.chunks[name or _only(step, "chunk", ("image", "segmentation"))] = made
         elif isinstance(made, dict):
             found.files[name or _only(step, "dict of files", ("folder",))] = made
         else:
             raise WrongResult(
-                f"Task {step.name} returned a {type(made).__name__}; it must be a Chunk, a table or files."
+                f"Task {step.name} returned a {type(made).__name__}; "
+                "it must be a Chunk, a table, files or Counts."
             )
     return found
 

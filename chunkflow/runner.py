@@ -152,6 +152,7 @@ class Runner:
             bytes_in=answer.bytes_in,
             bytes_out=answer.bytes_out,
             worker=answer.worker,
+            counts=answer.counts,
         )
         self._judge.forget(answer.stage, answer.index)
         self._emit(CellDone(answer))

@@ -29,10 +29,19 @@ from chunkflow.volume import Kind, LayerInfo
 
 RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations"]
 Files = dict[str, bytes]
-Made: TypeAlias = Chunk | pa.Table | Files
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What `map` counted beside what it made, as voxels left out; added up over all cells and reported."""
+
+    of: Mapping[str, int]
+
+
+Made: TypeAlias = Chunk | pa.Table | Files | Counts
 Result: TypeAlias = Made | tuple[Made, ...] | dict[str, Made] | None
-"""What `map` may return: a chunk, rows, files, several of these (by the names of the output fields where two
-are alike), or None where there is nothing."""
+"""What `map` may return: a chunk, rows, files, counts, several of these (by the names of the output fields
+where two are alike), or None where there is nothing."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chunkflow.errors import Overtaken
@@ -36,13 +36,14 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass
 class _Spent:
-    """Where the time and the bytes of one cell went."""
+    """What one cell took, and what it counted."""
 
     read: float = 0.0
     map: float = 0.0
     write: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -105,6 +106,7 @@ class Worker:
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT,
             trace,
             values,
+            spent.counts,
         )
 
     def do(
@@ -135,6 +137,7 @@ class Worker:
         cell = self._cell(step, stage, index)
         skip = skip or self._inputs.masked_out(step, cell.box, cell.voxel_size)
         made = Sorted() if skip else sort_out(step, self._made(step, cell, spent))
+        spent.counts = made.counts
         with self._write(spent):
             empty = True
             for name, product in step.layer_outputs:

@@ -22,7 +22,7 @@ from chunkflow.geometry import Box, Vec, vec
 from chunkflow.kernels.gaussian import blob_sigma, difference_of_gaussians, filter_radius
 from chunkflow.kernels.threshold import BLOCK_DIAMETERS, decide_threshold, response_peaks
 from chunkflow.kernels.watershed import steepest_ascent
-from chunkflow.task import Cell, Image, Labels, Layout, Out, Task, WindowTooSmall
+from chunkflow.task import Cell, Counts, Image, Labels, Layout, Out, Task, WindowTooSmall
 
 PEAK_RATIO = 2.0
 """An object begins at half of what its peak must reach."""
@@ -104,7 +104,7 @@ class Segment(Task):
             "stands_out": decision.stands_out,
         }
 
-    def map(self, cell: Cell, image: Chunk) -> Chunk:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> tuple[Chunk, Counts]:  # type: ignore[override]
         threshold = float(cell.values["threshold"]) if self.threshold == "auto" else self.threshold
         seen = determined(image.box, cell.volume, filter_radius(self._sigma(image.voxel_size)))
         if not seen.contains(cell.box):
@@ -121,7 +121,12 @@ class Segment(Task):
         )
         if basins is None:
             raise WindowTooSmall
-        return Chunk(basins.labels, cell.box, image.voxel_size)
+        left_out = {
+            "peaks too faint": basins.too_faint,
+            "objects too small": basins.too_small,
+            "voxels out of reach": basins.voxels_out_of_reach,
+        }
+        return Chunk(basins.labels, cell.box, image.voxel_size), Counts(left_out)
 
     def _response(self, image: Chunk, seen: Box) -> npt.NDArray[np.float32]:
         array = image.array if image.array.ndim == 3 else image.array[..., self.channel]
