@@ -194,7 +194,10 @@ class Task(BaseModel):
         return []
 
     def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, Any] | None:
-        """Values that every `map` must share, decided once and recorded; None if there are none."""
+        """Values that every `map` must share, decided once and recorded; None if there are none.
+
+        A value named `warning` is shown to the user.
+        """
         return None
 
     def setup(self) -> Any:

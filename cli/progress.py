@@ -151,6 +151,8 @@ class Progress:
             self.console.print(
                 f"{name} decided; to have the same elsewhere: {pasted}", highlight=False, soft_wrap=True
             )
+        if values.get("warning"):
+            self.console.print(f"{name}: {values['warning']}.", highlight=False, soft_wrap=True)
 
     def _end(self, event: Ended) -> None:
         if self._live:

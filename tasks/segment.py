@@ -24,6 +24,11 @@ from chunkflow.kernels.threshold import BLOCK_DIAMETERS, decide_threshold, respo
 from chunkflow.kernels.watershed import steepest_ascent
 from chunkflow.task import Cell, Counts, Image, Labels, Layout, Out, Task, WindowTooSmall
 
+DOUBT = (
+    "stand out from the noise in the sample, so the automatic threshold is a guess: "
+    "look at a part (--box) and give `threshold`"
+)
+FEW_NUCLEI = 10
 PEAK_RATIO = 2.0
 """An object begins at half of what its peak must reach."""
 SAMPLE_BOXES = 64
@@ -96,8 +101,10 @@ class Segment(Task):
                 x, y, z = ((part.start, part.stop) for part in block.slices(seen.start))
                 blocks.append(response_peaks(response, (x, y, z)))
         decision = decide_threshold(blocks)
+        doubtful = not decision.stands_out or decision.above < FEW_NUCLEI
         return {
             "threshold": decision.threshold / PEAK_RATIO,
+            "warning": f"only {decision.above} nuclei {DOUBT}" if doubtful else "",
             "sampled_peaks": decision.peaks,
             "sampled_nuclei": decision.above,
             "expected_noise": round(decision.noise_expected, 3),
