@@ -111,19 +111,18 @@ def in_order(pieces: Iterable[pa.Table], batch: int = BATCH) -> Iterator[pa.Tabl
 def merged_streams(streams: Sequence[Iterator[pa.Table]]) -> Iterator[pa.Table]:
     """Rows of several streams, each in the order of its ids, in pieces that share no id, each sorted by id.
 
-    1. Hold one piece of each stream, the next where all of it has been handed out.
-    2. All ids up to the smallest last id among the streams that are not at their end are complete.
+    1. Hold one piece of each stream, and the one after it; go on where all of a piece has been handed out.
+    2. All ids up to the smallest last id among the streams that have more to come are complete.
     3. Hand those out together, and go on.
     """
     held = [next(stream) for stream in streams]
-    at_end = [False] * len(streams)
+    after = [_next_filled(stream) for stream in streams]
     while True:
         for i, stream in enumerate(streams):
-            while not len(held[i]) and not at_end[i]:
-                after = next(stream, None)
-                at_end[i] = after is None
-                held[i] = held[i] if after is None else after
-        lasts = [piece["id"][-1].as_py() for piece, end in zip(held, at_end, strict=True) if not end]
+            following = after[i]
+            if not len(held[i]) and following is not None:
+                held[i], after[i] = following, _next_filled(stream)
+        lasts = [p["id"][-1].as_py() for p, more in zip(held, after, strict=True) if more is not None]
         counts = [_up_to(piece, min(lasts) if lasts else None) for piece in held]
         out = [piece.slice(0, count) for piece, count in zip(held, counts, strict=True)]
         held = [piece.slice(count) for piece, count in zip(held, counts, strict=True)]
@@ -131,6 +130,10 @@ def merged_streams(streams: Sequence[Iterator[pa.Table]]) -> Iterator[pa.Table]:
         yield rows.take(pc.sort_indices(rows, sort_keys=[("id", "ascending")]))
         if not lasts:
             return
+
+
+def _next_filled(stream: Iterator[pa.Table]) -> pa.Table | None:
+    return next((piece for piece in stream if len(piece)), None)
 
 
 def _up_to(piece: pa.Table, limit: int | None) -> int:

@@ -142,7 +142,7 @@ def same_everywhere(
         job = job_of(folder / str(way), way.chunk)
         assert run_in(way, job) == "complete", way
         assert_same(outcome(job), expected, str(way))
-        assert_all_accounted(job)
+        assert_all_accounted(job, clean=way.kills == 0)
 
 
 def all_made(job: Job) -> dict[str, Any]:
@@ -183,11 +183,12 @@ def assert_same(found: Outcome, expected: Outcome, where: str) -> None:
             assert found[key] == wanted, what
 
 
-def assert_all_accounted(job: Job, work: str = "") -> None:
-    """Every cell of every stage is done, once, in the ledger."""
-    state = Ledger.load(Folder(work or job.work)).state
+def assert_all_accounted(job: Job, clean: bool = False) -> None:
+    """Every cell of every stage is done, once, in the ledger; `clean` where no attempt may have failed."""
+    state = Ledger.load(Folder(job.work)).state
     plan = open_plan(job)
     for stage in plan.stages:
         known = state.steps[stage.name]
         assert (known.done, known.units) == (len(stage.grid), len(stage.grid)), stage.name
         assert known.failed == 0
+        assert not (clean and known.causes), f"{stage.name}: {known.causes}"

@@ -25,9 +25,12 @@ def an_image(size: Vec = SIZE, seed: int = 1) -> np.ndarray:
 
 
 def the_job(source: str, folder: Path, chunk: Vec) -> Job:
-    layers = {name: str(folder / name) for name in ("smooth", "whole", "level")} | {"image": source}
+    layers = {name: str(folder / name) for name in ("smooth", "smoother", "whole", "level")} | {
+        "image": source
+    }
     tasks = [
         {OWN + "Smooth": {"image": "image", "smooth": "smooth", "asks": True}},
+        {OWN + "Smooth": {"image": "smooth", "smooth": "smoother", "asks": True, "radius": 4}},
         {OWN + "WholeTiles": {"image": "smooth", "labels": "whole", "size": [9, 13, 40]}},
         {OWN + "Tiles": {"image": "smooth", "labels": "level"}},
         {OWN + "Count": {"labels": "whole", "image": "smooth", "objects": "of_whole"}},
