@@ -30,5 +30,6 @@ def refuse_encoding(layer: str, kind: str, dtype: str, encoding: str) -> None:
     ]
     if encoding not in fitting:
         raise BadInput(
-            f"The layer {layer} ({dtype}) cannot be stored as {encoding!r}; it can be as {', '.join(fitting)}."
+            f"The layer {layer} ({dtype}) cannot be stored as {encoding!r}; "
+            f"it can be as {', '.join(fitting)}."
         )

@@ -60,6 +60,7 @@ class Answer:
     alone: bool = False
     empty: bool = False
     started: float = 0.0
+    """When map began, or the cell where nothing was mapped."""
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Spent reading, mapping, writing."""
     bytes_in: int = 0

@@ -44,10 +44,14 @@ class _Spent:
     bytes_in: int = 0
     bytes_out: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    map_began: float = 0.0
+    """When, by the clock on the wall; reading ahead may have been done long before."""
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:
         begin = time.perf_counter()
+        if what == "map" and not self.map_began:
+            self.map_began = time.time()
         try:
             yield
         finally:
@@ -99,7 +103,7 @@ class Worker:
             cause,
             alone,
             empty,
-            started,
+            spent.map_began or started,
             (spent.read, spent.map, spent.write),
             spent.bytes_in,
             spent.bytes_out,

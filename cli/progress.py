@@ -146,6 +146,8 @@ class Progress:
         assert self._plan is not None
         name = step.removesuffix(".prepare")
         fields = next(type(s.task).model_fields for s in self._plan.steps if s.name == name)
+        if warning := values.get("warning"):
+            self.console.print(f"{name}: {warning}", highlight=False, markup=False, soft_wrap=True)
         pasted = ", ".join(f"{key}: {value}" for key, value in values.items() if key in fields)
         if pasted:
             self.console.print(

@@ -8,22 +8,34 @@ from typing import Any
 
 import yaml
 
+from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State, Step
 from chunkflow.storage import Folder
 from cli.log import read_log
-from cli.words import in_words
+from cli.methods import decided, methods
+from cli.timeline import timeline
+from cli.words import counted, in_words, plain
 
 MOST_LINES = 20_000
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#888888")
+MOST_FAILURES = 20
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;width:100%}
-td,th{padding:.3em .7em;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}.bad{color:#b00}.quiet{color:#777}
-pre{overflow:auto;background:#f6f6f6;
-padding:.6em}svg{width:100%;background:#fafafa;border:1px solid #ddd}.key span{margin-right:1.2em}
+body{font:15px/1.55 system-ui,sans-serif;max-width:1060px;margin:2.5em auto;padding:0 1.5em;color:#1c2127}
+h1{margin-bottom:.2em}h2{margin-top:2em;border-bottom:2px solid #e3e7eb;padding-bottom:.2em;font-size:1.25em}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
+td,th{padding:.28em .7em;text-align:right;border-bottom:1px solid #e8ebee;white-space:nowrap}
+th{color:#5a6570;font-weight:600}td:first-child,th:first-child,.left td,.left th{text-align:left}
+tr.total td{font-weight:600;border-top:2px solid #c9d0d6}
+.status{display:inline-block;
+padding:.1em .7em;border-radius:1em;color:#fff;background:#22863a;font-weight:600}
+.status.bad{background:#c00000}.bad{color:#c00000}.quiet{color:#5a6570;font-size:14px}.wide{overflow-x:auto}
+pre{overflow:auto;background:#f5f7f9;padding:.8em 1em;font-size:13px;border-radius:4px}
+blockquote{margin:0;padding:.6em 1.2em;background:#f5f7f9;border-left:4px solid #4477aa}
+svg{width:100%}svg text{font:11px system-ui,sans-serif;fill:#5a6570}svg line{stroke:#d5dbe0}
+.key span{margin-right:1.3em;white-space:nowrap}.key i{display:inline-block;width:.8em;height:.8em;
+margin-right:.4em;border-radius:2px}
 """
+HEAD = ("task", "pieces", "done", "empty", "failed", "left", "read", "map", "write", "a piece", "in", "out")
 
 
 def write_report(work: str) -> str:
@@ -37,142 +49,152 @@ def write_report(work: str) -> str:
 def report(state: State, log: list[dict[str, Any]]) -> str:
     assert state.job is not None
     name = html.escape(state.job["plan"]["job"]["job"])
+    whole = len(log) < MOST_LINES or any(line.get("event") == "started" for line in log)
     parts = [
-        f"<!doctype html><meta charset=utf-8><title>{name}</title><style>{STYLE}</style>",
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{STYLE}</style>",
         f"<h1>{name}</h1>{_summary(state)}",
         "<h2>Tasks</h2>" + _tasks(state),
-        "<h2>Timeline</h2>" + _timeline(log),
+        "<h2>Timeline</h2>" + timeline(log, whole),
         "<h2>Failures</h2>" + _failures(state),
-        "<h2>Methods</h2><p>" + html.escape(methods(state)) + "</p>",
-        "<h2>Job</h2><pre>" + html.escape(_job_text(state)) + "</pre>",
-        "<h2>Versions</h2><p>" + html.escape(_versions(state)) + "</p>",
+        "<h2>Methods</h2><p class=quiet>To be quoted.</p><blockquote>" + html.escape(methods(state)),
+        "</blockquote><h2>Job</h2><pre>" + html.escape(job_text(state)) + "</pre>" + _found(state),
+        "<h2>Runs and versions</h2>" + _runs(state),
     ]
     return "\n".join(parts)
 
 
 def _summary(state: State) -> str:
-    units = sum(step.units for step in state.steps.values())
-    done = sum(step.done for step in state.steps.values())
-    failed = sum(step.failed for step in state.steps.values())
-    took = sum(run[3] - run[2] for run in state.runs)
+    steps = list(state.steps.values())
+    units, done, _, failed = _totals(steps)
+    left = units - done - failed
     status = state.ended or "running"
-    colour = "" if status == "complete" else " class=bad"
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(state.heard))
+    bad = "" if status == "complete" else " bad"
+    repeats = sum(step.repeats for step in steps)
+    again = f" {counted(repeats, 'answer')} came twice, and counted once." if repeats else ""
+    took = in_words(sum(run[3] - run[2] for run in state.runs))
     return (
-        f"<p><b{colour}>{status}</b>: {done:,} of {units:,} pieces of work done, {failed:,} failed, "
-        f"{units - done - failed:,} left; every piece is counted once. {in_words(took)} in {len(state.runs)} "
-        f"run{'s' if len(state.runs) != 1 else ''}, until {when}.</p>"
+        f'<p><span class="status{bad}">{status}</span> {took} in {counted(len(state.runs), "run")}, until '
+        f"{_when(state.heard)}.</p><p>Of {counted(units, 'piece')} of work (a chunk of a task, or a merge of "
+        f"what chunks left) {done:,} {'is' if done == 1 else 'are'} done, {failed:,} failed and {left:,} "
+        f"{'is' if left == 1 else 'are'} left; each is counted once.{again}</p>"
     )
 
 
 def _tasks(state: State) -> str:
-    head = (
-        "task",
-        "pieces",
-        "done",
-        "empty",
-        "failed",
-        "read",
-        "map",
-        "write",
-        "a piece",
-        "in",
-        "out",
-        "retries",
-    )
-    rows = []
-    for step in state.steps.values():
-        seconds = sum(step.seconds.values())
-        retries = ", ".join(f"{count} {cause}" for cause, count in step.causes.items())
-        values = (
-            html.escape(step.name),
-            f"{step.units:,}",
-            f"{step.done:,}",
-            f"{step.empty:,}",
-            f"{step.failed:,}",
-            *(in_words(step.seconds[kind]) for kind in ("read", "map", "write")),
-            f"{1000 * seconds / max(step.done, 1):,.1f} ms",
-            f"{step.bytes_in / 1e6:,.1f} MB",
-            f"{step.bytes_out / 1e6:,.1f} MB",
-            html.escape(retries),
-        )
-        rows.append("<tr>" + "".join(f"<td>{value}</td>" for value in values) + "</tr>")
-    return "<table><tr>" + "".join(f"<th>{h}</th>" for h in head) + "</tr>" + "".join(rows) + "</table>"
-
-
-def _timeline(log: list[dict[str, Any]]) -> str:
-    """A bar for every chunk of the last run, one row a worker."""
-    starts = [i for i, line in enumerate(log) if line.get("event") == "started"]
-    bars = [line for line in log[starts[-1] if starts else 0 :] if line.get("worker")]
-    if not bars:
-        return "<p class=quiet>Nothing ran.</p>"
-    first = min(bar["at"] for bar in bars)
-    last = max(bar["at"] + sum(bar["seconds"]) for bar in bars)
-    span = max(last - first, 1e-3)
-    workers = sorted({bar["worker"] for bar in bars})
-    tasks = list(dict.fromkeys(bar["task"].partition(".")[0] for bar in bars))
-    colour = {task: COLOURS[i % len(COLOURS)] for i, task in enumerate(tasks)}
-    drawn = []
-    for bar in bars:
-        read, mapped, _ = bar["seconds"]
-        x = 1000 * (bar["at"] + read - first) / span
-        fill = "#b00" if "cause" in bar else colour[bar["task"].partition(".")[0]]
-        drawn.append(
-            f'<rect x="{x:.1f}" y="{22 * workers.index(bar["worker"]) + 2}" height="18" '
-            f'width="{max(1000 * mapped / span, 0.5):.1f}" fill="{fill}">'
-            f"<title>{html.escape(bar['task'])} {bar['chunk']}</title></rect>"
-        )
-    key = "".join(f'<span style="color:{c}">&#9632; {html.escape(task)}</span>' for task, c in colour.items())
+    rows = [_row(name, [step]) for name, step in state.steps.items()]
+    total = _row("all", list(state.steps.values())).replace("<tr>", "<tr class=total>")
+    head = "".join(f"<th>{name}</th>" for name in HEAD)
+    retries = [
+        f"{html.escape(step.name)}: {', '.join(f'{count} × {cause}' for cause, count in step.causes.items())}"
+        for step in state.steps.values()
+        if step.causes
+    ]
+    tried = f"<p>Attempts that failed: {'; '.join(retries)}.</p>" if retries else ""
     return (
-        f'<p class=key>{key}</p><svg viewBox="0 0 1000 {22 * len(workers) + 2}" preserveAspectRatio="none">'
-        f"{''.join(drawn)}</svg><p class=quiet>{len(workers)} workers, {in_words(span)}; "
-        "each bar is the time that one piece was mapped.</p>"
+        f"<div class=wide><table><tr>{head}</tr>{''.join(rows)}{total}</table></div>{tried}"
+        "<p class=quiet>Read, map and write are seconds of all workers added up; a piece is their sum for "
+        "one. Empty pieces are done, and spare later tasks their work.</p>"
     )
+
+
+def _totals(steps: list[Step]) -> tuple[int, int, int, int]:
+    """Pieces, and how many of them are done, done but empty, failed."""
+    each = [(step.units, step.done, step.empty, step.failed) for step in steps]
+    return tuple(sum(values) for values in zip(*each, strict=True))  # type: ignore[return-value]
+
+
+def _row(name: str, steps: list[Step]) -> str:
+    units, done, empty, failed = _totals(steps)
+    spent = [sum(step.seconds[kind] for step in steps) for kind in ("read", "map", "write")]
+    values = (
+        html.escape(name),
+        f"{units:,}",
+        f"{done:,}",
+        f"{empty:,}" if empty else "–",
+        f"<b class=bad>{failed:,}</b>" if failed else "–",
+        f"{units - done - failed:,}" if units - done - failed else "–",
+        *(f"{seconds:,.1f} s" if seconds >= 0.05 else "–" for seconds in spent),
+        _milliseconds(sum(spent) / done) if done else "–",
+        _megabytes(sum(step.bytes_in for step in steps)),
+        _megabytes(sum(step.bytes_out for step in steps)),
+    )
+    return "<tr>" + "".join(f"<td>{value}</td>" for value in values) + "</tr>"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds:,.1f} s" if seconds >= 10 else f"{1000 * seconds:,.0f} ms"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 5e4 else "–"
 
 
 def _failures(state: State) -> str:
+    failures = [(step.name, f) for step in state.steps.values() for f in step.failures.values()]
     rows = [
-        f"<h3>{html.escape(step.name)} chunk {f.index}: {html.escape(f.cause)}"
-        f"{', set aside' if f.final else ''}</h3><pre>{html.escape(f.traceback)}</pre>"
-        for step in state.steps.values()
-        for f in list(step.failures.values())[:20]
+        f"<h3>{html.escape(name)} chunk {f.index}: {html.escape(f.cause)}, "
+        f"{'set aside' if f.final else 'to be tried again'} after attempt {f.attempt}</h3>"
+        f"<pre>{html.escape(f.traceback.rstrip())}</pre>"
+        for name, f in failures[:MOST_FAILURES]
     ]
-    return "".join(rows) or "<p class=quiet>None that is left.</p>"
-
-
-def methods(state: State) -> str:
-    """A paragraph that a paper can quote."""
-    assert state.job is not None
-    spec, versions = state.job["spec"], state.versions
-    sentences = [
-        f"Volumes were processed with chunkflow {versions.get('chunkflow')} (Python {versions.get('python')}, "
-        f"Ray {versions.get('ray')}) in chunks of {' × '.join(map(str, spec['chunk']))} voxels; the result does "
-        "not depend on the size of the chunks."
-    ]
-    for task in spec["tasks"]:
-        ((name, parameters),) = task.items()
-        given = {k: v for k, v in parameters.items() if k not in ("type", "version")}
-        said = ", ".join(f"{key} {value}" for key, value in given.items())
-        decided = _decided(state.steps, name)
-        sentences.append(
-            f"Task {name} (version {parameters['version']}) ran with {said}"
-            + (f"; it decided {decided}" if decided else "")
-            + "."
-        )
-    return " ".join(sentences)
-
-
-def _decided(steps: dict[str, Step], name: str) -> str:
-    prepared = next((s.prepared for n, s in steps.items() if n == f"{name}.prepare" and s.prepared), {})
-    return ", ".join(
-        f"{key} {value}" for key, value in prepared.items() if isinstance(value, int | float | str)
+    more = len(failures) - len(rows)
+    return ("".join(rows) or "<p>No chunk is left that failed.</p>") + (
+        f"<p>And {more:,} more: chunkflow failed WORK lists them.</p>" if more else ""
     )
 
 
-def _job_text(state: State) -> str:
+def job_text(state: State) -> str:
+    """The job as a person writes it, to be run again."""
     assert state.job is not None
-    return str(yaml.safe_dump(state.job["spec"], sort_keys=False))
+    job = Job.model_validate(state.job["plan"]["job"])
+    document: dict[str, Any] = {"job": job.job, "work": plain(job.work), "chunk": state.job["plan"]["chunk"]}
+    for name in ("storage", "mask", "memory", "fill_missing", "heartbeat"):
+        if getattr(job, name) != Job.model_fields[name].get_default():
+            document[name] = job.model_dump(mode="json")[name]
+    document["layers"] = {
+        name: {"url": plain(entry.url), "encoding": entry.encoding} if entry.encoding else plain(entry.url)
+        for name, entry in job.layers.items()
+    }
+    document["tasks"] = [{_task_key(entry.type): dict(entry.parameters)} for entry in job.tasks]
+    text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+    part = state.job["plan"]["box"]
+    return (f"# run with --box {part}\n" if part else "") + str(text)
 
 
-def _versions(state: State) -> str:
-    return ", ".join(f"{key} {value}" for key, value in state.versions.items() if key != "folder")
+def _task_key(kind: str) -> str:
+    module, _, _ = kind.partition(":")
+    return module.removeprefix("tasks.") if module.startswith("tasks.") else kind
+
+
+def _found(state: State) -> str:
+    """What the tasks decided for the whole volume, exactly, and what they counted over it."""
+    assert state.job is not None
+    found = [
+        (entry["name"], key, value)
+        for entry in state.job["plan"]["job"]["tasks"]
+        for key, value in decided(state, entry["name"]).items()
+        if isinstance(value, int | float | str) and value != ""
+    ]
+    found += [
+        (step.name, key, f"{value:,}") for step in state.steps.values() for key, value in step.counts.items()
+    ]
+    cells = [
+        f"<td>{html.escape(name)}<td>{html.escape(key)}<td>{html.escape(str(v))}" for name, key, v in found
+    ]
+    head = "<tr><th>task<th>decided or counted<th>exactly"
+    return f"<table class=left>{head}<tr>{'<tr>'.join(cells)}</table>" if cells else ""
+
+
+def _runs(state: State) -> str:
+    rows = "".join(
+        f"<tr><td>{_when(began)}</td><td>{in_words(ended - began)}</td><td>{html.escape(str(host))}</td>"
+        f"<td>{html.escape(str(how or 'no end was recorded'))}</td></tr>"
+        for host, _, began, ended, how in state.runs
+    )
+    shown = ", ".join(f"{key} {value}" for key, value in state.versions.items() if key != "folder")
+    head = "<tr><th>began</th><th>took</th><th>runner on</th><th>ended</th></tr>"
+    return f"<table class=left>{head}{rows}</table><p>{html.escape(shown)}</p>"
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))

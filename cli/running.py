@@ -49,7 +49,8 @@ class Means:
 
 def versions(folder: Path) -> dict[str, str]:
     """What a record must say so that a result can be made again."""
-    return {"python": platform.python_version(), "ray": version("ray"), "folder": str(folder)}
+    libraries = {name: version(name) for name in ("ray", "numpy", "scipy", "numba", "cloud-volume")}
+    return {"python": platform.python_version(), **libraries, "folder": str(folder)}
 
 
 def run_plan(
