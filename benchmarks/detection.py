@@ -72,7 +72,8 @@ def found_by_segment(image: NDArray[np.uint16], diameter: float) -> tuple[Points
     task = Segment(image="image", labels="labels", diameter=diameter)
     samples = (Chunk(image[one.slices((0, 0, 0))], one, VOXEL_NM) for _, one in task.samples(layout))
     values = task.prepare(layout, samples) or {}
-    labels = task.map(Cell(0, box, box, box, VOXEL_NM, layout, values), Chunk(image, box, VOXEL_NM)).array
+    cell = Cell(0, box, box, box, VOXEL_NM, layout, values)
+    labels = task.map(cell, Chunk(image, box, VOXEL_NM))[0].array
     return micrometres(id_voxels(np.unique(labels[labels > 0]), image.shape)), values
 
 
