@@ -131,8 +131,7 @@ class Schedule:
         breaks = np.flatnonzero((np.diff(cells) != 1) | (np.diff(skips.astype(np.int8)) != 0)) + 1
         edges = [0, *breaks.tolist(), len(cells)]
         return [
-            Range(index, int(cells[a]), int(cells[b - 1]) + 1, bool(skips[a]))
-            for a, b in pairwise(edges)
+            Range(index, int(cells[a]), int(cells[b - 1]) + 1, bool(skips[a])) for a, b in pairwise(edges)
         ]
 
     def _skips(self, known: _StageState, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

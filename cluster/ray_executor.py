@@ -19,7 +19,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 
 from chunkflow.errors import BadInput, WorkerLost
 from chunkflow.plan import plan_of_spec
-from chunkflow.pool import Finished, Gone, Happening, Up
+from chunkflow.pool import IN_HAND, Finished, Gone, Happening, Up
 from chunkflow.queue import Answer, Cause, Range
 from chunkflow.worker import Worker
 
@@ -90,7 +90,7 @@ class RayExecutor:
             num_cpus=cpus,
             max_restarts=0,
             max_task_retries=0,
-            max_concurrency=3,
+            max_concurrency=IN_HAND,
             concurrency_groups={"word": 1},
             runtime_env={"env_vars": ONE_THREAD},
         )(_grouped(_Actor))
