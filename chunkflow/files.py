@@ -80,7 +80,8 @@ def write_whole(path: Path, data: bytes | IO[bytes], twins: Iterable[Path] = ())
     """Write or replace a file atomically, then remove its twins."""
     _with_temporary(path, data, False, lambda temporary: os.replace(temporary, path))
     for twin in twins:
-        twin.unlink(missing_ok=True)
+        if os.path.lexists(twin):  # to ask is cheap; to unlink in vain locks the folder for all who write there
+            twin.unlink(missing_ok=True)
 
 
 def create_once(path: Path, data: bytes) -> bool:
