@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -28,6 +29,8 @@ from cli.log import Log
 from cli.progress import Progress
 from cli.report import write_report
 from cli.words import counted, plain
+
+ADDRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ def run_plan(
     agree: Callable[[str], bool] = lambda _: True,
 ) -> None:
     """Run a plan to its end; raises Incomplete or Interrupted where it did not get there."""
+    _refuse_dead(means.address)
     again = f"Go on with: chunkflow retry {plain(plan.work)}"
     progress, end = Progress(console), _End()
     ledger = open_run(plan, versions(folder), restart, agree)
@@ -86,6 +90,19 @@ def run_plan(
     _judge(end, plan, again)
     if plan.box is not None:
         console.print(f"The part's layers are in {plain(plan.work)}/layers", highlight=False, soft_wrap=True)
+
+
+def _refuse_dead(address: str) -> None:
+    """Ray itself asks a head that is not there for minutes, and by then the job's layers would be made."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not address or address in ("auto", "local"):
+        return
+    if not colon or not port.isdigit():
+        raise BadInput(f"--address takes ray://HOST:PORT, HOST:PORT or auto, not {address!r}.")
+    try:
+        socket.create_connection((host, int(port)), timeout=ADDRESS_SECONDS).close()
+    except OSError as error:
+        raise BadInput(f"No Ray cluster answers at {address}: {error.strerror or error}.") from error
 
 
 @dataclass

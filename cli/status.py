@@ -15,7 +15,7 @@ from rich.text import Text
 
 from chunkflow.ledger_state import DONE, FAILED, State
 from cli.options import WorkUrl
-from cli.words import in_words
+from cli.words import in_words, plain
 from cli.work import Work
 
 WIDEST = 64
@@ -88,9 +88,7 @@ def _standing(state: State) -> str:
         return f"{state.ended}, {ago} ago"
     if _alive(state):
         return f"running, last heard of {ago} ago"
-    return (
-        f"no sign of life for {ago}: the run was killed, or its machine is gone; go on with chunkflow retry"
-    )
+    return f"no sign of life for {ago}: the run was killed, or its machine is gone (chunkflow retry)"
 
 
 def _grid_text(states: npt.NDArray[np.uint8], shape: list[int]) -> Text:
@@ -128,6 +126,7 @@ def failed(work: WorkUrl) -> None:
                 highlight=False,
             )
             console.print(Text(failure.traceback.rstrip()), soft_wrap=True)
-            console.print(f"  chunkflow replay {known.url} {step.name} {failure.index}\n", highlight=False)
+            again = f"  chunkflow replay {plain(known.url)} {step.name} {failure.index}\n"
+            console.print(again, highlight=False, soft_wrap=True)
     if not found:
         console.print("No chunk has failed.")

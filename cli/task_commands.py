@@ -144,7 +144,7 @@ def _run_one(name: str, kind: type[Task], roles: dict[str, FieldRole], given: di
         job = Job.from_document(_document(name, kind, roles, given), task_type, Path.cwd())
         plan = open_plan(job, box, means.local_workers)
     except BadInput as error:
-        if all(given[role.name] for role in roles.values() if role.output):
+        if all(given[role.name] for role in roles.values() if role.output and role.kind != "table"):
             raise
         raise BadInput(f"{error} As in: {_example(name, kind, roles)}") from error
     run_plan(plan, means, Path.cwd(), Console(), given["restart"], lambda what: given["yes"] or agreed(what))

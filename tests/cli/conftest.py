@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def run(*words: object) -> Said:
         monkeypatch.setattr(sys, "argv", ["chunkflow", *map(str, words)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()

@@ -1,0 +1,49 @@
+"""How a job stands, from its work folder alone; and who watches hears of the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+from tests.cli.test_run import stumbling
+
+
+def test_each_task_has_a_line_and_a_picture(lab: Path, command: Command) -> None:
+    command("run", "job.yaml", "--serial")
+    said = command("status", "work")
+    assert said.code == 0
+    assert "rat: complete" in said.out
+    assert "segment (seen along z)\n██\n██" in said.out
+
+
+def test_a_failed_chunk_is_marked_where_it_lies(lab: Path, command: Command) -> None:
+    stumbling(lab)
+    command("run", "job.yaml", "--serial")
+    said = command("status", "work")
+    assert "rat: incomplete" in said.out
+    assert "Stumble (seen along z)\n█!\n██" in said.out
+
+
+def test_watching_ends_with_the_run(lab: Path, command: Command) -> None:
+    command("run", "job.yaml", "--serial")
+    said = command("status", "work", "--watch")
+    assert said.code == 0
+    assert "complete" in said.out
+
+
+def test_a_run_that_was_killed_is_not_said_to_go_on(
+    lab: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("run", "job.yaml", "--serial")
+    segments = sorted((lab / "work" / "ledger").glob("*.json"))
+    ended = next(i for i, segment in enumerate(segments) if '"ended"' in segment.read_text())
+    for segment in segments[ended:]:  # as if the runner had been killed before it wrote them
+        segment.unlink()
+    later = time.time() + 3600
+    monkeypatch.setattr("cli.status.time.time", lambda: later)
+    said = command("status", "work", "--watch")
+    assert "no sign of life for 1 h 0 min" in said.out
+    assert "chunkflow retry" in " ".join(said.out.split())
