@@ -108,9 +108,7 @@ class Results:
 
     @staticmethod
     def write_files(product: Product, files: Files) -> int:
-        folder = Folder(product.info.url)
-        for name, data in files.items():
-            folder.put(name, data)
+        Folder(product.info.url).put_all(files)
         return sum(map(len, files.values()))
 
     @staticmethod

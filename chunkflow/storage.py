@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import posixpath
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,22 @@ class Folder:
                 write_whole(path, data, twins_of(path))
             else:
                 self._cloud.put(name, data, compress=None, cache_control="no-cache")
+
+    def put_all(self, files: Mapping[str, bytes]) -> None:
+        """Write many files, each whole, where none lies compressed (a folder that only we write); side by side
+        to a cloud.
+
+        To look for compressed twins of each would cost more than the writing, as every look gives other
+        threads of the process their turn.
+        """
+        if not files:
+            return
+        with self._speaking_of("write", next(iter(files))):
+            if self._root is None:
+                self._cloud.puts(files.items(), compress=None, cache_control="no-cache")
+                return
+            for name, data in files.items():
+                write_whole(self._path(name), data)
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Make a file unless there is one of this name; say whether it was made.
