@@ -82,7 +82,7 @@ class Progress:
         if self._live:
             self._live.update(self.table(schedule))
         elif now - self._begun > 1:
-            self.console.print(self._line(schedule), highlight=False, soft_wrap=True)
+            self.console.print(self._line(schedule, ended=False), highlight=False, soft_wrap=True)
 
     def _rows(self, schedule: Schedule) -> list[tuple[str, int, int, int, int, float]]:
         """For each step: name, cells, done, running, failed, cells a second."""
@@ -122,12 +122,14 @@ class Progress:
             )
         return table
 
-    def _line(self, schedule: Schedule) -> str:
+    def _line(self, schedule: Schedule, ended: bool) -> str:
+        """The tasks that are being worked on; of a run that ended, all."""
         parts = [
             f"{name} {done:,}/{cells:,}" + (f" ({failed} failed)" if failed else "")
-            for name, cells, done, _, failed, _ in self._rows(schedule)
+            for name, cells, done, running, failed, _ in self._rows(schedule)
+            if ended or running or 0 < done < cells
         ]
-        return f"{in_words(time.monotonic() - self._begun):>9}  " + "  ".join(parts)
+        return f"{in_words(time.monotonic() - self._begun):>9}  " + ("  ".join(parts) or "waiting")
 
     def _failed(self, event: CellFailed) -> None:
         assert self._plan is not None
@@ -159,7 +161,10 @@ class Progress:
     def _end(self, event: Ended) -> None:
         if self._live:
             self._live.stop()
-        self.console.print(self._line(event.schedule), highlight=False, soft_wrap=True)
+            self.console.print(self.table(event.schedule))
+            self.console.print(f"{event.status}, after {in_words(time.monotonic() - self._begun)}")
+        else:
+            self.console.print(self._line(event.schedule, ended=True), highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the terminal as it was, however the run ended."""

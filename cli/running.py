@@ -71,7 +71,7 @@ def run_plan(
     ledger = open_run(plan, versions(folder), restart, agree)
     try:
         with ledger, _Interrupts(console) as interrupts:
-            executor, workers = _executor(plan, means, folder)
+            executor, workers = _executor(plan, means, folder, console)
             queue = MemoryQueue()
             pool = Pool(queue, executor, workers)
             listeners: list[Listener] = [progress, Log(Folder(plan.work)), end]
@@ -116,9 +116,11 @@ class _End:
             self.events.append(event)
 
 
-def _executor(plan: Plan, means: Means, folder: Path) -> tuple[Executor, int]:
+def _executor(plan: Plan, means: Means, folder: Path, console: Console) -> tuple[Executor, int]:
     if means.serial:
         return SerialExecutor(plan), 1
+    where = f"on {means.address}" if means.address else f"with {counted(means.local_workers, 'worker')}"
+    console.print(f"Starting Ray {where}.", highlight=False)
     from cluster.ray_executor import RayExecutor, start_ray  # takes two seconds, which serial need not pay
 
     workers = start_ray(means.address or None, means.workers if means.address else means.local_workers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 def in_words(seconds: float) -> str:
     """A duration as people write it: 4.2 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

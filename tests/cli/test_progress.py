@@ -1,0 +1,53 @@
+"""Progress: a live table on a terminal, lines elsewhere; both end with every task."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from cli.builtin import load_job
+from cli.progress import Progress
+from cli.words import counted, in_words, plain
+from tests.support import run_job
+
+
+def shown(lab: Path, terminal: bool) -> str:
+    file = io.StringIO()
+    progress = Progress(Console(file=file, force_terminal=terminal, width=100, color_system=None))
+    job = load_job(lab / "job.yaml", [f"work={'terminal' if terminal else 'lines'}", "layers.nuclei=./made"])
+    assert run_job(job, listeners=[progress]) == "complete"
+    progress.close()
+    return file.getvalue()
+
+
+def test_a_terminal_gets_a_table_and_the_cursor_back(lab: Path) -> None:
+    text = shown(lab, terminal=True)
+    assert "Job rat: 20 pieces of work." in text
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
+    end = text.rpartition("\x1b[?25h")[2]
+    assert "segment" in end
+    assert "9/9" in end
+    assert "complete, after" in end
+
+
+def test_elsewhere_there_are_plain_lines(lab: Path) -> None:
+    text = shown(lab, terminal=False)
+    assert "\x1b" not in text
+    assert text.splitlines()[0] == "Job rat: 20 pieces of work."
+    assert text.splitlines()[-1].endswith("segment 9/9  measure 11/11")
+
+
+def test_durations_and_counts_read_well() -> None:
+    assert [in_words(s) for s in (0.04, 9.94, 10, 59.4, 59.6, 3599, 7500)] == [
+        "0.0 s",
+        "9.9 s",
+        "10 s",
+        "59 s",
+        "1 min 0 s",
+        "59 min 59 s",
+        "2 h 5 min",
+    ]
+    assert [counted(n, "chunk") for n in (0, 1, 1000)] == ["0 chunks", "1 chunk", "1,000 chunks"]
+    assert [plain(u) for u in ("file:///a/b", "s3://b/c")] == ["/a/b", "s3://b/c"]
