@@ -58,9 +58,9 @@ def document(folder: Path, size: tuple[int, int, int], seed: int) -> dict[str, A
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where to put it all; it may be deleted afterwards.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where to put it all; it may be deleted afterwards.")
+    ] = Path("demo"),
     size: Annotated[tuple[int, int, int], typer.Option(help="Voxels along x, y, z.")] = (384, 384, 256),
     seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
     workers: Workers = 0,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +17,20 @@ from rich.table import Table
 from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Started, Tick
 from chunkflow.plan import Plan
 from chunkflow.schedule import DONE, FAILED, LEASED, Schedule
-from cli.words import in_words
+from cli.words import in_words, plain
 
 PLAIN_EVERY = 10.0
 LIVE_EVERY = 0.5
+MOST_TOLD = 6
+"""Failures of a task that are shown while it runs."""
+
+
+def last_error(traceback: str) -> str:
+    """The line of a traceback that names the error, without the module of its class."""
+    lines = traceback.strip().splitlines() or [""]
+    named = [line for line in lines if re.match(r"[A-Za-z_][\w.]*(: |$)", line)]
+    kind, colon, said = (named or lines)[-1].partition(": ")
+    return (kind.rpartition(".")[2] + colon + said)[:300]
 
 
 @dataclass
@@ -39,6 +51,7 @@ class Progress:
     console: Console
     _plan: Plan | None = None
     _rates: dict[int, _Rate] = field(default_factory=dict)
+    _told: Counter[str] = field(default_factory=Counter)
     _live: Live | None = None
     _shown: float = 0.0
     _begun: float = 0.0
@@ -132,16 +145,18 @@ class Progress:
         return f"{in_words(time.monotonic() - self._begun):>9}  " + ("  ".join(parts) or "waiting")
 
     def _failed(self, event: CellFailed) -> None:
+        """The first few of each task: where one chunk fails, so may all, and `chunkflow failed` has them."""
         assert self._plan is not None
         answer = event.answer
         name = self._plan.stages[answer.stage].name
-        last = answer.traceback.strip().splitlines()[-1] if answer.traceback.strip() else ""
-        follows = "set aside" if event.final else "again"
-        self.console.print(
-            f"{name} chunk {answer.index}: {answer.cause} ({follows}) {last}"[:300],
-            highlight=False,
-            markup=False,
-        )
+        self._told[name] += 1
+        if self._told[name] > MOST_TOLD:
+            return
+        follows = "set aside" if event.final else "to be tried again"
+        said = f"{name} chunk {answer.index}: {answer.cause}, {follows}: {last_error(answer.traceback)}"
+        if self._told[name] == MOST_TOLD:
+            said += f"\nFurther failures of {name}: chunkflow failed {plain(self._plan.work)}"
+        self.console.print(said, highlight=False, markup=False, soft_wrap=True)
 
     def _decided(self, step: str, values: Mapping[str, Any]) -> None:
         """What `prepare` chose for a parameter of the task, as a line for the job file of another brain."""

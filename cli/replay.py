@@ -41,7 +41,8 @@ def replay(
             pdb.post_mortem(error.__traceback__)
         elif not isinstance(error, ChunkflowError):
             traceback.print_exc()
-        raise Incomplete(f"{task} chunk {index} failed: {type(error).__name__}: {error}") from error
+        said = " ".join(str(error).split())
+        raise Incomplete(f"{task} chunk {index} failed: {type(error).__name__}: {said}") from error
     took = in_words(time.perf_counter() - begin)
     console.print(
         f"{task} chunk {index} ({planned.stages[stage].grid.box(index)}) is well: {took}.", highlight=False

@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 
 from rich.console import Console
 
-from chunkflow.errors import BadInput, Incomplete, Interrupted
+from chunkflow.errors import BadInput, Incomplete, Interrupted, StorageError
 from chunkflow.events import Ended, Event, Listener
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan, spec_of
@@ -84,6 +84,8 @@ def run_plan(
                 raise
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted at once; what was recorded is kept. {again}") from None
+    except StorageError as error:
+        raise StorageError(f"{str(error).rstrip('.')}. {again}") from error
     finally:
         progress.close()
     console.print(f"The report is at {write_report(plan.work)}", highlight=False, soft_wrap=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from cli.builtin import load_job
-from cli.progress import Progress
+from cli.progress import MOST_TOLD, Progress, last_error
 from cli.words import counted, in_words, plain
+from tests.cli.conftest import Command
+from tests.cli.test_run import stumbling
 from tests.support import run_job
 
 
@@ -51,3 +53,19 @@ def test_durations_and_counts_read_well() -> None:
     ]
     assert [counted(n, "chunk") for n in (0, 1, 1000)] == ["0 chunks", "1 chunk", "1,000 chunks"]
     assert [plain(u) for u in ("file:///a/b", "s3://b/c")] == ["/a/b", "s3://b/c"]
+
+
+def test_a_task_that_fails_everywhere_does_not_fill_the_screen(lab: Path, command: Command) -> None:
+    stumbling(lab, every=True)
+    said = command("run", "job.yaml", "--serial")
+    assert said.code == 1
+    assert said.out.count("stumbled over it") == MOST_TOLD
+    assert said.out.count("chunkflow failed") == 1
+
+
+def test_an_error_is_told_by_the_line_that_names_it() -> None:
+    trace = "Traceback (most recent call last):\n  File x\nchunkflow.errors.StorageError: the disk\nis full"
+    assert last_error(trace) == "StorageError: the disk"
+    assert last_error("KeyboardInterrupt") == "KeyboardInterrupt"
+    assert last_error("no word from the worker for 600 s") == "no word from the worker for 600 s"
+    assert last_error("") == ""

@@ -18,8 +18,10 @@ from tests.cli.test_wrong_input import is_one_sentence, listing
 from tests.support import read_layer, read_table
 
 
-def stumbling(lab: Path) -> None:
-    document = {**job_document(), "tasks": [{"own:Stumble": {"image": "dapi", "kept": "copied"}}]}
+def stumbling(lab: Path, every: bool = False) -> None:
+    """A job that fails on its second chunk, or on all."""
+    task = {"image": "dapi", "kept": "copied", "over": -1 if every else 1}
+    document = {**job_document(), "tasks": [{"own:Stumble": task}]}
     (lab / "job.yaml").write_text(yaml.safe_dump(document))
 
 
