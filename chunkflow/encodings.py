@@ -5,20 +5,14 @@ from __future__ import annotations
 from chunkflow.errors import BadInput
 
 _WHOLE = ("uint8", "uint16", "uint32", "uint64")
-_FLOATS = ("float32", "float64")
 ENCODINGS: dict[str, tuple[str, ...]] = {
-    "raw": (*_WHOLE, "int8", "int16", "int32", "int64", *_FLOATS),
+    "raw": (*_WHOLE, "int8", "int16", "int32", "int64", "float32", "float64"),
     "jpeg": ("uint8",),
-    "jxl": ("uint8",),
-    "png": ("uint8", "uint16"),
     "compressed_segmentation": ("uint32", "uint64"),
-    "compresso": _WHOLE,
     "crackle": _WHOLE,
-    "fpzip": _FLOATS,
-    "kempressed": _FLOATS,
-    "zfpc": _FLOATS,
 }
-LOSSY = ("jpeg", "jxl", "kempressed", "zfpc")
+"""Those whose codecs are installed with chunkflow."""
+LOSSY = ("jpeg",)
 
 
 def refuse_encoding(layer: str, kind: str, dtype: str, encoding: str) -> None:

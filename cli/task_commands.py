@@ -54,7 +54,10 @@ def _job_parameters(kind: type[Task], roles: dict[str, FieldRole]) -> list[inspe
         storage = Annotated[str, typer.Option("--storage", help="Storage chunks of what is made.")]
         encoding = Annotated[
             str,
-            typer.Option("--encoding", help="How what is made is stored, as raw or compressed_segmentation."),
+            typer.Option(
+                "--encoding",
+                help="How what is made is stored: raw, jpeg, compressed_segmentation or crackle.",
+            ),
         ]
         shared += [("storage", storage, "64,64,64"), ("encoding", encoding, "")]
     if "box" not in kind.model_fields:
