@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,14 +148,6 @@ def test_words_that_make_no_sense_are_refused(lab: Path, command: Command, case:
     assert is_one_sentence(said.err), said.err
     assert all(word in said.err for word in words), said.err
     assert listing(lab) == before
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_work_folder_that_cannot_be_written_is_refused(lab: Path, command: Command) -> None:
-    (lab / "locked").mkdir(mode=0o500)
-    said = command("run", "job.yaml", "--serial", "--set", "work=locked/work")
-    assert said.code == 2
-    assert "locked" in said.err
 
 
 def test_a_work_folder_below_a_file_is_refused(lab: Path, command: Command) -> None:
