@@ -158,7 +158,7 @@ def _prepare_stage(step: Step, maps: dict[int, int], last: dict[int, int], stage
     grid = Grid.whole(step.region)
     waits = []
     for field, box in step.task.samples(step.layout):
-        for product in step.inputs.get(field, ())[:1]:
+        for product in step.inputs.get(field, ()):
             if product.maker is not None:
                 stage = _maker_stage(product, maps, last)
 

@@ -1,0 +1,57 @@
+"""Masks, mips and places: what is refused, what is awaited, and what is written where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chunkflow.chunk import Chunk
+from chunkflow.describe import open_plan
+from chunkflow.geometry import Box
+from chunkflow.job import Job
+from chunkflow.task import Cell, Image, Layout, Out, Result, Task
+from tests.support import make_job, make_layer
+
+HERE = "tests.engine.test_masks_and_mips:"
+OWN = "tests.tasks_for_tests:"
+SIZE = (48, 32, 32)
+MADE = ("first", "second", "third", "labels", "other")
+
+
+def job_of(folder: Path, tasks: list[Any], image: np.ndarray | None = None, **keys: Any) -> Job:
+    array = np.random.default_rng(5).integers(0, 250, SIZE).astype(np.uint16) if image is None else image
+    make_layer(folder / "image", array)
+    layers = {name: str(folder / name) for name in ("image", *MADE)} | keys.pop("layers", {})
+    shape: dict[str, Any] = {"chunk": [16, 16, 16], "storage": [16, 16, 16]}
+    return make_job(folder, layers, tasks, **(shape | keys))
+
+
+class Brightest(Task):
+    """The brightest of several images; it looks at a corner of each beforehand."""
+
+    images: list[Image]
+    brightest: Image = Out()
+
+    def samples(self, layout: Layout) -> list[tuple[str, Box]]:
+        return [("images", Box((0, 0, 0), (8, 8, 8)))]
+
+    def prepare(self, layout: Layout, samples: Iterable[Any]) -> dict[str, Any]:
+        return {"means": [int(chunk.array.mean()) for chunks in samples for chunk in chunks]}
+
+    def map(self, cell: Cell, images: Sequence[Chunk]) -> Result:  # type: ignore[override]
+        return images[0].like(np.maximum.reduce([image.array for image in images]))
+
+
+def smooth(source: str, target: str) -> dict[str, Any]:
+    return {OWN + "Smooth": {"image": source, "smooth": target}}
+
+
+def test_prepare_waits_for_every_layer_of_a_list(tmp_path: Path) -> None:
+    tasks = [smooth("image", "first"), smooth("first", "second")]
+    brightest = {HERE + "Brightest": {"images": ["first", "second"], "brightest": "third"}}
+    plan = open_plan(job_of(tmp_path, [*tasks, brightest]))
+    prepare = plan.stages[plan.stage_index("Brightest.prepare")]
+    assert {plan.stages[wait.stage].name for wait in prepare.waits} == {"Smooth", "Smooth-2"}
