@@ -127,6 +127,11 @@ class Ledger:
         return self.state.steps
 
     @property
+    def segments(self) -> int:
+        """How many segments the chain had when it was last read or written."""
+        return self._chain.number
+
+    @property
     def is_writing(self) -> bool:
         """Whether this process may still write: opened, not closed and not overtaken."""
         return self._chain.writer is not None

@@ -43,12 +43,13 @@ def open_run(
     before = _plan_before(known.state, plan)
     cleared = _cleared(plan, before, restart)
     wanted = canonical(plan.job, plan)
-    _refuse_changes(known, wanted, cleared)
+    _refuse_changes(known.state, wanted, cleared)
     refuse_foreign(plan, known.state.created)
     if cleared and not agree(deleted_size(before, known, _steps_of(before, cleared))):
         raise BadInput("Nothing was deleted, and nothing was run.")
     ledger = Ledger.open(folder, heartbeat=plan.job.heartbeat)
     try:
+        _refuse_what_came_between(plan, known, ledger, wanted, cleared)
         before = _plan_before(ledger.state, plan)
         begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
         if cleared or begun:
@@ -69,6 +70,28 @@ def open_run(
         ledger.close()
         raise
     return ledger
+
+
+def _refuse_what_came_between(
+    plan: Plan, known: Ledger, ledger: Ledger, wanted: dict[str, Any], cleared: set[str]
+) -> None:
+    """Hold what is asked against the ledger as it was taken: another run may have come and gone while the
+    person was asked. How that one ended stays on record."""
+    if ledger.segments == known.segments + 1:  # what this runner took is what was known
+        return
+    try:
+        if cleared:
+            raise BadInput(
+                f"{plan.work} was written by another run in the meantime, so what would be deleted is not "
+                "what was asked about; nothing was deleted. Look with `chunkflow status`, then ask again."
+            )
+        _refuse_changes(ledger.state, wanted, cleared)
+        refuse_foreign(plan, ledger.state.created)
+    except BadInput:
+        ended = ledger.state.runs[-2][4] if len(ledger.state.runs) > 1 else None
+        if ended is not None:
+            ledger.record_ended(ended)
+        raise
 
 
 def _plan_before(state: State, plan: Plan) -> Plan:
@@ -95,11 +118,11 @@ def _cleared(plan: Plan, before: Plan, restart: str) -> set[str]:
     return {p.steps[i].entry for p in (plan, before) for i in p.after(restart)}
 
 
-def _refuse_changes(known: Ledger, wanted: dict[str, Any], cleared: set[str]) -> None:
+def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> None:
     """A rerun must ask for what was asked before, save for tasks that are cleared or new."""
-    if known.state.job is None:
+    if known.job is None:
         return
-    before = dict(known.state.job["spec"])
+    before = dict(known.job["spec"])
     old = {name for task in before["tasks"] for name in task}
     now = {name for task in wanted["tasks"] for name in task}
     if old <= cleared:

@@ -15,7 +15,9 @@ from chunkflow.errors import BadInput
 from chunkflow.events import CellDone, Event
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
+from chunkflow.storage import Folder
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.support import make_job, make_layer, read_layer, read_table, run_job
 
@@ -147,6 +149,40 @@ def test_restart_asks_and_does_nothing_without_consent(tmp_path: Path) -> None:
     assert "WholeTiles" in asked[0]
     assert "Smooth" not in asked[0]
     assert contents(tmp_path / "smooth", tmp_path / "tiles", tmp_path / "work") == before
+
+
+def test_what_another_run_did_while_the_person_was_asked_is_not_deleted(tmp_path: Path) -> None:
+    run_job(job_of(tmp_path, more=2))
+    made: list[dict[str, str]] = []
+
+    def agree(_: str) -> bool:
+        run_job(job_of(tmp_path))
+        made.append(contents(tmp_path / "smooth", tmp_path / "tiles"))
+        return True
+
+    with pytest.raises(BadInput, match="written by another run in the meantime"):
+        open_run(open_plan(job_of(tmp_path, more=2)), {}, "WholeTiles", agree)
+    assert contents(tmp_path / "smooth", tmp_path / "tiles") == made[0]
+    assert Ledger.load(Folder(str(tmp_path / "work"))).state.ended == "complete"
+    assert cells_run(job_of(tmp_path)) == {}
+
+
+def test_a_parameter_that_changed_while_the_ledger_was_taken_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run that began and ended between the first look at the ledger and the taking of it."""
+    job = job_of(tmp_path)
+    take = Ledger.open
+
+    def after_another(*given: Any, **named: Any) -> Ledger:
+        monkeypatch.setattr(Ledger, "open", take)
+        run_job(job_of(tmp_path, size=12))
+        return take(*given, **named)
+
+    monkeypatch.setattr(Ledger, "open", after_another)
+    with pytest.raises(BadInput, match=r"tasks\.WholeTiles\.size: \[12, 13, 40\] -> \[9, 13, 40\]"):
+        run_job(job)
+    assert Ledger.load(Folder(str(tmp_path / "work"))).state.ended == "complete"
 
 
 def test_restart_with_another_chunk_size_leaves_nothing_of_the_old(tmp_path: Path) -> None:
