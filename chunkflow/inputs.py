@@ -73,15 +73,17 @@ class Inputs:
     def _one(self, step: Step, product: Product, box: Box) -> Chunk | pa.Table:
         if product.info.kind == "table":
             return read_table(product.info, box)
-        chunk = self._volume(product.info).read(box.clip(product.info.bounds))
+        chunk = self._volume(product).read(box.clip(product.info.bounds))
         if product.maker is None and product.info.kind == "segmentation":
             return self.apply_mask(step, chunk)
         return chunk
 
-    def _volume(self, info: LayerInfo) -> Volume:
-        key = (info.url, info.mip)
+    def _volume(self, product: Product) -> Volume:
+        """What the job itself makes must be there, whatever its inputs may lack."""
+        key = (product.info.url, product.info.mip)
         if key not in self._volumes:
-            self._volumes[key] = Volume(info, self._plan.job.fill_missing)
+            fill = self._plan.job.fill_missing and product.maker is None
+            self._volumes[key] = Volume(product.info, fill)
         return self._volumes[key]
 
     def _masks(self, step: Step) -> bool:

@@ -12,8 +12,10 @@ from chunkflow.chunk import Chunk
 from chunkflow.describe import open_plan
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.ledger import Ledger
+from chunkflow.storage import Folder
 from chunkflow.task import Cell, Image, Layout, Out, Result, Task
-from tests.support import make_job, make_layer
+from tests.support import make_job, make_layer, read_layer, run_job
 
 HERE = "tests.engine.test_masks_and_mips:"
 OWN = "tests.tasks_for_tests:"
@@ -55,3 +57,18 @@ def test_prepare_waits_for_every_layer_of_a_list(tmp_path: Path) -> None:
     plan = open_plan(job_of(tmp_path, [*tasks, brightest]))
     prepare = plan.stages[plan.stage_index("Brightest.prepare")]
     assert {plan.stages[wait.stage].name for wait in prepare.waits} == {"Smooth", "Smooth-2"}
+
+
+def lose_a_chunk(layer: Path) -> None:
+    next(iter(sorted(layer.glob("*_*_*/0-16_0-16_0-16")))).unlink()
+
+
+def test_only_what_is_given_may_lack_storage_chunks(tmp_path: Path) -> None:
+    tasks = [smooth("image", "first"), smooth("first", "second")]
+    job = job_of(tmp_path, tasks, fill_missing=True)
+    (tmp_path / "image" / "1000_1000_2000" / "0-32_0-32_0-32").unlink()
+    assert run_job(job) == "complete"
+    assert not read_layer(tmp_path / "first")[:16, :16, :16].any()
+    lose_a_chunk(tmp_path / "first")
+    assert run_job(job, restart="Smooth-2") == "incomplete"
+    assert set(Ledger.load(Folder(job.work)).state.steps["Smooth-2"].causes) == {"damaged input"}
