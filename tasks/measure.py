@@ -143,8 +143,8 @@ def _steps(
     if array.dtype.kind != "f":
         return array, None
     low, high = cell.values["ranges"][image]
-    steps, outside = quantise(array, low, high)
-    return steps, ((array < low) | (array > high)).astype(np.uint8) if outside else None
+    beyond = (array < low) | (array > high)
+    return quantise(array, low, high), beyond.astype(np.uint8) if beyond.any() else None
 
 
 def _columns(rows: pa.Table) -> Columns:

@@ -72,14 +72,13 @@ def merge_sums(columns: Columns) -> Columns:
     return _carry(merged)
 
 
-def quantise(image: NDArray[Any], low: float, high: float) -> tuple[NDArray[np.uint16], int]:
-    """A float image in 65,536 steps from `low` to `high`, and how many voxels outside were clipped."""
+def quantise(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint16]:
+    """A float image in 65,536 steps from `low` to `high`; voxels beyond become the first or last step."""
     step = float_step(low, high)
     steps = np.floor((image.astype(np.float64) - low) / step + 0.5)
     if np.isnan(steps).any():
         raise ValueError(f"{int(np.isnan(image).sum())} voxels of the image are not a number")
-    outside = int(((steps < 0) | (steps > STEPS)).sum())
-    return np.clip(steps, 0, STEPS).astype(np.uint16), outside
+    return np.clip(steps, 0, STEPS).astype(np.uint16)
 
 
 def float_step(low: float, high: float) -> float:

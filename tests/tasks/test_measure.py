@@ -104,6 +104,19 @@ def test_images_of_floats(tmp_path: Path) -> None:
             assert row[f"{name}_clipped"] == 0
 
 
+def test_what_is_clipped_does_not_depend_on_the_cut(tmp_path: Path) -> None:
+    labels = np.ones((100, 40, 32), np.uint32, order="F")  # the sample sees x from 18 to 82
+    image = np.zeros(labels.shape, np.float32, order="F")
+    image[50] = 65535  # so the range is -32767.5 to 98302.5, in steps of two
+    image[5:7, 3, 3] = 98302.75  # beyond by less than half a step
+    image[90, 3, 3] = 1e6  # far beyond, in another chunk
+    tables = [
+        measured(tmp_path / str(n), labels, {"a": image}, chunk)
+        for n, chunk in enumerate([[128, 64, 32], [32, 64, 32]])
+    ]
+    assert [table["a_clipped"].to_pylist() for table in tables] == [[3], [3]]
+
+
 def test_several_channels_are_measured_each(tmp_path: Path) -> None:
     labels, image = tissue()
     table = measured(tmp_path / "a", labels, {"raw": np.stack([image, image // 2], axis=3)}, [64, 64, 32])
