@@ -170,7 +170,7 @@ class Task(BaseModel):
         if kind == "labels":
             changes |= {"dtype": "uint64", "channels": 1, "connected": self.connected}
         if kind == "layer":
-            changes |= {"kind": main.kind, "encoding": main.encoding, "connected": main.connected}
+            changes |= {"kind": main.kind, "encoding": main.encoding, "connected": self.connected}
         if kind in ("table", "meshes", "annotations"):
             changes["labels"] = main.labels or main.url
         return main.model_copy(update=changes)

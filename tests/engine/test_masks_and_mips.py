@@ -14,8 +14,8 @@ from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
-from chunkflow.task import Cell, Image, Layout, Out, Result, Task
-from tests.support import make_job, make_layer, read_layer, run_job
+from chunkflow.task import Cell, Image, Layer, Layout, Out, Result, Task
+from tests.support import make_job, make_layer, read_layer, read_table, run_job
 
 HERE = "tests.engine.test_masks_and_mips:"
 OWN = "tests.tasks_for_tests:"
@@ -72,3 +72,32 @@ def test_only_what_is_given_may_lack_storage_chunks(tmp_path: Path) -> None:
     lose_a_chunk(tmp_path / "first")
     assert run_job(job, restart="Smooth-2") == "incomplete"
     assert set(Ledger.load(Folder(job.work)).state.steps["Smooth-2"].causes) == {"damaged input"}
+
+
+class Halved(Task):
+    """A layer of which every second plane is left out, so that its objects fall to pieces."""
+
+    whole: Layer
+    halved: Layer = Out()
+
+    def map(self, cell: Cell, whole: Chunk) -> Result:  # type: ignore[override]
+        kept = np.arange(cell.box.start[2], cell.box.stop[2]) % 2 == 0
+        return whole.like(whole.array * kept.astype(whole.array.dtype))
+
+
+def test_labels_made_from_connected_labels_are_in_pieces_unless_their_task_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    labels = {OWN + "WholeTiles": {"image": "image", "labels": "labels"}}
+    halved = {HERE + "Halved": {"whole": "labels", "halved": "other"}}
+    copied = {"copy": {"source": "labels", "target": "first"}}
+    count = {OWN + "Count": {"labels": "other", "objects": "objects"}}
+    job = job_of(tmp_path, [labels, halved, copied, count])
+    products = open_plan(job).products
+    assert [products[name, 0].info.connected for name in ("labels", "other", "first")] == [True, False, True]
+    assert run_job(job) == "complete"
+    rows = read_table(tmp_path / "work" / "tables" / "objects")
+    ids, voxels = np.unique(read_layer(tmp_path / "other"), return_counts=True)
+    assert list(zip(rows["id"].to_pylist(), rows["voxels"].to_pylist(), strict=True)) == [
+        pair for pair in zip(ids.tolist(), voxels.tolist(), strict=True) if pair[0]
+    ]
