@@ -189,7 +189,7 @@ def _a(kind: str) -> str:
 
 def _check_alike(step: str, task: Task, inputs: dict[str, tuple[Product, ...]]) -> None:
     """Layers that are read by the same box must be of the same voxels."""
-    if type(task).reads is not Task.reads:
+    if not task.same_voxels:
         return
     layers = [p for products in inputs.values() for p in products if p.info.kind in ("image", "segmentation")]
     for product in layers[1:]:

@@ -135,6 +135,8 @@ class Task(BaseModel):
     """The labels written are in one piece each, named by the Morton code of one of their voxels."""
     working_bytes: ClassVar[float] = 8.0
     """Memory that `map` takes beyond its inputs, in bytes for each voxel of its first input."""
+    same_voxels: ClassVar[bool] = True
+    """All images and labels read must be of the same voxels; False where `reads` goes from one to another."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""

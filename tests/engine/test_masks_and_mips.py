@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from chunkflow.chunk import Chunk
 from chunkflow.describe import open_plan
+from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
@@ -101,3 +103,11 @@ def test_labels_made_from_connected_labels_are_in_pieces_unless_their_task_says_
     assert list(zip(rows["id"].to_pylist(), rows["voxels"].to_pylist(), strict=True)) == [
         pair for pair in zip(ids.tolist(), voxels.tolist(), strict=True) if pair[0]
     ]
+
+
+def test_layers_of_unlike_voxels_are_refused_also_by_tasks_with_reads_of_their_own(tmp_path: Path) -> None:
+    labels = {OWN + "Tiles": {"image": "image", "labels": "labels"}}
+    coarser = {"downsample": {"layer": "labels", "mips": 1, "factor": [2, 2, 1]}}
+    measure = {"measure": {"labels": "labels@1", "images": ["image"], "objects": "objects"}}
+    with pytest.raises(BadInput, match=r"do not cover the same voxels; choose mips that match"):
+        open_plan(job_of(tmp_path, [labels, coarser, measure]))
