@@ -22,10 +22,11 @@ BATCH = 2**17
 
 
 class Parts:
-    """The parts of one work folder."""
+    """The parts of one work folder; where it does not write, all is made up to the writing itself."""
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, writes: bool = True) -> None:
         self._folder = folder
+        self._writes = writes
 
     def put(self, stage: str, index: int, rows: Iterable[pa.Table], files: Sequence[str] = ()) -> int:
         """Write a part from pieces in the order of their ids; returns the number of bytes."""
@@ -38,11 +39,11 @@ class Parts:
                 continue
             pieces += 1
             data = _encode(piece, {})
-            self._folder.put(f"{_place(stage, index)}-{pieces}.arrow", data)
+            self._put(f"{_place(stage, index)}-{pieces}.arrow", data)
             size += len(data)
         head = first if first is not None else pa.table({"id": pa.array([], pa.uint64())})
         data = _encode(head, {"pieces": str(pieces), "files": json.dumps(list(files))})
-        self._folder.put(f"{_place(stage, index)}.arrow", data)
+        self._put(f"{_place(stage, index)}.arrow", data)
         return size + len(data)
 
     def rows(self, stage: str, index: int) -> Iterator[pa.Table]:
@@ -69,7 +70,7 @@ class Parts:
 
     def put_values(self, stage: str, values: dict[str, object]) -> None:
         """What a `prepare` decided."""
-        self._folder.put(f"parts/{stage}.json", json.dumps(values).encode())
+        self._put(f"parts/{stage}.json", json.dumps(values).encode())
 
     def values(self, stage: str) -> dict[str, object]:
         data = self._folder.get(f"parts/{stage}.json")
@@ -78,6 +79,10 @@ class Parts:
                 f"{self._folder.url}/parts/{stage}.json is missing: what was decided is not known."
             )
         return dict(json.loads(data))
+
+    def _put(self, name: str, data: bytes) -> None:
+        if self._writes:
+            self._folder.put(name, data)
 
     def _read(self, name: str) -> pa.Table:
         data = self._folder.get(name)

@@ -75,10 +75,11 @@ def _only(step: Step, what: str, kinds: tuple[str, ...]) -> str:
 
 
 class Results:
-    """Writes for the steps of one plan; keeps the volumes open."""
+    """Writes for the steps of one plan, unless told not to; keeps the volumes open."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: Inputs, writes: bool = True) -> None:
         self._inputs = inputs
+        self._writes = writes
         self._volumes: dict[tuple[str, int], Volume] = {}
 
     def ready_chunk(self, step: Step, name: str, chunk: Chunk | None, box: Box) -> Chunk:
@@ -101,20 +102,22 @@ class Results:
         return chunk.like(np.asfortranarray(chunk.array, dtype=info.dtype))
 
     def write_chunk(self, product: Product, chunk: Chunk) -> int:
+        if not self._writes:
+            return 0
         key = (product.info.url, product.info.mip)
         if key not in self._volumes:
             self._volumes[key] = Volume(product.info)
         return self._volumes[key].write(chunk)
 
-    @staticmethod
-    def write_files(product: Product, files: Files) -> int:
-        Folder(product.info.url).put_all(files)
+    def write_files(self, product: Product, files: Files) -> int:
+        if self._writes:
+            Folder(product.info.url).put_all(files)
         return sum(map(len, files.values()))
 
-    @staticmethod
-    def write_table(product: Product, index: int, data: bytes) -> int:
+    def write_table(self, product: Product, index: int, data: bytes) -> int:
         """One file of a table."""
-        Folder(product.info.url).put(f"{index:06d}.parquet", data)
+        if self._writes:
+            Folder(product.info.url).put(f"{index:06d}.parquet", data)
         return len(data)
 
 

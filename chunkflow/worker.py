@@ -59,15 +59,15 @@ class _Spent:
 
 
 class Worker:
-    """Does cells of one plan."""
+    """Does cells of one plan; one that does not write does all the same, and has no runner."""
 
     def __init__(self, plan: Plan, name: str, writes: bool = True) -> None:
         self.name = name
         self._plan = plan
         self._writes = writes
         self._inputs = Inputs(plan)
-        self._results = Results(self._inputs)
-        self._parts = Parts(Folder(plan.work))
+        self._results = Results(self._inputs, writes)
+        self._parts = Parts(Folder(plan.work), writes)
         self._setups: dict[int, Any] = {}
         self._values: dict[int, dict[str, Any]] = {}
         self._reading, self._mapping, self._writing = threading.Lock(), threading.Lock(), threading.Lock()
@@ -147,7 +147,7 @@ class Worker:
             for name, product in step.layer_outputs:
                 chunk = self._results.ready_chunk(step, name, made.chunks.get(name), cell.box)
                 empty = empty and product.info.kind == "segmentation" and not chunk.array.any()
-                spent.bytes_out += self._results.write_chunk(product, chunk) if self._writes else 0
+                spent.bytes_out += self._results.write_chunk(product, chunk)
             if step.leaves_parts:
                 self._write_part(step, stage, index, made, spent)
         return skip or (empty and bool(step.layer_outputs))
@@ -172,8 +172,6 @@ class Worker:
     def _write_part(self, step: Step, stage: Stage, index: int, made: Sorted, spent: _Spent) -> None:
         rows = made.rows if made.rows is not None else step.task.no_rows(step.layout)
         files = [name for written in made.files.values() for name in written]
-        if not self._writes:
-            return
         for name, written in made.files.items():
             spent.bytes_out += self._results.write_files(step.outputs[name], written)
         pieces = in_order([sorted_rows(step.task, rows)])
@@ -235,6 +233,6 @@ class Worker:
     @contextmanager
     def _write(self, spent: _Spent) -> Iterator[None]:
         with self._writing, spent.timed("write"):
-            if time.monotonic() - self._last_word > self._silence:
+            if self._writes and time.monotonic() - self._last_word > self._silence:
                 raise Overtaken(f"Worker {self.name} had no word from its runner for {self._silence:.0f} s.")
             yield
