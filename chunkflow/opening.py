@@ -11,21 +11,21 @@ from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger, difference
 from chunkflow.ledger_state import State
-from chunkflow.outputs import create, delete, deleted_size, refuse_foreign
+from chunkflow.outputs import create, delete, deleted_size, parameters_of, refuse_foreign
 from chunkflow.plan import Plan, plan_of_spec, spec_of
 from chunkflow.storage import Folder
 from chunkflow.worker import SILENCE_HEARTBEATS
 
 
 def canonical(job: Job, plan: Plan) -> dict[str, Any]:
-    """All of a job that changes what it makes, with the versions of its tasks."""
+    """All of a job that changes what it makes, defaults included, with the versions of its tasks."""
     tasks = {step.entry: step.task.version for step in plan.steps}
     document = job.model_dump(mode="json", exclude={"job", "work", "memory", "heartbeat", "tasks"})
     return document | {
         "chunk": list(plan.chunk),
         "box": str(plan.box) if plan.box else None,
         "tasks": [
-            {entry.name: {"type": entry.type, "version": tasks[entry.name], **entry.parameters}}
+            {entry.name: {"type": entry.type, "version": tasks[entry.name], **parameters_of(entry)}}
             for entry in job.tasks
         ],
     }

@@ -17,6 +17,7 @@ from typing import Any
 import chunkflow
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Grid
+from chunkflow.job import TaskEntry
 from chunkflow.ledger import Ledger
 from chunkflow.parts import Parts
 from chunkflow.plan import Plan, Product, Step
@@ -134,7 +135,7 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
                     "task": entry,
                     "type": _type_of(step),
                     "version": step.task.version,
-                    "parameters": _parameters(plan, entry),
+                    "parameters": next(parameters_of(e) for e in plan.job.tasks if e.name == entry),
                     "chunkflow": chunkflow.__version__,
                 },
                 "by": f"{getpass.getuser()}@{socket.gethostname()}",
@@ -150,8 +151,9 @@ def _type_of(step: Step) -> str:
     return f"{kind.__module__}:{kind.__name__}"
 
 
-def _parameters(plan: Plan, entry: str) -> dict[str, Any]:
-    return next(dict(task.parameters) for task in plan.job.tasks if task.name == entry)
+def parameters_of(entry: TaskEntry) -> dict[str, Any]:
+    """What a task is given, with the defaults that hold now: they may be others in a later version."""
+    return entry.load().model_dump(mode="json")
 
 
 def deleted_size(plan: Plan, ledger: Ledger, steps: Iterable[int]) -> str:

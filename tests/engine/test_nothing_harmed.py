@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,22 @@ def test_a_parameter_that_changed_while_the_ledger_was_taken_is_refused(
     with pytest.raises(BadInput, match=r"tasks\.WholeTiles\.size: \[12, 13, 40\] -> \[9, 13, 40\]"):
         run_job(job)
     assert Ledger.load(Folder(str(tmp_path / "work"))).state.ended == "complete"
+
+
+def test_a_default_that_is_typed_is_no_change_and_another_default_is(tmp_path: Path) -> None:
+    run_job(job_of(tmp_path, more=1))
+    job = job_of(tmp_path, more=1)
+    (smooth,) = job.tasks
+
+    def with_radius(radius: int) -> Job:
+        parameters = {**smooth.parameters, "radius": radius}
+        return job.model_copy(update={"tasks": [smooth.model_copy(update={"parameters": parameters})]})
+
+    assert cells_run(with_radius(2)) == {}
+    with pytest.raises(BadInput, match=r"tasks\.Smooth\.radius: 2 -> 3"):
+        run_job(with_radius(3))
+    document = json.loads((tmp_path / "smooth" / "provenance").read_text())
+    assert document["processing"][0]["method"]["parameters"]["radius"] == 2
 
 
 def test_restart_with_another_chunk_size_leaves_nothing_of_the_old(tmp_path: Path) -> None:
