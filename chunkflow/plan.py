@@ -147,8 +147,8 @@ def _input_waits(step: Step, maps: dict[int, int], last: dict[int, int], stages:
                 return list(step.task.reads(field, box, step.layout))[-1]
 
             stage = _maker_stage(product, maps, last)
-            sparing = first and product.info.kind == "segmentation"
-            waits.append(wait_for(step.grid, stage, stages[stage].grid, need, sparing))
+            spared = step.task.empty_from_empty and first and product.info.kind == "segmentation"
+            waits.append(wait_for(step.grid, stage, stages[stage].grid, need, spared))
             first = False
     return waits
 

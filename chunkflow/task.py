@@ -137,6 +137,8 @@ class Task(BaseModel):
     """Memory that `map` takes beyond its inputs, in bytes for each voxel of its first input."""
     same_voxels: ClassVar[bool] = True
     """All images and labels read must be of the same voxels; False where `reads` goes from one to another."""
+    empty_from_empty: ClassVar[bool] = False
+    """Where the labels that it reads are all 0 it makes nothing: such cells are skipped, `map` not called."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field, field_validator
 
 from chunkflow.chunk import Chunk
@@ -21,6 +23,8 @@ class Copy(Task):
     `encoding` under `layers`. Unless an encoding is named there, the source's is kept if it loses nothing,
     else it is raw.
     """
+
+    empty_from_empty: ClassVar[bool] = True
 
     source: Layer = Field(description="what to copy: name, or name@mip")
     target: Layer = Out("the copy")

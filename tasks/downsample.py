@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -62,6 +62,8 @@ class Downsample(Task):
 
 class Coarser(Task):
     """One mip from the one before."""
+
+    empty_from_empty: ClassVar[bool] = True
 
     layer: Layer
     target: Layer = Out()

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,8 @@ class Measure(Task):
     span many chunks or have several pieces; all is exact, however the volume is cut. Images of floats are
     measured in 65,536 steps over a range found once; `_clipped` counts an object's voxels beyond it.
     """
+
+    empty_from_empty: ClassVar[bool] = True
 
     labels: Labels = Field(description="the objects")
     images: list[Image] = Field(default_factory=list, description="the images to measure them in")

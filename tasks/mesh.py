@@ -138,11 +138,13 @@ def _rows(labels: Chunk, cell: Cell, fragments: dict[int, str]) -> pa.Table:
     faces = np.zeros(len(ids), np.uint8)
     for axis in range(3):
         near, far = cell.box.start[axis], cell.box.stop[axis]
-        if near > cell.bounds.start[axis]:
+        # At a face of a part of the volume too: an object cut into pieces there must become one row.
+        if near > cell.volume.start[axis]:
             faces |= _met(ids, labels, axis, near, near + 1) << (2 * axis)
-        if far < cell.bounds.stop[axis]:
+        if far < cell.volume.stop[axis]:
             # An object that ends at the far face may go on in a block beside the next, diagonally.
-            faces |= _met(ids, labels, axis, far - 1, far + 1) << (2 * axis + 1)
+            seen = min(far + 1, labels.box.stop[axis])
+            faces |= _met(ids, labels, axis, far - 1, seen) << (2 * axis + 1)
     named = [[fragments[name]] if name in fragments else [] for name in ids.tolist()]
     return pa.table({"id": ids, "faces": faces, "fragments": named}, schema=_SCHEMA)
 

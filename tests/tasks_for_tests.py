@@ -107,6 +107,7 @@ def tiles(box: Box, volume: Box, size: Vec) -> Array:
 class Count(Task):
     """For each object its voxels, the sum of the image over them, and whether the job's box cuts it."""
 
+    empty_from_empty = True
     labels: Labels
     image: Image = ""
     objects: Objects = Out()
@@ -164,6 +165,7 @@ def faces_of(ids: Array, labels: Chunk, box: Box) -> Array:
 class Blocks(Task):
     """A file for each block of a lattice of its own, and one for each object that lists its blocks."""
 
+    empty_from_empty = True
     labels: Labels
     meshes: Meshes = Out()
     side: int = 24

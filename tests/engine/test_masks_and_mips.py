@@ -16,7 +16,8 @@ from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
-from chunkflow.task import Cell, Image, Layer, Layout, Out, Result, Task
+from chunkflow.task import Cell, Image, Labels, Layer, Layout, Out, Result, Task
+from chunkflow.volume import LayerInfo
 from tests.support import make_job, make_layer, read_layer, read_table, run_job
 
 HERE = "tests.engine.test_masks_and_mips:"
@@ -111,3 +112,26 @@ def test_layers_of_unlike_voxels_are_refused_also_by_tasks_with_reads_of_their_o
     measure = {"measure": {"labels": "labels@1", "images": ["image"], "objects": "objects"}}
     with pytest.raises(BadInput, match=r"do not cover the same voxels; choose mips that match"):
         open_plan(job_of(tmp_path, [labels, coarser, measure]))
+
+
+class Background(Task):
+    """255 where there is no object."""
+
+    labels: Labels
+    background: Image = Out()
+
+    def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
+        return {"background": self.like_main("image", layout).model_copy(update={"dtype": "uint8"})}
+
+    def map(self, cell: Cell, labels: Chunk) -> Result:  # type: ignore[override]
+        return labels.like(np.where(labels.array == 0, np.uint8(255), np.uint8(0)))
+
+
+@pytest.mark.parametrize("chunk", [16, 48])
+def test_a_task_to_which_emptiness_means_something_sees_empty_labels(tmp_path: Path, chunk: int) -> None:
+    image = np.zeros(SIZE, np.uint16)
+    image[:5, :5, :5] = 700
+    bright = {OWN + "Faulty": {"image": "image", "labels": "labels", "marks": str(tmp_path)}}
+    background = {HERE + "Background": {"labels": "labels", "background": "other"}}
+    assert run_job(job_of(tmp_path, [bright, background], image, chunk=[chunk] * 3)) == "complete"
+    np.testing.assert_array_equal(read_layer(tmp_path / "other"), np.where(image == 0, 255, 0))
