@@ -69,7 +69,8 @@ class Runner:
                 self._step()
             status = self._status()
             self._ledger.record_ended(status)
-            self._flush(now=True)
+            while not self._flush(now=True):
+                pass
         finally:
             self._pool.stop()
         blocked = int(self._schedule.counts[:, WAITING].sum()) if status == "incomplete" else 0
@@ -178,8 +179,9 @@ class Runner:
             heapq.heappush(self._later, (again, answer.stage, answer.index, verdict.alone))
             self._resting.add((answer.stage, answer.index))
 
-    def _flush(self, now: bool = False) -> None:
-        """Write to the ledger. A store that does not answer is asked again until others may take over."""
+    def _flush(self, now: bool = False) -> bool:
+        """Write to the ledger, and say whether it could be. A store that does not answer is to be asked
+        again, until others may take over."""
         running = self._schedule.counts[:, LEASED].tolist()
         self._ledger.record_running(
             {stage.name: count for stage, count in zip(self._plan.stages, running, strict=True) if count}
@@ -188,12 +190,14 @@ class Runner:
             if self._ledger.flush(now):
                 self._pool.heard()
             self._unwritten_since = None
+            return True
         except StorageError:
             self._unwritten_since = self._unwritten_since or time.monotonic()
             patience = LEDGER_PATIENCE_HEARTBEATS * self._plan.job.heartbeat
-            if now or time.monotonic() - self._unwritten_since > patience:
+            if time.monotonic() - self._unwritten_since > patience:
                 raise
             time.sleep(min(1.0, self._plan.job.heartbeat / 5))
+            return False
 
     def _finished(self) -> bool:
         if self._interrupted_at is not None:
