@@ -10,7 +10,7 @@ import chunkflow
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger, difference
-from chunkflow.ledger_state import State
+from chunkflow.ledger_state import FAILED, State
 from chunkflow.outputs import create, delete, deleted_size, parameters_of, refuse_foreign
 from chunkflow.plan import Plan, plan_of_spec, spec_of
 from chunkflow.storage import Folder
@@ -64,6 +64,7 @@ def open_run(
             versions | {"chunkflow": chunkflow.__version__},
             {stage.name: len(stage.grid) for stage in plan.stages},
         )
+        _record_retried(plan, ledger)
         ledger.flush(now=True)
         create(plan, ledger)
     except BaseException:
@@ -92,6 +93,14 @@ def _refuse_what_came_between(
         if ended is not None:
             ledger.record_ended(ended)
         raise
+
+
+def _record_retried(plan: Plan, ledger: Ledger) -> None:
+    """Whoever runs a job again gives what was set aside new attempts."""
+    for stage in plan.stages:
+        step = ledger.state.steps.get(stage.name)
+        if step is not None and step.failed:
+            ledger.record_retried(stage.name, step.indexes(FAILED))
 
 
 def _plan_before(state: State, plan: Plan) -> Plan:

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chunkflow.describe import open_plan
 from chunkflow.errors import StorageError
 from chunkflow.events import CellFailed, Event
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State
+from chunkflow.opening import open_run
 from chunkflow.storage import Folder
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.support import make_job, make_layer, read_layer, run_job
@@ -96,9 +98,33 @@ def test_an_input_that_can_never_be_read(tmp_path: Path) -> None:
     step = state_of(job).steps["Smooth"]
     assert step.failed == 8, "all eight cells read a voxel of it"
     assert {f.attempt for f in step.failures.values()} == {8}
+    with open_run(open_plan(job), {}) as ledger:  # whoever runs it again tries them again, and says so
+        assert (ledger.state.steps["Smooth"].failed, ledger.state.steps["Smooth"].failures) == (0, {})
     chunk.rmdir()
     away.rename(chunk)
     as_without_fault(job, tmp_path)
+
+
+def test_a_ledger_that_cannot_be_written_for_a_moment_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = smooth_job(tmp_path, heartbeat=0.2)
+    end, flush = Ledger.record_ended, Ledger.flush
+    faults: list[str] = []
+
+    def ended(ledger: Ledger, status: str) -> None:
+        end(ledger, status)
+        faults.extend(["once", "twice"])
+
+    def failing(ledger: Ledger, now: bool = False) -> bool:
+        if faults:
+            raise StorageError(faults.pop())
+        return flush(ledger, now)
+
+    monkeypatch.setattr(Ledger, "record_ended", ended)
+    monkeypatch.setattr(Ledger, "flush", failing)
+    assert run_job(job) == "complete"
+    assert state_of(job).ended == "complete"
 
 
 def cut_in_half(file: Path) -> None:
