@@ -176,6 +176,41 @@ def test_objects_of_one_piece_get_one_whole_manifest_however_they_cross_blocks(t
     assert json.loads((folder / "info").read_bytes())["@type"] == "neuroglancer_legacy_mesh"
 
 
+class PaintComb(Task):
+    """One object: a plate, and teeth along x on both sides of it."""
+
+    connected: ClassVar[bool] = True
+    image: Image
+    labels: Labels = Out()
+
+    def map(self, cell: Cell, image: Chunk) -> Chunk:
+        name = morton_encode(np.array([[0, 8, 8]], np.uint64), SIZE)[0] + np.uint64(1)
+        comb = np.zeros(SIZE, np.uint64)
+        comb[:, 8:12, 8:12] = comb[:, 8:12, 32:36] = comb[:, 36:39, 20:24] = name
+        comb[23, 8:39, 8:36] = name
+        return image.like(np.asfortranarray(comb[cell.box.slices(OFFSET)]))
+
+
+@pytest.mark.parametrize("cut", [(0, 20), (28, 42), (3, 15)])
+def test_an_object_that_a_part_cuts_into_pieces_has_one_manifest(
+    tmp_path: Path, cut: tuple[int, int]
+) -> None:
+    layers = {
+        "image": make_layer(tmp_path / "image", np.zeros(SIZE, np.uint8), "image", VOXEL, OFFSET),
+        "labels": str(tmp_path / "painted"),
+    }
+    tasks = [
+        {"tests.tasks.test_mesh:PaintComb": {"image": "image", "labels": "labels"}},
+        {"mesh": {"labels": "labels", "block": [16, 16, 16]}},
+    ]
+    job = make_job(tmp_path, layers, tasks, chunk=[16, 16, 16], storage=[16, 16, 16])
+    part = Box((cut[0], 0, 0), (cut[1], SIZE[1], SIZE[2])).shift(OFFSET)
+    assert run_job(job, part) == "complete"
+    files = contents(next(tmp_path.rglob("mesh")))
+    manifests = {name: json.loads(data)["fragments"] for name, data in files.items() if name.count(":") == 1}
+    assert [sorted(name for name in files if name.count(":") == 2)] == list(manifests.values())
+
+
 def cell_of(array: np.ndarray, box: Box, bounds: Box) -> tuple[Cell, Chunk]:
     info = LayerInfo(
         url="file:///x", kind="segmentation", bounds=bounds, volume=bounds, voxel_size=(1.0, 1.0, 1.0)
