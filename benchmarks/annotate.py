@@ -21,6 +21,7 @@ from neuroglancer import AnnotationPropertySpec, CoordinateSpace
 from neuroglancer.read_precomputed_annotations import AnnotationReader
 from neuroglancer.write_annotations import AnnotationWriter
 
+from benchmarks.figure import Figure
 from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, Event
 from chunkflow.geometry import Box
@@ -113,34 +114,30 @@ def peer(folder: Path, rows: pa.Table) -> float:
     return time.perf_counter() - begin
 
 
-def run(count: int = 1_000_000, peer_count: int = 50_000) -> dict[str, Any]:
-    """Points a second of both, and the ratio."""
+def run(count: int = 1_000_000, peer_count: int = 50_000) -> list[Figure]:
+    """Points a second of both."""
     base = Path(tempfile.mkdtemp(prefix="bench-annotate-"))
     try:
         rows = points(count)
         write_table(base / "table", rows)
         peer_seconds = peer(base / "peer", rows.slice(0, peer_count))
         own = annotate(base, base / "table")
-        files = sum(1 for path in (base / "cells").rglob("*") if path.is_file())
-        size = sum(path.stat().st_size for path in (base / "cells").rglob("*") if path.is_file())
         reader = AnnotationReader(f"file://{base / 'cells'}")
         for row in rows.slice(0, 50).to_pylist():
             assert reader.by_id[row["id"]].point.tolist() == [row["x"], row["y"], row["z"]]
     finally:
         shutil.rmtree(base)
-    own_rate, peer_rate = count / own["seconds"], peer_count / peer_seconds
-    return {
-        "points": count,
-        "seconds": round(own["seconds"], 2),
-        "seconds by step": own["steps"],
-        "files": files,
-        "megabytes": round(size / 1e6, 1),
-        "points a second": round(own_rate),
-        "neuroglancer points": peer_count,
-        "neuroglancer points a second": round(peer_rate),
-        "ratio": round(own_rate / peer_rate, 1),
-    }
+    return [
+        Figure(
+            "annotate: 10⁶ points, one process",
+            count / own["seconds"],
+            "points/s",
+            peer_count / peer_seconds,
+            "neuroglancer",
+        )
+    ]
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(), indent=1))
+    for figure in run():
+        print(*figure.row(), sep=" | ")

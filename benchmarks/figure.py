@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Figure:
-    """`ours` and `peer` in the same unit; the target is for the ratio where there is a peer, else for `ours`."""
+    """`ours` and `peer` in one unit; the target is for the ratio where there is a peer, else for `ours`."""
 
     what: str
     ours: float

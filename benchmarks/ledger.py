@@ -10,6 +10,7 @@ import time
 import numpy as np
 import psutil
 
+from benchmarks.figure import Figure
 from chunkflow.chain import BLOCK, Chain
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
@@ -70,20 +71,23 @@ def load(folder: Folder) -> tuple[float, float]:
     return seconds, (process.memory_info().rss - before) / 1e6
 
 
-def main() -> None:
+def run() -> list[Figure]:
     place = tempfile.mkdtemp()
     try:
         folder = Folder(place)
-        print(f"empty segments           {append_empty_segments(folder.at('empty')):10.0f} a second")
-        print(f"units recorded           {write_a_million_units(folder.at('full')):10.0f} a second")
-        for what in ("10^6 units", "and 10^6 heartbeats"):
-            seconds, grown = load(folder.at("full"))
-            files = sum(1 for _ in folder.at("full").list())
-            print(f"load {what:19s} {seconds:10.2f} s, {grown:.0f} MB more memory, {files} files")
+        figures = [
+            Figure("ledger: segments, each on disk", append_empty_segments(folder.at("empty")), "/s"),
+            Figure("ledger: chunks recorded", write_a_million_units(folder.at("full")), "/s"),
+        ]
+        for what in ("10⁶ chunks", "10⁶ chunks and 10⁶ heartbeats"):
+            seconds, _ = load(folder.at("full"))
+            figures.append(Figure(f"ledger: load {what}", seconds, "s", better="lower", target=5))
             age(folder.at("full"))
     finally:
         shutil.rmtree(place)
+    return figures
 
 
 if __name__ == "__main__":
-    main()
+    for figure in run():
+        print(*figure.row(), sep=" | ")
