@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -17,11 +15,10 @@ from rich.table import Table
 from benchmarks.figure import Figure
 
 MODULES = ("segment_kernel", "engine", "ledger", "mesh", "downsample", "annotate", "detection")
-RESULTS = Path(__file__).parent / "results.json"
 
 
 def main(chosen: list[str]) -> None:
-    console = Console()
+    console = Console(width=max(Console().width, 140))
     figures: dict[str, list[Figure]] = {}
     for name in chosen or MODULES:
         console.print(f"{name} …")
@@ -29,9 +26,6 @@ def main(chosen: list[str]) -> None:
         for figure in figures[name]:
             console.print(f"  {figure.what}: {figure.ours} {figure.unit}", highlight=False)
     console.print(table(figures))
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    kept |= {name: [vars(figure) for figure in found] for name, found in figures.items()}
-    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def table(figures: dict[str, list[Figure]]) -> Table:
