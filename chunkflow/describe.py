@@ -25,7 +25,8 @@ def describe(url: str, mip: int, kind: RoleKind) -> LayerInfo:
     document = json.loads(data) if data else {}
     if document.get("@type") != "chunkflow_table":
         raise BadInput(f"There is no table of chunkflow at {url} (no info file that says so).")
-    return LayerInfo.model_validate(document["table"])
+    # where it lies now: what its info says is where it was made
+    return LayerInfo.model_validate(document["table"]).model_copy(update={"url": url})
 
 
 def open_plan(job: Job, box: Box | None = None, workers: int = 0) -> Plan:

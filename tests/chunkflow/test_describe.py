@@ -1,0 +1,36 @@
+"""What exists is told from where it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from chunkflow.describe import describe, open_plan
+from chunkflow.job import Job
+from chunkflow.plan import plan_of_spec, spec_of
+from chunkflow.volume import full_url
+from tests.support import make_job, make_layer, read_table, run_job
+
+OWN = "tests.tasks_for_tests:"
+
+
+def counting(folder: Path, **keys: object) -> Job:
+    labels = np.ones((32, 32, 32), np.uint32)
+    url = make_layer(folder / "labels", labels, "segmentation")
+    tasks = [{OWN + "Count": {"labels": "labels", "objects": "objects"}}]
+    layers = {"labels": url, "objects": str(folder / "objects")}
+    return make_job(folder, layers, tasks, chunk=[32, 32, 32], storage=[32, 32, 32], **keys)
+
+
+def test_a_table_that_was_moved_is_where_it_lies_now(tmp_path: Path) -> None:
+    assert run_job(counting(tmp_path)) == "complete"
+    moved = full_url(str((tmp_path / "objects").rename(tmp_path / "moved")))
+    assert describe(moved, 0, "table").url == moved
+    doubling = {OWN + "Rows": {"objects": "moved", "doubled": "doubled"}}
+    job = make_job(tmp_path / "next", {"moved": moved}, [doubling])
+    plan = open_plan(job)
+    assert plan_of_spec(spec_of(plan)).products == plan.products
+    assert run_job(job) == "complete"
+    (row,) = read_table(tmp_path / "next" / "work" / "tables" / "doubled").to_pylist()
+    assert (row["voxels"], row["double"]) == (32**3, 2 * 32**3)
