@@ -58,9 +58,21 @@ class Inputs:
         """How many windows `map` may ask for."""
         return max((len(step.task.reads(name, box, step.layout)) for name in step.inputs), default=1)
 
-    def masked_out(self, step: Step, box: Box, voxel_size: tuple[float, float, float]) -> bool:
-        """Whether the mask is 0 in all of `box`."""
-        return self._masks(step) and not self._mask(box, voxel_size).any()
+    def masked_out(self, step: Step, cell: Cell) -> bool:
+        """Whether the mask is 0 in all that a cell's results come of.
+
+        Voxels are masked where they are written, but rows and files come of all that is read: half of the
+        surface of an object in the next block may lie in this one.
+        """
+        if not self._masks(step):
+            return False
+        box, voxel_size = cell.box, cell.voxel_size
+        if step.leaves_parts:
+            field, (first, *_) = next(iter(step.inputs.items()))
+            boxes = step.task.reads(field, cell.box, step.layout)
+            if boxes:
+                box, voxel_size = boxes[-1].clip(first.info.bounds), first.info.voxel_size
+        return not self._mask(box, voxel_size).any()
 
     def apply_mask(self, step: Step, chunk: Chunk) -> Chunk:
         """The chunk with 0 where the mask is 0, for steps that read from outside the job."""

@@ -139,7 +139,7 @@ class Worker:
 
     def _map(self, step: Step, stage: Stage, index: int, skip: bool, spent: _Spent) -> bool:
         cell = self._cell(step, stage, index)
-        skip = skip or self._inputs.masked_out(step, cell.box, cell.voxel_size)
+        skip = skip or self._inputs.masked_out(step, cell)
         made = Sorted() if skip else sort_out(step, self._made(step, cell, spent))
         spent.counts = made.counts
         with self._write(spent):

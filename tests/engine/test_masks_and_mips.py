@@ -19,6 +19,7 @@ from chunkflow.storage import Folder
 from chunkflow.task import Cell, Image, Labels, Layer, Layout, Out, Result, Task
 from chunkflow.volume import LayerInfo
 from tests.support import make_job, make_layer, read_layer, read_table, run_job
+from tests.tasks.test_mesh import open_edges, surface_of
 
 HERE = "tests.engine.test_masks_and_mips:"
 OWN = "tests.tasks_for_tests:"
@@ -135,3 +136,23 @@ def test_a_task_to_which_emptiness_means_something_sees_empty_labels(tmp_path: P
     background = {HERE + "Background": {"labels": "labels", "background": "other"}}
     assert run_job(job_of(tmp_path, [bright, background], image, chunk=[chunk] * 3)) == "complete"
     np.testing.assert_array_equal(read_layer(tmp_path / "other"), np.where(image == 0, 255, 0))
+
+
+def masked(folder: Path, keep: np.ndarray, voxel_size: Sequence[float]) -> dict[str, Any]:
+    """The keys of a job with this mask."""
+    make_layer(folder / "mask", keep.astype(np.uint8), "segmentation", voxel_size)
+    return {"layers": {"mask": str(folder / "mask")}, "mask": "mask"}
+
+
+def test_a_surface_is_closed_where_the_mask_ends_at_the_face_of_a_block(tmp_path: Path) -> None:
+    given = np.full(SIZE, 7, np.uint32)
+    make_layer(tmp_path / "given", given, "segmentation")
+    keep = np.zeros(SIZE)
+    keep[16:32] = 1
+    keys = masked(tmp_path, keep, (1000, 1000, 2000))
+    keys["layers"] |= {"given": str(tmp_path / "given"), "meshes": str(tmp_path / "meshes")}
+    mesh = {"mesh": {"labels": "given", "meshes": "meshes", "block": [16, 16, 16]}}
+    assert run_job(job_of(tmp_path, [mesh], **keys)) == "complete"
+    points, faces = surface_of(tmp_path / "meshes", 7)
+    assert open_edges(faces) == 0
+    assert points[:, 0].min() // 1000 == 15
