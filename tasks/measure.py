@@ -17,15 +17,18 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from chunkflow.chunk import Chunk
+from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.moments import Columns, float_step, merge_sums, quantise, sum_objects
 from chunkflow.kernels.statistics import centroids, value_statistics
 from chunkflow.task import Cell, Image, Labels, Layout, Objects, Out, Task
+from chunkflow.volume import LayerInfo
 
 SAMPLE_BOXES = 64
 SAMPLE_SIDE = 64
 ONE_VOXEL = (1, 1, 1)
 AXES = "xyz"
+DTYPES = ("uint8", "uint16", "float32")
 
 
 class Measure(Task):
@@ -51,6 +54,14 @@ class Measure(Task):
         if len(set(names)) < len(names):
             raise ValueError(f"images {', '.join(self.images)}: two would have the same columns")
         return self
+
+    def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
+        for name, info in zip(self.images, layout.layers.get("images", ()), strict=True):
+            if info.dtype not in DTYPES:
+                raise BadInput(
+                    f"measure: {name} is an image of {info.dtype}; one of {', '.join(DTYPES)} is needed."
+                )
+        return super().outputs(layout)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box.grow(ONE_VOXEL)] if field == "labels" else [box]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy import ndimage, stats
 
+from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from tasks.measure import Measure
 from tests.support import make_job, make_layer, read_table, run_job
@@ -175,3 +176,12 @@ def test_what_segment_made_is_complete_although_rows_end_early(tmp_path: Path) -
 def test_images_with_the_same_columns_are_refused() -> None:
     with pytest.raises(ValidationError, match="same columns"):
         Measure(labels="a", images=["dapi", "dapi@1"], objects="b")
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.float64])
+def test_an_image_that_cannot_be_measured_is_refused_before_anything_is_read(
+    tmp_path: Path, dtype: Any
+) -> None:
+    labels, image = tissue()
+    with pytest.raises(BadInput, match=rf"dapi is an image of {np.dtype(dtype)}"):
+        measured(tmp_path / "a", labels, {"dapi": image.astype(dtype)}, [64, 64, 32])

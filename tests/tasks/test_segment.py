@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from chunkflow.chunk import Chunk
+from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.kernels.gaussian import difference_of_gaussians, filter_radius
 from chunkflow.kernels.morton import id_voxels
@@ -73,6 +74,14 @@ def decided(task: Segment, image: NDArray[Any], layout: Layout) -> dict[str, Any
 def test_labels_are_declared_as_connected_uint64() -> None:
     made = Segment(image="a", labels="b").outputs(layout_of((9, 9, 9)))["labels"]
     assert (made.kind, made.dtype, made.connected) == ("segmentation", "uint64", True)
+
+
+@pytest.mark.parametrize(("channels", "said"), [(1, "one channel"), (3, "3 channels")])
+def test_a_channel_that_the_image_does_not_have_is_refused(channels: int, said: str) -> None:
+    layout = layout_of((9, 9, 9), channels=channels)
+    Segment(image="a", labels="b", channel=channels - 1).outputs(layout)
+    with pytest.raises(BadInput, match=rf"{said}, counted from 0: there is no channel {channels}"):
+        Segment(image="a", labels="b", channel=channels).outputs(layout)
 
 
 def test_margins_follow_the_voxel_size() -> None:
