@@ -12,7 +12,8 @@ ENCODINGS: dict[str, tuple[str, ...]] = {
     "crackle": _WHOLE,
 }
 """Those whose codecs are installed with chunkflow."""
-LOSSY = ("jpeg",)
+LOSSY = ("jpeg", "jxl", "zfpc", "kempressed")
+"""Those that change voxels, also such as other programs write."""
 
 
 def refuse_encoding(layer: str, kind: str, dtype: str, encoding: str) -> None:

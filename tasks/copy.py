@@ -7,12 +7,11 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from chunkflow.chunk import Chunk
+from chunkflow.encodings import LOSSY
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.task import Cell, Layer, Layout, Out, Task
 from chunkflow.volume import LayerInfo
-
-_LOSSY = ("jpeg", "jxl", "zfpc")
 
 
 class Copy(Task):
@@ -52,7 +51,7 @@ class Copy(Task):
         changes = {
             "bounds": part,
             "volume": part,
-            "encoding": "raw" if source.encoding in _LOSSY else source.encoding,
+            "encoding": "raw" if source.encoding in LOSSY else source.encoding,
             # A cut may leave an object in two pieces, and ids name voxels counted from the volume's first.
             "connected": source.connected and part == source.volume,
         }

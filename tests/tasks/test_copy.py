@@ -54,8 +54,9 @@ def test_a_part_keeps_its_place_but_not_the_promise_of_whole_objects() -> None:
     assert not made.connected
 
 
-def test_what_a_lossy_encoding_left_is_kept_raw() -> None:
-    assert Copy(source="a", target="b").outputs(layout_of("jpeg"))["target"].encoding == "raw"
+@pytest.mark.parametrize("encoding", ["jpeg", "jxl", "zfpc", "kempressed"])
+def test_what_a_lossy_encoding_left_is_kept_raw(encoding: str) -> None:
+    assert Copy(source="a", target="b").outputs(layout_of(encoding))["target"].encoding == "raw"
 
 
 def test_a_box_beyond_the_source_is_refused() -> None:
