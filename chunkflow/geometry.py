@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -95,6 +95,14 @@ class Box:
         if len(ranges) != 3 or None in ranges:
             raise ValueError(f"{text!r} is no box; write x-x,y-y,z-z, as in 0-256,0-256,0-64")
         return cls(vec(r[1] for r in ranges if r), vec(r[2] for r in ranges if r))
+
+
+def ratios(sizes: Sequence[float], others: Sequence[float]) -> tuple[Vec, Vec]:
+    """How many times as large, and how many times as small, voxels are as others on each axis: rounded, and
+    one of both is 1."""
+    larger = vec(max(round(a / b), 1) for a, b in zip(sizes, others, strict=True))
+    smaller = vec(max(round(b / a), 1) for a, b in zip(sizes, others, strict=True))
+    return larger, smaller
 
 
 @dataclass(frozen=True)

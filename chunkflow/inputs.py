@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from chunkflow.chunk import Chunk
 from chunkflow.errors import DamagedInput
-from chunkflow.geometry import Box, vec
+from chunkflow.geometry import Box, ratios
 from chunkflow.plan import Plan, Product, Step
 from chunkflow.storage import Folder
 from chunkflow.task import Cell
@@ -99,28 +99,28 @@ class Inputs:
         return self._volumes[key]
 
     def _masks(self, step: Step) -> bool:
-        """The mask holds for what comes from outside; what the job makes is masked already."""
-        if self._plan.mask is None:
-            return False
-        first = next(iter(step.inputs.values()), ())
-        return bool(first) and first[0].maker is None and first[0].info.kind != "table"
+        return self._plan.mask is not None and step.is_masked
 
     def _mask(self, box: Box, voxel_size: tuple[float, float, float]) -> npt.NDArray[np.bool_]:
-        """The mask at each voxel of `box`; its own voxels may be larger. Beyond the mask all is 0."""
+        """The mask at each voxel of `box`: its own may be larger, or smaller, and then any of them keeps the
+        voxel that they lie in. Beyond the mask all is 0."""
         mask = self._plan.mask
         assert mask is not None
-        factor = vec(max(round(m / v), 1) for m, v in zip(mask.voxel_size, voxel_size, strict=True))
-        coarse = box.coarsen(factor)
-        inside = coarse.clip(mask.bounds)
-        kept = np.zeros(coarse.size, bool)
+        larger, smaller = ratios(mask.voxel_size, voxel_size)
+        own = box.refine(smaller).coarsen(larger)
+        inside = own.clip(mask.bounds)
+        kept = np.zeros(own.size, bool)
         if not inside.empty:
             with self._mask_lock:
                 if self._mask_volume is None:
                     self._mask_volume = Volume(mask, self._plan.job.fill_missing)
-                kept[inside.slices(coarse.start)] = self._mask_volume.read(inside).array != 0
+                kept[inside.slices(own.start)] = self._mask_volume.read(inside).array != 0
         for axis in range(3):
-            places = np.arange(box.start[axis], box.stop[axis]) // factor[axis] - coarse.start[axis]
-            kept = np.take(kept, places, axis)
+            if smaller[axis] > 1:
+                kept = np.logical_or.reduceat(kept, np.arange(0, kept.shape[axis], smaller[axis]), axis)
+            if larger[axis] > 1:
+                places = np.arange(box.start[axis], box.stop[axis]) // larger[axis] - own.start[axis]
+                kept = np.take(kept, places, axis)
         return kept
 
 

@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isclose
 from typing import Any
 
 from chunkflow.binding import Binder, regions_for
+from chunkflow.chunk import VoxelSize
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.geometry import Box, Grid, Vec, ratios, vec
 from chunkflow.job import Job, split_reference
 from chunkflow.stages import Stage, Wait, wait_for, wait_for_all, wait_for_offset
 from chunkflow.steps import Describe as Describe
@@ -87,7 +89,28 @@ class Plan:
         if job.mask is not None:
             name, mip = split_reference(job.mask)
             mask = whole.external(name, mip, "layer").info
+            _check_mask(mask, steps)
         return cls(job, box, work, chunk, tuple(steps), tuple(_stages(steps)), products, mask)
+
+
+def _check_mask(mask: LayerInfo, steps: list[Step]) -> None:
+    """A voxel of the mask must be a whole number of those that it masks, or the other way round."""
+    if mask.channels != 1:
+        raise BadInput(f"The mask {mask.url} has {mask.channels} channels; it must have one.")
+    for step in filter(lambda step: step.is_masked, steps):
+        used = [p.info for products in step.inputs.values() for p in products if p.maker is None]
+        for info in used + [p.info for p in step.outputs.values()]:
+            larger, smaller = ratios(mask.voxel_size, info.voxel_size)
+            for m, v, up, down in zip(mask.voxel_size, info.voxel_size, larger, smaller, strict=True):
+                if not isclose(m * down, v * up, rel_tol=1e-6):
+                    raise BadInput(
+                        f"Task {step.name} works on voxels of {_nm(info.voxel_size)}, and the mask's are of "
+                        f"{_nm(mask.voxel_size)}: on each axis one must be a whole number of the other."
+                    )
+
+
+def _nm(voxel_size: VoxelSize) -> str:
+    return " x ".join(f"{size:g}" for size in voxel_size) + " nm"
 
 
 def _stages(steps: list[Step]) -> list[Stage]:

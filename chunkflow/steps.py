@@ -46,6 +46,12 @@ class Step:
         return [(field, p) for field, p in self.outputs.items() if p.info.kind in ("image", "segmentation")]
 
     @property
+    def is_masked(self) -> bool:
+        """The mask holds for what comes from outside; what the job makes is masked already."""
+        first = next(iter(self.inputs.values()), ())
+        return bool(first) and first[0].maker is None and first[0].info.kind != "table"
+
+    @property
     def leaves_parts(self) -> bool:
         """Whether its cells leave parts: rows, or the names of files."""
         return self.task.has_rows or any(p.info.kind == "folder" for p in self.outputs.values())

@@ -20,6 +20,7 @@ from chunkflow.task import Cell, Image, Labels, Layer, Layout, Out, Result, Task
 from chunkflow.volume import LayerInfo
 from tests.support import make_job, make_layer, read_layer, read_table, run_job
 from tests.tasks.test_mesh import open_edges, surface_of
+from tests.tasks_for_tests import tiles as tile_ids
 
 HERE = "tests.engine.test_masks_and_mips:"
 OWN = "tests.tasks_for_tests:"
@@ -156,3 +157,24 @@ def test_a_surface_is_closed_where_the_mask_ends_at_the_face_of_a_block(tmp_path
     points, faces = surface_of(tmp_path / "meshes", 7)
     assert open_edges(faces) == 0
     assert points[:, 0].min() // 1000 == 15
+
+
+def test_a_mask_finer_on_one_axis_and_coarser_on_another(tmp_path: Path) -> None:
+    keep = np.random.default_rng(2).random((96, 32, 16)) < 0.1
+    keep[64:] = 0
+    keys = masked(tmp_path, keep, (500, 1000, 4000))
+    tiles = {OWN + "WholeTiles": {"image": "image", "labels": "labels"}}
+    sections = {OWN + "Sections": {"image": "image", "copy_": "first", "log": str(tmp_path / "log")}}
+    job = job_of(tmp_path, [tiles, sections], np.full(SIZE, 9, np.uint16), **keys)
+    assert run_job(job) == "complete"
+    wanted = np.repeat(keep.reshape(48, 2, 32, 16).any(axis=1), 2, axis=2)
+    np.testing.assert_array_equal(read_layer(tmp_path / "first") != 0, wanted)
+    labels = tile_ids(Box.of_size(SIZE), Box.of_size(SIZE), (9, 13, 40))
+    np.testing.assert_array_equal(read_layer(tmp_path / "labels"), np.where(wanted, labels, 0))
+
+
+@pytest.mark.parametrize("size", [(1500, 1000, 2000), (1000, 400, 2000)])
+def test_a_mask_whose_voxels_are_no_whole_number_is_refused(tmp_path: Path, size: Sequence[float]) -> None:
+    job = job_of(tmp_path, [smooth("image", "first")], **masked(tmp_path, np.ones(SIZE), size))
+    with pytest.raises(BadInput, match="one must be a whole number of the other"):
+        open_plan(job)
