@@ -13,6 +13,7 @@ import importlib.resources
 import json
 import re
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -101,6 +102,11 @@ class LayerServer(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         self._thread.join()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Quiet where a browser has gone away, which it does with every view that it leaves."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def __enter__(self) -> LayerServer:
         return self

@@ -6,6 +6,8 @@ import gzip
 import http.client
 import json
 import socket
+import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -203,6 +205,33 @@ def test_a_layer_in_a_bucket_is_served_with_this_users_keys(monkeypatch: pytest.
                 assert headers["content-range"] == f"bytes 5-9/{len(CONTENT)}"
             assert ask(server, "layers/a%20b/missing")[0] == 404
             assert ask(server, "layers/a%20b/missing", Range="bytes=5-9")[0] == 404
+
+
+def test_a_browser_that_goes_away_is_no_news(
+    server: LayerServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = threading.Event()
+    said = server.handle_error
+
+    def noted(request: object, address: object) -> None:
+        said(request, address)
+        seen.set()
+
+    monkeypatch.setattr(server, "handle_error", noted)
+    with socket.create_connection(("127.0.0.1", server.port)) as browser:
+        browser.sendall(b"GET /")
+        # closed with a reset, not an end
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert seen.wait(20)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_error_of_the_servers_own_is_said(server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise KeyError("mistake")
+    except KeyError:
+        server.handle_error(None, ("127.0.0.1", 1))
+    assert "mistake" in capsys.readouterr().err
 
 
 def test_storage_that_fails_is_an_answer_not_the_end(server: LayerServer) -> None:
