@@ -6,7 +6,9 @@ with the reason (its process or its node) and a new one is started in its place.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -32,6 +34,7 @@ ONE_THREAD = dict.fromkeys(
 LOCAL_STORE_BYTES = 128 * 1024**2
 FAILED_STARTS = 10
 DOUBT_SECONDS = 60.0
+LEAVE_SECONDS = 5.0
 
 
 def start_ray(address: str | None, workers: int) -> int:
@@ -59,12 +62,7 @@ class _Actor:
     """One worker process. Its methods run in threads: a few batches at once, and the runner's word beside."""
 
     def __init__(self, spec: dict[str, Any], sources: Sources, name: str) -> None:
-        if sources:
-            folder = Path(tempfile.mkdtemp(prefix="chunkflow-tasks-"))
-            for path, data in sources.items():
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_bytes(data)
-            sys.path.insert(0, str(folder))
+        self._folder = _importable(sources) if sources else None
         self._worker = Worker(plan_of_spec(spec), name)
 
     def pid(self) -> int:
@@ -78,6 +76,23 @@ class _Actor:
 
     def heard(self) -> None:
         self._worker.heard()
+
+    def leave(self) -> None:
+        """Remove what this worker laid on its node: one that is killed runs nothing at its exit."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _importable(sources: Sources) -> Path:
+    """Lay modules where they can be imported, after all that is installed: as where the job was started, a
+    file beside the job may bear the name of a package and is not taken for it."""
+    folder = Path(tempfile.mkdtemp(prefix="chunkflow-tasks-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for path, data in sources.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    sys.path.append(str(folder))
+    return folder
 
 
 class RayExecutor:
@@ -190,7 +205,19 @@ class RayExecutor:
             ray.kill(actor, no_restart=True)
 
     def end_worker(self, worker: str) -> None:
+        self._say_leave([worker])
         self._forget(worker)
+
+    def _say_leave(self, workers: list[str]) -> None:
+        """Let workers that are up tidy their node before they are killed; who does not answer is not waited
+        for long."""
+        if not self._sources:
+            return
+        with self._lock:
+            actors = [self._actors[name] for name in workers if name in self._actors and name in self.pids]
+        said = [actor.leave.options(concurrency_group="word").remote() for actor in actors]
+        if said:
+            ray.wait(said, num_returns=len(said), timeout=LEAVE_SECONDS)
 
     def heard(self) -> None:
         with self._lock:
@@ -199,6 +226,7 @@ class RayExecutor:
             actor.heard.options(concurrency_group="word").remote()
 
     def close(self) -> None:
+        self._say_leave(list(self._actors))
         for worker in list(self._actors):
             self._forget(worker)
 
@@ -207,6 +235,7 @@ def _grouped(kind: type[_Actor]) -> type[_Actor]:
     """The methods that must answer while batches run get a thread of their own."""
     kind.heard = ray.method(concurrency_group="word")(kind.heard)  # type: ignore[method-assign]
     kind.pid = ray.method(concurrency_group="word")(kind.pid)  # type: ignore[method-assign]
+    kind.leave = ray.method(concurrency_group="word")(kind.leave)  # type: ignore[method-assign]
     return kind
 
 

@@ -1,0 +1,62 @@
+"""What a Ray worker lays on its node: the user's own modules, behind all that is installed, and only for as
+long as it lives."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chunkflow.describe import open_plan
+from chunkflow.plan import Plan, spec_of
+from chunkflow.pool import Up
+from cluster.ray_executor import RayExecutor, _Actor
+from tests.support import make_job, make_layer
+
+OWN = "tests.tasks_for_tests:"
+SOURCES = {"numpy.py": b"raise ImportError('this is no numpy')\n", "own/steps.py": b"SAID = 'here'\n"}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    make_layer(tmp_path / "image", np.ones((32, 32, 32), np.uint16))
+    layers = {name: str(tmp_path / name) for name in ("image", "smooth")}
+    task = {OWN + "Smooth": {"image": "image", "smooth": "smooth"}}
+    return open_plan(make_job(tmp_path, layers, [task], chunk=[32, 32, 32], storage=[32, 32, 32]))
+
+
+def test_modules_beside_the_job_do_not_stand_before_what_is_installed(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = list(sys.path)
+    actor = _Actor(spec_of(plan), SOURCES, "worker-0")
+    (folder,) = tmp_path.glob("chunkflow-tasks-*")
+    assert sys.path == [*before, str(folder)]
+    assert (folder / "own" / "steps.py").read_bytes() == SOURCES["own/steps.py"]
+    actor.leave()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_nothing_is_left_on_the_node(plan: Plan, ray_here: None, at_once: bool) -> None:
+    own = f"own_{uuid.uuid4().hex}.py"
+
+    def laid() -> bool:
+        return any(Path(tempfile.gettempdir()).glob(f"chunkflow-tasks-*/{own}"))
+
+    executor = RayExecutor(spec_of(plan), {own: b""})
+    name = executor.start_worker()
+    for _ in range(600):
+        if any(isinstance(event, Up) for event in executor.wait(0.1)):
+            break
+    assert laid()
+    if at_once:
+        executor.end_worker(name)
+    executor.close()
+    assert not laid()
