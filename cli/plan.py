@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chunkflow.describe import open_plan
-from chunkflow.forecast import forecast, worker_memory
+from chunkflow.forecast import StepForecast, forecast, worker_memory
 from chunkflow.plan import Plan
 from chunkflow.worker import Worker
 from cli.builtin import load_job
@@ -36,10 +37,26 @@ def plan(
     means = Means(workers)
     planned = open_plan(load_job(job, set_), parse_box(box), means.local_workers)
     seconds = _sampled(planned, sample) if sample else {}
+    steps = forecast(planned)
+    console.print(
+        f"Chunks of {list(planned.chunk)} voxels; {means.local_workers} workers of at most "
+        f"{worker_memory(planned) / 2**30:.2f} GiB each.",
+        highlight=False,
+    )
+    console.print(_table(steps, seconds, means.local_workers))
+    if seconds:
+        total = sum(seconds.get(step.name, 0.0) * step.cells for step in steps) / means.local_workers
+        unsampled = [step.name for step in steps if step.name not in seconds]
+        rest = f", without {', '.join(unsampled)}, which read what is not made yet" if unsampled else ""
+        console.print(f"About {in_words(total)} in all{rest}.", highlight=False)
+
+
+def _table(steps: Sequence[StepForecast], seconds: Mapping[str, float], workers: int) -> Table:
+    """A line a task; `seconds` a chunk of those that were sampled."""
     table = Table(box=None, pad_edge=False)
     for name in ("task", "chunks", "reads", "writes", "memory a worker", "s a chunk", "time"):
         table.add_column(name, justify="left" if name == "task" else "right")
-    for step in forecast(planned):
+    for step in steps:
         each = seconds.get(step.name)
         wide = f" (reads {step.read_factor:.1f}x its chunk)" if step.read_factor > 2 else ""
         table.add_row(
@@ -49,19 +66,9 @@ def plan(
             f"{step.bytes_out / 1e9:,.2f} GB",
             _gibibytes(step.memory, step.most_memory),
             f"{each:.2f}" if each else "",
-            in_words(each * step.cells / means.local_workers) if each else "",
+            in_words(each * step.cells / workers) if each else "",
         )
-    console.print(
-        f"Chunks of {list(planned.chunk)} voxels; {means.local_workers} workers of at most "
-        f"{worker_memory(planned) / 2**30:.2f} GiB each.",
-        highlight=False,
-    )
-    console.print(table)
-    if seconds:
-        total = sum(seconds.get(s.name, 0.0) * s.cells for s in forecast(planned)) / means.local_workers
-        unsampled = [s.name for s in forecast(planned) if s.name not in seconds]
-        rest = f", without {', '.join(unsampled)}, which read what is not made yet" if unsampled else ""
-        console.print(f"About {in_words(total)} in all{rest}.", highlight=False)
+    return table
 
 
 def _gibibytes(usual: int, most: int) -> str:

@@ -56,16 +56,12 @@ def steepest_ascent(
     the core grown by 2·reach + 1, clipped to the volume, is never too small.
     """
     heights = np.ascontiguousarray(response.T)
-    size = np.array(response.shape, dtype=np.int64)
-    if heights.size >= 2**31:
-        raise ValueError(f"a window of {tuple(response.shape)} voxels has more than 2³¹")
     first = np.array(origin, dtype=np.int64)
-    at_border = np.stack([first <= np.array(volume[0]), first + size >= np.array(volume[1])])
     inner = np.array(core, dtype=np.int64) - first
     far = np.array(reach, dtype=np.int64)
     pieces = 4 * get_num_threads()
 
-    links = _link(heights, np.float32(threshold), at_border)
+    links = _link(heights, np.float32(threshold), _at_border(response.shape, first, volume))
     roots, owners, lost = _follow(links, inner, far, pieces)
     if lost[:, 0].any():
         return None
@@ -75,12 +71,10 @@ def steepest_ascent(
     if (volumes == OUT_OF_SIGHT).any():
         return None
     kept = bright & (volumes >= minimum_volume)
-    places = _places(peaks, size)
-    names = np.zeros(len(peaks), dtype=np.uint64)
-    names[kept] = voxel_ids(places[kept] + (first - np.array(volume[0])), _extent(volume))
+    places = _places(peaks, np.array(response.shape, dtype=np.int64))
     own = ((places >= inner[0]) & (places < inner[1])).all(axis=1)
     return Basins(
-        labels=_paint(roots, peaks, names, pieces).T,
+        labels=_paint(roots, peaks, _names(places + first, kept, volume), pieces).T,
         objects=int((own & kept).sum()),
         too_faint=int((own & ~bright).sum()),
         too_small=int((own & bright & ~kept).sum()),
@@ -88,8 +82,24 @@ def steepest_ascent(
     )
 
 
-def _extent(volume: tuple[Corner, Corner]) -> list[int]:
-    return [stop - start for start, stop in zip(*volume, strict=True)]
+def _at_border(
+    shape: tuple[int, ...], first: NDArray[np.int64], volume: tuple[Corner, Corner]
+) -> NDArray[np.bool_]:
+    """On which sides (low, high; x, y, z) a window ends where the volume does."""
+    size = np.array(shape, dtype=np.int64)
+    if size.prod() >= 2**31:
+        raise ValueError(f"a window of {shape} voxels has more than 2³¹")
+    return np.stack([first <= np.array(volume[0]), first + size >= np.array(volume[1])])
+
+
+def _names(
+    places: NDArray[np.int64], kept: NDArray[np.bool_], volume: tuple[Corner, Corner]
+) -> NDArray[np.uint64]:
+    """The names of the peaks at these places, 0 of those that are not kept."""
+    start, stop = np.array(volume, dtype=np.int64)
+    names = np.zeros(len(places), dtype=np.uint64)
+    names[kept] = voxel_ids(places[kept] - start, (stop - start).tolist())
+    return names
 
 
 def _places(indexes: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
