@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from chunkflow.encodings import refuse_encoding
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec, vec
+from chunkflow.geometry import Box, Vec, ratios, vec
 from chunkflow.job import Job, split_reference
 from chunkflow.steps import Describe, Key, Product, Step, finds_whole_objects, finish_cell
 from chunkflow.task import ROLE_OF_KIND, FieldRole, Layout, RoleKind, Task
@@ -82,6 +82,15 @@ class Binder:
                 f"but {reference} is {_a(product.info.kind)}."
             )
         return product
+
+    def reference(self) -> LayerInfo:
+        """The layer in whose voxels a part to run on is told: mip 0 of the first that is read."""
+        first = next((product for product in self.products.values() if product.maker is None), None)
+        if first is None:
+            return self.steps[0].layout.main
+        if first.mip == 0 or first.info.kind == "table":
+            return first.info
+        return self.external(first.name, 0, "layer").info
 
     def external(self, name: str, mip: int, kind: RoleKind) -> Product:
         """What the job only reads."""
@@ -202,16 +211,15 @@ def _check_alike(step: str, task: Task, inputs: dict[str, tuple[Product, ...]]) 
             )
 
 
-def regions_for(steps: list[Step], products: dict[Key, Product], box: Box) -> list[Box]:
-    """What each step must make for a run on `box` (voxels of mip 0 of the first layer read)."""
-    reference = next((p.info for p in products.values() if p.maker is None), steps[0].layout.main)
+def regions_for(steps: list[Step], reference: LayerInfo, box: Box) -> list[Box]:
+    """What each step must make for a run on `box`, in voxels of `reference`."""
     if not box.meets(reference.volume):
         raise BadInput(f"The box {box} lies outside the volume {reference.volume}.")
     regions = []
     for step in steps:
         size = next((p.info for p in step.outputs.values()), step.layout.main).voxel_size
-        factor = vec(max(round(a / b), 1) for a, b in zip(size, reference.voxel_size, strict=True))
-        regions.append(box.coarsen(factor).clip(step.volume))
+        larger, smaller = ratios(size, reference.voxel_size)
+        regions.append(box.refine(smaller).coarsen(larger).clip(step.volume))
     for step in reversed(steps):
         sampled = step.task.samples(step.layout) if step.task.has_prepare else []
         for field, used in step.inputs.items():

@@ -82,8 +82,9 @@ class Plan:
         whole = Binder(job, describe, work, chunk, None).bind()
         steps, products = whole.steps, whole.products
         if box is not None:
-            regions = regions_for(steps, products, box)
+            regions = regions_for(steps, whole.reference(), box)
             part = Binder(job, describe, work, chunk, regions).bind()
+            part.reference()  # also a worker that builds this plan must know it
             steps, products = part.steps, part.products
         mask = None
         if job.mask is not None:

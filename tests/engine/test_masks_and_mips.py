@@ -15,6 +15,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
+from chunkflow.plan import plan_of_spec, spec_of
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, Image, Labels, Layer, Layout, Out, Result, Task
 from chunkflow.volume import LayerInfo
@@ -178,3 +179,24 @@ def test_a_mask_whose_voxels_are_no_whole_number_is_refused(tmp_path: Path, size
     job = job_of(tmp_path, [smooth("image", "first")], **masked(tmp_path, np.ones(SIZE), size))
     with pytest.raises(BadInput, match="one must be a whole number of the other"):
         open_plan(job)
+
+
+def test_a_part_is_told_in_voxels_of_mip_0_whichever_mips_are_read(tmp_path: Path) -> None:
+    image = np.random.default_rng(8).integers(0, 250, SIZE).astype(np.uint8)
+    make_mips = {"downsample": {"layer": "second", "mips": 1, "factor": [2, 2, 1]}}
+    copied = {"copy": {"source": "image", "target": "second"}}
+    assert run_job(job_of(tmp_path / "before", [copied, make_mips], image)) == "complete"
+    tasks = [
+        {"copy": {"source": "given@1", "target": "first"}},
+        {"copy": {"source": "given", "target": "third"}},
+    ]
+    job = job_of(tmp_path, tasks, image, layers={"given": str(tmp_path / "before" / "second")})
+    box = Box((16, 0, 8), (32, 32, 16))
+    assert run_job(job, box=box) == "complete"
+    plan = open_plan(job, box)
+    assert [str(step.region) for step in plan.steps] == ["8-16_0-16_8-16", str(box)]
+    assert plan_of_spec(spec_of(plan)).steps[0].region == plan.steps[0].region
+    made = read_layer(tmp_path / "work" / "try" / str(box) / "layers" / "third")
+    np.testing.assert_array_equal(made, image[box.slices((0, 0, 0))])
+    with pytest.raises(BadInput, match="outside the volume 0-48_0-32_0-32"):
+        open_plan(job, Box((48, 0, 0), (60, 32, 32)))
