@@ -48,7 +48,10 @@ def status(
 def _picture(state: State) -> Group:
     assert state.job is not None
     table = Table(box=None, pad_edge=False)
-    for name in ("task", "chunks", "done", "running", "waiting", "failed", "rate", "left"):
+    rest = (
+        "blocked" if state.ended == "incomplete" else "waiting"
+    )  # behind what failed nothing waits any more
+    for name in ("task", "chunks", "done", "running", rest, "failed", "rate", "left"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for step in state.steps.values():
         rate = state.rate(step.name)
@@ -61,7 +64,7 @@ def _picture(state: State) -> Group:
             f"{max(left - step.running, 0):,}" if left else "",
             f"[red]{step.failed:,}[/red]" if step.failed else "",
             f"{rate:,.1f}/s" if rate else "",
-            in_words(left / rate) if rate and left else "",
+            in_words(left / rate) if rate and left and state.ended is None else "",
         )
     head = Text(f"{state.job['plan']['job']['job']}: {_standing(state)}")
     maps = [

@@ -27,6 +27,19 @@ def test_a_failed_chunk_is_marked_where_it_lies(lab: Path, command: Command) -> 
     assert "Stumble (seen along z)\n█!\n██" in said.out
 
 
+def test_what_lies_behind_a_failed_chunk_is_said_to_be_blocked(lab: Path, command: Command) -> None:
+    stumbling(lab)
+    command("run", "job.yaml", "--serial")
+    said = command("status", "work").out
+    assert "blocked" in said
+    assert "waiting" not in said
+    (lab / "well").touch()
+    command("retry", "work", "--serial")
+    said = command("status", "work").out
+    assert "blocked" not in said
+    assert "waiting" in said
+
+
 def test_watching_ends_with_the_run(lab: Path, command: Command) -> None:
     command("run", "job.yaml", "--serial")
     said = command("status", "work", "--watch")
