@@ -8,7 +8,7 @@ import os
 import psutil
 
 from chunkflow.errors import BadInput
-from chunkflow.forecast import largest_chunk
+from chunkflow.forecast import largest_chunk, usual_memory
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.plan import Plan
@@ -40,7 +40,19 @@ def open_plan(job: Job, box: Box | None = None, workers: int = 0) -> Plan:
         return known[url, mip]
 
     if job.chunk is not None:
-        return Plan.of(job, once, box, job.chunk)
+        plan = Plan.of(job, once, box, job.chunk)
+        _refuse_too_little_memory(plan)
+        return plan
     workers = workers or os.cpu_count() or 1
     budget = min(job.memory * 2**30, 0.8 * psutil.virtual_memory().total / workers)
     return largest_chunk(job, once, box, budget, workers)
+
+
+def _refuse_too_little_memory(plan: Plan) -> None:
+    """A chunk that was asked for must fit as it usually is; a cell that asks for more is judged alone."""
+    needed = usual_memory(plan)
+    if needed > plan.job.memory * 2**30:
+        raise BadInput(
+            f"Chunks of {list(plan.chunk)} take about {needed / 2**30:.1f} GiB a worker; the job gives one "
+            f"{plan.job.memory:g} GiB: make chunk smaller, leave it out, or raise memory."
+        )

@@ -64,9 +64,9 @@ def _of_step(plan: Plan, step: Step) -> StepForecast:
 
 
 def _memory(step: Step, read: int, written: int) -> int:
-    """One cell is read while one is mapped and one written."""
+    """One cell is read while one is mapped, and one either waits for that, read already, or is written."""
     working = int(step.task.working_bytes * read / max(_main_voxel_bytes(step), 1))
-    return BASE_BYTES + 2 * read + working + 2 * written
+    return BASE_BYTES + 2 * read + working + max(read, 2 * written)
 
 
 def _main_voxel_bytes(step: Step) -> int:

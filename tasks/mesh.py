@@ -50,7 +50,7 @@ class Mesh(Task):
         (256, 256, 256), description="voxels of a block, whose parts of the surfaces are simplified together"
     )
 
-    working_bytes: ClassVar[float] = 40.0
+    working_bytes: ClassVar[float] = 20.0
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.lattice(region, vec(self.block))

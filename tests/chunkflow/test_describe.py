@@ -1,12 +1,15 @@
-"""What exists is told from where it lies."""
+"""What exists is told from where it lies, and a chunk that cannot fit is refused before anything runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from chunkflow.describe import describe, open_plan
+from chunkflow.errors import BadInput
+from chunkflow.forecast import usual_memory
 from chunkflow.job import Job
 from chunkflow.plan import plan_of_spec, spec_of
 from chunkflow.volume import full_url
@@ -34,3 +37,10 @@ def test_a_table_that_was_moved_is_where_it_lies_now(tmp_path: Path) -> None:
     assert run_job(job) == "complete"
     (row,) = read_table(tmp_path / "next" / "work" / "tables" / "doubled").to_pylist()
     assert (row["voxels"], row["double"]) == (32**3, 2 * 32**3)
+
+
+def test_a_chunk_that_cannot_fit_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    fits = usual_memory(open_plan(counting(tmp_path))) / 2**30
+    open_plan(counting(tmp_path, memory=fits * 1.01))
+    with pytest.raises(BadInput, match="make chunk smaller, leave it out, or raise memory"):
+        open_plan(counting(tmp_path, memory=fits * 0.99))
