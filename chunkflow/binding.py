@@ -103,6 +103,9 @@ class Binder:
             raise BadInput(
                 f"No layer is named {name!r} in the job, nor made by an earlier task; layers: {known}."
             )
+        for other in self.products.values():
+            if other.maker is not None:
+                _check_apart(self.steps[other.maker].name, other.name, other.info.url, name, entry.url)
         product = Product(name, mip, self.describe(entry.url, mip, kind), None)
         self.products[name, mip] = product
         return product
@@ -153,6 +156,8 @@ class Binder:
                 raise BadInput(
                     f"Task {step} would write {name}, but {product.name} lies in the same place ({info.url})."
                 )
+            if product.maker is None:
+                _check_apart(step, name, info.url, product.name, product.info.url)
 
     def _default_name(self, step: str, role: FieldRole, inputs: dict[str, tuple[Product, ...]]) -> str:
         if role.kind == "table":
@@ -194,6 +199,15 @@ class Binder:
 
 def _a(kind: str) -> str:
     return {"image": "an image", "labels": "labels", "segmentation": "labels"}.get(kind, f"a {kind}")
+
+
+def _check_apart(step: str, name: str, url: str, read: str, read_url: str) -> None:
+    """Nothing is written into the folder of what is only read, nor around it."""
+    if f"{url}/".startswith(f"{read_url}/") or f"{read_url}/".startswith(f"{url}/"):
+        raise BadInput(
+            f"Task {step} would write {name} ({url}), but {read}, which this job only reads, lies at "
+            f"{read_url}: name a folder apart from it."
+        )
 
 
 def _check_alike(step: str, task: Task, inputs: dict[str, tuple[Product, ...]]) -> None:

@@ -200,3 +200,35 @@ def test_a_part_is_told_in_voxels_of_mip_0_whichever_mips_are_read(tmp_path: Pat
     np.testing.assert_array_equal(made, image[box.slices((0, 0, 0))])
     with pytest.raises(BadInput, match="outside the volume 0-48_0-32_0-32"):
         open_plan(job, Box((48, 0, 0), (60, 32, 32)))
+
+
+@pytest.mark.parametrize(
+    ("given", "made", "meshes"),
+    [
+        ("given", "first", "given/mesh"),
+        ("given", "given/first", "meshes"),
+        ("other/given", "other", "meshes"),
+        ("given", "first", "meshes"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_nothing_is_written_into_what_is_only_read_nor_around_it(
+    tmp_path: Path, given: str, made: str, meshes: str, order: int
+) -> None:
+    make_layer(tmp_path / given, np.full(SIZE, 7, np.uint32), "segmentation")
+    named = "given/mesh" if meshes == "given/mesh" else "meshes"
+    tasks = [smooth("image", "first"), {"mesh": {"labels": "given", "meshes": named}}][::order]
+    urls = {"given": given, "first": made, "meshes": meshes}
+    job = job_of(tmp_path, tasks, layers={name: str(tmp_path / url) for name, url in urls.items()})
+    if (given, made, meshes) == ("given", "first", "meshes"):
+        assert open_plan(job)
+        return
+    with pytest.raises(BadInput, match=r"which this job only reads, lies at .*given: name a folder apart"):
+        open_plan(job)
+
+
+def test_an_input_that_is_an_output_by_another_name_is_refused_in_any_order(tmp_path: Path) -> None:
+    tasks = [smooth("image", "first"), {"copy": {"source": "again", "target": "second"}}]
+    job = job_of(tmp_path, tasks, layers={"again": str(tmp_path / "first")})
+    with pytest.raises(BadInput, match="again, which this job only reads, lies at"):
+        open_plan(job)
