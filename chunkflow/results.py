@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import io
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -114,28 +116,38 @@ class Results:
             Folder(product.info.url).put_all(files)
         return sum(map(len, files.values()))
 
-    def write_table(self, product: Product, index: int, data: bytes) -> int:
+    def write_table(self, product: Product, index: int, data: IO[bytes]) -> int:
         """One file of a table."""
+        size = os.fstat(data.fileno()).st_size
         if self._writes:
             Folder(product.info.url).put(f"{index:06d}.parquet", data)
-        return len(data)
+        return size
 
 
 class TableFile:
-    """One file of a table in the making, from pieces in the order of their ids."""
+    """One file of a table in the making, from pieces in the order of their ids. It may hold all objects of a
+    job, so it grows on the worker's disk."""
 
     def __init__(self) -> None:
-        self._buffer = io.BytesIO()
+        self._file = tempfile.TemporaryFile()
         self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> TableFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def add(self, rows: pa.Table) -> None:
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._buffer, rows.schema, compression="zstd")
+            self._writer = pq.ParquetWriter(self._file, rows.schema, compression="zstd")
         if len(rows):
             self._writer.write_table(rows.cast(self._writer.schema))
 
-    def end(self, step: Step) -> bytes:
+    def end(self, step: Step) -> IO[bytes]:
+        """The whole file, to be read from its begin."""
         if self._writer is None:
             raise WrongResult(f"Task {step.name} returned no rows from finish, which must return a table.")
         self._writer.close()
-        return self._buffer.getvalue()
+        self._file.seek(0)
+        return self._file

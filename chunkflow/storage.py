@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import google.api_core.exceptions
 from botocore.exceptions import BotoCoreError, ClientError
@@ -53,14 +53,19 @@ class Folder:
         """The folder of this name inside this one."""
         return Folder(posixpath.join(self.url, name))
 
-    def put(self, name: str, data: bytes) -> None:
-        """Write or replace a file; a reader sees the old one or the new one."""
+    def put(self, name: str, data: bytes | IO[bytes]) -> None:
+        """Write or replace a file; a reader sees the old one or the new one.
+
+        An open file is copied from where it stands: piece by piece on a disk, at once to a cloud, which may
+        have to be given it again.
+        """
         with self._speaking_of("write", name):
             if self._root is not None:
                 path = self._path(name)
                 write_whole(path, data, twins_of(path))
             else:
-                self._cloud.put(name, data, compress=None, cache_control="no-cache")
+                content = data if isinstance(data, bytes) else data.read()
+                self._cloud.put(name, content, compress=None, cache_control="no-cache")
 
     def put_all(self, files: Mapping[str, bytes]) -> None:
         """Write many files, each whole, where none lies compressed (a folder that only we write); side by side

@@ -186,25 +186,25 @@ class Worker:
     def _finish(self, step: Step, stage_index: int, stage: Stage, index: int, spent: _Spent) -> None:
         cell = self._cell(step, stage, index)
         files: list[str] = []
-        table = TableFile()
         pieces = final_rows(self._plan, stage_index, index, self._parts)
-        while True:
-            with self._mapping, spent.timed("map"):
-                rows = next(pieces, None)
-                if rows is None:
-                    break
-                made = sort_out(step, step.task.finish(cell, rows))
-                if made.rows is not None:
-                    table.add(made.rows)
+        with TableFile() as table:
+            while True:
+                with self._mapping, spent.timed("map"):
+                    rows = next(pieces, None)
+                    if rows is None:
+                        break
+                    made = sort_out(step, step.task.finish(cell, rows))
+                    if made.rows is not None:
+                        table.add(made.rows)
+                with self._write(spent):
+                    for name, written in made.files.items():
+                        spent.bytes_out += self._results.write_files(step.outputs[name], written)
+                        files.extend(written)
             with self._write(spent):
-                for name, written in made.files.items():
-                    spent.bytes_out += self._results.write_files(step.outputs[name], written)
-                    files.extend(written)
-        with self._write(spent):
-            for product in step.outputs.values():
-                if product.info.kind == "table":
-                    spent.bytes_out += self._results.write_table(product, index, table.end(step))
-            spent.bytes_out += self._parts.put(stage.name, index, (), files)
+                for product in step.outputs.values():
+                    if product.info.kind == "table":
+                        spent.bytes_out += self._results.write_table(product, index, table.end(step))
+                spent.bytes_out += self._parts.put(stage.name, index, (), files)
 
     def _cell(self, step: Step, stage: Stage, index: int) -> Cell:
         with self._loading:
