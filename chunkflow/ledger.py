@@ -190,12 +190,6 @@ class Ledger:
         share[1] += sum(seconds)
         self._waiting += 1
 
-    def record_empty(self, step: str, indexes: Iterable[int] | NDArray[np.integer[Any]]) -> None:
-        """Many units at once that need no work (the mask is 0 there)."""
-        named = [int(index) for index in indexes]
-        self._check(step, named)
-        self._add(_Batch(index=named, attempts={0: named}, empty=named).record(step))
-
     def record_failed(
         self,
         step: str,

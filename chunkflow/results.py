@@ -129,7 +129,7 @@ class TableFile:
     job, so it grows on the worker's disk."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - __exit__ closes it
         self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> TableFile:

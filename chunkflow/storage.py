@@ -68,8 +68,8 @@ class Folder:
                 self._cloud.put(name, content, compress=None, cache_control="no-cache")
 
     def put_all(self, files: Mapping[str, bytes]) -> None:
-        """Write many files, each whole, where none lies compressed (a folder that only we write); side by side
-        to a cloud.
+        """Write many files, each whole, where none lies compressed (a folder that only we write); to a cloud
+        side by side.
 
         To look for compressed twins of each would cost more than the writing, as every look gives other
         threads of the process their turn.
@@ -119,19 +119,6 @@ class Folder:
         with self._speaking_of("read", names[0]):
             content: dict[str, bytes | None] = self._cloud.get(list(names), return_dict=True)
             return [content[name] for name in names]
-
-    def get_range(self, name: str, start: int, stop: int) -> bytes | None:
-        """The bytes of a file from start to before stop (fewer where it ends earlier)."""
-        with self._speaking_of("read", name):
-            if self._root is None:
-                content: bytes | None = self._cloud.get({"path": name, "start": start, "end": stop}, raw=True)
-                return content
-            try:
-                with self._path(name).open("rb") as file:
-                    file.seek(start)
-                    return file.read(stop - start)
-            except FileNotFoundError:
-                return None
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""

@@ -121,22 +121,10 @@ def test_a_record_that_could_not_be_applied_is_refused(folder: Folder, ledger: L
         with pytest.raises(ValueError, match="step"):
             failed(ledger, step, index, 1, True)
         with pytest.raises(ValueError, match="step"):
-            ledger.record_empty(step, [0, index])
-        with pytest.raises(ValueError, match="step"):
             ledger.record_retried(step, [index])
     with pytest.raises(BadInput, match="has 12 units in the ledger, not 13"):
         ledger.record_step("segment", 13)
     assert not ledger.flush(now=True)
-
-
-def test_many_empty_units_are_one_short_record(folder: Folder, ledger: Ledger) -> None:
-    ledger.record_step("mesh", 100_000)
-    ledger.record_empty("mesh", np.arange(10, 90_000))
-    ledger.flush(now=True)
-    step = Ledger.load(folder).steps["mesh"]
-    assert (step.done, step.empty) == (89_990, 89_990)
-    assert step.attempts.max() == 0
-    assert max(folder.size(name) or 0 for name in folder.list()) < 1000
 
 
 def test_a_heartbeat_is_written_when_due_and_records_at_most_each_second(tmp_path: Path) -> None:

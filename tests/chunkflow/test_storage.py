@@ -54,7 +54,6 @@ def test_a_file_is_put_replaced_and_read(folder: Folder) -> None:
     folder.put("a/b.json", b"first")
     folder.put("a/b.json", b"second one")
     assert folder.get("a/b.json") == b"second one"
-    assert folder.get_range("a/b.json", 2, 6) == b"cond"
     assert folder.exists("a/b.json")
     assert folder.get_all(["a/b.json", "none", "a/c"]) == [b"second one", None, None]
     assert folder.at("a").get("b.json") == b"second one"
