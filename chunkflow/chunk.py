@@ -26,11 +26,6 @@ class Chunk:
         if self.array.shape[:3] != self.box.size:
             raise ValueError(f"an array of shape {self.array.shape} does not fill the box {self.box}")
 
-    @property
-    def voxel_size_um(self) -> VoxelSize:
-        x, y, z = self.voxel_size
-        return x / 1000, y / 1000, z / 1000
-
     def like(self, array: Array) -> Chunk:
         """Another array over the same box."""
         return Chunk(array, self.box, self.voxel_size)

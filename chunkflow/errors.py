@@ -1,13 +1,13 @@
 """The errors that a user can meet.
 
-    ChunkflowError            exit code 1 unless said otherwise; its text is one clear sentence
-    ├── BadInput              exit code 2: a job, a layer or a file is not as it must be; nothing was written
-    ├── Incomplete            exit code 1: the job ended with chunks that are not done
-    ├── Overtaken             exit code 1: another runner has taken the work folder over
-    ├── Interrupted           exit code 130: Ctrl-C; what was in flight is finished or given back
-    ├── StorageError          a read or write failed; another try may help
-    │   └── DamagedInput      what was read is missing, corrupt or truncated; another try will not help
-    └── WorkerLost            a worker ended while it held chunks (its process or its node)
+ChunkflowError            exit code 1 unless said otherwise; its text is one clear sentence
+├── BadInput              exit code 2: a job, a layer or a file is not as it must be; nothing was written
+├── Incomplete            exit code 1: the job ended with chunks that are not done
+├── Overtaken             exit code 1: another runner has taken the work folder over
+├── Interrupted           exit code 130: Ctrl-C; what was in flight is finished or given back
+├── StorageError          a read or write failed; another try may help
+│   └── DamagedInput      what was read is missing, corrupt or truncated; another try will not help
+└── WorkerLost            a worker ended while it held chunks (its process or its node)
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def write_whole(path: Path, data: bytes | IO[bytes], twins: Iterable[Path] = ())
     """Write or replace a file atomically, then remove its twins."""
     _with_temporary(path, data, False, lambda temporary: os.replace(temporary, path))
     for twin in twins:
-        if os.path.lexists(twin):  # to ask is cheap; to unlink in vain locks the folder for all who write there
+        if os.path.lexists(twin):  # to ask is cheap; to unlink in vain locks the folder for all writers
             twin.unlink(missing_ok=True)
 
 

@@ -91,9 +91,6 @@ class Step:
     def is_complete(self) -> bool:
         return self.done == self.units
 
-    def is_done(self, index: int) -> bool:
-        return bool(self.states[index] == DONE)
-
     def indexes(self, state: int) -> NDArray[np.int64]:
         """The units that are UNKNOWN, DONE or FAILED."""
         return np.flatnonzero(self.states == state)

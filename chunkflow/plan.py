@@ -44,9 +44,6 @@ class Plan:
         known = ", ".join(stage.name for stage in self.stages)
         raise BadInput(f"This job has no task {name!r}; it has {known}.")
 
-    def step_of(self, stage: int) -> Step:
-        return self.steps[self.stages[stage].step]
-
     def stages_of(self, step: int, kind: str) -> list[int]:
         return [i for i, stage in enumerate(self.stages) if stage.step == step and stage.kind == kind]
 

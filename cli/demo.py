@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,7 +118,7 @@ def _show(plan: Plan, view: bool, console: Console) -> None:
     with start_server(found.urls, 0, found.links) as server:
         if not view:
             console.print(
-                f"Look at it in Neuroglancer: chunkflow view {place} --port {server.port}\n"
+                f"Look at it in Neuroglancer: {sys.argv[0]} view {place} --port {server.port}\n"
                 f"  which serves {server.url}",
                 highlight=False,
                 soft_wrap=True,

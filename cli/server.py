@@ -90,9 +90,6 @@ class LayerServer(ThreadingHTTPServer):
         """The link to open: it leads to the client with all layers."""
         return self.base + "/"
 
-    def layer_url(self, name: str) -> str:
-        return layer_address(self.base, name)
-
     def start(self) -> LayerServer:
         self._thread.start()
         return self

@@ -54,8 +54,8 @@ def test_a_unit_is_done_when_it_was_flushed(folder: Folder, ledger: Ledger) -> N
     for step in (ledger.steps["segment"], Ledger.load(folder).steps["segment"]):
         assert (step.done, step.empty, step.failed, step.repeats, step.units) == (2, 1, 0, 0, 12)
         assert step.indexes(DONE).tolist() == [3, 4]
-        assert step.is_done(3)
-        assert not step.is_done(2)
+        assert step.states[3] == DONE
+        assert step.states[2] != DONE
         assert step.attempts[[2, 3, 4]].tolist() == [0, 1, 2]
         assert step.empties[[3, 4]].tolist() == [False, True]
         assert step.seconds == {"read": 1.0, "map": 3.0, "write": 0.5}

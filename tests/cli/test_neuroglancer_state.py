@@ -170,7 +170,7 @@ def test_the_state_has_the_addresses_of_the_server(tmp_path: Path) -> None:
     local = write_layer(tmp_path / "dapi", np.ones((8, 8, 8), dtype=np.uint8))
     with start_server({"dapi": local}) as server:
         (layer,) = json.loads(json.dumps(server.state(server.base)))["layers"]
-    assert layer["source"] == f"precomputed://{server.layer_url('dapi')}"
+    assert layer["source"] == f"precomputed://{server.base}/layers/dapi"
 
 
 def test_the_tunnel_is_told_over_ssh_only() -> None:
