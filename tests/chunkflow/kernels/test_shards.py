@@ -40,7 +40,7 @@ def read_all(sharding: Sharding, files: dict[str, bytes], keys: Iterable[int]) -
     spec = {"driver": "neuroglancer_uint64_sharded", "base": "memory://", "metadata": sharding.document()}
     store = ts.KvStore.open(spec, context=context).result()
     found: dict[int, bytes] = {}
-    for key in {near for key in keys for near in (key, key ^ 1, key ^ 1 << 40)}:
+    for key in {near for wanted in keys for near in (wanted, wanted ^ 1, wanted ^ 1 << 40)}:
         read = store.read(struct.pack(">Q", key)).result()
         if read.state == "value":
             found[key] = bytes(read.value)
