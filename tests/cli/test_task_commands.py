@@ -38,7 +38,7 @@ def test_segment_then_measure_then_annotate_by_hand(lab: Path, command: Command)
     assert (said.code, said.err) == (0, "")
     again = command("segment", "dapi", "--labels", "seg", "--diameter", "10", "--threshold", "300", *small)
     assert again.code == 2
-    assert "tasks.segment.threshold: 200 -> 300" in again.err
+    assert "tasks.segment.threshold: 200.0 -> 300.0" in again.err
     assert command("copy", "dapi", "--target", "twin", *small).code == 0
     said = command("measure", "seg", "--images", "dapi", "--images", "twin@0", "--serial")
     assert (said.code, said.err) == (0, "")
