@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from chunkflow.encodings import refuse_encoding
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, ratios, vec
@@ -46,7 +48,9 @@ class Binder:
         _check_alike(name, task, inputs)
         layout = Layout(layers, self.chunk, self.job.storage)
         described = task.outputs(layout)
-        if any(info.kind == "table" for info in described.values()) and not task.has_rows:
+        if any(info.kind == "table" for info in described.values()) and not (
+            task.has_rows or task.row_by_row
+        ):
             raise BadInput(f"Task {name} has a table as its output, so its class must define merge.")
         index = len(self.steps)
         space = next(iter(described.values()), None) or layout.main
@@ -140,14 +144,19 @@ class Binder:
             }
         )
         if info.kind == "table":  # where rows are complete early they are filed by space, else in one file
-            early = task.has_rows and finds_whole_objects(inputs)
-            info = info.model_copy(
-                update={"connected": early, "cell": finish_cell(self.chunk) if early else None}
-            )
+            info = info.model_copy(update=self._filing(task, inputs))
         self._check_place(step, name, info)
         if info.kind in ("image", "segmentation"):
             refuse_encoding(name, info.kind, info.dtype, info.encoding)
         return Product(name, mip, info, index)
+
+    def _filing(self, task: Task, inputs: dict[str, tuple[Product, ...]]) -> dict[str, Any]:
+        """How the files of a table are cut."""
+        if task.row_by_row:
+            read = next(iter(inputs.values()))[0].info
+            return {"connected": read.connected, "cell": read.cell}
+        early = task.has_rows and finds_whole_objects(inputs)
+        return {"connected": early, "cell": finish_cell(self.chunk) if early else None}
 
     def _check_place(self, step: str, name: str, info: LayerInfo) -> None:
         """Two names of one place would let a task write what another reads or writes."""
@@ -162,6 +171,8 @@ class Binder:
     def _default_name(self, step: str, role: FieldRole, inputs: dict[str, tuple[Product, ...]]) -> str:
         if role.kind == "table":
             return role.name
+        if role.kind == "report":
+            return f"{step.partition('/')[0]}.report"
         if role.kind == "meshes":
             labels = next(iter(inputs.values()))[0]
             if labels.maker is not None:
@@ -175,6 +186,8 @@ class Binder:
     def _url(self, step: str, role: FieldRole, name: str) -> str:
         if role.kind == "table" and name not in self.job.layers:
             return f"{self.work}/tables/{name}"
+        if role.kind == "report" and name not in self.job.layers:
+            return f"{self.work}/reports/{name.removesuffix('.report')}"
         base, _, below = name.partition("/")
         entry = self.job.layers.get(base)
         if entry is None:

@@ -19,6 +19,9 @@ from chunkflow.storage import Folder
 from chunkflow.task import Cell
 from chunkflow.volume import LayerInfo, Volume
 
+BATCH = 2**17
+"""Rows of a table that are held at once where they are taken one by one."""
+
 
 class Inputs:
     """Reads for the steps of one plan; keeps the volumes open."""
@@ -29,23 +32,28 @@ class Inputs:
         self._mask_volume: Volume | None = None
         self._mask_lock = threading.Lock()  # what is read, and what is written, are masked in two threads
 
-    def read(self, step: Step, cell: Cell, attempt: int) -> tuple[dict[str, Any], int]:
+    def read(self, step: Step, cell: Cell, attempt: int, without: str = "") -> tuple[dict[str, Any], int]:
         """What `map` gets: for each field a chunk, rows, or a list of them; and the bytes read.
 
-        `attempt` says which of the boxes of `reads` is wanted: 0 for the smallest.
+        `attempt` says which of the boxes of `reads` is wanted: 0 for the smallest. The field `without` is
+        left out.
         """
         inputs: dict[str, Any] = {}
         size = 0
         many = {role.name for role in step.task.roles() if role.many}
         for name, products in step.inputs.items():
             boxes = step.task.reads(name, cell.box, step.layout)
-            if not boxes:
+            if not boxes or name == without:
                 continue
             box = boxes[min(attempt, len(boxes) - 1)]
             values = [self._one(step, product, box) for product in products]
             size += sum(int(v.nbytes if isinstance(v, pa.Table) else v.array.nbytes) for v in values)
             inputs[name] = values if name in many else values[0]
         return inputs, size
+
+    def rows(self, product: Product, box: Box) -> Iterator[pa.Table]:
+        """The rows of a table's files that meet `box`, in pieces; one without rows where there are none."""
+        return table_pieces(product.info, box)
 
     def samples(self, step: Step) -> Iterator[Any]:
         """What `prepare` decides from, read one at a time: a chunk, rows, or a list of them, as for `map`."""
@@ -126,15 +134,26 @@ class Inputs:
 
 def read_table(info: LayerInfo, box: Box) -> pa.Table:
     """All rows of the files of a table whose cells meet `box`."""
-    folder = Folder(info.url)
-    pieces = []
-    for index in info.grid.indexes_meeting(box):
-        data = folder.get(f"{index:06d}.parquet")
-        if data is None:
-            raise DamagedInput(f"The table {info.url} lacks its file {index:06d}.parquet.")
-        pieces.append(pq.read_table(pa.BufferReader(data)))
+    pieces = [file.read() for file in _table_files(info, box)]
     return (
         pa.concat_tables(pieces, promote_options="default").combine_chunks()
         if pieces
         else pa.table({"id": pa.array([], pa.uint64())})
     )
+
+
+def table_pieces(info: LayerInfo, box: Box) -> Iterator[pa.Table]:
+    """The same rows in pieces that fit in memory, of each file at least one, be it without rows."""
+    for file in _table_files(info, box):
+        yield file.schema_arrow.remove_metadata().empty_table()
+        for batch in file.iter_batches(BATCH):
+            yield pa.table(batch)
+
+
+def _table_files(info: LayerInfo, box: Box) -> Iterator[pq.ParquetFile]:
+    folder = Folder(info.url)
+    for index in info.grid.indexes_meeting(box):
+        with folder.opened(f"{index:06d}.parquet") as data:
+            if data is None:
+                raise DamagedInput(f"The table {info.url} lacks its file {index:06d}.parquet.")
+            yield pq.ParquetFile(data)

@@ -8,6 +8,7 @@ if_generation_match on GCS.
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import secrets
@@ -111,6 +112,16 @@ class Folder:
                         return None
             content: bytes | None = self._cloud.get(name)
             return content
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes] | None]:
+        """A file to read here and there: on a disk it stays there; None where there is none."""
+        if self._root is not None and self._path(name).is_file():
+            with self._speaking_of("read", name), self._path(name).open("rb") as file:
+                yield file
+            return
+        content = self.get(name)
+        yield None if content is None else io.BytesIO(content)
 
     def get_all(self, names: Sequence[str]) -> list[bytes | None]:
         """The bytes of many files, in the order of their names, fetched side by side from a cloud."""

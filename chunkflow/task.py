@@ -27,7 +27,7 @@ from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.volume import Kind, LayerInfo
 
-RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations"]
+RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "report"]
 Files = dict[str, bytes]
 
 
@@ -58,6 +58,8 @@ Layer = Annotated[str, Role("layer")]
 Objects = Annotated[str, Role("table")]
 Meshes = Annotated[str, Role("meshes")]
 Annotations = Annotated[str, Role("annotations")]
+Report = Annotated[str, Role("report")]
+"""A folder of pictures and lists for people, in the work folder unless a layer of its name says where."""
 
 ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
     "image": ("image",),
@@ -66,6 +68,7 @@ ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
     "table": ("table",),
     "meshes": ("folder",),
     "annotations": ("folder",),
+    "report": ("folder",),
 }
 
 
@@ -139,6 +142,9 @@ class Task(BaseModel):
     """All images and labels read must be of the same voxels; False where `reads` goes from one to another."""
     empty_from_empty: ClassVar[bool] = False
     """Where the labels that it reads are all 0 it makes nothing: such cells are skipped, `map` not called."""
+    row_by_row: ClassVar[bool] = False
+    """Its first input is a table, and `map` makes of each row at most one, under the same id. It is given
+    the rows in pieces, whatever their number; its table is filed as the one it reads, without `merge`."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""
@@ -175,12 +181,15 @@ class Task(BaseModel):
             changes |= {"dtype": "uint64", "channels": 1, "connected": self.connected}
         if kind == "layer":
             changes |= {"kind": main.kind, "encoding": main.encoding, "connected": self.connected}
-        if kind in ("table", "meshes", "annotations"):
+        if kind in ("table", "meshes", "annotations", "report"):
             changes["labels"] = main.labels or main.url
         return main.model_copy(update=changes)
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        """How `region` (what is to be made) is cut; by default into the job's chunks."""
+        """How `region` (what is to be made) is cut; by default into the job's chunks, row by row as the
+        table that is read is filed."""
+        if self.row_by_row:
+            return layout.main.model_copy(update={"bounds": region}).grid
         return Grid.chunks(region, layout.chunk)
 
     def halo(self, voxel_size: VoxelSize) -> Sequence[Vec]:

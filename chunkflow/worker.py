@@ -139,6 +139,9 @@ class Worker:
 
     def _map(self, step: Step, stage: Stage, index: int, skip: bool, spent: _Spent) -> bool:
         cell = self._cell(step, stage, index)
+        if step.task.row_by_row:
+            self._row_by_row(step, cell, spent)
+            return False
         skip = skip or self._inputs.masked_out(step, cell)
         made = Sorted() if skip else sort_out(step, self._made(step, cell, spent))
         spent.counts = made.counts
@@ -151,6 +154,24 @@ class Worker:
             if step.leaves_parts:
                 self._write_part(step, stage, index, made, spent)
         return skip or (empty and bool(step.layer_outputs))
+
+    def _row_by_row(self, step: Step, cell: Cell, spent: _Spent) -> None:
+        """Make one file of a table of one that may be too large for memory."""
+        field, (product, *_) = next(iter(step.inputs.items()))
+        others, size = self._inputs.read(step, cell, 0, without=field)
+        spent.bytes_in += size
+        with TableFile() as table:
+            for rows in self._inputs.rows(product, cell.box):
+                spent.bytes_in += rows.nbytes
+                with self._mapping, spent.timed("map"):
+                    made = sort_out(step, step.task.map(cell, **{field: rows}, **others))
+                for what, count in made.counts.items():
+                    spent.counts[what] = spent.counts.get(what, 0) + count
+                if made.rows is not None:
+                    table.add(made.rows)
+            with self._write(spent):
+                for product in step.outputs.values():
+                    spent.bytes_out += self._results.write_table(product, cell.index, table.end(step))
 
     def _made(self, step: Step, cell: Cell, spent: _Spent) -> Any:
         """Read and map, with the next larger window as long as the task asks for one."""

@@ -60,7 +60,7 @@ def find_table(work: Work, table: str) -> tuple[str, int | None]:
     stages = [stage for stage in plan.stages if stage.step == product.maker]
     if not all(stage.name in steps and steps[stage.name].is_complete for stage in stages):
         raise Incomplete(f"The table {table} is not finished: run the job to its end first.")
-    return product.info.url, next((len(stage.grid) for stage in stages if stage.kind == "finish"), None)
+    return product.info.url, len(stages[-1].grid)
 
 
 def write_table(folder: Folder, to: Path, files: int | None = None) -> int:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,20 @@ from chunkflow.chunk import Array, Chunk, VoxelSize
 from chunkflow.errors import StorageError
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.kernels.morton import voxel_ids
-from chunkflow.task import Cell, Image, Labels, Layout, Meshes, Objects, Out, Result, Task, WindowTooSmall
+from chunkflow.task import (
+    Cell,
+    Counts,
+    Image,
+    Labels,
+    Layout,
+    Meshes,
+    Objects,
+    Out,
+    Report,
+    Result,
+    Task,
+    WindowTooSmall,
+)
 from chunkflow.volume import LayerInfo
 
 
@@ -324,3 +337,30 @@ class WrongType(Task):
 
     def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
         return image.like(image.array.astype(np.float64))
+
+
+class Even(Task):
+    """The rows whose number of voxels is even, with its half; and how many have not."""
+
+    row_by_row: ClassVar[bool] = True
+
+    objects: Objects
+    even: Objects = Out()
+
+    def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
+        voxels = objects["voxels"].to_numpy()
+        rows = objects.append_column("half", pa.array(voxels // 2)).filter(pa.array(voxels % 2 == 0))
+        return rows, Counts({"odd": int((voxels % 2).sum())})
+
+
+class Tell(Task):
+    """How many rows a table has, in a file for people."""
+
+    objects: Objects
+    report: Report = Out()
+
+    def grid(self, layout: Layout, region: Box) -> Grid:
+        return Grid.whole(region)
+
+    def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
+        return {"rows.txt": str(len(objects)).encode()}

@@ -126,6 +126,22 @@ def test_an_empty_volume_gives_a_table_with_its_columns(tmp_path: Path) -> None:
     assert len(rows) == 0
 
 
+def test_a_table_may_be_made_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chunkflow.inputs.BATCH", 2)
+    even = {OWN + "Even": {"objects": "objects", "even": "even"}}
+    tiles = {OWN + "WholeTiles": TILES[OWN + "WholeTiles"] | {"size": [9, 13, 11]}}
+    job = job_of(tmp_path, [tiles, COUNT, even, {OWN + "Tell": {"objects": "even"}}])
+    assert run_job(job) == "complete"
+    rows = read_table(tmp_path / "work" / "tables" / "objects").to_pylist()
+    wanted = [row | {"half": row["voxels"] // 2} for row in rows if row["voxels"] % 2 == 0]
+    assert 2 < len(wanted) < len(rows)
+    assert read_table(tmp_path / "work" / "tables" / "even").to_pylist() == wanted
+    assert Ledger.load(Folder(job.work)).state.steps["Even"].counts == {"odd": len(rows) - len(wanted)}
+    assert (tmp_path / "work" / "reports" / "Tell" / "rows.txt").read_text() == str(len(wanted))
+    assert run_job(job, restart="Even") == "complete"
+    assert read_table(tmp_path / "work" / "tables" / "even").to_pylist() == wanted
+
+
 def test_values_are_decided_once_recorded_and_shared(tmp_path: Path) -> None:
     image = an_image()
     job = job_of(tmp_path, [SMOOTH, {OWN + "Tiles": {"image": "smooth", "labels": "labels"}}])

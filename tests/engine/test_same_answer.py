@@ -37,6 +37,9 @@ def the_job(source: str, folder: Path, chunk: Vec) -> Job:
         {OWN + "Count": {"labels": "level", "image": "image", "objects": "of_level"}},
         {OWN + "Blocks": {"labels": "whole", "meshes": "whole/mesh"}},
         {OWN + "Rows": {"objects": "of_whole", "doubled": "doubled"}},
+        {OWN + "Even": {"objects": "of_whole", "even": "even"}},
+        {OWN + "Even": {"objects": "of_level", "even": "even_level"}},
+        {OWN + "Tell": {"objects": "even"}},
     ]
     return make_job(folder, layers, tasks, chunk=list(chunk), storage=list(STORAGE))
 
