@@ -117,6 +117,13 @@ class Job(BaseModel):
         }
         return job.model_copy(update={"work": full_url(job.work, base), "layers": layers})
 
+    def until(self, task: str) -> Job:
+        """The job up to this task, which may be gone on with later."""
+        names = [entry.name for entry in self.tasks]
+        if task not in names:
+            raise BadInput(f"--until {task}: this job has no such task; it has {', '.join(names)}.")
+        return self.model_copy(update={"tasks": self.tasks[: names.index(task) + 1]})
+
 
 def load_task_type(location: str) -> type[Task]:
     """The task class that `module:Class` names."""

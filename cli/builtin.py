@@ -40,10 +40,11 @@ def task_type(name: str) -> str:
     return name if ":" in name else f"tasks.{name}:{builtin_task(name).__name__}"
 
 
-def load_job(path: Path, settings: list[str] | None) -> Job:
-    """The job of a file, whose user's own tasks lie beside it."""
+def load_job(path: Path, settings: list[str] | None, until: str = "") -> Job:
+    """The job of a file, whose user's own tasks lie beside it; up to the task `until`."""
     see_modules_of(path.resolve().parent)
-    return Job.from_file(path, task_type, settings or [])
+    job = Job.from_file(path, task_type, settings or [])
+    return job.until(until) if until else job
 
 
 def see_modules_of(folder: Path) -> None:

@@ -32,6 +32,12 @@ BoxOption = Annotated[
         "--box", help="Run on a part first, in voxels of mip 0: X0-X1,Y0-Y1,Z0-Z1. Outputs go to WORK/try."
     ),
 ]
+Until = Annotated[
+    str,
+    typer.Option(
+        "--until", metavar="TASK", help="Run the tasks up to this one; go on with the others later."
+    ),
+]
 Restart = Annotated[str, typer.Option("--restart", help="Clear this task and those after it first.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")]
 Settings = Annotated[

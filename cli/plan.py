@@ -15,7 +15,7 @@ from chunkflow.forecast import StepForecast, forecast, worker_memory
 from chunkflow.plan import Plan
 from chunkflow.worker import Worker
 from cli.builtin import load_job
-from cli.options import BoxOption, JobFile, Settings, Workers, parse_box
+from cli.options import BoxOption, JobFile, Settings, Until, Workers, parse_box
 from cli.running import Means
 from cli.words import in_words
 
@@ -26,6 +26,7 @@ def plan(
     sample: Annotated[
         int, typer.Option(min=0, help="Measure this many chunks of each task that can be read now.")
     ] = 0,
+    until: Until = "",
     workers: Workers = 0,
     set_: Settings = None,
 ) -> None:
@@ -35,7 +36,7 @@ def plan(
     """
     console = Console()
     means = Means(workers)
-    planned = open_plan(load_job(job, set_), parse_box(box), means.local_workers)
+    planned = open_plan(load_job(job, set_, until), parse_box(box), means.local_workers)
     seconds = _sampled(planned, sample) if sample else {}
     steps = forecast(planned)
     console.print(

@@ -13,6 +13,7 @@ from cli.options import (
     Restart,
     Serial,
     Settings,
+    Until,
     Workers,
     WorkUrl,
     Yes,
@@ -26,6 +27,7 @@ from cli.work import Work
 def run(
     job: JobFile,
     box: BoxOption = "",
+    until: Until = "",
     workers: Workers = 0,
     address: Address = "",
     serial: Serial = False,
@@ -40,7 +42,7 @@ def run(
     Example: chunkflow run nuclei.yaml --workers 8 --set layers.dapi=/data/rat7/dapi
     """
     means = Means(workers, address, serial)
-    plan = open_plan(load_job(job, set_), parse_box(box), means.local_workers)
+    plan = open_plan(load_job(job, set_, until), parse_box(box), means.local_workers)
     run_plan(plan, means, job.resolve().parent, Console(), restart, lambda what: yes or agreed(what))
 
 

@@ -35,6 +35,22 @@ def test_a_job_runs_and_run_again_does_nothing_twice(lab: Path, command: Command
     assert "20 pieces of work, 20 of them done before" in again.out
 
 
+def test_a_job_runs_up_to_a_task_and_goes_on_later(lab: Path, command: Command) -> None:
+    said = command("run", "job.yaml", "--serial", "--until", "segment")
+    assert (said.code, said.err) == (0, "")
+    assert not (lab / "work" / "tables").exists()
+    labels = read_layer(lab / "nuclei")
+    said = command("run", "job.yaml", "--serial")
+    assert said.code == 0
+    assert "20 pieces of work, 9 of them done before" in said.out
+    assert read_table(lab / "work" / "tables" / "objects").num_rows > 3
+    np.testing.assert_array_equal(read_layer(lab / "nuclei"), labels)
+    wrong = command("run", "job.yaml", "--until", "mesure")
+    assert wrong.code == 2
+    assert is_one_sentence(wrong.err)
+    assert "mesure" in wrong.err
+
+
 def test_what_prepare_decided_can_be_pasted(lab: Path, command: Command) -> None:
     said = command("run", "job.yaml", "--serial", "--set", "tasks.segment.threshold=auto")
     line = next(line for line in said.out.splitlines() if "decided" in line)
