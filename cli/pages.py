@@ -50,4 +50,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of texts, the first column to the left."""
     cells = "".join(f"<th>{html.escape(text)}</th>" for text in head)
     lines = ["".join(f"<td>{html.escape(text)}</td>" for text in row) for row in rows]
-    return f"<div class=wide><table><tr>{cells}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table></div>"
+    body = "".join(f"<tr>{line}</tr>" for line in [cells, *lines])
+    return f"<div class=wide><table>{body}</table></div>"

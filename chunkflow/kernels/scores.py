@@ -33,8 +33,8 @@ def bootstrap_interval(
 ) -> Interval:
     """The percentiles of a score over `count` items drawn anew, with replacement; `score` is given which.
 
-    With `groups` (a number for each item) whole groups are drawn, as items of one block of space or one animal
-    are not independent. A draw for which the score is not a number, as it lacks a class, is left out.
+    With `groups` (a number for each item) whole groups are drawn, as items of one block of space or one
+    animal are not independent. A draw for which the score is not a number, as it lacks a class, is left out.
     """
     if count == 0:
         return Interval(float("nan"), float("nan"))
