@@ -2,6 +2,7 @@
 
 1. `prepare` finds bounds for images of floats, which are measured in 65,536 steps.
 2. `map` sums up each object of a chunk in exact integers, and notes the faces that it goes on across.
+   Where contrasts are asked for it filters the image, and keeps the largest response within each object.
 3. `merge` adds the sums of the same object.
 4. `finish` makes means and moments of them.
 """
@@ -9,17 +10,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from chunkflow.chunk import Chunk
+from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, vec
-from chunkflow.kernels.moments import Columns, float_step, merge_sums, quantise, sum_objects
+from chunkflow.geometry import Box, Vec, vec
+from chunkflow.kernels.gaussian import blob_sigma, difference_of_gaussians, filter_radius
+from chunkflow.kernels.moments import (
+    Columns,
+    float_step,
+    largest_values,
+    merge_sums,
+    quantise,
+    sum_objects,
+)
 from chunkflow.kernels.statistics import centroids, value_statistics
 from chunkflow.task import Cell, Image, Labels, Layout, Objects, Out, Task
 from chunkflow.volume import LayerInfo
@@ -40,16 +49,27 @@ class Measure(Task):
     the part of the volume that the job covers may cut the object. Any labels will do, also such whose objects
     span many chunks or have several pieces; all is exact, however the volume is cut. Images of floats are
     measured in 65,536 steps over a range found once; `_clipped` counts an object's voxels beyond it.
+
+    For each of `contrasts`, a diameter in micrometres, and each image there is a column such as
+    `dapi_contrast_12um`: the largest response within the object to a filter for blobs of that diameter, that
+    of `segment`. How an object answers at several sizes tells a cell from what merely is as bright.
     """
 
     empty_from_empty: ClassVar[bool] = True
 
     labels: Labels = Field(description="the objects")
     images: list[Image] = Field(default_factory=list, description="the images to measure them in")
+    contrasts: list[Annotated[float, Field(gt=0, le=1000)]] = Field(
+        default_factory=list, description="diameters of blobs to filter each image for, micrometres"
+    )
     objects: Objects = Out("the table, one row an object")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.contrasts and not self.images:
+            raise ValueError("contrasts are those of images: name one")
+        if len({f"{diameter:g}" for diameter in self.contrasts}) < len(self.contrasts):
+            raise ValueError("contrasts: a diameter is given twice")
         names = [_plain(name) for name in self.images]
         if len(set(names)) < len(names):
             raise ValueError(f"images {', '.join(self.images)}: two would have the same columns")
@@ -64,7 +84,7 @@ class Measure(Task):
         return super().outputs(layout)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
-        return [box.grow(ONE_VOXEL)] if field == "labels" else [box]
+        return [box.grow(ONE_VOXEL if field == "labels" else self._margin(layout.main.voxel_size))]
 
     def samples(self, layout: Layout) -> list[tuple[str, Box]]:
         if not any(info.dtype == "float32" for info in layout.layers.get("images", ())):
@@ -94,7 +114,7 @@ class Measure(Task):
         origin = [a - first for a, first in zip(cell.box.start, cell.volume.start, strict=True)]
         channels, outside = [], []
         for index, image in enumerate(images):
-            for array in _channels(image):
+            for array in _channels(image.crop(cell.box)):
                 steps, beyond = _steps(array, cell, index)
                 channels.append(steps)
                 outside.append(beyond)
@@ -104,13 +124,38 @@ class Measure(Task):
             if beyond is not None:
                 clipped = sum_objects(labels.array, [beyond], origin, (below, above))["0:s1"]
             columns[f"{number}:clipped"] = clipped
-        return pa.table(columns)
+        if self.contrasts and len(columns["id"]):
+            columns |= self._contrasts_of(labels.crop(cell.box), images)
+        return pa.table(columns) if len(columns["id"]) else self.no_rows(cell.layout)
+
+    def _margin(self, voxel_size: VoxelSize) -> Vec:
+        """How far around a cell its contrasts depend on the images."""
+        largest = max(self.contrasts, default=0.0)
+        return filter_radius(blob_sigma(largest * 1000, voxel_size)) if largest else (0, 0, 0)
+
+    def _contrasts_of(self, labels: Chunk, images: Sequence[Chunk]) -> Columns:
+        columns: Columns = {}
+        number = 0
+        for image in images:
+            x, y, z = ((part.start, part.stop) for part in labels.box.slices(image.box.start))
+            for array in _channels(image):
+                for index, diameter in enumerate(self.contrasts):
+                    sigma = blob_sigma(diameter * 1000, image.voxel_size)
+                    response = difference_of_gaussians(array, sigma, (x, y, z))
+                    if array.dtype.kind == "f" and np.isnan(response).any():
+                        raise ValueError(f"the image has voxels that are not numbers within {image.box}")
+                    columns[f"{number}:max_contrast_{index}"] = largest_values(labels.array, response)
+                number += 1
+        return columns
 
     def no_rows(self, layout: Layout) -> pa.Table:
         count = sum(info.channels for info in layout.layers.get("images", ()))
         nothing = np.zeros((1, 1, 1), np.uint8)
         columns = sum_objects(nothing, [nothing] * count, (0, 0, 0), ((0, 0, 0), (0, 0, 0)))
         columns |= {f"{number}:clipped": np.zeros(0, np.uint64) for number in range(count)}
+        for number in range(count):
+            for index in range(len(self.contrasts)):
+                columns[f"{number}:max_contrast_{index}"] = np.zeros(0, np.float32)
         return pa.table(columns | {"id": np.zeros(0, np.uint64)})
 
     def merge(self, rows: pa.Table) -> pa.Table:
@@ -130,6 +175,8 @@ class Measure(Task):
                 table |= {f"{prefix}_{what}": values for what, values in found.items()}
                 if floats:
                     table[f"{prefix}_clipped"] = columns[f"{number}:clipped"]
+                for index, diameter in enumerate(self.contrasts):
+                    table[f"{prefix}_contrast_{diameter:g}um"] = columns[f"{number}:max_contrast_{index}"]
                 number += 1
         return pa.table(table | {"cut": _is_cut(cell, table) | (columns["faces"] != 0)})
 

@@ -61,6 +61,14 @@ def sum_objects(
     return _carry(columns)
 
 
+def largest_values(labels: NDArray[Any], values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest of `values` within each object of `labels`, in the order of the rows of `sum_objects`."""
+    planes = np.ascontiguousarray(labels.T)
+    keys, numbers, ids = _number(planes)
+    largest = _find_largest(planes, np.ascontiguousarray(values.T), keys, numbers, len(ids))
+    return np.asarray(largest[np.argsort(ids)])
+
+
 def merge_sums(columns: Columns) -> Columns:
     """Rows sorted by id, several of an id next to each other: one row an id. Exact, in whatever order."""
     ids = columns["id"]
@@ -225,6 +233,24 @@ def _add_run(values: Any, sums: Any) -> None:
     sums[5] += low
     sums[6] += high
     sums[7], sums[8] = least, most
+
+
+@compiled
+def _find_largest(labels: Any, values: Any, keys: Any, numbers: Any, count: int) -> Any:
+    largest = np.full(count, np.float32(-np.inf))
+    depth, height, width = labels.shape
+    for z in range(depth):
+        for y in range(height):
+            stop = 0
+            while stop < width:
+                start, label = stop, labels[z, y, stop]
+                while stop < width and labels[z, y, stop] == label:
+                    stop += 1
+                if label != 0:
+                    n = numbers[_slot(keys, np.uint64(label))]
+                    for x in range(start, stop):
+                        largest[n] = max(largest[n], values[z, y, x])
+    return largest
 
 
 @compiled

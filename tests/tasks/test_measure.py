@@ -11,8 +11,11 @@ from pydantic import ValidationError
 from scipy import ndimage, stats
 
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box
+from chunkflow.geometry import Box, Vec
+from chunkflow.job import Job
+from chunkflow.kernels.gaussian import blob_sigma, difference_of_gaussians
 from tasks.measure import Measure
+from tests.same import Way, same_everywhere
 from tests.support import make_job, make_layer, read_table, run_job
 
 VOXEL = (500.0, 500.0, 2000.0)
@@ -171,6 +174,72 @@ def test_what_segment_made_is_complete_although_rows_end_early(tmp_path: Path) -
         tables.append(read_table(next((tmp_path / name / "work").glob("**/objects"))))
     assert len(tables[0]) > 20
     assert tables[0].equals(tables[1])
+
+
+CONTRASTS = [4.0, 7.5]
+
+
+def contrasts_job(folder: Path, chunk: Vec) -> Job:
+    folder.mkdir()
+    labels, image = tissue()
+    floats = np.asfortranarray(image[::-1].astype(np.float32) / 7)
+    layers = {
+        "labels": make_layer(folder / "labels", labels, "segmentation", VOXEL, START),
+        "dapi": make_layer(folder / "dapi", image, "image", VOXEL, START),
+        "raw": make_layer(folder / "raw", np.stack([floats, floats**2], axis=3), "image", VOXEL, START),
+    }
+    step = {"labels": "labels", "images": ["dapi", "raw"], "objects": "objects", "contrasts": CONTRASTS}
+    return make_job(folder, layers, [{"measure": step}], chunk=chunk)
+
+
+def test_contrasts_are_the_largest_response_within_each_object_however_it_is_cut(tmp_path: Path) -> None:
+    ways = [Way((32, 32, 32)), Way((64, 32, 32), shuffled=True)]
+    same_everywhere(tmp_path, contrasts_job, (64, 64, 32), ways)
+    table = read_table(tmp_path / "whole" / "work" / "tables" / "objects")
+    labels, image = tissue()
+    floats = np.asfortranarray(image[::-1].astype(np.float32) / 7)
+    ids = np.unique(labels[labels > 0])
+    assert table["id"].to_pylist() == ids.tolist()
+    for name, array in (("dapi", image), ("raw_0", floats), ("raw_1", floats**2)):
+        for diameter in CONTRASTS:
+            response = difference_of_gaussians(array, blob_sigma(diameter * 1000, VOXEL))
+            expected = ndimage.maximum(response, labels, ids)
+            assert np.array_equal(table[f"{name}_contrast_{diameter:g}um"].to_numpy(), expected), name
+
+
+def test_contrasts_of_a_part_are_those_of_the_whole(tmp_path: Path) -> None:
+    job = contrasts_job(tmp_path / "a", (32, 32, 32))
+    assert run_job(job) == "complete"
+    part = Box(START, (START[0] + 32, START[1] + 32, START[2] + 32))
+    assert run_job(contrasts_job(tmp_path / "b", (32, 32, 32)), part) == "complete"
+    whole = read_table(tmp_path / "a" / "work" / "tables" / "objects").to_pylist()
+    known = {row["id"]: row for row in whole}
+    rows = [
+        row for row in read_table(next((tmp_path / "b").glob("**/objects"))).to_pylist() if not row["cut"]
+    ]
+    assert rows
+    for row in rows:
+        assert row == known[row["id"]]
+
+
+def test_contrasts_have_their_columns_where_there_are_no_objects(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    nothing = np.zeros((40, 32, 32), np.uint8, order="F")
+    layers = {
+        "labels": make_layer(tmp_path / "labels", nothing.astype(np.uint32), "segmentation"),
+        "dapi": make_layer(tmp_path / "dapi", nothing),
+    }
+    step = {"labels": "labels", "images": ["dapi"], "objects": "objects", "contrasts": [8]}
+    assert run_job(make_job(tmp_path, layers, [{"measure": step}], chunk=[32, 32, 32])) == "complete"
+    assert "dapi_contrast_8um" in read_table(tmp_path / "work" / "tables" / "objects").column_names
+
+
+@pytest.mark.parametrize("given", [[-1.0], [0.0], [5.0, 5.0], [5000.0]])
+def test_contrasts_that_make_no_sense_are_refused(given: list[float]) -> None:
+    with pytest.raises(ValidationError, match="contrasts"):
+        Measure(labels="a", images=["dapi"], objects="b", contrasts=given)
+    with pytest.raises(ValidationError, match="those of images"):
+        Measure(labels="a", objects="b", contrasts=[5.0])
 
 
 def test_images_with_the_same_columns_are_refused() -> None:
