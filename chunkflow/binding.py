@@ -152,7 +152,7 @@ class Binder:
 
     def _filing(self, task: Task, inputs: dict[str, tuple[Product, ...]]) -> dict[str, Any]:
         """How the files of a table are cut."""
-        if task.row_by_row:
+        if task.row_by_row and not task.has_rows:
             read = next(iter(inputs.values()))[0].info
             return {"connected": read.connected, "cell": read.cell}
         early = task.has_rows and finds_whole_objects(inputs)

@@ -76,7 +76,9 @@ class Step:
 
 
 def finds_whole_objects(inputs: dict[str, tuple[Product, ...]]) -> bool:
-    """Whether the first labels that a step reads are connected."""
+    """Whether the first labels that a step reads are connected, and its rows made from them."""
+    if any(products[0].info.kind == "table" for products in list(inputs.values())[:1]):
+        return False
     labels = (products[0].info for products in inputs.values() if products[0].info.kind == "segmentation")
     first = next(labels, None)
     return first is not None and first.connected

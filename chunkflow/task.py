@@ -143,8 +143,8 @@ class Task(BaseModel):
     empty_from_empty: ClassVar[bool] = False
     """Where the labels that it reads are all 0 it makes nothing: such cells are skipped, `map` not called."""
     row_by_row: ClassVar[bool] = False
-    """Its first input is a table, and `map` makes of each row at most one, under the same id. It is given
-    the rows in pieces, whatever their number; its table is filed as the one it reads, without `merge`."""
+    """Its first input is a table, whose rows `map` is given in pieces, whatever their number. Without `merge`
+    it makes of each row at most one, under the same id, and its table is filed as the one that it reads."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""

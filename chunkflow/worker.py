@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pyarrow as pa
+
 from chunkflow.errors import Overtaken
 from chunkflow.failure import cause_of
 from chunkflow.geometry import Box
@@ -140,7 +142,7 @@ class Worker:
     def _map(self, step: Step, stage: Stage, index: int, skip: bool, spent: _Spent) -> bool:
         cell = self._cell(step, stage, index)
         if step.task.row_by_row:
-            self._row_by_row(step, cell, spent)
+            self._map_rows(step, stage, cell, spent)
             return False
         skip = skip or self._inputs.masked_out(step, cell)
         made = Sorted() if skip else sort_out(step, self._made(step, cell, spent))
@@ -155,32 +157,54 @@ class Worker:
                 self._write_part(step, stage, index, made, spent)
         return skip or (empty and bool(step.layer_outputs))
 
-    def _row_by_row(self, step: Step, cell: Cell, spent: _Spent) -> None:
-        """Make one file of a table of one that may be too large for memory."""
-        field, (product, *_) = next(iter(step.inputs.items()))
-        others, size = self._inputs.read(step, cell, 0, without=field)
-        spent.bytes_in += size
+    def _map_rows(self, step: Step, stage: Stage, cell: Cell, spent: _Spent) -> None:
+        """Make rows of a table that may be too large for memory: one file of a table, or a part."""
+        if step.task.has_rows:
+            rows = step.task.no_rows(step.layout)
+            for made in self._made_of_rows(step, cell, spent):
+                if made.rows is not None:
+                    both = pa.concat_tables([rows, made.rows], promote_options="default")
+                    rows = sorted_rows(step.task, both)
+            with self._write(spent):
+                self._write_part(step, stage, cell.index, Sorted(rows=rows), spent)
+            return
         with TableFile() as table:
-            for rows in self._inputs.rows(product, cell.box):
-                spent.bytes_in += rows.nbytes
-                with self._mapping, spent.timed("map"):
-                    made = sort_out(step, step.task.map(cell, **{field: rows}, **others))
-                for what, count in made.counts.items():
-                    spent.counts[what] = spent.counts.get(what, 0) + count
+            for made in self._made_of_rows(step, cell, spent):
                 if made.rows is not None:
                     table.add(made.rows)
             with self._write(spent):
                 for product in step.outputs.values():
                     spent.bytes_out += self._results.write_table(product, cell.index, table.end(step))
 
+    def _made_of_rows(self, step: Step, cell: Cell, spent: _Spent) -> Iterator[Sorted]:
+        """What `map` makes of each piece of the rows; of the other inputs the next larger window is read once
+        a piece asks for it, and kept."""
+        field, (product, *_) = next(iter(step.inputs.items()))
+        last = self._inputs.widest(step, cell.box) - 1
+        attempt = 0
+        others = self._read(step, cell, attempt, spent, field)
+        for rows in self._inputs.rows(product, cell.box):
+            spent.bytes_in += rows.nbytes
+            while True:
+                try:
+                    with self._mapping, spent.timed("map"):
+                        made = sort_out(step, step.task.map(cell, **{field: rows}, **others))
+                    break
+                except WindowTooSmall:
+                    if attempt >= last:
+                        raise
+                    attempt += 1
+                    others = self._read(step, cell, attempt, spent, field)
+            for what, count in made.counts.items():
+                spent.counts[what] = spent.counts.get(what, 0) + count
+            yield made
+
     def _made(self, step: Step, cell: Cell, spent: _Spent) -> Any:
         """Read and map, with the next larger window as long as the task asks for one."""
         last = self._inputs.widest(step, cell.box) - 1
         attempt = 0
         while True:
-            with self._reading, spent.timed("read"):
-                inputs, size = self._inputs.read(step, cell, attempt)
-                spent.bytes_in += size
+            inputs = self._read(step, cell, attempt, spent)
             try:
                 with self._mapping, spent.timed("map"):
                     return step.task.map(cell, **inputs)
@@ -189,6 +213,12 @@ class Worker:
                     raise
             attempt += 1
             del inputs  # before the larger one is read
+
+    def _read(self, step: Step, cell: Cell, attempt: int, spent: _Spent, without: str = "") -> dict[str, Any]:
+        with self._reading, spent.timed("read"):
+            inputs, size = self._inputs.read(step, cell, attempt, without)
+            spent.bytes_in += size
+        return inputs
 
     def _write_part(self, step: Step, stage: Stage, index: int, made: Sorted, spent: _Spent) -> None:
         rows = made.rows if made.rows is not None else step.task.no_rows(step.layout)
