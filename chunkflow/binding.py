@@ -46,11 +46,11 @@ class Binder:
         inputs = {field: products for field, products in inputs.items() if products}
         layers = {field: tuple(p.info for p in products) for field, products in inputs.items()}
         _check_alike(name, task, inputs)
-        layout = Layout(layers, self.chunk, self.job.storage)
+        made = frozenset(f for f, products in inputs.items() if any(p.maker is not None for p in products))
+        layout = Layout(layers, self.chunk, self.job.storage, made)
         described = task.outputs(layout)
-        if any(info.kind == "table" for info in described.values()) and not (
-            task.has_rows or task.row_by_row
-        ):
+        makes_rows = task.has_rows or task.row_by_row or task.sends_rows
+        if any(info.kind == "table" for info in described.values()) and not makes_rows:
             raise BadInput(f"Task {name} has a table as its output, so its class must define merge.")
         index = len(self.steps)
         space = next(iter(described.values()), None) or layout.main
@@ -64,6 +64,7 @@ class Binder:
             {**layers, **{field: (product.info,) for field, product in outputs.items()}},
             self.chunk,
             self.job.storage,
+            made,
         )
         grid = task.grid(layout, region)
         step = Step(index, name, entry, task, layout, inputs, outputs, region, grid, space.volume)
@@ -143,7 +144,7 @@ class Binder:
                 "connected": described.connected and self.job.mask is None,
             }
         )
-        if info.kind == "table":  # where rows are complete early they are filed by space, else in one file
+        if info.kind == "table" and not task.sends_rows:  # else the task says how its files are cut
             info = info.model_copy(update=self._filing(task, inputs))
         self._check_place(step, name, info)
         if info.kind in ("image", "segmentation"):
@@ -151,7 +152,7 @@ class Binder:
         return Product(name, mip, info, index)
 
     def _filing(self, task: Task, inputs: dict[str, tuple[Product, ...]]) -> dict[str, Any]:
-        """How the files of a table are cut."""
+        """How the files of a table are cut: by space where rows are complete early, else all in one."""
         if task.row_by_row and not task.has_rows:
             read = next(iter(inputs.values()))[0].info
             return {"connected": read.connected, "cell": read.cell}

@@ -2,7 +2,8 @@
 
 A part is one Arrow file, or several where its rows are many: `<index>.arrow` holds the first rows and says
 how many more files there are, and is written last. It is written even where there are no rows, so that a
-part which is missing is an error and never a silent gap.
+part which is missing is an error and never a silent gap. Rows that are sent to other cells lie in a file for
+each of these, and the part itself, written last, says which.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Parts:
     def __init__(self, folder: Folder, writes: bool = True) -> None:
         self._folder = folder
         self._writes = writes
+        self._sent: dict[tuple[str, int], frozenset[int]] = {}
 
     def put(self, stage: str, index: int, rows: Iterable[pa.Table], files: Sequence[str] = ()) -> int:
         """Write a part from pieces in the order of their ids; returns the number of bytes."""
@@ -45,6 +47,36 @@ class Parts:
         data = _encode(head, {"pieces": str(pieces), "files": json.dumps(list(files))})
         self._put(f"{_place(stage, index)}.arrow", data)
         return size + len(data)
+
+    def put_sent(self, stage: str, index: int, rows: Iterable[tuple[int, pa.Table]]) -> int:
+        """Write what a cell sends to others, each of them once; returns the number of bytes."""
+        size = 0
+        cells = []
+        for cell, found in rows:
+            data = _encode(found, {})
+            self._put(f"{_place(stage, index)}-to-{cell}.arrow", data)
+            cells.append(cell)
+            size += len(data)
+        nothing = pa.table({"id": pa.array([], pa.uint64())})
+        head = _encode(nothing, {"pieces": "0", "files": "[]", "sent": json.dumps(cells)})
+        self._put(f"{_place(stage, index)}.arrow", head)
+        return size + len(head)
+
+    def gathered(self, stage: str, senders: int, cell: int) -> pa.Table:
+        """What all cells of a stage, `senders` of them, sent to this one."""
+        found = [
+            self._read(f"{_place(stage, sender)}-to-{cell}.arrow").replace_schema_metadata(None)
+            for sender in range(senders)
+            if cell in self._sent_by(stage, sender)
+        ]
+        return pa.concat_tables(found).combine_chunks() if found else pa.table({})
+
+    def _sent_by(self, stage: str, index: int) -> frozenset[int]:
+        """The cells that this one sent rows to. Every cell that gathers asks, so it is read once a worker."""
+        if (stage, index) not in self._sent:
+            head = self._read(f"{_place(stage, index)}.arrow")
+            self._sent[stage, index] = frozenset(json.loads(head.schema.metadata[b"sent"]))
+        return self._sent[stage, index]
 
     def rows(self, stage: str, index: int) -> Iterator[pa.Table]:
         """The pieces of a part, one at a time."""
@@ -66,7 +98,12 @@ class Parts:
             return []
         pieces = int(head.schema.metadata[b"pieces"])
         place = _place(stage, index)
-        return [f"{place}.arrow", *(f"{place}-{piece}.arrow" for piece in range(1, pieces + 1))]
+        sent = json.loads(head.schema.metadata.get(b"sent", b"[]"))
+        return [
+            f"{place}.arrow",
+            *(f"{place}-{piece}.arrow" for piece in range(1, pieces + 1)),
+            *(f"{place}-to-{cell}.arrow" for cell in sent),
+        ]
 
     def put_values(self, stage: str, values: dict[str, object]) -> None:
         """What a `prepare` decided."""

@@ -125,10 +125,14 @@ def _stages(steps: list[Step]) -> list[Stage]:
         own = len(stages)
         waits += [wait_for_offset(step.grid, own, offset) for offset in step.task.after]
         stages.append(Stage(step.index, step.name, "map", 0, step.grid, tuple(waits)))
-        maps[step.index] = last[step.index] = own
+        maps[step.index] = own
         if step.task.has_rows:
             stages += _tree(step, own)
-            last[step.index] = len(stages) - 1
+        elif step.task.sends_rows:
+            grid = step.finish_grid
+            sent = wait_for_all(grid, own, step.grid)
+            stages.append(Stage(step.index, step.name, "finish", 0, grid, (sent,)))
+        last[step.index] = len(stages) - 1
     return stages
 
 

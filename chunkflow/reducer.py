@@ -6,6 +6,7 @@
    block's part; all others go up. Where they are not, all go to the root.
 3. `finish` takes the final rows of one cell of space (by the voxel that an object is named after), or the
    whole root, sorted by id.
+Rows that a task sends to cells need no tree: `finish` takes what all cells sent to one.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ def final_rows(plan: Plan, stage_index: int, cell: int, parts: Parts) -> Iterato
     step = plan.steps[stage.step]
     levels = [*plan.stages_of(stage.step, "map"), *plan.stages_of(stage.step, "merge")]
     root = levels[-1]
+    if step.task.sends_rows:
+        yield parts.gathered(plan.stages[root].name, len(step.grid), cell)
+        return
     if not step.rows_are_final_early:
         yield from parts.rows(plan.stages[root].name, 0)
         return

@@ -54,7 +54,8 @@ class Step:
     @property
     def leaves_parts(self) -> bool:
         """Whether its cells leave parts: rows, or the names of files."""
-        return self.task.has_rows or any(p.info.kind == "folder" for p in self.outputs.values())
+        made = (product.info.kind for product in self.outputs.values())
+        return self.task.has_rows or self.task.sends_rows or "folder" in made
 
     @property
     def rows_are_final_early(self) -> bool:
@@ -66,7 +67,9 @@ class Step:
 
     @property
     def finish_grid(self) -> Grid:
-        """The cells of space by whose naming voxels complete rows are filed."""
+        """The cells of space by whose naming voxels complete rows are filed, or to which they are sent."""
+        if self.task.sends_rows:
+            return self.task.gathers(self.layout, self.region)
         table = next((p.info for p in self.outputs.values() if p.info.kind == "table"), None)
         if table is not None:
             return table.grid

@@ -98,6 +98,8 @@ class Layout:
     layers: Mapping[str, tuple[LayerInfo, ...]]
     chunk: Vec
     storage: Vec
+    made: frozenset[str] = frozenset()
+    """The inputs that an earlier task of the job makes: what lies there now may be of another run."""
 
     def info(self, field: str) -> LayerInfo:
         return self.layers[field][0]
@@ -144,7 +146,8 @@ class Task(BaseModel):
     """Where the labels that it reads are all 0 it makes nothing: such cells are skipped, `map` not called."""
     row_by_row: ClassVar[bool] = False
     """Its first input is a table, whose rows `map` is given in pieces, whatever their number. Without `merge`
-    it makes of each row at most one, under the same id, and its table is filed as the one that it reads."""
+    or `gathers` it makes of each row at most one, under the same id, and its table is filed as the one that
+    it reads."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""
@@ -229,9 +232,18 @@ class Task(BaseModel):
         """Rows sorted by id, the same id several times where several cells saw it: one row an id."""
         raise TypeError(f"{type(self).__name__} defines no merge")
 
+    def gathers(self, layout: Layout, region: Box) -> Grid:
+        """For a task that goes row by row: cells that `map` sends its rows to, each to the one that its
+        column `cell` names. `finish` gets all that was sent to a cell, in no order that means anything."""
+        raise TypeError(f"{type(self).__name__} sends no rows")
+
     def finish(self, cell: Cell, rows: pa.Table) -> pa.Table | Files | tuple[pa.Table, Files]:
         """Complete rows, sorted by id, as they go into the output."""
         return rows
+
+    @property
+    def sends_rows(self) -> bool:
+        return type(self).gathers is not Task.gathers
 
     @property
     def has_rows(self) -> bool:

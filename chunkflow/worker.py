@@ -23,6 +23,7 @@ from chunkflow.errors import Overtaken
 from chunkflow.failure import cause_of
 from chunkflow.geometry import Box
 from chunkflow.inputs import Inputs
+from chunkflow.outbox import Outbox
 from chunkflow.parts import Parts, in_order
 from chunkflow.plan import Plan, Step
 from chunkflow.queue import Answer, Cause
@@ -158,7 +159,11 @@ class Worker:
         return skip or (empty and bool(step.layer_outputs))
 
     def _map_rows(self, step: Step, stage: Stage, cell: Cell, spent: _Spent) -> None:
-        """Make rows of a table that may be too large for memory: one file of a table, or a part."""
+        """Make rows of a table that may be too large for memory: one file of a table, a part, or several
+        for other cells."""
+        if step.task.sends_rows:
+            self._send(step, stage, cell, spent)
+            return
         if step.task.has_rows:
             rows = step.task.no_rows(step.layout)
             for made in self._made_of_rows(step, cell, spent):
@@ -175,6 +180,15 @@ class Worker:
             with self._write(spent):
                 for product in step.outputs.values():
                     spent.bytes_out += self._results.write_table(product, cell.index, table.end(step))
+
+    def _send(self, step: Step, stage: Stage, cell: Cell, spent: _Spent) -> None:
+        """Send the rows made to the cells that they name."""
+        with Outbox() as outbox:
+            for made in self._made_of_rows(step, cell, spent):
+                if made.rows is not None:
+                    outbox.add(made.rows)
+            with self._write(spent):
+                spent.bytes_out += self._parts.put_sent(stage.name, cell.index, outbox.by_cell())
 
     def _made_of_rows(self, step: Step, cell: Cell, spent: _Spent) -> Iterator[Sorted]:
         """What `map` makes of each piece of the rows; of the other inputs the next larger window is read once

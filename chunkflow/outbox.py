@@ -1,0 +1,61 @@
+"""Rows on their way to other cells, sorted by cell on the worker's disk, as they may not fit in its memory.
+
+1. A piece is sorted by the cells that its rows go to, and what goes to one cell is written as one batch.
+2. All batches stand in one temporary file, whatever the number of cells.
+3. In the end the batches of each cell are put together, one cell at a time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+
+
+class Outbox:
+    """What one cell sends; rows name the cell that they go to in a column `cell`."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.NamedTemporaryFile(suffix=".arrow")  # noqa: SIM115 - __exit__ closes it
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._batches: dict[int, list[int]] = {}
+        self._count = 0
+
+    def __enter__(self) -> Outbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._file.close()
+
+    def add(self, rows: pa.Table) -> None:
+        if not len(rows):
+            return
+        cells = rows["cell"].to_numpy()
+        order = np.argsort(cells, kind="stable")
+        cells = cells[order]
+        rows = rows.drop_columns(["cell"]).take(pa.array(order)).combine_chunks()
+        if self._writer is None:
+            self._writer = pa.ipc.new_file(self._file, rows.schema)
+        cuts = [0, *(np.flatnonzero(cells[1:] != cells[:-1]) + 1).tolist(), len(cells)]
+        for first, last in pairwise(cuts):
+            for batch in rows.slice(first, last - first).to_batches():
+                self._writer.write_batch(batch)
+                self._batches.setdefault(int(cells[first]), []).append(self._count)
+                self._count += 1
+
+    def by_cell(self) -> Iterator[tuple[int, pa.Table]]:
+        """Each cell, and all that goes to it."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._writer = None
+        self._file.flush()
+        with pa.OSFile(self._file.name) as source:
+            reader = pa.ipc.open_file(source)
+            for cell, batches in sorted(self._batches.items()):
+                yield cell, pa.Table.from_batches([reader.get_batch(n) for n in batches]).combine_chunks()
