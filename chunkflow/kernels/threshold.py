@@ -16,12 +16,11 @@ in its own way.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import floor, fsum, ldexp
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow.kernels.compiled import compiled
+from chunkflow.kernels.peaks import find_peaks
 
 Peaks = NDArray[np.float32]
 
@@ -77,13 +76,8 @@ class Noise:
 
 
 def response_peaks(response: NDArray[np.float32], core: Sequence[tuple[int, int]]) -> Peaks:
-    """Positive local maxima of 26 neighbours within `core` (start, stop along x, y, z) of a window, sorted.
-
-    Of equal neighbours the one of the larger linear index is the peak. Beyond the window nothing is higher.
-    """
-    heights = np.ascontiguousarray(response.T)
-    bounds = np.array(core, dtype=np.int64)
-    return np.sort(_list_peaks(heights, bounds))
+    """The heights of the peaks within `core` (start, stop along x, y, z) of a window, sorted."""
+    return np.sort(find_peaks(response, core)[1])
 
 
 def decide_threshold(blocks: Iterable[Peaks], rule: Rule | None = None) -> Decision:
@@ -170,34 +164,3 @@ def _above_parts(peaks: NDArray[np.float64], level: float, part: float) -> float
         reaching = peaks[len(peaks) - _count_above(peaks, level) :]
         level = max(level, float(np.float32(part * reaching[len(reaching) // 2])))
     return level
-
-
-@compiled
-def _list_peaks(heights: Any, core: Any) -> Any:
-    found = np.empty(1024, np.float32)
-    count = 0
-    for z in range(core[2, 0], core[2, 1]):
-        for y in range(core[1, 0], core[1, 1]):
-            for x in range(core[0, 0], core[0, 1]):
-                value = heights[z, y, x]
-                if not value > 0 or not _is_peak(heights, z, y, x, value):
-                    continue
-                if count == len(found):
-                    found = np.concatenate((found, np.empty(count, np.float32)))
-                found[count] = value
-                count += 1
-    return found[:count].copy()
-
-
-@compiled
-def _is_peak(heights: Any, z: int, y: int, x: int, value: Any) -> Any:
-    depth, height, width = heights.shape
-    for at_z in range(max(z - 1, 0), min(z + 2, depth)):
-        for at_y in range(max(y - 1, 0), min(y + 2, height)):
-            for at_x in range(max(x - 1, 0), min(x + 2, width)):
-                other = heights[at_z, at_y, at_x]
-                if other > value:
-                    return False
-                if other == value and (at_z, at_y, at_x) > (z, y, x):
-                    return False
-    return True
