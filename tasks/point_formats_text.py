@@ -18,7 +18,6 @@ DELIMITERS = ",\t;"
 NAPARI = re.compile(r"axis-\d+")
 LOOKED_AT = 2**16
 BLOCK = 2**22
-_WRONG_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
 def open_text(path: Path, columns: str) -> Rows:
@@ -112,13 +111,17 @@ def _texts(path: Path, names: Sequence[str], delimiter: str, skip: int) -> Itera
     except pa.ArrowInvalid as error:
         if str(error).startswith("Empty CSV file"):
             return
-        wrong = _WRONG_ROW.search(str(error))
-        if wrong:
-            line = int(wrong[1])
-            raise BadInput(
-                f"{path}, line {line}, has {wrong[3]} columns; the first has {wrong[2]}."
-            ) from None
-        raise BadInput(f"{path} cannot be read as columns of text: {error}") from None
+        raise BadInput(_said_wrong(path, len(names), delimiter, error)) from None
+
+
+def _said_wrong(path: Path, columns: int, delimiter: str, error: Exception) -> str:
+    """Which line has too many or too few columns, where that is what is wrong."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = csv.reader(file, delimiter=delimiter)
+        for row in lines:
+            if row and len(row) != columns:
+                return f"{path}, line {lines.line_num}, has {len(row)} columns; the first has {columns}."
+    return f"{path} cannot be read as columns of text: {error}"
 
 
 def _of_napari(rows: Rows) -> Rows:

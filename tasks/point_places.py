@@ -23,6 +23,8 @@ _PLACE = re.compile(r"([xyz])(?:[ _]?[(\[]?(voxels|nm|um|µm|mm)[)\]]?)?", re.IG
 _KEPT = re.compile(r"[xyz]_(nm|um|mm)")
 """Columns of tables, which stay beside the voxels made of them."""
 _AXES = ("x", "y", "z")
+CORNER = 0.1
+"""What of the volume points must reach across for their unit to be plausible."""
 
 
 def positions(points: pa.Table) -> Places:
@@ -142,14 +144,21 @@ class Reading:
     def said_outside(self, outside: int, count: int) -> str:
         """How many points lie outside, and what would bring them in."""
         fits: dict[tuple[str, str], int] = {}
+        reach: dict[tuple[str, str], float] = {}
+        start, size = np.array(self.layer.volume.start), np.array(self.layer.volume.size)
         for piece in self.rows.pieces():
             raw = [piece[name].cast(pa.float64()).to_numpy() for name in self.columns]
             for order in permutations(range(3)):
                 for unit in [self.rows.unit] if self.rows.unit else UNITS:
                     places = [self._voxels(raw[column], axis, unit) for axis, column in enumerate(order)]
                     key = ("".join("xyz"[order.index(i)] for i in range(3)), unit)
-                    fits[key] = fits.get(key, 0) + int(inside(np.stack(places, 1), self.layer).sum())
-        best = sorted((key for key in fits if fits[key] > count - outside), key=lambda key: -fits[key])[:4]
+                    made = np.stack(places, 1)
+                    fits[key] = fits.get(key, 0) + int(inside(made, self.layer).sum())
+                    furthest = float(((made - start) / size).max(initial=0))
+                    reach[key] = max(reach.get(key, 0.0), furthest)
+        # Too large a unit puts all points at the volume's first corner, where they lie inside, too.
+        better = (key for key in fits if fits[key] > count - outside and reach[key] > CORNER)
+        best = sorted(better, key=lambda key: -fits[key])[:4]
         said = [f"{fits[order, unit]} with {self._words(order, unit)}" for order, unit in best]
         hint = f" Inside would lie {', '.join(said)}." if said else ""
         return (
