@@ -117,11 +117,11 @@ class Members(Task):
     same_voxels: ClassVar[bool] = False
 
     objects: Objects
-    regions: Labels
-    hemispheres: Labels
-    brainreg: str
-    orientation: str
-    atlas_voxel_um: float
+    regions: Labels = ""
+    hemispheres: Labels = ""
+    brainreg: str = ""
+    orientation: str = ""
+    atlas_voxel_um: float = 0.0
     by: list[str]
     members: Objects = Out()
 
@@ -200,8 +200,8 @@ class Total(Task):
     """The regions with their names, sizes, numbers and means."""
 
     members: Objects
-    areas: Objects
-    names: str
+    areas: Objects = ""
+    names: str = ""
     by: list[str]
     counts: Objects = Out()
     report: Report = Out()

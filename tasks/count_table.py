@@ -132,6 +132,10 @@ def _picture(table: pa.Table, by: Sequence[str]) -> bytes:
     own: dict[str, int] = {}
     for row in rows:
         own[row["name"]] = own.get(row["name"], 0) + row["own"]
+    atlas = any(row["region"] for row in rows)
+    if not atlas and by:  # no regions to compare: the groups are
+        rows = [row | {"name": ", ".join(row[name] or "not known" for name in by)} for row in rows]
+        own, by = {row["name"]: row["own"] for row in rows}, ()
     shown = sorted(own, key=lambda name: (-own[name], name))[:SHOWN][::-1]
     groups = sorted({tuple(row[name] for name in by) for row in rows})
     picture = figure(8, 1.6 + 0.28 * max(len(shown), 3))
@@ -144,7 +148,7 @@ def _picture(table: pa.Table, by: Sequence[str]) -> bytes:
             label = ", ".join(part or "not known" for part in group) if sign == 1 else None
             axes.barh(shown, sign * length, left=start, color=COLOURS[number % len(COLOURS)], label=label)
             start += sign * length
-    axes.set_xlabel("objects that lie in the region itself")
+    axes.set_xlabel("objects that lie in the region itself" if atlas else "objects")
     if any(row["side"] == "left" for row in rows):
         axes.set_xlabel("objects that lie in the region itself: left | right")
         axes.axvline(0, color="black", linewidth=0.6)
