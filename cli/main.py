@@ -29,8 +29,10 @@ COMMANDS = {
     "view": "cli.view",
     "export": "cli.export",
     "ingest": "cli.ingest",
+    "count": "cli.count",
     "doctor": "cli.doctor",
     "init": "cli.init",
+    "tune": "cli.tune",
 }
 """The module of each command that is not a task; its function has the command's name."""
 TASK_PANEL = "Tasks, one at a time"
