@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,10 @@ from chunkflow.kernels.morton import voxel_ids
 from chunkflow.kernels.synthetic_cells import (
     ACTIVE,
     COLUMNS,
+    DAPI,
+    GRAIN,
     KIND,
+    KINDS,
     RADIUS,
     Cells,
     Tissue,
@@ -30,16 +33,19 @@ from chunkflow.volume import LayerInfo
 class Synthesize(Task):
     """Make a two-channel light-sheet volume of known neurons and glia, from a seed.
 
-    `dapi` shows every nucleus: neurons (kind 0) larger, paler and smoother, glia (kind 1) smaller, brighter
-    and grainy. `cfos` shows the neurons that are active. `cells` is the truth, one row a cell. Both
-    channels have a background that rises across the volume, fade with depth and have shot noise; some cells
-    touch. The same seed gives the same voxels, however the volume is cut into chunks. Outputs that are not
-    named are not made.
+    `dapi` shows every nucleus: neurons larger, paler and smoother, glia smaller, brighter and grainier. The
+    two overlap in all of that: not even who knew each cell's radius, brightness and grain could tell them
+    apart without error (the area under the ROC curve would be 0.988). `cfos` shows the cells that are
+    active, most of them neurons. `cells` is the truth, one row a cell. Both channels have a background that
+    rises across the volume, fade with depth and have shot noise; some cells touch. The same seed gives the
+    same voxels, however the volume is cut into chunks. Outputs that are not named are not made.
     """
 
+    version: ClassVar[int] = 2
+
     dapi: Image = Out("the nuclei's channel")
-    cfos: Image = Out("the active neurons' channel")
-    cells: Objects = Out("the truth: id, centre, kind, active, radius_um")
+    cfos: Image = Out("the active cells' channel")
+    cells: Objects = Out("the truth: id, centre, radius_um, brightness, grain, class, active")
     size: tuple[int, int, int] = Field((384, 384, 256), description="voxels along x, y, z")
     start: tuple[int, int, int] = Field((0, 0, 0), description="the volume's first voxel")
     voxel_size: tuple[float, float, float] = Field(
@@ -48,7 +54,9 @@ class Synthesize(Task):
     seed: int = Field(1, ge=0, le=999_999_999, description="another seed, another tissue")
     density: float = Field(40_000, gt=0, le=60_000, description="cells in a cubic millimetre, about")
     glia: float = Field(0.4, ge=0, le=1, description="share of glia among the cells")
-    active: float = Field(0.3, ge=0, le=1, description="share of active neurons among the neurons")
+    active: float = Field(
+        0.3, ge=0, le=1, description="share of active cells among the neurons; a sixth of it among glia"
+    )
     touching: float = Field(0.2, ge=0, le=0.5, description="share of cells that have another touching them")
     noise: float = Field(3.0, ge=0, le=50, description="shot noise: deviations, in roots of the grey value")
 
@@ -125,6 +133,8 @@ def truth_table(tissue: Tissue, cells: Cells, box: Box) -> pa.Table:
     for axis, name in enumerate("xyz"):
         columns[f"{name}_um"] = pa.array(places[:, axis] / 1000)
     columns["radius_um"] = pa.array((cells[:, RADIUS] / 1000).astype(np.float32))
-    columns["kind"] = pa.array(cells[:, KIND].astype(np.uint8))
+    columns["brightness"] = pa.array(cells[:, DAPI].astype(np.float32))
+    columns["grain"] = pa.array((cells[:, GRAIN] / 1000).astype(np.float32))
+    columns["class"] = pa.array(np.array(KINDS, object)[cells[:, KIND]], pa.string())
     columns["active"] = pa.array(cells[:, ACTIVE].astype(np.uint8))
     return pa.table(columns)

@@ -18,8 +18,8 @@ from chunkflow.kernels.hashing import hash_of, hash_of_place
 from chunkflow.kernels.synthetic_cells import (
     CFOS,
     DAPI,
+    GRAIN,
     KEY,
-    KIND,
     RADIUS,
     WIDE_X,
     WIDE_Y,
@@ -31,7 +31,7 @@ from chunkflow.kernels.synthetic_cells import (
     Z,
 )
 
-_GRAIN = 2_000  # nm between the knots of a cell's texture
+_KNOTS = 2_000  # nm between the knots of a cell's texture
 
 
 def render(
@@ -88,16 +88,15 @@ def _profile(cell: Any, x: Any, y: Any, z: Any) -> Any:
 @compiled
 def _texture(cell: Any, x: Any, y: Any, z: Any) -> Any:
     """Smooth noise around 1000: knots of random height, and straight lines between them along each axis."""
-    a, b, c = x // _GRAIN, y // _GRAIN, z // _GRAIN
-    u, v, w = x - a * _GRAIN, y - b * _GRAIN, z - c * _GRAIN
+    a, b, c = x // _KNOTS, y // _KNOTS, z // _KNOTS
+    u, v, w = x - a * _KNOTS, y - b * _KNOTS, z - c * _KNOTS
     total = 0
     for corner in range(8):
         i, j, k = corner & 1, corner >> 1 & 1, corner >> 2
-        near = (u if i else _GRAIN - u) * (v if j else _GRAIN - v) * (w if k else _GRAIN - w)
+        near = (u if i else _KNOTS - u) * (v if j else _KNOTS - v) * (w if k else _KNOTS - w)
         height = np.int64(hash_of_place(np.uint64(cell[KEY]), a + i, b + j, c + k) >> np.uint64(54)) - 512
         total += near // 1000 * height
-    depth = 900 if cell[KIND] == 1 else 250
-    return 1000 + total // (_GRAIN * _GRAIN * _GRAIN // 1000) * depth // 1000
+    return 1000 + total // (_KNOTS * _KNOTS * _KNOTS // 1000) * cell[GRAIN] // 1000
 
 
 @compiled
@@ -107,18 +106,18 @@ def _expose(stain: Any, active: Any, corner: Any, first: Any, size: Any, key: An
     for k in range(nz):
         z = corner[2] + k
         deep = 1000 * (z - first[2]) // size[2]
-        bright = 1000 - 300 * deep // 1000
+        bright = 1000 - 100 * deep // 1000
         of_plane = hash_of(key, z)
         for j in range(ny):
             y = corner[1] + j
             aside = 1000 * (y - first[1]) // size[1]
             of_row = hash_of(of_plane, y)
-            ground = 200 + 90 * aside // 1000 + 60 * deep * deep // 1_000_000
+            ground = 200 + 60 * aside // 1000 + 40 * deep * deep // 1_000_000
             for i in range(nx):
                 x = corner[0] + i
                 across = 1000 * (x - first[0]) // size[0]
                 bits = hash_of(of_row, x)
-                level = ground + 200 * across // 1000
+                level = ground + 100 * across // 1000
                 stain[i, j, k] = _noisy(level + stain[i, j, k] * bright // 1000, bits, noise)
                 level = 150 + (ground >> 1) + 60 * (1000 - across) // 1000
                 bits >>= np.uint64(32)

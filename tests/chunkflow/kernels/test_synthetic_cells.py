@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkflow.kernels.synthetic_cells import (
-    ACTIVE,
+    DAPI,
+    GRAIN,
     KIND,
     RADIUS,
     Tissue,
@@ -76,9 +77,12 @@ def test_two_that_touch_do_touch_and_no_three() -> None:
     assert (apart[touching] > 0.94 * reach[touching]).all()
 
 
-def test_only_neurons_are_active() -> None:
-    assert set(WHOLE_CELLS[:, KIND]) == {0, 1}
-    assert WHOLE_CELLS[WHOLE_CELLS[:, ACTIVE] == 1, KIND].max() == 0
+def test_no_cell_outgrows_the_room_that_sites_keep_free() -> None:
+    far = cells_near(tissue(), (0, 0, 0), (600, 600, 200))
+    assert set(far[:, KIND]) == {0, 1}
+    assert 2_500 < far[:, RADIUS].min() < far[:, RADIUS].max() < 6_400
+    assert far[:, DAPI].min() > 500
+    assert far[:, GRAIN].min() >= 0
 
 
 def test_more_cells_need_more_sites_until_no_more_fit() -> None:
