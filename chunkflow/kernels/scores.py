@@ -121,7 +121,9 @@ def _augment(starts: Any, neighbours: Any, count: int) -> Any:
     visited = np.full(count, -1, np.int64)
     raises = np.zeros(len(starts) - 1, np.bool_)
     # A path: the found points on it, where each is in its list, and the true point that each takes.
-    path, cursor, taken = (np.empty(count + 1, np.int64) for _ in range(3))
+    path = np.empty(count + 1, np.int64)
+    cursor = np.empty(count + 1, np.int64)
+    taken = np.empty(count + 1, np.int64)
     for new in range(len(starts) - 1):
         path[0], cursor[0], depth = new, starts[new], 0
         while depth >= 0:
