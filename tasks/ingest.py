@@ -1,40 +1,58 @@
-"""Ingest: a microscope's stack of planes becomes a volume."""
+"""Ingest: what a microscope or another program left, in whatever format, becomes a volume."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from math import prod
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
 from chunkflow.chunk import Chunk, VoxelSize
-from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid, vec
-from chunkflow.task import Cell, Image, Layout, Out, Task
+from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.task import Cell, Layer, Layout, Out, Task
 from chunkflow.volume import LayerInfo
+from tasks.stack_axes import made_dtype
+from tasks.stack_facts import is_sensible
 from tasks.stacks import Stack, open_stack
 
 NANOMETRES = {"nm": 1.0, "um": 1000.0, "µm": 1000.0, "μm": 1000.0}
-SLAB_BYTES = 256 << 20
+SLAB_CHUNKS = 8
+SLAB_BYTES = 64 << 20
 
 
 class Ingest(Task):
-    """Write a NumPy array, a TIFF stack or a folder of TIFF planes as `image`.
+    """Write TIFF, Zarr, N5, HDF5, Imaris, NIfTI, NumPy or a microscope's file as a layer.
 
-    A TIFF file says how its axes lie; an array is taken as z, y, x, as most programs write it.
-    The planes of a folder are taken in the natural order of their names, and none may be missing.
+    A source is a TIFF stack, a folder of TIFF planes (in the natural order of their names, none may be
+    missing), OME-Zarr or plain Zarr, N5, HDF5 (FILE.h5:DATASET where it has several), Imaris .ims,
+    NIfTI (.nii, .nii.gz), NumPy (.npy, FILE.npz:ARRAY), or .czi, .nd2 and .lif with the extra `microscopes`.
+    Axes, voxel size, place and channels are what it says of them; where it does not say how its axes lie,
+    they are z, y, x (N5: x, y, z). A place between voxels is rounded to the nearest. Without `channel` all
+    channels go into one image.
+
+    Images become uint8, uint16 or float32 (of other numbers that it can hold), labels uint32 or uint64.
+
+    A .nii.gz or .npz cannot be read here and there: every worker unpacks it once into its temporary
+    folder (TMPDIR), which must have room for it.
     """
 
     version: ClassVar[int] = 1
 
-    source: str = Field(description="path of a .npy array, a TIFF stack, or a folder of TIFF planes")
-    voxel_size: str = Field(description="size of a voxel along x, y, z with its unit: 0.227,0.227,1um")
-    axes: str = Field("", pattern="^[xyzc]*$", description="order of the source's axes, as in zyx or czyx")
-    channel: int | None = Field(None, ge=0, description="the one channel to take; by default all")
-    image: Image = Out("the image to make")
+    source: str = Field(description="path of what is read; FILE:NAME for one of several arrays in a file")
+    voxel_size: str = Field(
+        "", description="size of a voxel along x, y, z with its unit, 0.227,0.227,1um; as the source says"
+    )
+    kind: Literal["image", "labels"] = Field("image", description="what the voxels are")
+    axes: str = Field("", pattern="^[xyzct]*$", description="order of the source's axes, as in zyx or czyx")
+    channel: str = Field("", description="the one channel to take, its number from 0 or its name")
+    time: int | None = Field(None, ge=0, description="the one point of time to take, from 0")
+    layer: Layer = Out("the image or labels to make")
 
     @field_validator("source")
     @classmethod
@@ -47,64 +65,109 @@ class Ingest(Task):
     @field_validator("voxel_size")
     @classmethod
     def _with_unit(cls, value: str) -> str:
-        parse_voxel_size(value)
+        if value:
+            parse_voxel_size(value)
         return value
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         stack = self.stack()
-        bounds = Box.of_size(stack.size)
+        channels = stack.channels if self.number(stack) is None else 1
+        if self.kind == "labels" and channels > 1:
+            raise BadInput(f"{self.source} has {channels} channels; labels have one: say which by channel.")
+        bounds = Box.of_size(stack.size, stack.facts.offset)
         info = LayerInfo(
             url="",
-            kind="image",
+            kind="image" if self.kind == "image" else "segmentation",
             bounds=bounds,
             volume=bounds,
-            voxel_size=parse_voxel_size(self.voxel_size),
-            dtype=stack.dtype,
-            channels=1 if self.channel is not None else stack.channels,
+            voxel_size=self.size_of_voxels(stack),
+            dtype=made_dtype(self.source, stack.dtype, self.kind),
+            channels=channels,
         )
-        return {"image": info}
+        return {"layer": info}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        """Where whole planes must be decoded, slabs of whole planes: as many rows as memory allows."""
-        if not self.stack().by_planes:
-            return Grid.chunks(region, layout.chunk)
-        info = layout.info("image")
-        x, y, z = (-(-n // s) * s for n, s in zip(region.size, layout.storage, strict=True))
-        row = x * layout.storage[2] * info.bytes_per_voxel * layout.storage[1]
-        rows = min(max(SLAB_BYTES // row, 1) * layout.storage[1], y)
-        return Grid.chunks(region, vec((x, rows, min(layout.storage[2], z))))
+        """Where the source is decoded in larger pieces than chunks, cells of as many of them as fit."""
+        voxel_bytes = layout.info("layer").bytes_per_voxel
+        most = max(SLAB_CHUNKS * prod(layout.chunk), SLAB_BYTES // voxel_bytes)
+        cell = cell_size(self.stack().block, layout.chunk, layout.storage, region.size, most)
+        return Grid.chunks(region, cell)
 
     def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, Any]:
-        """Every plane's header is looked at before the first voxel is written."""
-        return {"planes": self.stack().check()}
+        """What is damaged or missing is told before the first voxel is written."""
+        self.stack().check()
+        return {}
 
     def setup(self) -> Stack:
         return self.stack()
 
     def map(self, cell: Cell, **inputs: Any) -> Chunk:
         stack: Stack = cell.loaded or self.stack()
-        array = stack.read(cell.box)
-        if self.channel is not None:
-            array = array[..., self.channel : self.channel + 1]
-        return Chunk(array[..., 0] if array.shape[3] == 1 else array, cell.box, cell.voxel_size)
+        start = stack.facts.offset
+        array = stack.read(cell.box.shift(vec(-n for n in start)), self.number(stack))
+        dtype = made_dtype(self.source, stack.dtype, self.kind)
+        if self.kind == "labels" and np.issubdtype(array.dtype, np.signedinteger) and array.min() < 0:
+            raise DamagedInput(f"{self.source} holds {array.min()} in {cell.box}: labels are at least 0")
+        array = array[..., 0] if array.shape[3] == 1 else array
+        return Chunk(array.astype(dtype, order="F", copy=False), cell.box, cell.voxel_size)
 
     def stack(self) -> Stack:
         """The source, opened; nothing but headers is read."""
-        stack = open_stack(self.source, self.axes)
-        if self.channel is not None and self.channel >= stack.channels:
-            raise BadInput(
-                f"{self.source} has {stack.channels} channels, so none has the number {self.channel}."
-            )
-        return stack
+        return open_stack(self.source, self.axes, self.time)
+
+    def number(self, stack: Stack) -> int | None:
+        """The channel that is to be taken; None where all are."""
+        if not self.channel:
+            return None
+        names = list(stack.facts.names)
+        if self.channel in names:
+            return names.index(self.channel)
+        if self.channel.isdecimal() and int(self.channel) < stack.channels:
+            return int(self.channel)
+        named = f" ({', '.join(names)})" if any(names) else ""
+        raise BadInput(
+            f"{self.source} has {stack.channels} channels{named}, so none is called {self.channel}."
+        )
+
+    def size_of_voxels(self, stack: Stack) -> VoxelSize:
+        """As it is given, else as the source says."""
+        if self.voxel_size:
+            return parse_voxel_size(self.voxel_size)
+        found = stack.facts.voxel_size
+        ask = "give voxel_size along x, y, z, as in 0.227,0.227,1um."
+        if found is None:
+            raise BadInput(f"{self.source} does not say how large its voxels are: {ask}")
+        if not is_sensible(found):
+            raise BadInput(f"{self.source} says that its voxels are {found} nm large, which cannot be: {ask}")
+        return found
 
     def extent(self) -> str:
         """What will be made, in voxels and in millimetres, for the user to see whether it can be true."""
         stack = self.stack()
-        size = parse_voxel_size(self.voxel_size)
+        size = self.size_of_voxels(stack)
         voxels = " x ".join(str(n) for n in stack.size)
         millimetres = " x ".join(f"{n * s * 1e-6:.4g}" for n, s in zip(stack.size, size, strict=True))
-        channels = f" in {stack.channels} channels" if stack.channels > 1 and self.channel is None else ""
+        all_of_them = stack.channels > 1 and not self.channel
+        channels = f" in {stack.channels} channels" if all_of_them else ""
         return f"{voxels} voxels (x, y, z) of {stack.dtype}{channels}: {millimetres} mm"
+
+
+def cell_size(block: Vec, chunk: Vec, storage: Vec, size: Vec, most: int) -> Vec:
+    """The size of cells: chunks, unless the source must be decoded in larger blocks; then whole blocks, or as
+    much of them, along x first, as `most` voxels allow."""
+    wide = vec(-(-min(b, n) // s) * s for b, n, s in zip(block, size, storage, strict=True))
+    if all(w <= c for w, c in zip(wide, chunk, strict=True)):
+        return chunk
+    cell = list(storage)
+    for axis in range(3):
+        layers = most // (prod(cell) // cell[axis] * storage[axis])
+        cell[axis] = min(max(wide[axis], storage[axis]), max(layers, 1) * storage[axis])
+    return vec(cell)
 
 
 def parse_voxel_size(text: str) -> VoxelSize:
