@@ -15,9 +15,18 @@ from chunkflow.encodings import refuse_encoding
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, ratios, vec
 from chunkflow.job import Job, split_reference
+from chunkflow.sharded import MOST_FILES, file_count
 from chunkflow.steps import Describe, Key, Product, Step, finds_whole_objects, finish_cell
 from chunkflow.task import ROLE_OF_KIND, FieldRole, Layout, RoleKind, Task
 from chunkflow.volume import LayerInfo
+
+
+class NotAligned(BadInput):
+    """The job's chunks are not whole units of what is written."""
+
+    def __init__(self, text: str, unit: Vec) -> None:
+        super().__init__(text)
+        self.unit = unit
 
 
 class Binder:
@@ -63,7 +72,7 @@ class Binder:
         layout = Layout(
             {**layers, **{field: (product.info,) for field, product in outputs.items()}},
             self.chunk,
-            self.job.storage,
+            next((p.info.unit for p in outputs.values() if p.info.sharded), self.job.storage),
             made,
         )
         grid = task.grid(layout, region)
@@ -141,6 +150,7 @@ class Binder:
                 "bounds": region,
                 "storage": self.job.storage,
                 "encoding": (entry and entry.encoding) or described.encoding,
+                "sharded": self._is_sharded(name, described),
                 "connected": described.connected and self.job.mask is None,
             }
         )
@@ -150,6 +160,14 @@ class Binder:
         if info.kind in ("image", "segmentation"):
             refuse_encoding(name, info.kind, info.dtype, info.encoding)
         return Product(name, mip, info, index)
+
+    def _is_sharded(self, name: str, info: LayerInfo) -> bool:
+        entry = self.job.layers.get(name)
+        if info.kind not in ("image", "segmentation"):
+            return False
+        if entry is not None and entry.sharded is not None:
+            return entry.sharded
+        return file_count(info.volume, self.job.storage, sharded=False) > MOST_FILES
 
     def _filing(self, task: Task, inputs: dict[str, tuple[Product, ...]]) -> dict[str, Any]:
         """How the files of a table are cut: by space where rows are complete early, else all in one."""
@@ -201,13 +219,18 @@ class Binder:
         """A cell may only be written as whole storage chunks."""
         if not step.layer_outputs:
             return
-        cell, storage = step.grid.cell, self.job.storage
-        if step.grid.anchor != step.region.start or any(c % s for c, s in zip(cell, storage, strict=True)):
-            down = [max(c // s, 1) * s for c, s in zip(cell, storage, strict=True)]
-            up = [-(-c // s) * s for c, s in zip(cell, storage, strict=True)]
-            raise BadInput(
-                f"Task {step.name}: chunks of {list(cell)} are not whole storage chunks of {list(storage)}; "
-                f"the nearest sizes that work are {down} and {up}."
+        cell, unit = step.grid.cell, step.layout.storage
+        if step.grid.anchor != step.region.start or any(c % n for c, n in zip(cell, unit, strict=True)):
+            down = [max(c // n, 1) * n for c, n in zip(cell, unit, strict=True)]
+            up = [-(-c // n) * n for c, n in zip(cell, unit, strict=True)]
+            what = "storage chunks" if unit == self.job.storage else "shards"
+            small = (
+                "" if unit == self.job.storage else " (`sharded: false` makes a file of each storage chunk)"
+            )
+            raise NotAligned(
+                f"Task {step.name}: chunks of {list(cell)} are not whole {what} of {list(unit)}; "
+                f"the nearest sizes that work are {down} and {up}{small}.",
+                unit,
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chunkflow.binding import NotAligned
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.job import Job
@@ -100,11 +101,14 @@ def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, 
     begun = Ledger.load(Folder(work)).state.job
     if begun is not None:
         return Plan.of(job, describe, box, vec(begun["plan"]["chunk"]))
-    plan = Plan.of(job, describe, box, job.storage)
+    try:
+        plan = Plan.of(job, describe, box, job.storage)
+    except NotAligned as error:  # a layer is sharded
+        plan = Plan.of(job, describe, box, error.unit)
     if worker_memory(plan) > budget:
         raise BadInput(
-            f"Even one storage chunk of {list(job.storage)} would take {worker_memory(plan) / 2**30:.1f} GiB "
-            f"a worker, more than the {budget / 2**30:.1f} GiB there are; "
+            f"Even one storage chunk or shard of {list(plan.chunk)} would take "
+            f"{worker_memory(plan) / 2**30:.1f} GiB a worker, more than the {budget / 2**30:.1f} GiB there are; "
             "give a smaller storage chunk or more memory."
         )
     while True:

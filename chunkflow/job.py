@@ -26,6 +26,8 @@ class LayerEntry(BaseModel):
 
     url: str
     encoding: str | None = None
+    sharded: bool | None = None
+    """Many storage chunks in a file; if left out, where there would be more than a million files else."""
 
     @model_validator(mode="before")
     @classmethod

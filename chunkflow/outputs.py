@@ -21,6 +21,7 @@ from chunkflow.job import TaskEntry
 from chunkflow.ledger import Ledger
 from chunkflow.parts import Parts
 from chunkflow.plan import Plan, Product, Step
+from chunkflow.sharded import shard_names
 from chunkflow.storage import Folder
 from chunkflow.volume import layer_document, scale_key
 
@@ -56,9 +57,11 @@ def create(plan: Plan, ledger: Ledger) -> None:
 def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[str]]]:
     """What a step may have written, as folders and the names in them."""
     for _, product in step.layer_outputs:
-        key = scale_key(product.info.voxel_size)
-        storage = Grid.chunks(product.info.bounds, product.info.storage)
-        yield product.info.url, [f"{key}/{storage.box(index)}" for index in range(len(storage))]
+        info = product.info
+        key, storage = scale_key(info.voxel_size), Grid.chunks(info.bounds, info.storage)
+        boxes = [str(storage.box(index)) for index in range(0 if info.sharded else len(storage))]
+        names = shard_names(info.bounds, info.storage) if info.sharded else boxes
+        yield info.url, [f"{key}/{name}" for name in names]
     for index in [i for i, stage in enumerate(plan.stages) if stage.step == step.index]:
         stage = plan.stages[index]
         own: list[str] = [f"parts/{stage.name}.json"] if stage.kind == "prepare" else []
@@ -115,8 +118,8 @@ def _other_document(plan: Plan, product: Product) -> dict[str, Any]:
     if product.info.kind == "table":
         return {"@type": "chunkflow_table", "table": product.info.model_dump(mode="json")}
     step = plan.steps[product.maker]
-    role = next(r for r in step.task.roles() if step.outputs.get(r.name) is product)
-    return {"@type": "neuroglancer_legacy_mesh"} if role.kind == "meshes" else {}
+    field = next(name for name, made in step.outputs.items() if made is product)
+    return step.task.folder_info(field, step.layout)
 
 
 def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.errors import BadInput, DamagedInput, StorageError
 from chunkflow.geometry import Box, Grid, Vec, vec
-from chunkflow.storage import make_file_writes_atomic
+from chunkflow.sharded import shard_files, shard_of, sharding_of
+from chunkflow.storage import Folder, make_file_writes_atomic
 
 _DECODERS = {"deflate", "zlib", "lzma", "brotli", "zstandard", "backports.zstd", "_compression"}
 _DAMAGE = {"DecompressionError", "IntegrityError", "CRC32CIntegrityError", "MD5IntegrityError"}
@@ -50,6 +51,8 @@ class LayerInfo(BaseModel):
     mip: int = 0
     encoding: str = "raw"
     storage: Vec = (64, 64, 64)
+    sharded: bool = False
+    """Many storage chunks in a file (a layer that the job makes)."""
     connected: bool = False
     """Labels: every object is one piece, and is named by the Morton code of one of its voxels."""
     labels: str = ""
@@ -60,6 +63,16 @@ class LayerInfo(BaseModel):
     @property
     def bytes_per_voxel(self) -> int:
         return np.dtype(self.dtype).itemsize * self.channels
+
+    @property
+    def unit(self) -> Vec:
+        """What can only be written whole."""
+        return shard_of(self.storage) if self.sharded else self.storage
+
+    @property
+    def compressed(self) -> bool:
+        """Local layers are written without, which plain web servers and other readers need."""
+        return not self.url.startswith("file://")
 
     @property
     def grid(self) -> Grid:
@@ -119,6 +132,8 @@ class Volume:
         array = chunk.array if chunk.array.ndim == 4 else chunk.array[..., np.newaxis]
         if array.dtype != self.info.dtype:
             raise ValueError(f"{self.info.url} holds {self.info.dtype}, not {array.dtype}")
+        if self.info.sharded:
+            return self._write_shards(chunk)
         try:
             self._cloud[chunk.box.slices((0, 0, 0))] = np.asfortranarray(array)
         except OSError as error:
@@ -127,6 +142,12 @@ class Volume:
         except Exception as error:
             raise _judged(error, f"{self.info.url}: writing {chunk.box} failed") from error
         return int(array.nbytes)
+
+    def _write_shards(self, chunk: Chunk) -> int:
+        info = self.info
+        files = shard_files(chunk, info.bounds, info.storage, info.encoding, info.compressed)
+        Folder(info.url).at(scale_key(info.voxel_size)).put_all(files)
+        return chunk.array.nbytes
 
 
 def _is_damage(error: Exception) -> bool:
@@ -162,7 +183,7 @@ def _open(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
             non_aligned_writes=False,
             delete_black_uploads=False,
             # '' is CloudVolume's word for uncompressed: its None means gzip. tensorstore and plain
-            # web servers do not find `.gz` names, so local layers are written without.
+            # web servers do not find `.gz` names.
             compress="" if url.startswith("file://") else None,
         )
     except InfoUnavailableError as error:
@@ -200,10 +221,15 @@ def layer_document(scales: list[LayerInfo], mesh: str = "") -> dict[str, Any]:
             "size": list(scale.bounds.size),
             "chunk_sizes": [list(scale.storage)],
         }
+        | (_sharding(scale) if scale.sharded else {})
         for scale in scales
     ]
     document.pop("mesh", None)
     return document | ({"mesh": mesh} if mesh else {})
+
+
+def _sharding(scale: LayerInfo) -> dict[str, Any]:
+    return {"sharding": sharding_of(scale.bounds, scale.storage, scale.compressed).document()}
 
 
 def _plain(voxel_size: VoxelSize) -> list[float]:

@@ -18,11 +18,12 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.task import Cell, Labels, Layout, Objects, Out, Report, Result, Task, WindowTooSmall
 from chunkflow.volume import LayerInfo
-from tasks.annotation_rows import MARGIN, of_one_file
 from tasks.brainreg_folder import BrainregFolder, values_at
 from tasks.count_table import counts_table, report_files
 from tasks.region_names import read_regions
 
+MARGIN: Vec = (64, 64, 64)
+"""How far from the voxel that names it an object's centroid mostly is, at most."""
 STEP = 2.0**-16
 """Means are added up in whole steps of this size: integers give the same sum in any order."""
 AREAS = pa.schema(
@@ -49,8 +50,7 @@ class Areas(Task):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         """In the atlas's voxels, and cut as it is."""
         _refuse_other_voxels(layout)
-        changes = {"kind": "table", "cell": None, "connected": False}
-        return {"areas": layout.info("regions").model_copy(update=changes)}
+        return {"areas": _one_file(layout.info("regions"))}
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [] if field == "objects" else [box]
@@ -83,7 +83,7 @@ class FolderAreas(Task):
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         BrainregFolder.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
-        return {"areas": of_one_file(layout)}
+        return {"areas": _one_file(layout.main)}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)
@@ -127,7 +127,7 @@ class Members(Task):
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         _refuse_other_voxels(layout)
-        return {"members": of_one_file(layout)}
+        return {"members": _one_file(layout.main)}
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         """A row is filed by the voxel that names its object, and counted by its centroid: mostly near."""
@@ -210,7 +210,7 @@ class Total(Task):
         if self.names:
             read_regions(Path(self.names))
         report = layout.main.model_copy(update={"kind": "folder", "cell": None, "connected": False})
-        return {"counts": of_one_file(layout), "report": report}
+        return {"counts": _one_file(layout.main), "report": report}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)
@@ -226,6 +226,11 @@ class Total(Task):
 
     def merge(self, rows: pa.Table) -> pa.Table:
         return rows
+
+
+def _one_file(info: LayerInfo) -> LayerInfo:
+    """A table of few rows, in the space of another layer or table."""
+    return info.model_copy(update={"kind": "table", "cell": None, "connected": False})
 
 
 def _refuse_other_voxels(layout: Layout) -> None:

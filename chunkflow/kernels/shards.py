@@ -26,6 +26,8 @@ class Sharding:
     preshift_bits: int
     minishard_bits: int
     shard_bits: int
+    data_encoding: Literal["raw", "gzip"] = "raw"
+    """How the values are encoded already that are given to `encode_shards`."""
 
     def document(self) -> dict[str, Any]:
         """As the `info` of an index says it."""
@@ -36,7 +38,7 @@ class Sharding:
             "minishard_bits": self.minishard_bits,
             "shard_bits": self.shard_bits,
             "minishard_index_encoding": "gzip",
-            "data_encoding": "raw",
+            "data_encoding": self.data_encoding,
         }
 
     def locate(self, keys: Keys) -> tuple[Keys, Keys]:
@@ -58,18 +60,25 @@ class Sharding:
 
 
 def encode_shards(
-    sharding: Sharding, keys: Keys, sizes: NDArray[np.int64], data: Bytes, wanted: Iterable[int] = ()
+    sharding: Sharding,
+    keys: Keys,
+    sizes: NDArray[np.int64],
+    data: Bytes,
+    wanted: Iterable[int] = (),
+    before: NDArray[np.int64] | None = None,
 ) -> dict[str, bytes]:
     """The files that hold these values: `data` has them one after another, as long as `sizes` says.
 
     Keys and values must stand in the sharding's order. A file is whole only if all of its keys are given.
-    The shards `wanted` have a file even without any value.
+    The shards `wanted` have a file even without any value. Of each value's size `before` says how much stands
+    before the value itself, for readers who know of it: the index leads to what follows that.
     """
     shards, minishards = sharding.locate(keys)
     ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
     cuts = np.flatnonzero(shards[1:] != shards[:-1]) + 1
-    none = np.zeros(0, np.uint64)
-    empty = _shard(1 << sharding.minishard_bits, none, none, np.zeros(1, np.int64), data[:0])
+    none, nothing = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+    before = np.zeros(len(keys), np.int64) if before is None else before
+    empty = _shard(1 << sharding.minishard_bits, none, none, np.zeros(1, np.int64), nothing, data[:0])
     files = {sharding.file_name(shard): empty for shard in wanted}
     for first, last in zip([0, *cuts], [*cuts, len(keys)], strict=True):
         if first == last:
@@ -79,12 +88,20 @@ def encode_shards(
             keys[first:last],
             minishards[first:last],
             ends[first : last + 1] - ends[first],
+            before[first:last],
             data[ends[first] : ends[last]],
         )
     return files
 
 
-def _shard(count: int, keys: Keys, minishards: Keys, ends: NDArray[np.int64], data: Bytes) -> bytes:
+def _shard(
+    count: int,
+    keys: Keys,
+    minishards: Keys,
+    ends: NDArray[np.int64],
+    before: NDArray[np.int64],
+    data: Bytes,
+) -> bytes:
     """One file; `ends` has one more entry than there are keys and begins with 0."""
     index = np.zeros((count, 2), "<u8")
     bounds = np.searchsorted(minishards, np.arange(count + 1, dtype=np.uint64))
@@ -92,18 +109,21 @@ def _shard(count: int, keys: Keys, minishards: Keys, ends: NDArray[np.int64], da
     at = int(ends[-1])
     for minishard in range(count):
         first, last = int(bounds[minishard]), int(bounds[minishard + 1])
-        piece = _minishard_index(keys[first:last], ends[first : last + 1]) if last > first else b""
+        piece = b""
+        if last > first:
+            piece = _minishard_index(keys[first:last], ends[first : last + 1], before[first:last])
         index[minishard] = at, at + len(piece)
         at += len(piece)
         tail.append(piece)
     return b"".join([index.tobytes(), data.tobytes(), *tail])
 
 
-def _minishard_index(keys: Keys, ends: NDArray[np.int64]) -> bytes:
+def _minishard_index(keys: Keys, ends: NDArray[np.int64], before: NDArray[np.int64]) -> bytes:
     table = np.zeros((3, len(keys)), "<u8")
     table[0] = np.diff(keys, prepend=np.uint64(0))
-    table[1, 0] = ends[0]  # values follow each other without gaps: all further differences are 0
-    table[2] = np.diff(ends)
+    table[1] = before  # how far each value begins after the one before it ends
+    table[1, 0] += ends[0]
+    table[2] = np.diff(ends) - before
     return gzip.compress(table.tobytes(), 6, mtime=0)
 
 
