@@ -108,8 +108,8 @@ def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, 
     if worker_memory(plan) > budget:
         raise BadInput(
             f"Even one storage chunk or shard of {list(plan.chunk)} would take "
-            f"{worker_memory(plan) / 2**30:.1f} GiB a worker, more than the {budget / 2**30:.1f} GiB there are; "
-            "give a smaller storage chunk or more memory."
+            f"{worker_memory(plan) / 2**30:.1f} GiB a worker, more than the {budget / 2**30:.1f} GiB there "
+            "are; give a smaller storage chunk or more memory."
         )
     while True:
         larger = _doubled(plan)

@@ -45,8 +45,8 @@ def create(plan: Plan, ledger: Ledger) -> None:
         ledger.flush(now=True)
     for name, mips in plan.made_layers().items():
         folder = Folder(mips[0].info.url)
-        mesh = "mesh" if (f"{name}/mesh", 0) in plan.products else ""
-        _put_changed(folder, "info", layer_document([p.info for p in mips], mesh))
+        parts = [part for part in ("mesh", "segment_properties") if (f"{name}/{part}", 0) in plan.products]
+        _put_changed(folder, "info", layer_document([p.info for p in mips], parts))
         _put_changed(folder, "provenance", _provenance(plan, mips))
     for product in plan.made_others():
         document = _other_document(plan, product)

@@ -27,7 +27,7 @@ from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.volume import Kind, LayerInfo
 
-RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "report"]
+RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "tags", "report"]
 Files = dict[str, bytes]
 
 
@@ -58,6 +58,8 @@ Layer = Annotated[str, Role("layer")]
 Objects = Annotated[str, Role("table")]
 Meshes = Annotated[str, Role("meshes")]
 Annotations = Annotated[str, Role("annotations")]
+Tags = Annotated[str, Role("tags")]
+"""A folder of segment properties."""
 Report = Annotated[str, Role("report")]
 """A folder of pictures and lists for people, in the work folder unless a layer of its name says where."""
 
@@ -68,6 +70,7 @@ ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
     "table": ("table",),
     "meshes": ("folder",),
     "annotations": ("folder",),
+    "tags": ("folder",),
     "report": ("folder",),
 }
 
@@ -184,7 +187,7 @@ class Task(BaseModel):
             changes |= {"dtype": "uint64", "channels": 1, "connected": self.connected}
         if kind == "layer":
             changes |= {"kind": main.kind, "encoding": main.encoding, "connected": self.connected}
-        if kind in ("table", "meshes", "annotations", "report"):
+        if kind in ("table", "meshes", "annotations", "tags", "report"):
             changes["labels"] = main.labels or main.url
         return main.model_copy(update=changes)
 
@@ -232,9 +235,15 @@ class Task(BaseModel):
         """Rows sorted by id, the same id several times where several cells saw it: one row an id."""
         raise TypeError(f"{type(self).__name__} defines no merge")
 
+    def folder_info(self, field: str, layout: Layout) -> dict[str, Any]:
+        """What the file `info` of a folder that it makes says; nothing where `finish` writes it, or none is."""
+        kind = next(role.kind for role in self.roles() if role.name == field)
+        return {"@type": "neuroglancer_legacy_mesh"} if kind == "meshes" else {}
+
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        """For a task that goes row by row: cells that `map` sends its rows to, each to the one that its
-        column `cell` names. `finish` gets all that was sent to a cell, in no order that means anything."""
+        """For a task without `merge` that makes rows: cells that `map` sends its rows to, each to the one that its
+        column `cell` names. `finish` gets all that was sent to a cell, in no order that means anything, and
+        the other inputs."""
         raise TypeError(f"{type(self).__name__} sends no rows")
 
     def finish(self, cell: Cell, rows: pa.Table) -> pa.Table | Files | tuple[pa.Table, Files]:

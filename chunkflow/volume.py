@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -197,8 +198,8 @@ def scale_key(voxel_size: VoxelSize) -> str:
     return "_".join(f"{v:.12g}" for v in voxel_size)
 
 
-def layer_document(scales: list[LayerInfo], mesh: str = "") -> dict[str, Any]:
-    """The `info` file of a layer, from its mips in order."""
+def layer_document(scales: list[LayerInfo], parts: Sequence[str] = ()) -> dict[str, Any]:
+    """The `info` file of a layer, from its mips in order; `parts` are folders in it that belong to it."""
     first = scales[0]
     document: dict[str, Any] = CloudVolume.create_new_info(
         num_channels=first.channels,
@@ -225,7 +226,7 @@ def layer_document(scales: list[LayerInfo], mesh: str = "") -> dict[str, Any]:
         for scale in scales
     ]
     document.pop("mesh", None)
-    return document | ({"mesh": mesh} if mesh else {})
+    return document | {part: part for part in parts}
 
 
 def _sharding(scale: LayerInfo) -> dict[str, Any]:
