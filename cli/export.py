@@ -1,80 +1,195 @@
-"""Export a table of a job to one file, a batch of rows at a time."""
+"""Export a table, or a layer, to one file, a batch at a time."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
-import h5py
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
+from chunkflow.describe import describe
 from chunkflow.errors import BadInput, DamagedInput, Incomplete
+from chunkflow.inputs import table_pieces
 from chunkflow.storage import Folder
+from chunkflow.volume import LayerInfo, full_url
+from cli.export_points import CellfinderWriter, NapariWriter, NeuroglancerWriter
+from cli.export_writers import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
+from cli.layers import read_info
 from cli.work import Work
 
-BATCH = 65_536
-FILE = re.compile(r"\d+\.parquet$")
+Open = Callable[[Path, pa.Schema, LayerInfo], Writer]
+FORMATS: dict[str, tuple[str, Open]] = {
+    "csv": (".csv", lambda path, schema, _: CsvWriter(path, schema)),
+    "parquet": (".parquet", lambda path, schema, _: parquet_writer(path, schema)),
+    "json": (".json", lambda path, schema, _: JsonWriter(path, schema)),
+    "h5": (".h5", lambda path, schema, _: Hdf5Writer(path, schema)),
+    "napari": (".csv", NapariWriter),
+    "cellfinder": (".xml", CellfinderWriter),
+    "neuroglancer": (".json", NeuroglancerWriter),
+}
+"""The ending of each format's files, the first format of an ending being meant by it alone."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows to be exported, and the space that they lie in."""
+
+    name: str
+    info: LayerInfo
+    pieces: Iterator[pa.Table]
+    """The first without rows: it tells the columns."""
 
 
 def export(
-    work: Annotated[str, typer.Argument(metavar="WORK", help="The work folder of the job.")],
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="The table's name in the job.")],
-    to: Annotated[Path, typer.Option(metavar="FILE", help="The file: .csv, .parquet, .json or .h5.")],
+    what: Annotated[
+        str, typer.Argument(metavar="WORK|LAYER", help="The work folder of a job, or a layer by itself.")
+    ],
+    table: Annotated[str, typer.Argument(metavar="[TABLE]", help="The table's name in the job.")] = "",
+    *,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The file; its ending says how it is written.")],
+    form: Annotated[
+        str, typer.Option("--as", metavar="FORMAT", help=f"Write rows as {', '.join(FORMATS)}.")
+    ] = "",
+    where: Annotated[
+        str, typer.Option(metavar="COLUMN=VALUE", help="Only rows that have this value, as in class=neuron.")
+    ] = "",
+    columns: Annotated[
+        str, typer.Option(metavar="NAMES", help="Only these columns, as in id,x,y,z,class.")
+    ] = "",
+    box: Annotated[str, typer.Option(help="Of an image or labels: the part, as in 0-256,0-256,0-64.")] = "",
+    mip: Annotated[int, typer.Option(min=0, help="Of an image or labels: the mip.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")] = False,
 ) -> None:
-    """Write a table of a job to one file, whose ending says how: csv, parquet, json or h5.
+    """Write a table of a job, or a layer, to one file.
 
-    Rows come in the order of their ids' ranges. A table that its job has not finished is refused.
+    Rows go to .csv, .parquet, .json or .h5, in the order of their ids' ranges; or, by --as, to the points of
+    napari (.csv), cellfinder (.xml) or Neuroglancer (.json). They are those of a job's table, which must be
+    finished, or of a table or annotation layer that is named by its place. An image or labels go to files
+    that microscopy programs read.
 
     Example: chunkflow export work/demo objects --to objects.csv
     """
-    if to.suffix.lower() not in WRITERS:
-        raise BadInput(f"{to} must end in {', '.join(WRITERS)}: the ending says what is written.")
+    console = Console(soft_wrap=True)
+    document = {} if table else _info_of(what)
+    if (document and "@type" not in document) or document.get("@type") == "neuroglancer_multiscale_volume":
+        if form or where or columns:
+            raise BadInput(f"{what} is an image or labels: --as, --where and --columns are for tables.")
+        from cli.export_layer import export_layer
+
+        console.print(export_layer(what, to, box, mip, overwrite), highlight=False)
+        return
+    if box or mip:
+        raise BadInput("--box and --mip are for images and labels; of a table, --where chooses rows.")
+    opener = _format(to, form)
     if to.exists() and not overwrite:
         raise BadInput(f"{to} exists already: name another file, or say --overwrite.")
-    url, files = find_table(Work.open(work), table)
-    rows = write_table(Folder(url), to, files)
-    Console(soft_wrap=True).print(f"{rows} rows of {table} are in {to}.", highlight=False)
+    source = _layer_source(full_url(what), document) if document else job_source(Work.open(what), table)
+    rows = write_rows(chosen(source, where, columns), to, opener)
+    console.print(f"{rows} rows of {source.name} are in {to}.", highlight=False)
 
 
-def find_table(work: Work, table: str) -> tuple[str, int | None]:
-    """Where a table is, and how many files it has where the job made it; it must be finished."""
+def _info_of(location: str) -> dict[str, object]:
+    """What a layer is; empty of a work folder."""
+    return read_info(full_url(location)) if Folder(full_url(location)).exists("info") else {}
+
+
+def _format(to: Path, form: str) -> Open:
+    endings = [ending for ending, _ in FORMATS.values()]
+    named = form or next((name for name, (ending, _) in FORMATS.items() if ending == to.suffix.lower()), "")
+    if form and form not in FORMATS:
+        raise BadInput(f"--as {form}: it must be one of {', '.join(FORMATS)}.")
+    if not named:
+        raise BadInput(
+            f"{to} must end in {', '.join(dict.fromkeys(endings))}: the ending says what is written."
+        )
+    ending, opener = FORMATS[named]
+    if to.suffix.lower() != ending:
+        raise BadInput(f"{to} must end in {ending}, as files of {named} do.")
+    return opener
+
+
+def job_source(work: Work, table: str) -> Source:
+    """A table of a job, which must be finished."""
     plan, steps = work.plan(), work.ledger.steps
     product = plan.products.get((table, 0))
     if product is None or product.info.kind != "table":
         named = sorted(p.name for p in plan.products.values() if p.info.kind == "table" and "." not in p.name)
-        raise BadInput(
-            f"The job in {work.url} has no table {table}; its tables: {', '.join(named) or 'none'}."
-        )
-    if product.maker is None:
-        return product.info.url, None
-    stages = [stage for stage in plan.stages if stage.step == product.maker]
-    if not all(stage.name in steps and steps[stage.name].is_complete for stage in stages):
-        raise Incomplete(f"The table {table} is not finished: run the job to its end first.")
-    return product.info.url, len(stages[-1].grid)
+        said = f"has no table {table}; its tables" if table else "has several layers and tables; name one of"
+        raise BadInput(f"The job in {work.url} {said}: {', '.join(named) or 'none'}.")
+    if product.maker is not None:
+        stages = [stage for stage in plan.stages if stage.step == product.maker]
+        if not all(stage.name in steps and steps[stage.name].is_complete for stage in stages):
+            raise Incomplete(f"The table {table} is not finished: run the job to its end first.")
+    return Source(table, product.info, table_rows(product.info))
 
 
-def write_table(folder: Folder, to: Path, files: int | None = None) -> int:
-    """Write all files of a table to one, which is there whole or not at all; how many rows it has."""
-    pieces = table_pieces(folder, files)
-    first = next(pieces)
+def _layer_source(url: str, document: dict[str, object]) -> Source:
+    """The rows of a layer that is named by its place."""
+    name, kind = url.rpartition("/")[2], document["@type"]
+    if kind == "chunkflow_table":
+        info = describe(url, 0, "table")
+        return Source(name, info, table_rows(info))
+    if kind == "neuroglancer_annotations_v1":
+        from cli.export_annotations import annotation_rows, space_of
+
+        info = space_of(url, document)
+        return Source(name, info, annotation_rows(url, document, info))
+    raise BadInput(f"{url} is {kind}: tables, annotations, images and labels can be exported.")
+
+
+def table_rows(info: LayerInfo) -> Iterator[pa.Table]:
+    """The rows of a table in the order of its files; a first piece without rows tells the columns."""
+    schema = empty = None
+    for piece in table_pieces(info, info.bounds):
+        if not len(piece):
+            empty = piece
+            continue
+        if schema is None:
+            schema = piece.schema
+            yield schema.empty_table()
+        if set(piece.column_names) != set(schema.names):
+            raise DamagedInput(f"{info.url}: a file has other columns than those before it.")
+        yield piece.select(schema.names).cast(schema)
+    if schema is None and empty is not None:
+        yield empty
+
+
+def chosen(source: Source, where: str, columns: str) -> Source:
+    """The source with the rows and the columns alone that are asked for."""
+    first = next(source.pieces)
+    column, equals, value = where.partition("=")
+    names = [name.strip() for name in columns.split(",")] if columns else first.column_names
+    known = ", ".join(first.column_names)
+    if where and (not equals or column not in first.column_names):
+        raise BadInput(f"--where takes COLUMN=VALUE with one of {known}, not {where!r}.")
+    unknown = [name for name in names if name not in first.column_names]
+    if unknown:
+        raise BadInput(f"{source.name} has no column {unknown[0]!r}; it has {known}.")
+
+    def pieces() -> Iterator[pa.Table]:
+        for piece in chain([first], source.pieces):
+            rows = piece.filter(pc.equal(pc.cast(piece[column], pa.string()), value)) if where else piece
+            yield rows.select(names)
+
+    return Source(source.name, source.info, pieces())
+
+
+def write_rows(source: Source, to: Path, opener: Open) -> int:
+    """Write all rows to one file, which is there whole or not at all; how many they are."""
+    first = next(source.pieces)
     temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     count = 0
     try:
-        writer = WRITERS[to.suffix.lower()](temporary, first.schema)
+        writer = opener(temporary, first.schema, source.info)
         try:
-            writer.write(first)
-            count += len(first)
-            for piece in pieces:
+            for piece in chain([first], source.pieces):
                 writer.write(piece)
                 count += len(piece)
         finally:
@@ -85,102 +200,3 @@ def write_table(folder: Folder, to: Path, files: int | None = None) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return count
-
-
-def table_pieces(folder: Folder, files: int | None = None) -> Iterator[pa.Table]:
-    """The rows of a table in the order of its files; a first piece without rows tells the columns.
-
-    `files` is how many there must be, where that is known.
-    """
-    names = sorted((name for name in folder.list() if FILE.fullmatch(name)), key=lambda n: (len(n), n))
-    if not names or (files is not None and len(names) < files):
-        raise DamagedInput(f"{folder.url} holds {len(names)} of the table's {files or 'at least one'} files.")
-    schema = empty = None
-    for name in names:
-        file = pq.ParquetFile(pa.BufferReader(folder.get(name) or b""))
-        columns = file.schema_arrow.remove_metadata()
-        if file.metadata.num_rows == 0:
-            empty = columns
-            continue
-        if schema is None:
-            schema = columns
-            yield schema.empty_table()
-        for batch in file.iter_batches(BATCH):
-            yield fit(pa.table(batch), schema, f"{folder.url}/{name}")
-    if schema is None and empty is not None:
-        yield empty.empty_table()
-
-
-def fit(piece: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
-    """The piece with the table's columns in their order."""
-    if set(piece.column_names) != set(schema.names):
-        raise DamagedInput(f"{name} has other columns than the files before it.")
-    return piece.select(schema.names).cast(schema)
-
-
-class Writer(Protocol):
-    """Takes rows and puts them into a file."""
-
-    def write(self, rows: pa.Table) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def csv_writer(path: Path, schema: pa.Schema) -> Writer:
-    writer: Writer = pyarrow.csv.CSVWriter(path, schema)
-    return writer
-
-
-def parquet_writer(path: Path, schema: pa.Schema) -> Writer:
-    writer: Writer = pq.ParquetWriter(path, schema, compression="zstd")
-    return writer
-
-
-class JsonWriter:
-    """A list of objects, one a line; what is no number is null."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file = path.open("w", encoding="utf-8")
-        self._before = "[\n"
-
-    def write(self, rows: pa.Table) -> None:
-        for row in rows.to_pylist():
-            self._file.write(self._before + json.dumps({name: plain(value) for name, value in row.items()}))
-            self._before = ",\n"
-
-    def close(self) -> None:
-        self._file.write("\n]\n" if self._before == ",\n" else "[]\n")
-        self._file.close()
-
-
-def plain(value: Any) -> Any:
-    """JSON has no word for NaN and infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-class Hdf5Writer:
-    """One dataset a column, in the order of the table, as pandas and MATLAB read it."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._file = h5py.File(path, "w", track_order=True)
-        for column in schema:
-            text = pa.types.is_string(column.type) or pa.types.is_dictionary(column.type)
-            dtype = h5py.string_dtype() if text else column.type.to_pandas_dtype()
-            self._file.create_dataset(column.name, (0,), dtype, maxshape=(None,), chunks=(16_384,))
-
-    def write(self, rows: pa.Table) -> None:
-        if len(rows) == 0:
-            return
-        for name in rows.column_names:
-            dataset, column = self._file[name], rows[name]
-            dataset.resize(len(dataset) + len(rows), axis=0)
-            if dataset.dtype.kind == "O":
-                dataset[-len(rows) :] = [value or "" for value in column.to_pylist()]
-            else:
-                dataset[-len(rows) :] = column.to_numpy()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-WRITERS = {".csv": csv_writer, ".parquet": parquet_writer, ".json": JsonWriter, ".h5": Hdf5Writer}

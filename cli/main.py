@@ -28,13 +28,15 @@ COMMANDS = {
     "replay": "cli.replay",
     "view": "cli.view",
     "export": "cli.export",
+    "import": "cli.import_table:import_table",
     "ingest": "cli.ingest",
+    "train": "cli.train",
     "count": "cli.count",
     "doctor": "cli.doctor",
     "init": "cli.init",
     "tune": "cli.tune",
 }
-"""The module of each command that is not a task; its function has the command's name."""
+"""The module of each command that is not a task; its function has the command's name, or is told."""
 TASK_PANEL = "Tasks, one at a time"
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -48,12 +50,13 @@ def build(words: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(options)
-    for name, module in COMMANDS.items():
+    for name, place in COMMANDS.items():
+        module, _, other = place.partition(":")
         if name == asked:
-            function = getattr(importlib.import_module(module), name)
+            function = getattr(importlib.import_module(module), other or name)
             app.command(name, help=unwrapped(function.__doc__))(function)
         else:
-            app.command(name, help=summary(module, name))(_elsewhere)
+            app.command(name, help=summary(module, other or name))(_elsewhere)
     for name in task_names():
         if name in COMMANDS:
             continue

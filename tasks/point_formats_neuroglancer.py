@@ -15,12 +15,14 @@ import pyarrow as pa
 
 from chunkflow.chunk import VoxelSize
 from chunkflow.errors import BadInput
-from tasks.annotation_rows import RELATIONSHIP, property_name
+from tasks.annotation_properties import NOTHING, property_name
 from tasks.point_formats import Rows
 
 METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "nm": 1e-9, "pm": 1e-12}
 WHOLE = {f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32)}
 MOST_ID = 2**64 - 1
+SEGMENT = "segment"
+FLAGS = ["no", "yes"]
 
 
 def open_state(path: Path, document: Mapping[str, Any], voxel_size: VoxelSize) -> Rows:
@@ -74,7 +76,7 @@ def _table(
         columns = {"id": pa.array(ids, pa.uint64()), **columns}
     columns["class"] = pa.array([str(layer.get("name") or "annotations")] * len(annotations), pa.string())
     if segments != ids and any(segment is not None for segment in segments):
-        columns[RELATIONSHIP] = pa.array(segments, pa.uint64())
+        columns[SEGMENT] = pa.array(segments, pa.uint64())
     descriptions = [a.get("description") for a in annotations]
     if any(descriptions):
         columns["description"] = pa.array(descriptions, pa.string())
@@ -137,9 +139,9 @@ def _property(wanted: Mapping[str, Any], values: list[Any]) -> pa.Array:
     if labels:
         of_value = dict(zip(wanted["enum_values"], labels, strict=True))
         texts = [of_value.get(value) for value in values]
-        if list(labels) == ["false", "true"]:
-            return pa.array([None if text is None else text == "true" for text in texts], pa.bool_())
-        return pa.array(texts, pa.string())
+        if list(labels) == FLAGS:
+            return pa.array([None if text is None else text == "yes" for text in texts], pa.bool_())
+        return pa.array([None if text == NOTHING else text for text in texts], pa.string())
     if wanted["type"] in WHOLE:
         return pa.array(values, getattr(pa, WHOLE[wanted["type"]])())
     if wanted["type"] == "float32":  # whose numbers are written in full

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import h5py
 import numpy as np
@@ -13,11 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
+from neuroglancer.viewer_state import AnnotationLayer
 from typer.testing import CliRunner
 
 from chunkflow.errors import BadInput, ChunkflowError, DamagedInput, Incomplete
+from chunkflow.geometry import Box
 from chunkflow.storage import Folder
-from cli.export import export, write_table
+from chunkflow.volume import LayerInfo
+from cli.export import FORMATS, Source, export, table_rows, write_rows
 from tests.support import make_job, make_layer, run_job
 
 SCHEMA = pa.schema(
@@ -41,6 +45,31 @@ def put(folder: Folder, index: int, piece: pa.Table) -> None:
     buffer = io.BytesIO()
     pq.write_table(piece, buffer)
     folder.put(f"{index:06d}.parquet", buffer.getvalue())
+
+
+def table_layer(path: Path, pieces: list[pa.Table], volume: Box | None = None) -> LayerInfo:
+    """A table layer whose files hold these pieces, one cell each along x."""
+    volume = volume or Box.of_size((10 * len(pieces), 10, 10))
+    info = LayerInfo(
+        url=f"file://{path}",
+        kind="table",
+        bounds=volume,
+        volume=volume,
+        voxel_size=(1620.0, 1000.0, 6000.0),
+        cell=(10, 10, 10) if len(pieces) > 1 else None,
+    )
+    folder = Folder(info.url)
+    for index, piece in enumerate(pieces):
+        put(folder, index, piece)
+    folder.put(
+        "info", json.dumps({"@type": "chunkflow_table", "table": info.model_dump(mode="json")}).encode()
+    )
+    return info
+
+
+def written(info: LayerInfo, to: Path, form: str = "") -> int:
+    opener = FORMATS[form or {".h5": "h5"}.get(to.suffix, to.suffix[1:])][1]
+    return write_rows(Source("t", info, table_rows(info)), to, opener)
 
 
 TASK = """
@@ -118,20 +147,47 @@ def test_all_rows_are_there_in_order(work: Path, tmp_path: Path, ending: str) ->
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".json", ".h5"])
 def test_a_table_without_rows_has_its_columns(tmp_path: Path, ending: str) -> None:
-    folder = Folder(str(tmp_path / "table"))
-    put(folder, 0, rows(0, 0))
     to = tmp_path / f"none{ending}"
-    assert write_table(folder, to) == 0
+    assert written(table_layer(tmp_path / "table", [rows(0, 0)]), to) == 0
     assert read(to) == []
     if ending == ".csv":
         assert to.read_text().strip() == ",".join(f'"{name}"' for name in SCHEMA.names)
 
 
 def test_what_is_no_number_is_null_in_json(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "table"))
-    put(folder, 0, pa.table({"id": pa.array([1], pa.uint64()), "x": pa.array([float("nan")])}))
-    write_table(folder, tmp_path / "t.json")
+    piece = pa.table({"id": pa.array([1], pa.uint64()), "x": pa.array([float("nan")])})
+    written(table_layer(tmp_path / "table", [piece]), tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text()) == [{"id": 1, "x": None}]
+
+
+def test_numbers_with_decimals_have_a_point_and_text_has_quotes(tmp_path: Path) -> None:
+    piece = pa.table(
+        {
+            "id": pa.array([2**64 - 1, 2], pa.uint64()),
+            "x": pa.array([6.0, float("inf")]),
+            "f": pa.array([0.1, None], pa.float32()),
+            "s": ['a "b", c', None],
+            "t": pa.array(["007", ""]).dictionary_encode(),
+        }
+    )
+    written(table_layer(tmp_path / "table", [piece]), tmp_path / "t.csv")
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[1:] == ['18446744073709551615,6.0,0.1,"a ""b"", c","007"', '2,inf,,,""']
+
+
+def test_missing_whole_numbers_are_refused_in_hdf5(tmp_path: Path) -> None:
+    info = table_layer(tmp_path / "table", [pa.table({"id": pa.array([1, None], pa.uint64())})])
+    with pytest.raises(BadInput, match=r"column id has rows without a value.*parquet"):
+        written(info, tmp_path / "t.h5")
+    assert [file.name for file in tmp_path.iterdir()] == ["table"]
+
+
+def test_lists_are_refused_where_there_is_no_word_for_them(tmp_path: Path) -> None:
+    info = table_layer(tmp_path / "table", [pa.table({"id": pa.array([1], pa.uint64()), "l": [[1, 2]]})])
+    for ending, form in ((".csv", "CSV"), (".json", "JSON"), (".h5", "HDF5")):
+        with pytest.raises(BadInput, match=f"column l holds list.*{form} has no word"):
+            written(info, tmp_path / f"t{ending}")
+    assert written(info, tmp_path / "t.parquet") == 1
 
 
 def test_a_file_that_exists_is_not_replaced_unasked(work: Path, tmp_path: Path) -> None:
@@ -163,16 +219,114 @@ def test_an_unfinished_table_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_files_are_taken_by_number_and_those_without_rows_passed_over(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "table"))
-    for index, piece in ((0, rows(0, 0)), (999_999, rows(0, 5)), (2, rows(0, 0)), (1_000_000, rows(5, 3))):
-        put(folder, index, piece)
-    assert write_table(folder, tmp_path / "x.parquet", files=4) == 8
+    info = table_layer(tmp_path / "table", [rows(0, 0), rows(0, 5), rows(0, 0), rows(5, 3)])
+    assert written(info, tmp_path / "x.parquet") == 8
     assert read(tmp_path / "x.parquet") == rows(0, 8).to_pylist()
 
 
 def test_a_file_that_is_lost_is_noticed(tmp_path: Path) -> None:
-    folder = Folder(str(tmp_path / "table"))
-    put(folder, 0, rows(0, 2))
-    with pytest.raises(DamagedInput, match="1 of the table's 2 files"):
-        write_table(folder, tmp_path / "x.csv", files=2)
+    info = table_layer(tmp_path / "table", [rows(0, 2), rows(2, 2)])
+    Folder(info.url).delete(["000001.parquet"])
+    with pytest.raises(DamagedInput, match=r"lacks its file 000001.parquet"):
+        written(info, tmp_path / "x.csv")
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_table_is_named_by_its_place_and_its_rows_chosen(tmp_path: Path) -> None:
+    table_layer(tmp_path / "table", [rows(0, 5), rows(5, 4)])
+    to = tmp_path / "x.csv"
+    run(str(tmp_path / "table"), "--to", str(to), "--where", "kind=kind 2", "--columns", "kind,id")
+    wanted = [row for row in rows(0, 9).to_pylist() if row["kind"] == "kind 2"]
+    lines = to.read_text().splitlines()
+    assert lines == ['"kind","id"', *(f'"kind 2",{row["id"]}' for row in wanted)]
+    run(str(tmp_path / "table"), "--to", str(tmp_path / "y.parquet"), "--where", "cut=true")
+    assert all(row["cut"] for row in read(tmp_path / "y.parquet"))
+
+
+PLACED = pa.table(
+    {
+        "id": pa.array([5, 2**63 + 1, 9], pa.uint64()),
+        "x": [1.25, 2.5, 19.75],
+        "y": [3.5, 0.5, 9.5],
+        "z": [7.0, 0.25, 9.75],
+        "class": ["cell", "no cell", "cell"],
+        "score": pa.array([0.5, 0.25, 1.0], pa.float32()),
+        "cut": [True, False, True],
+    }
+)
+
+
+def test_napari_reads_its_points(tmp_path: Path) -> None:
+    table_layer(tmp_path / "table", [PLACED.slice(0, 2), PLACED.slice(2)])
+    run(str(tmp_path / "table"), "--to", str(tmp_path / "p.csv"), "--as", "napari")
+    found = list(csv.reader((tmp_path / "p.csv").open()))
+    assert found[0] == ["index", "axis-0", "axis-1", "axis-2", "id", "class", "score", "cut"]
+    assert [[float(v) for v in row[:4]] for row in found[1:]] == [
+        [0, 6.5, 3.0, 0.75],
+        [1, -0.25, 0.0, 2.0],
+        [2, 9.25, 9.0, 19.25],
+    ]
+
+
+def test_cellfinder_reads_its_markers_by_type(tmp_path: Path) -> None:
+    table_layer(tmp_path / "table", [PLACED.slice(0, 2), PLACED.slice(2)])
+    run(str(tmp_path / "table"), "--to", str(tmp_path / "cells.xml"))
+    markers = ElementTree.parse(tmp_path / "cells.xml").getroot().find("Marker_Data")
+    assert markers is not None
+    found = [
+        (int(group.findtext("Type") or 0), *(int(m.findtext(f"Marker{axis}") or 0) for axis in "XYZ"))
+        for group in markers.findall("Marker_Type")
+        for m in group.findall("Marker")
+    ]
+    assert found == [(1, 2, 0, 0), (2, 1, 3, 7), (2, 19, 9, 9)]
+
+
+def test_neuroglancer_reads_its_points(tmp_path: Path) -> None:
+    table_layer(tmp_path / "table", [PLACED.slice(0, 2), PLACED.slice(2)])
+    run(str(tmp_path / "table"), "--to", str(tmp_path / "p.json"), "--as", "neuroglancer")
+    layer = AnnotationLayer(json.loads((tmp_path / "p.json").read_text()))
+    assert [p.id for p in layer.annotation_properties] == ["class", "score", "cut"]
+    assert [list(a.point) for a in layer.annotations] == [
+        [1.25, 3.5, 7],
+        [2.5, 0.5, 0.25],
+        [19.75, 9.5, 9.75],
+    ]
+    assert [list(a.props) for a in layer.annotations] == [[0, 0.5, 1], [1, 0.25, 0], [0, 1.0, 1]]
+    assert [a.id for a in layer.annotations] == ["5", str(2**63 + 1), "9"]
+
+
+def test_what_other_programs_cannot_show_is_refused(tmp_path: Path) -> None:
+    table_layer(tmp_path / "nowhere", [pa.table({"id": pa.array([1], pa.uint64())})])
+    for form, ending in (("napari", "csv"), ("cellfinder", "xml"), ("neuroglancer", "json")):
+        with pytest.raises(BadInput, match="no column x"):
+            run(str(tmp_path / "nowhere"), "--to", str(tmp_path / f"a.{ending}"), "--as", form)
+        with pytest.raises(BadInput, match=f"must end in .{ending}"):
+            run(str(tmp_path / "nowhere"), "--to", str(tmp_path / "a.h5"), "--as", form)
+    neuron = PLACED.set_column(4, "class", pa.array(["cell", "neuron", None]))
+    table_layer(tmp_path / "neurons", [neuron])
+    with pytest.raises(BadInput, match=r"cellfinder knows the classes .* not neuron"):
+        run(str(tmp_path / "neurons"), "--to", str(tmp_path / "a.xml"))
+    lacking = PLACED.set_column(5, "score", pa.array([1.0, None, 3.0]))
+    table_layer(tmp_path / "lacking", [lacking])
+    with pytest.raises(BadInput, match="column score has rows without a number"):
+        run(str(tmp_path / "lacking"), "--to", str(tmp_path / "a.json"), "--as", "neuroglancer")
+    many = pa.table({axis: np.arange(10_001) % 10 + 0.5 for axis in "xyz"})
+    table_layer(tmp_path / "many", [many.append_column("id", pa.array(range(10_001), pa.uint64()))])
+    with pytest.raises(BadInput, match=r"more than 10,000 rows"):
+        run(str(tmp_path / "many"), "--to", str(tmp_path / "a.json"), "--as", "neuroglancer")
+    assert not list(tmp_path.glob("*.*"))
+
+
+def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    table_layer(tmp_path / "table", [PLACED])
+    make_layer(tmp_path / "image", np.ones((8, 8, 8), np.uint8))
+    for words, said in (
+        (["table", "--as", "excel"], "--as excel"),
+        (["table", "--where", "class"], "--where takes COLUMN=VALUE"),
+        (["table", "--where", "kind=x"], "--where takes COLUMN=VALUE"),
+        (["table", "--columns", "id,kind"], "no column 'kind'"),
+        (["table", "--mip", "1"], "--box and --mip are for images"),
+        (["image", "--where", "class=x"], "is an image or labels"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            run(str(tmp_path / words[0]), "--to", str(tmp_path / "x.csv"), *words[1:])
