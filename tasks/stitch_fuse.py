@@ -1,0 +1,166 @@
+"""The last step of `stitch`: the volume of one channel, each chunk from the parts of tiles that meet it.
+
+Tiles are laid at whole voxels. Between voxels one would have to interpolate, which smooths a tile's noise by
+as much as its place is from a whole voxel: thresholds that are told from noise would then differ from tile
+to tile, and half a voxel is less than what a tile is known to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from chunkflow.chunk import Chunk
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.kernels.blending import add_weighted, divided
+from chunkflow.task import Cell, Image, Layout, Objects, Out
+from chunkflow.volume import LayerInfo
+from tasks.ingest import SLAB_BYTES, SLAB_CHUNKS, cell_size
+from tasks.stitch_light import Field, field_of
+from tasks.stitch_links import Jitter, OfTiles, starts
+from tasks.stitch_tiles import TileGrid, Tiles
+
+AT_ONCE = 8
+"""Planes that are blended at once: sums take eight times the memory of what they are sums of."""
+
+
+class Fuse(OfTiles):
+    """One channel of all tiles as one volume."""
+
+    channel: int
+    places: Objects
+    light: Objects = ""
+    gains: Objects = ""
+    image: Image = Out()
+    overlap: float
+    least_overlap: float
+    jitter: Jitter
+
+    def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
+        tiles = self.setup()
+        bounds = Box.of_size(canvas(tiles.grid, tiles.size, self.least_overlap, self.jitter))
+        size, dtype = self.voxel_size, tiles.dtype
+        info = LayerInfo(url="", kind="image", bounds=bounds, volume=bounds, voxel_size=size, dtype=dtype)
+        return {"image": info}
+
+    def grid(self, layout: Layout, region: Box) -> Grid:
+        """Where tiles are decoded in larger pieces than chunks, cells of as many of them as fit."""
+        most = max(SLAB_CHUNKS * prod(layout.chunk), SLAB_BYTES // layout.info("image").bytes_per_voxel)
+        block = self.setup().block
+        return Grid.chunks(region, cell_size(block, layout.chunk, layout.storage, region.size, most))
+
+    def samples(self, layout: Layout) -> list[tuple[str, Box]]:
+        return [("places", layout.info("places").volume)]
+
+    def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, list[list[int]]]:
+        """The first voxel of each tile; a layout that hangs apart, or does not fit, is refused."""
+        (places,) = samples
+        tiles = self.setup()
+        _check_whole(places, tiles.grid)
+        first = starts(places)
+        needed, volume = vec(first.max(axis=0) + tiles.size), layout.info("image").volume
+        if not volume.contains(Box.of_size(needed)):
+            lacking = [n for n in range(3) if needed[n] > volume.size[n]]
+            raise BadInput(
+                f"The tiles as placed take {_by(needed)} voxels, more than the {_by(volume.size)} that were "
+                f"planned (along {', '.join('xyz'[n] for n in lacking)}): give a larger jitter there, or a "
+                "smaller least_overlap."
+            )
+        return {"starts": first.tolist()}
+
+    def map(  # type: ignore[override]
+        self, cell: Cell, places: pa.Table, light: pa.Table | None = None, gains: pa.Table | None = None
+    ) -> Chunk | None:
+        tiles = self.tiles(cell)
+        field = field_of(light, self.channel, tiles.size[:2]) if light is not None else None
+        parts = []
+        for tile, start in enumerate(cell.values["starts"]):
+            inside = cell.box.clip(Box.of_size(tiles.size, vec(start)))
+            if not inside.empty:
+                own = inside.shift(vec(-n for n in start))
+                parts.append((tile, inside, own, tiles.read(tile, self.channel, own)))
+        levels = _levels(gains, self.channel, len(tiles.grid))
+        made = np.zeros(cell.box.size, tiles.dtype, order="F")
+        for low in range(cell.box.start[2], cell.box.stop[2], AT_ONCE):
+            slab = Box((*cell.box.start[:2], low), (*cell.box.stop[:2], low + AT_ONCE)).clip(cell.box)
+            self._blend(made[slab.slices(cell.box.start)], slab, parts, field, levels, tiles)
+        return Chunk(made, cell.box, cell.voxel_size)
+
+    def _blend(
+        self,
+        made: npt.NDArray[np.generic],
+        slab: Box,
+        parts: Sequence[tuple[int, Box, Box, npt.NDArray[np.generic]]],
+        field: Field | None,
+        levels: npt.NDArray[np.float64],
+        tiles: Tiles,
+    ) -> None:
+        """Fill one slab: weighted means of the tiles that show it, in the order of the tiles."""
+        total, weight = np.zeros(made.shape), np.zeros(made.shape)
+        ramp = _ramps(tiles.size, self.overlap)
+        for tile, inside, own, voxels in parts:
+            here = inside.clip(slab)
+            if here.empty:
+                continue
+            seen = voxels[here.slices(inside.start)]
+            at = own.start
+            x, y, _ = here.shift(vec(a - b for a, b in zip(at, inside.start, strict=True))).slices((0, 0, 0))
+            if field is not None:
+                tile_box = Box.of_size(vec(seen.shape), (x.start, y.start, 0))
+                seen = field.correct(seen, tile_box, *levels[tile])
+            place = here.slices(slab.start)
+            add_weighted(total[place], weight[place], seen, ramp[0][x], ramp[1][y])
+        made[...] = divided(total, weight, made.dtype)
+
+
+def canvas(grid: TileGrid, size: Vec, least_overlap: float, jitter: Jitter) -> Vec:
+    """The voxels that the volume is given before it is known where the tiles lie: the grid as wide as it can
+    be, and `jitter` on all sides."""
+    counts = (grid.columns, grid.rows, 1)
+    deep = size[2] > 1
+    return vec(
+        n + (count - 1) * (n - int(least_overlap * n)) + 2 * margin * (axis < 2 or deep)
+        for axis, (n, count, margin) in enumerate(zip(size, counts, jitter, strict=True))
+    )
+
+
+def _check_whole(places: pa.Table, grid: TileGrid) -> None:
+    pieces = places["piece"].to_numpy()
+    numbers, counts = np.unique(pieces, return_counts=True)
+    if len(numbers) == 1:
+        return
+    largest = numbers[np.argmax(counts)]
+    apart = [grid.place(int(tile)) for tile in np.flatnonzero(pieces != largest)]
+    names = ", ".join(f"{row + 1}/{column + 1}" for row, column in apart[:8])
+    more = f" and {len(apart) - 8} more" if len(apart) > 8 else ""
+    raise BadInput(
+        f"The tiles at row/column {names}{more} (from 1) hang apart from the other {counts.max()}: no "
+        "link that can be trusted joins them. See layout.png and links.csv in the report; a larger overlap "
+        "or jitter, another register_on, or a lower least_correlation may help."
+    )
+
+
+def _levels(gains: pa.Table | None, channel: int, tiles: int) -> npt.NDArray[np.float64]:
+    """Gain and offset of each tile."""
+    if gains is None:
+        return np.tile([1.0, 0.0], (tiles, 1))
+    rows = gains.filter(pa.array(gains["channel"].to_numpy() == channel))
+    return np.stack([rows["gain"].to_numpy(), rows["offset"].to_numpy()], 1)
+
+
+def _ramps(size: Vec, overlap: float) -> list[npt.NDArray[np.float64]]:
+    """Weights along x and y: they rise by one a voxel from the tile's edges, as far as tiles may overlap."""
+    made = []
+    for n in size[:2]:
+        distance = np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1))
+        made.append(np.minimum(distance, max(1, int(np.ceil(overlap * n)))).astype(np.float64))
+    return made
+
+
+def _by(size: Vec) -> str:
+    return " x ".join(str(n) for n in size)

@@ -1,0 +1,181 @@
+"""What a stitch leaves for people: its links and places as lists and as a picture, and its light."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from chunkflow.geometry import Box, Grid
+from chunkflow.kernels.placement import Placement
+from chunkflow.task import Cell, Files, Layout, Objects, Out, Report
+from chunkflow.volume import LayerInfo
+from tasks.pictures import GREY, INK, LINE, RED, figure, png
+from tasks.stitch_fuse import canvas
+from tasks.stitch_light import fields, write_light
+from tasks.stitch_links import Jitter, OfTiles, placed
+from tasks.stitch_tiles import TileGrid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+LINK_COLUMNS = (
+    *("row", "column", "other_row", "other_column", "x", "y", "z"),
+    *("correlation", "voxels", "residual", "kept", "why"),
+)
+
+
+class Summary(OfTiles):
+    """links.csv, places.csv and layout.png; light.png and shading.npz where light was corrected."""
+
+    links: Objects
+    light: Objects = ""
+    gains: Objects = ""
+    report: Report = Out()
+    least_correlation: float
+    least_overlap: float
+    jitter: Jitter
+
+    def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
+        tiles = self.setup()
+        bounds = Box.of_size(canvas(tiles.grid, tiles.size, self.least_overlap, self.jitter))
+        size = self.voxel_size
+        return {"report": LayerInfo(url="", kind="folder", bounds=bounds, volume=bounds, voxel_size=size)}
+
+    def grid(self, layout: Layout, region: Box) -> Grid:
+        return Grid.whole(region)
+
+    @property
+    def has_rows(self) -> bool:
+        return False
+
+    def map(  # type: ignore[override]
+        self, cell: Cell, links: pa.Table, light: pa.Table | None = None, gains: pa.Table | None = None
+    ) -> Files:
+        tiles = self.tiles(cell)
+        found = placed(links, tiles.grid, tiles.size, self.least_correlation)
+        files = {
+            "links.csv": self._links(links, found, tiles.grid),
+            "places.csv": self._places(found, tiles.grid, gains),
+            "layout.png": png_of_layout(links, found, tiles.grid, tiles.size),
+        }
+        if light is not None:
+            archive = io.BytesIO()
+            np.savez_compressed(archive, allow_pickle=False, **write_light(light))
+            files |= {"shading.npz": archive.getvalue(), "light.png": png_of_light(light, self.source.images)}
+        return files
+
+    def _links(self, links: pa.Table, found: Placement, grid: TileGrid) -> bytes:
+        rows = []
+        for n, link in enumerate(links.to_pylist()):
+            why = "" if found.kept[n] else "far from what the others say"
+            if not found.kept[n] and link["correlation"] < self.least_correlation:
+                why = "too little alike"
+            places = [place + 1 for tile in (link["one"], link["two"]) for place in grid.place(tile)]
+            shift = [round(link[axis], 3) for axis in "xyz"]
+            rest = "" if np.isnan(found.residuals[n]) else round(float(found.residuals[n]), 3)
+            alike = round(link["correlation"], 4)
+            rows.append([*places, *shift, alike, link["voxels"], rest, "no" if why else "yes", why])
+        return _csv(LINK_COLUMNS, rows)
+
+    def _places(self, found: Placement, grid: TileGrid, gains: pa.Table | None) -> bytes:
+        head = ["row", "column", "piece", "x", "y", "z"]
+        rows: list[list[float]] = []
+        for tile, place in enumerate(found.places):
+            row, column = grid.place(tile)
+            exact = [round(float(n), 3) for n in place]
+            rows.append([row + 1, column + 1, int(found.pieces[tile]) + 1, *exact])
+        if gains is not None:
+            pairs = np.stack([gains["gain"].to_numpy(), gains["offset"].to_numpy()], 1)
+            for listed, values in zip(rows, pairs.reshape(len(rows), -1), strict=True):
+                listed += [round(float(value), 4) for value in values]
+            head += [f"{name}_{what}" for name in self.source.images for what in ("gain", "offset")]
+        return _csv(head, rows)
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def png_of_layout(links: pa.Table, found: Placement, grid: TileGrid, size: Sequence[int]) -> bytes:
+    """The tiles as placed, and each link in the colour of how far it is from what all links say."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.patches import Rectangle
+
+    wide, high = (float(found.places[:, n].max() + size[n]) for n in (0, 1))
+    scale = 6.5 / max(wide, high)
+    drawn = figure(wide * scale + 2.2, high * scale + 1.1)
+    axes = drawn.subplots()
+    corners = _apart(found, size)
+    for tile, corner in enumerate(corners):
+        axes.add_patch(
+            Rectangle((corner[0], corner[1]), size[0], size[1], fill=False, edgecolor=GREY, linewidth=0.8)
+        )
+        row, column = grid.place(tile)
+        if len(corners) <= 150:
+            middle = (corner[0] + size[0] * 0.06, corner[1] + size[1] * 0.06)
+            axes.text(*middle, f"{row + 1}/{column + 1}", color=INK, fontsize=7, ha="left", va="top")
+    middles = corners + np.array(size[:2]) / 2
+    lines = middles[np.stack([links["one"].to_numpy(), links["two"].to_numpy()], 1)]
+    far = np.nan_to_num(found.residuals)
+    shown = LineCollection(lines[found.kept], cmap="viridis", linewidths=3, capstyle="round")
+    shown.set_array(far[found.kept])
+    shown.set_clim(0, max(1.0, float(far[found.kept].max(initial=0))))
+    axes.add_collection(shown)
+    if not found.kept.all():
+        left_out = LineCollection(lines[~found.kept], colors=RED, linewidths=1.5, linestyles="dotted")
+        left_out.set_label("left out")
+        axes.add_collection(left_out)
+        drawn.legend(handles=[left_out], loc="outside lower right", frameon=False, fontsize=9)
+    drawn.colorbar(shown, ax=axes, label="from what all links say (voxels)", shrink=0.7)
+    _frame(axes, corners, size)
+    kept = int(found.kept.sum())
+    axes.set_title(f"{len(corners)} tiles (row/column), {kept} of {len(links)} links kept")
+    return png(drawn)
+
+
+def _apart(found: Placement, size: Sequence[int]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """The corners of all tiles; pieces that hang apart are drawn one beside the other."""
+    corners = np.array(found.places[:, :2])
+    right = 0.0
+    for piece in range(int(found.pieces.max()) + 1):
+        mine = found.pieces == piece
+        corners[mine, 0] += right
+        right = float(corners[mine, 0].max()) + size[0] * 1.3
+    return corners
+
+
+def _frame(
+    axes: Axes, corners: np.ndarray[tuple[int, int], np.dtype[np.float64]], size: Sequence[int]
+) -> None:
+    last = corners.max(axis=0) + size[:2]
+    margin = 0.02 * last.max()
+    axes.set_xlim(-margin, last[0] + margin)
+    axes.set_ylim(last[1] + margin, -margin)
+    axes.set_aspect("equal")
+    axes.set_xlabel("x (voxels)")
+    axes.set_ylabel("y (voxels)")
+
+
+def png_of_light(light: pa.Table, names: Sequence[str]) -> bytes:
+    """The field of each channel: how bright each place of a tile is."""
+    flats = fields(light, "flat")
+    drawn = figure(3.6 * len(flats) + 0.4, 3.6)
+    row = drawn.subplots(1, len(flats), squeeze=False)[0]
+    for axes, flat, name in zip(row, flats, names, strict=True):
+        shown = axes.imshow(flat.T, extent=(0, 1, 1, 0), cmap="viridis", aspect="equal")
+        bar = drawn.colorbar(shown, ax=axes, shrink=0.75)
+        bar.outline.set_edgecolor(LINE)
+        axes.set_title(f"{name}: light over the field (mean 1)")
+        axes.set_xlabel("x (share of a tile)")
+        axes.set_ylabel("y (share of a tile)")
+    return png(drawn)
