@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.kernels.compiled import compiled
-from chunkflow.kernels.hashing import draw, hash_of, hash_of_place
+from chunkflow.kernels.hashing import bell, draw, hash_of, hash_of_place
 
 Cells = NDArray[np.int64]
 """One row a cell, with the columns X to KEY: centre and radius in nanometres, kind, whether
@@ -116,11 +116,8 @@ def _radius(key: Any, glia: Any) -> Any:
 
 @compiled
 def _bell(key: Any, n: Any, curve: Any) -> Any:
-    """The nth number of a key, near to normal and at most 3.4 deviations off: four bytes added up."""
-    bits, total = hash_of(key, n), np.int64(0)
-    for byte in range(4):
-        total += np.int64(bits >> np.uint64(8 * byte) & np.uint64(255))
-    return curve[0] + (total - 510) * curve[1] // 148
+    """The nth number of a key on a bell curve, at most 3.4 deviations from its middle."""
+    return curve[0] + bell(hash_of(key, n)) * curve[1] // 148
 
 
 @compiled

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.kernels.compiled import compiled
-from chunkflow.kernels.hashing import hash_of, hash_of_place
+from chunkflow.kernels.hashing import bell, hash_of, hash_of_place
 from chunkflow.kernels.synthetic_cells import (
     CFOS,
     DAPI,
@@ -126,10 +126,7 @@ def _expose(stain: Any, active: Any, corner: Any, first: Any, size: Any, key: An
 
 @compiled
 def _noisy(value: Any, bits: Any, noise: Any) -> Any:
-    """Four bytes added up are close to a normal variable of deviation 148: a photon count's is its root."""
-    low = np.uint64(255)
-    total = (bits & low) + (bits >> np.uint64(8) & low) + (bits >> np.uint64(16) & low)
-    total += bits >> np.uint64(24) & low
+    """A photon count varies by its root."""
     root = np.int64(np.sqrt(np.float64(value) * 10_000.0))
-    made = value + (np.int64(total) - 510) * root * noise // (148 * 100 * 1000)
+    made = value + bell(bits) * root * noise // (148 * 100 * 1000)
     return min(max(made, 0), 65_535)
