@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from chunkflow.binding import NotAligned
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec, vec
+from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.plan import Describe, Plan, Step
+from chunkflow.sharded import file_count
 from chunkflow.storage import Folder
 
 BASE_BYTES = 330 * 2**20
@@ -31,6 +32,10 @@ class StepForecast:
     """What it takes where cells ask for their largest window."""
     read_factor: float
     """The largest read of a cell, in sizes of the cell."""
+    files: int
+    """What it makes, without those whose number the objects decide (fragments of meshes)."""
+    requests: int
+    """What storage is asked for: storage chunks and files of tables read, and files written."""
 
 
 def forecast(plan: Plan) -> list[StepForecast]:
@@ -61,7 +66,30 @@ def _of_step(plan: Plan, step: Step) -> StepForecast:
         _memory(step, first, written),
         _memory(step, most, written),
         factor,
+        files := _files(plan, step),
+        int(_asked(step, middle) * cells) + files,
     )
+
+
+def _files(plan: Plan, step: Step) -> int:
+    """Storage chunks or shards, files of tables, and the parts that cells leave."""
+    voxels = [file_count(p.info.bounds, p.info.storage, p.info.sharded) for _, p in step.layer_outputs]
+    tables = [len(p.info.grid) for p in step.outputs.values() if p.info.kind == "table"]
+    stages = [stage for stage in plan.stages if stage.step == step.index]
+    parts = [len(stage.grid) for stage in stages if stage.kind == "prepare" or step.leaves_parts]
+    return sum(voxels) + sum(tables) + sum(parts)
+
+
+def _asked(step: Step, box: Box) -> int:
+    """Storage chunks and files of tables that one cell reads at first."""
+    count = 0
+    for name, products in step.inputs.items():
+        boxes = list(step.task.reads(name, box, step.layout))
+        for product in products if boxes else ():
+            info = product.info
+            grid = info.grid if info.kind == "table" else Grid.chunks(info.bounds, info.storage)
+            count += grid.positions_meeting(boxes[0]).voxels
+    return count
 
 
 def _memory(step: Step, read: int, written: int) -> int:

@@ -55,7 +55,8 @@ def plan(
 def _table(steps: Sequence[StepForecast], seconds: Mapping[str, float], workers: int) -> Table:
     """A line a task; `seconds` a chunk of those that were sampled."""
     table = Table(box=None, pad_edge=False)
-    for name in ("task", "chunks", "reads", "writes", "memory a worker", "s a chunk", "time"):
+    sizes = ("chunks", "reads", "writes", "files", "requests", "memory a worker")
+    for name in ("task", *sizes, "s a chunk", "time"):
         table.add_column(name, justify="left" if name == "task" else "right")
     for step in steps:
         each = seconds.get(step.name)
@@ -65,6 +66,8 @@ def _table(steps: Sequence[StepForecast], seconds: Mapping[str, float], workers:
             f"{step.cells:,}",
             f"{step.bytes_in / 1e9:,.2f} GB",
             f"{step.bytes_out / 1e9:,.2f} GB",
+            f"{step.files:,}",
+            f"{step.requests:,}",
             _gibibytes(step.memory, step.most_memory),
             f"{each:.2f}" if each else "",
             in_words(each * step.cells / workers) if each else "",

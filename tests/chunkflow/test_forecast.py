@@ -1,0 +1,39 @@
+"""What a plan says it will take, against what a run takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chunkflow.describe import open_plan
+from chunkflow.forecast import forecast
+from tests.support import make_job, make_layer, run_job
+
+
+@pytest.mark.parametrize("sharded", [True, False])
+def test_the_files_that_a_job_makes(tmp_path: Path, sharded: bool) -> None:
+    rng = np.random.default_rng(0)
+    make_layer(tmp_path / "image", rng.integers(0, 900, (70, 60, 50)).astype(np.uint16), chunk=(16, 16, 16))
+    layers = {"image": str(tmp_path / "image"), "copy": {"url": str(tmp_path / "copy"), "sharded": sharded}}
+    layers["nuclei"] = {"url": str(tmp_path / "nuclei"), "sharded": sharded}
+    tasks = [
+        {"copy": {"source": "image", "target": "copy"}},
+        {"segment": {"image": "copy", "labels": "nuclei", "diameter": 6}},
+        {"measure": {"labels": "nuclei", "images": ["copy"]}},
+    ]
+    job = make_job(tmp_path, layers, tasks, chunk=[32, 32, 32], storage=[4, 4, 4])  # type: ignore[arg-type]
+    steps = {step.name: step for step in forecast(open_plan(job))}
+    assert run_job(job) == "complete"
+
+    def files(folder: str) -> int:
+        return sum(path.is_file() for path in (tmp_path / folder).rglob("*"))
+
+    assert steps["copy"].files == files("copy") - 2, "without info and provenance"
+    assert steps["segment"].files == files("nuclei") - 2 + files("work/parts/segment.prepare") + 1
+    made = files("work/parts") - 1 + files("work/tables") - 1
+    assert steps["measure"].files == made
+    read = 5 * 4 * 4  # chunks of 16 in the source: a cell reads those it meets, and the last ones fewer
+    assert steps["copy"].requests - steps["copy"].files == pytest.approx(read, rel=0.5)
+    assert (steps["copy"].files < 20) == sharded
