@@ -241,9 +241,9 @@ class Task(BaseModel):
         return {"@type": "neuroglancer_legacy_mesh"} if kind == "meshes" else {}
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        """For a task without `merge` that makes rows: cells that `map` sends its rows to, each to the one that its
-        column `cell` names. `finish` gets all that was sent to a cell, in no order that means anything, and
-        the other inputs."""
+        """For a task without `merge` that makes rows: cells that `map` sends them to, each to the one that
+        its column `cell` names. `finish` gets all that was sent to a cell, in no order that means anything;
+        and, where the task goes row by row, its other inputs too."""
         raise TypeError(f"{type(self).__name__} sends no rows")
 
     def finish(self, cell: Cell, rows: pa.Table) -> pa.Table | Files | tuple[pa.Table, Files]:

@@ -154,7 +154,12 @@ class Worker:
                 chunk = self._results.ready_chunk(step, name, made.chunks.get(name), cell.box)
                 empty = empty and product.info.kind == "segmentation" and not chunk.array.any()
                 spent.bytes_out += self._results.write_chunk(product, chunk)
-            if step.leaves_parts:
+            if step.task.sends_rows:
+                with Outbox() as outbox:
+                    if made.rows is not None:
+                        outbox.add(made.rows)
+                    spent.bytes_out += self._parts.put_sent(stage.name, index, outbox.by_cell())
+            elif step.leaves_parts:
                 self._write_part(step, stage, index, made, spent)
         return skip or (empty and bool(step.layer_outputs))
 
@@ -252,13 +257,15 @@ class Worker:
         cell = self._cell(step, stage, index)
         files: list[str] = []
         pieces = final_rows(self._plan, stage_index, index, self._parts)
+        gathers_rows = step.task.sends_rows and step.task.row_by_row
+        others = self._read(step, cell, 0, spent, next(iter(step.inputs))) if gathers_rows else {}
         with TableFile() as table:
             while True:
                 with self._mapping, spent.timed("map"):
                     rows = next(pieces, None)
                     if rows is None:
                         break
-                    made = sort_out(step, step.task.finish(cell, rows))
+                    made = sort_out(step, step.task.finish(cell, rows, **others))
                     if made.rows is not None:
                         table.add(made.rows)
                 with self._write(spent):

@@ -1,10 +1,10 @@
-"""The files of an annotation layer: the cells of its spatial index, and its id and segment indexes."""
+"""The files of an annotation layer: its cells in space, and its indexes by id and by related ids."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,185 +12,262 @@ import pyarrow as pa
 
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, vec
-from chunkflow.kernels import annotations as points
+from chunkflow.kernels import annotations as layers
 from chunkflow.kernels.morton import morton_encode
-from chunkflow.kernels.shards import encode_shards
+from chunkflow.kernels.shards import Sharding, encode_shards
 from chunkflow.task import Annotations, Cell, Files, Layout, Objects, Out, Result, Task
-from tasks.annotation_rows import (
-    MARGIN,
-    RELATIONSHIP,
-    Decided,
-    Table,
-    index_sharding,
-    info_document,
-    lost_rows,
-    records_of,
-    with_strays,
-)
+from tasks.annotation_levels import Decided, finest_of, listed
+from tasks.annotation_properties import Property, one_colour, records_of
+from tasks.annotation_relations import related_of
+from tasks.annotation_rows import MARGIN, Chosen, Table, shown
+
+EMPTY = 8
+"""The size of a list without annotations."""
+TYPES = {"point": "POINT", "line": "LINE", "box": "AXIS_ALIGNED_BOUNDING_BOX", "ellipsoid": "ELLIPSOID"}
 
 
-class Cells(Task):
+class Writes(Task):
+    """What the steps have in common that send annotations to where they are written."""
+
+    objects: Objects
+    levels: Objects
+    annotations: Annotations = Out()
+    chosen: Chosen
+
+    row_by_row: ClassVar[bool] = True
+
+    def grid(self, layout: Layout, region: Box) -> Grid:
+        return Table(layout.main).readers(region)
+
+    def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
+        return [box.grow(MARGIN)]
+
+
+class Cells(Writes):
     """The cells of the spatial index, and the layer's info."""
 
-    objects: Objects
-    strays: Objects
-    levels: Objects
-    annotations: Annotations = Out()
-    properties: list[str]
-    limit: int
+    def gathers(self, layout: Layout, region: Box) -> Grid:
+        return Table(layout.main).blocks(region)
 
-    def grid(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.info("objects")).blocks(region)
-
-    def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
-        return [box.grow(MARGIN)] if field == "objects" else [box]
-
-    def map(  # type: ignore[override]
-        self, cell: Cell, objects: pa.Table, strays: pa.Table, levels: pa.Table
-    ) -> Result:
-        table = Table(cell.layout.info("objects"))
+    def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
         decided = Decided.of(levels)
-        chosen = decided.choose(self.properties)
-        rows = table.within(cell.box, with_strays(objects, lost_rows(strays, "lost_to_cells")))
-        ids, records, voxels = rows["id"].to_numpy(), records_of(rows, chosen), table.voxels(rows)
-        files: Files = {}
-        pieces = []
-        level_of = points.level_of_points(ids, decided.shares)
-        inside = cell.box.shift(vec(-n for n in cell.volume.start))
+        rows, places = shown(cell, objects, self.chosen)
+        ids = rows["id"].to_numpy()
+        records = records_of(rows, places, decided.properties(self.chosen))
+        grid = self.gathers(cell.layout, cell.bounds)
+        level_of = layers.levels_by_hash(ids, decided.shares)
+        level_of = np.minimum(level_of, finest_of(cell, self.chosen, places))
+        sent = []
         for level in range(len(decided.shares)):
             here = np.flatnonzero(level_of == level)
-            if level >= table.levels.block:
-                files |= _cells(table.levels, level, inside, voxels[here], records[here], ids[here])
-                continue
-            place = inside.coarsen(table.levels.cells[level]).start
-            number = table.levels.number(level, place) + 1
-            name = points.cell_name(level, place)
-            pieces.append((number, name, ids[here].tobytes(), records[here].tobytes()))
+            which, codes, blocks = listed(cell, self.chosen, places[here], level, grid)
+            columns = {"cell": pa.array(blocks), "level": np.full(len(blocks), level, np.uint8)}
+            columns |= {"code": codes, "id": ids[here][which], "record": _column(records[here][which])}
+            sent.append(pa.table(columns))
+        return pa.concat_tables(sent)
+
+    def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:  # type: ignore[override]
+        table, decided = Table(cell.layout.main), Decided.of(levels)
+        files: Files = {}
         if cell.index == 0:
-            files["info"] = json.dumps(info_document(table, decided, chosen, self.limit), indent=1).encode()
-        return _pieces_table(pieces), files
-
-    def merge(self, rows: pa.Table) -> pa.Table:
-        """The pieces of a cell become one, in whatever order."""
-        numbers, names, ids, records = (rows[name].to_pylist() for name in ("id", "name", "ids", "records"))
-        same: dict[int, list[int]] = {}
-        for row, number in enumerate(numbers):
-            same.setdefault(number, []).append(row)
-        return _pieces_table(
-            (number, names[found[0]], b"".join(ids[i] for i in found), b"".join(records[i] for i in found))
-            for number, found in same.items()
-        )
-
-    def finish(self, cell: Cell, rows: pa.Table) -> Files:
-        """Write the cells that hold several blocks."""
-        files = {}
-        for row in rows.to_pylist():
-            ids = np.frombuffer(row["ids"], np.uint64)
-            size = len(row["records"]) // max(len(ids), 1)
-            records = np.frombuffer(row["records"], np.uint8).reshape(len(ids), size)
-            files[row["name"]] = points.encode_cell(records, ids)
+            files["info"] = json.dumps(info_document(table, decided, self.chosen), indent=1).encode()
+        level_of = rows["level"].to_numpy() if len(rows) else np.zeros(0, np.uint8)
+        for level in range(len(decided.shares)):
+            places = self._places(cell, level)
+            here = rows.filter(pa.array(level_of == level)) if len(rows) else rows
+            files |= _cell_files(table.levels, level, places, here)
         return files
 
+    def _places(self, cell: Cell, level: int) -> npt.NDArray[Any]:
+        """The cells of a level that this block has: those that lie in it, or that begin in it, as far as what
+        the job covers goes. All of them have files, as a missing one would be a question."""
+        levels = Table(cell.layout.main).levels
+        inside = cell.box.shift(vec(-n for n in cell.volume.start)).coarsen(levels.cells[level])
+        places = np.indices(inside.size).reshape(3, -1).T + np.array(inside.start)
+        if level >= levels.block:
+            return np.asarray(places)
+        grid = self.gathers(cell.layout, cell.bounds)
+        begin = np.maximum(levels.block_of(places, level), np.array(grid.first))
+        own = (begin == np.array(grid.position(cell.index)) + np.array(grid.first)).all(axis=1)
+        return np.asarray(places[own])
 
-def _cells(
-    levels: points.Levels,
-    level: int,
-    inside: Box,
-    voxels: npt.NDArray[np.int64],
-    records: npt.NDArray[Any],
-    ids: npt.NDArray[np.uint64],
-) -> Files:
-    """The files of a level whose cells lie within one block (`inside`, from the volume's first voxel): all of
-    them, as a missing one would be a question."""
-    shape, box = levels.shape(level), inside.coarsen(levels.cells[level])
-    places = np.indices(box.size).reshape(3, -1).T + np.array(box.start)
-    codes = morton_encode(places, shape)
-    code_of = morton_encode(levels.places(voxels, level), shape)
-    order = np.argsort(code_of, kind="stable")
-    first, last = (np.searchsorted(code_of[order], codes, side) for side in ("left", "right"))
-    members = [order[a:b] for a, b in zip(first, last, strict=True)]
+
+class ById(Writes):
+    """The index by id."""
+
+    def gathers(self, layout: Layout, region: Box) -> Grid:
+        return Table(layout.main).writers(region)
+
+    def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
+        decided = Decided.of(levels)
+        rows, places = shown(cell, objects, self.chosen)
+        ids = rows["id"].to_numpy()
+        records = records_of(rows, places, decided.properties(self.chosen))
+        related = [related_of(rows, column) for column in self.chosen.relationships.values()]
+        data, sizes = layers.encode_singles(records, related)
+        ends = pa.py_buffer(np.concatenate([[0], np.cumsum(sizes)]))
+        values = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(ids), [None, ends, pa.py_buffer(data)]
+        )
+        shards = sharding_of(decided.rows).locate(ids)[0]
+        writers = len(self.gathers(cell.layout, cell.bounds))
+        return pa.table({"cell": (shards % np.uint64(writers)).astype(np.int64), "id": ids, "value": values})
+
+    def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:  # type: ignore[override]
+        sharding = sharding_of(Decided.of(levels).rows)
+        own = range(cell.index, 1 << sharding.shard_bits, len(self.gathers(cell.layout, cell.bounds)))
+        if not len(rows):
+            return _empty_shards(sharding, own)
+        rows = rows.take(pa.array(sharding.order(rows["id"].to_numpy()))).combine_chunks()
+        ids = rows["id"].to_numpy()
+        twice = ids[1:][ids[1:] == ids[:-1]]
+        if len(twice):
+            raise BadInput(
+                f"annotate: the table has {len(twice)} ids more than once, {int(twice[0])} among them."
+            )
+        values = rows["value"].chunk(0)
+        _, ends, data = values.buffers()
+        ends = np.frombuffer(ends, np.int64)[values.offset : values.offset + len(ids) + 1]
+        content = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]]
+        return encode_shards(sharding, ids, np.diff(ends), content, own)
+
+
+class Related(Writes):
+    """The index by the ids of one relationship."""
+
+    relationship: str
+
+    def gathers(self, layout: Layout, region: Box) -> Grid:
+        return Table(layout.main).writers(region)
+
+    def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
+        decided = Decided.of(levels)
+        rows, places = shown(cell, objects, self.chosen)
+        keys, counts = related_of(rows, self.chosen.relationships[self.relationship])
+        which = np.repeat(np.arange(len(rows)), counts)
+        records = records_of(rows, places, decided.properties(self.chosen))[which]
+        shards = self._sharding(decided).locate(keys)[0]
+        writers = len(self.gathers(cell.layout, cell.bounds))
+        return pa.table(
+            {
+                "cell": (shards % np.uint64(writers)).astype(np.int64),
+                "key": keys,
+                "id": rows["id"].to_numpy()[which],
+                "record": _column(records),
+            }
+        )
+
+    def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:  # type: ignore[override]
+        sharding = self._sharding(Decided.of(levels))
+        own = range(cell.index, 1 << sharding.shard_bits, len(self.gathers(cell.layout, cell.bounds)))
+        if not len(rows):
+            return _empty_shards(sharding, own)
+        keys, ids = rows["key"].to_numpy(), rows["id"].to_numpy()
+        shards, minishards = sharding.locate(keys)
+        order = np.lexsort((ids, keys, minishards, shards))
+        keys, ids, records = keys[order], ids[order], _records(rows)[order]
+        first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+        data, sizes = layers.encode_lists(records, ids, np.diff([*first, len(keys)]))
+        return encode_shards(sharding, keys[first], sizes, data, own)
+
+    def _sharding(self, decided: Decided) -> Sharding:
+        return sharding_of(decided.related.get(self.relationship, 0))
+
+
+def _cell_files(levels: layers.Levels, level: int, places: npt.NDArray[np.int64], rows: pa.Table) -> Files:
+    """The files of these cells of a level, from their annotations."""
+    codes = morton_encode(places, levels.shape(level))
+    order = np.argsort(codes)
+    codes, places = codes[order], places[order]
+    data, sizes = _lists(codes, rows)
+    ends = np.concatenate([[0], np.cumsum(sizes)])
     if not levels.sharded(level):
         return {
-            points.cell_name(level, place): points.encode_cell(records[those], ids[those])
-            for place, those in zip(places.tolist(), members, strict=True)
+            layers.cell_name(level, place): data[ends[n] : ends[n + 1]].tobytes()
+            for n, place in enumerate(places.tolist())
         }
     sharding = levels.sharding(level)
-    kept = [int(n) for n in sharding.order(codes) if len(members[n])]
-    values = [points.encode_cell(records[members[n]], ids[members[n]]) for n in kept]
-    sizes = np.array([len(value) for value in values], np.int64)
-    data = np.frombuffer(b"".join(values), np.uint8)
     shards = np.unique(sharding.locate(codes)[0]).tolist()
-    files = encode_shards(sharding, codes[kept], sizes, data, shards)
-    return {f"spatial{level}/{name}": data for name, data in files.items()}
+    kept = [int(n) for n in sharding.order(codes) if sizes[n] > EMPTY]
+    content = np.concatenate([data[:0], *(data[ends[n] : ends[n + 1]] for n in kept)])
+    files = encode_shards(sharding, codes[kept], sizes[kept], content, shards)
+    return {f"spatial{level}/{name}": file for name, file in files.items()}
 
 
-def _pieces_table(pieces: Iterable[tuple[int, str, bytes, bytes]]) -> pa.Table:
-    columns = list(zip(*pieces, strict=True)) or [(), (), (), ()]
-    types = (pa.uint64(), pa.string(), pa.large_binary(), pa.large_binary())
-    names = ("id", "name", "ids", "records")
-    return pa.table(
-        {name: pa.array(list(c), kind) for name, c, kind in zip(names, columns, types, strict=True)}
-    )
+def _lists(
+    codes: npt.NDArray[np.uint64], rows: pa.Table
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The list of each of these cells, and their sizes."""
+    if not len(rows):
+        nothing, none = np.zeros((0, 0), np.uint8), np.zeros(0, np.uint64)
+        return layers.encode_lists(nothing, none, np.zeros(len(codes), np.int64))
+    code_of, ids = rows["code"].to_numpy(), rows["id"].to_numpy()
+    order = np.lexsort((ids, layers.draw_of(ids), code_of))
+    order = order[np.isin(code_of[order], codes)]  # others lie in the block, but beyond what the job covers
+    first, last = (np.searchsorted(code_of[order], codes, side) for side in ("left", "right"))
+    return layers.encode_lists(_records(rows)[order], ids[order], last - first)
 
 
-class Index(Task):
-    """The id index and the segment index."""
-
-    objects: Objects
-    strays: Objects
-    levels: Objects
-    annotations: Annotations = Out()
-    properties: list[str]
-
-    def grid(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.info("objects")).id_blocks(region)
-
-    def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
-        return [box]
-
-    def map(  # type: ignore[override]
-        self, cell: Cell, objects: pa.Table, strays: pa.Table, levels: pa.Table
-    ) -> Result:
-        table = Table(cell.layout.info("objects"))
-        decided = Decided.of(levels)
-        covered = cell.layout.info("annotations").bounds
-        lost = lost_rows(strays, "lost_to_index")
-        if table.in_cells:
-            mine = np.uint64(table.shard_at(cell.box))
-            objects = objects.filter(pa.array(table.shards(objects["id"].to_numpy()) == mine))
-            lost = lost.filter(pa.array(_taken(cell, table, table.shards(lost["id"].to_numpy()))))
-        rows = table.within(covered, with_strays(objects, lost))
-        sharding = index_sharding(table, decided)
-        rows = rows.take(pa.array(sharding.order(rows["id"].to_numpy())))
-        ids = rows["id"].to_numpy()
-        _check_ids(ids)
-        records = records_of(rows, decided.choose(self.properties))
-        own = [table.shard_at(cell.box)] if table.in_cells else range(1 << sharding.shard_bits)
-        files: Files = {}
-        for key, values in (
-            ("by_id", points.encode_each_by_id(records, ids)),
-            (RELATIONSHIP, points.encode_each_of_segment(records, ids)),
-        ):
-            sizes = np.full(len(ids), values.shape[1], np.int64)
-            made = encode_shards(sharding, ids, sizes, values.reshape(-1), own)
-            files |= {f"{key}/{name}": data for name, data in made.items()}
-        return files
+def _column(records: npt.NDArray[np.uint8]) -> pa.Array:
+    """Rows of bytes as a column."""
+    data = np.ascontiguousarray(records)
+    return pa.Array.from_buffers(pa.binary(data.shape[1]), len(data), [None, pa.py_buffer(data)])
 
 
-def _taken(cell: Cell, table: Table, shards: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    """Which strays belong into this cell's file; the first cell also takes those whose file has no cell."""
-    taken = shards == np.uint64(table.shard_at(cell.box))
-    if cell.index == 0:
-        for shard in np.unique(shards):
-            if not table.space_of_shard(int(shard)).meets(cell.bounds):
-                taken |= shards == shard
-    return np.asarray(taken)
+def _records(rows: pa.Table) -> npt.NDArray[np.uint8]:
+    """The inverse of `_column`."""
+    column = rows["record"].combine_chunks()
+    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    width = column.type.byte_width
+    data = np.frombuffer(column.buffers()[1], np.uint8)
+    return data[column.offset * width : (column.offset + len(column)) * width].reshape(-1, width)
 
 
-def _check_ids(ids: npt.NDArray[np.uint64]) -> None:
-    """Ids in the order of their files: the same one twice stands next to itself."""
-    twice = ids[1:][ids[1:] == ids[:-1]]
-    if len(twice):
-        raise BadInput(
-            f"annotate: the table has {len(twice)} ids more than once, {int(twice[0])} among them."
-        )
+def _empty_shards(sharding: Sharding, own: range) -> Files:
+    nothing = np.zeros(0, np.uint64)
+    return encode_shards(sharding, nothing, nothing.astype(np.int64), nothing.view(np.uint8), own)
+
+
+def sharding_of(count: int) -> Sharding:
+    """Of an index of so many entries: about 256 share a minishard, whose index is read at once, and about
+    2**18 a file."""
+    shards = (count >> 18).bit_length()
+    return Sharding("murmurhash3_x86_128", 0, (count >> (8 + shards)).bit_length(), shards)
+
+
+def info_document(table: Table, decided: Decided, chosen: Chosen) -> dict[str, Any]:
+    """The layer's `info`."""
+    info, levels = table.info, table.levels
+    spatial = []
+    for level in range(len(decided.shares)):
+        entry: dict[str, Any] = {
+            "key": f"spatial{level}",
+            "grid_shape": list(levels.shape(level)),
+            "chunk_size": list(levels.cells[level]),
+            "limit": chosen.limit,
+        }
+        if levels.sharded(level):
+            entry["sharding"] = levels.sharding(level).document()
+        spatial.append(entry)
+    properties: list[Property] = decided.properties(chosen)
+    colour = one_colour(decided.seen, chosen) if decided.rows else ""
+    document = {
+        "@type": "neuroglancer_annotations_v1",
+        "dimensions": {axis: [float(f"{v}e-9"), "m"] for axis, v in zip("xyz", info.voxel_size, strict=True)},
+        "lower_bound": [float(n) for n in info.volume.start],
+        # Some readers find only cells that lie within the bounds as a whole.
+        "upper_bound": [float(a + n) for a, n in zip(info.volume.start, levels.extent, strict=True)],
+        "annotation_type": TYPES[chosen.kind],
+        "properties": [p.document() for p in properties],
+        "relationships": [
+            _index(name, f"index/{name}", decided.related.get(name, 0)) for name in chosen.relationships
+        ],
+        "by_id": _index("", "index/by_id", decided.rows),
+        "spatial": spatial,
+    }
+    return document | ({"color": colour} if colour else {})
+
+
+def _index(name: str, key: str, count: int) -> dict[str, Any]:
+    entry = {"key": key, "sharding": sharding_of(count).document()}
+    return {"id": name} | entry if name else entry

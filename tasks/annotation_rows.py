@@ -1,15 +1,11 @@
-"""What the steps of `annotate` share: where the rows of a table lie, which columns are shown, the info.
+"""What the steps of `annotate` share: how space is cut, and which rows of the table are shown, and where.
 
-Cells, blocks and files of ids are made from the volume alone, never from how the table is cut into files. A
-row is filed by the voxel its object is named after, but its point is the centroid: so the steps that go by
-place read MARGIN voxels more than their own cell, and rows that lie still farther are found first (strays).
+Cells, blocks and files are cut from the volume alone, never from how the table is filed.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,26 +13,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
 
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
-from chunkflow.kernels import annotations as points
-from chunkflow.kernels.morton import code_bits, code_block, morton_encode
-from chunkflow.kernels.shards import Sharding
-from chunkflow.task import Layout
+from chunkflow.kernels import annotations as layers
+from chunkflow.kernels.crossings import Kind, extents, numbers_of
+from chunkflow.task import Cell, Layout
 from chunkflow.volume import LayerInfo
 
 MARGIN: Vec = (64, 64, 64)
 RELATIONSHIP = "segment"
-PROPERTY_OF_COLUMN = {
-    "float": "float32",
-    "double": "float32",
-    "halffloat": "float32",
-    "int64": "float32",
-    "uint64": "float32",
-    "bool": "uint8",
-    **{name: name for name in points.PROPERTY_TYPES if name != "float32"},
-}
+MOST_READERS = 4096
+MOST_WRITERS = 256
+Value = bool | int | float | str
+Places = npt.NDArray[np.float32]
+
+
+class Chosen(BaseModel):
+    """What was asked for, the same for all steps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    to: list[str]
+    where: dict[str, Value | list[Value]]
+    properties: list[str]
+    color: str
+    relationships: dict[str, str]
+    limit: int
 
 
 @dataclass(frozen=True)
@@ -46,199 +52,129 @@ class Table:
     info: LayerInfo
 
     @cached_property
-    def in_cells(self) -> bool:
-        """Rows are filed by the voxels that their ids name; else all are in one file, under any ids."""
-        return self.info.cell is not None
+    def levels(self) -> layers.Levels:
+        return layers.levels_of(self.info.volume.size, self.info.voxel_size)
 
-    @cached_property
-    def levels(self) -> points.Levels:
-        return points.levels_of(self.info.volume.size, self.info.voxel_size, one_block=not self.in_cells)
-
-    def files(self, region: Box) -> Grid:
-        """The table's files, those from which a point may lie in `region` included."""
+    def readers(self, region: Box) -> Grid:
+        """The table's files, or several at once; those from which an object may lie in `region` included, as
+        a row is filed by the voxel that its object is named after."""
         if self.info.cell is None:
             return Grid.whole(region)
         near = region.grow(MARGIN).clip(self.info.volume)
-        return Grid(near, self.info.cell, self.info.volume.start)
+        return _at_most(MOST_READERS, Grid(near, self.info.cell, self.info.volume.start))
 
     def blocks(self, region: Box) -> Grid:
         """What one worker puts in cells at once."""
         return Grid(region, self.levels.cells[self.levels.block], self.info.volume.start)
 
-    def block_at(self, box: Box) -> Vec:
-        """The place of a block among all that the volume has."""
-        cell = self.levels.cells[self.levels.block]
-        return vec((a - o) // c for a, o, c in zip(box.start, self.info.volume.start, cell, strict=True))
+    def writers(self, region: Box) -> Grid:
+        """As many cells as the files of an index by ids are shared out to."""
+        return _at_most(MOST_WRITERS, self.blocks(region))
 
-    @cached_property
-    def code_bits(self) -> tuple[int, int]:
-        """The bits of an id's Morton code, and how many of the low ones span a file of the id index."""
-        bits = code_bits(self.info.volume.size)
-        return bits, points.block_code_bits(bits)
-
-    def id_blocks(self, region: Box) -> Grid:
-        """The space of each file of the id index: an aligned range of Morton codes."""
-        if not self.in_cells:
-            return Grid.whole(region)
-        _, stop = code_block(0, self.code_bits[1], self.info.volume.size)
-        return Grid(region, stop, self.info.volume.start)
-
-    def shard_at(self, box: Box) -> int:
-        """The file of the id index that a cell of `id_blocks` stands for."""
-        bits = self.code_bits[1]
-        _, stop = code_block(0, bits, self.info.volume.size)
-        corner = [(a - o) // c * c for a, o, c in zip(box.start, self.info.volume.start, stop, strict=True)]
-        return int(morton_encode(np.array([corner]), self.info.volume.size)[0]) >> bits
-
-    def space_of_shard(self, shard: int) -> Box:
-        bits = self.code_bits[1]
-        start, stop = code_block(shard << bits, bits, self.info.volume.size)
-        return Box(start, stop).shift(self.info.volume.start)
-
-    def shards(self, ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """The file of the id index that each id belongs to (where rows are filed by their ids)."""
-        bits, low = self.code_bits
-        return Sharding("identity", low, 0, bits - low).locate(ids)[0]
-
-    def voxels(self, rows: pa.Table) -> npt.NDArray[np.int64]:
-        """The voxel of each point as it is written, in float32, counted from the volume's first."""
-        if not len(rows):
-            return np.zeros((0, 3), np.int64)
-        found = np.floor(positions(rows)).astype(np.int64)
-        first, stop = np.array(self.info.volume.start), np.array(self.info.volume.stop)
-        return np.asarray(np.clip(found, first, stop - 1) - first)
-
-    def within(self, box: Box, rows: pa.Table) -> pa.Table:
-        """The rows whose points lie in `box`."""
-        voxels = self.voxels(rows) + np.array(self.info.volume.start)
-        return rows.filter(pa.array(((voxels >= box.start) & (voxels < box.stop)).all(axis=1)))
+    def voxels(self, corners: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """The voxels that these corners lie in, counted from the volume's first; its end is in its last."""
+        found = np.floor(corners).astype(np.int64) - np.array(self.info.volume.start)
+        return np.asarray(np.clip(found, 0, np.array(self.info.volume.size) - 1))
 
 
 def of_one_file(layout: Layout) -> LayerInfo:
-    """A table of this task's own, which has few rows."""
-    changes: dict[str, Any] = {"kind": "table", "cell": None, "connected": False}
-    return layout.main.model_copy(update=changes)
+    """A table of a task's own, which has few rows."""
+    return layout.main.model_copy(update={"kind": "table", "cell": None, "connected": False})
 
 
-def positions(rows: pa.Table) -> npt.NDArray[np.float32]:
-    return np.stack([rows[axis].to_numpy() for axis in "xyz"], 1).astype(np.float32)
+def _at_most(count: int, grid: Grid) -> Grid:
+    while len(grid) > count:
+        grid = Grid(grid.bounds, vec(2 * n for n in grid.cell), grid.anchor)
+    return grid
 
 
-def lost_rows(strays: pa.Table, lost: str) -> pa.Table:
-    """The strays that no other reading of the table finds, as rows of it."""
-    if not len(strays):
-        return strays
-    flags = ("lost_to_cells", "lost_to_index")
-    return strays.filter(strays[lost]).drop_columns(list(flags))
-
-
-def with_strays(objects: pa.Table, strays: pa.Table) -> pa.Table:
-    """The rows that were read, and those that would have been, but lie elsewhere in the table."""
-    return pa.concat_tables([objects, strays], promote_options="default") if len(strays) else objects
-
-
-@dataclass(frozen=True)
-class Property:
-    """A column as the layer shows it."""
-
-    column: str
-    name: str
-    type: str
-
-
-@dataclass(frozen=True)
-class Decided:
-    """What is the same for all steps that write."""
-
-    shares: list[int]
-    points: int
-    fullest_block: int
-    columns: dict[str, str]
-
-    @classmethod
-    def of(cls, levels: pa.Table) -> Decided:
-        return cls(**json.loads(levels["decided"][0].as_py()))
-
-    def choose(self, wanted: Sequence[str]) -> list[Property]:
-        """The properties in the order in which they are stored: by size, then as asked for."""
-        columns = list(wanted) or [
-            name
-            for name, kind in self.columns.items()
-            if kind in PROPERTY_OF_COLUMN
-            and (name in ("volume_um3", "diameter_um") or name.endswith("_mean"))
-        ]
-        if not self.points:  # a table without rows may lack its columns
-            columns = [name for name in columns if name in self.columns]
-        chosen = [self._property(name) for name in columns]
-        names = [p.name for p in chosen]
-        if len(set(names)) < len(names):
-            raise BadInput(f"annotate: two of the properties {', '.join(columns)} would have the same name.")
-        return sorted(chosen, key=lambda p: -np.dtype(points.PROPERTY_TYPES[p.type]).itemsize)
-
-    def _property(self, column: str) -> Property:
-        if column not in self.columns:
-            known = ", ".join(self.columns)
-            raise BadInput(f"annotate: the table has no column {column!r} to show; it has {known}.")
-        kind = self.columns[column]
-        if kind not in PROPERTY_OF_COLUMN:
-            raise BadInput(f"annotate: the column {column!r} cannot be shown: it holds {kind}, not numbers.")
-        return Property(column, property_name(column), PROPERTY_OF_COLUMN[kind])
-
-
-def property_name(column: str) -> str:
-    """A column's name as the format allows it: a small letter, then letters, digits and underscores."""
-    name = re.sub(r"[^a-zA-Z0-9_]", "_", column)
-    return name[0].lower() + name[1:] if re.match(r"[A-Za-z]", name) else f"p_{name}"
-
-
-def records_of(rows: pa.Table, chosen: Sequence[Property]) -> npt.NDArray[Any]:
-    """The points as they are stored."""
-    records = np.zeros(len(rows), points.record_type([p.type for p in chosen]))
+def shown(cell: Cell, rows: pa.Table, chosen: Chosen) -> tuple[pa.Table, Places]:
+    """The rows that are asked for and lie in what the job covers, and the places of their annotations."""
+    rows = _where(rows, chosen.where)
+    places = _places(rows, chosen, cell.layout.main)
     if not len(rows):
-        return records
-    records["point"] = positions(rows)
-    for i, wanted in enumerate(chosen):
-        column = rows[wanted.column]
-        if column.null_count and wanted.type != "float32":
-            raise BadInput(f"annotate: the column {wanted.column!r} has rows without a number.")
-        records[f"p{i}"] = column.to_numpy()
-    return records
+        return rows, places
+    _check_places(rows, places, chosen.kind, cell.volume)
+    table = Table(cell.layout.main)
+    covered = cell.bounds.shift(vec(-n for n in cell.volume.start))
+    low, high = (table.voxels(corner) for corner in extents(chosen.kind, places))
+    inside = ((high >= covered.start) & (low < covered.stop)).all(axis=1)
+    return (rows, places) if inside.all() else (rows.filter(pa.array(inside)), places[inside])
 
 
-def index_sharding(table: Table, decided: Decided) -> Sharding:
-    """Of the id and segment indexes: about 256 points share a minishard, whose index is read at once."""
-    if table.in_cells:
-        bits, low = table.code_bits
-        minishards = min((decided.fullest_block >> 8).bit_length(), low, 12)
-        return Sharding("identity", low - minishards, minishards, bits - low)
-    shards = (decided.points >> 18).bit_length()
-    return Sharding("murmurhash3_x86_128", 0, (decided.points >> (8 + shards)).bit_length(), shards)
+def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as values, where a file has it as a dictionary."""
+    kind = column.type
+    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
 
 
-def info_document(table: Table, decided: Decided, chosen: Sequence[Property], limit: int) -> dict[str, Any]:
-    """The layer's `info`."""
-    info, levels = table.info, table.levels
-    sharding = index_sharding(table, decided).document()
-    spatial = []
-    for level in range(len(decided.shares)):
-        entry: dict[str, Any] = {
-            "key": f"spatial{level}",
-            "grid_shape": list(levels.shape(level)),
-            "chunk_size": list(levels.cells[level]),
-            "limit": limit,
-        }
-        if levels.sharded(level):
-            entry["sharding"] = levels.sharding(level).document()
-        spatial.append(entry)
-    return {
-        "@type": "neuroglancer_annotations_v1",
-        "dimensions": {axis: [float(f"{v}e-9"), "m"] for axis, v in zip("xyz", info.voxel_size, strict=True)},
-        "lower_bound": [float(n) for n in info.volume.start],
-        # Some readers find only cells that lie within the bounds as a whole.
-        "upper_bound": [float(a + n) for a, n in zip(info.volume.start, levels.extent, strict=True)],
-        "annotation_type": "POINT",
-        "properties": [{"id": p.name, "type": p.type, "description": p.column} for p in chosen],
-        "relationships": [{"id": RELATIONSHIP, "key": f"index/{RELATIONSHIP}", "sharding": sharding}],
-        "by_id": {"key": "index/by_id", "sharding": sharding},
-        "spatial": spatial,
-    }
+def column_of(rows: pa.Table, name: str, what: str) -> pa.ChunkedArray:
+    if name not in rows.column_names:
+        known = ", ".join(rows.column_names)
+        raise BadInput(f"annotate: the table has no column {name!r} {what}; it has {known}.")
+    return plain(rows[name])
+
+
+def _where(rows: pa.Table, where: Mapping[str, Value | Sequence[Value]]) -> pa.Table:
+    for name, wanted in where.items():
+        if not len(rows):
+            break
+        column = column_of(rows, name, "to choose by")
+        values = list(wanted) if isinstance(wanted, list) else [wanted]
+        try:
+            known = pa.array(values).cast(column.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise BadInput(
+                f"annotate: where: the column {name!r} holds {column.type}, which {wanted!r} is not."
+            ) from error
+        rows = rows.filter(pc.is_in(column, value_set=known))
+    return rows
+
+
+def _places(rows: pa.Table, chosen: Chosen, info: LayerInfo) -> Places:
+    if not len(rows):
+        return np.zeros((0, numbers_of(chosen.kind)), np.float32)
+    if chosen.kind == "box":
+        low = [_numbers(rows, f"{axis}_min") for axis in "xyz"]
+        high = [_numbers(rows, f"{axis}_max") + 1 for axis in "xyz"]  # the last voxel is in the box
+        return np.stack(low + high, 1).astype(np.float32)
+    first = [_numbers(rows, axis) for axis in "xyz"]
+    second: list[npt.NDArray[Any]] = []
+    if chosen.kind == "line":
+        second = [_numbers(rows, name) for name in chosen.to or ("x2", "y2", "z2")]
+    elif chosen.kind == "ellipsoid" and "r_x" in rows.column_names:
+        second = [_numbers(rows, f"r_{axis}") for axis in "xyz"]
+    elif chosen.kind == "ellipsoid":
+        diameter = _numbers(rows, "diameter_um")
+        second = [diameter * 500 / size for size in info.voxel_size]
+    return np.stack(first + second, 1).astype(np.float32)
+
+
+def _numbers(rows: pa.Table, name: str) -> npt.NDArray[Any]:
+    column = column_of(rows, name, "to tell its place")
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise BadInput(f"annotate: the column {name!r} holds {column.type}, not numbers.")
+    return np.asarray(column.to_numpy(), np.float64)
+
+
+def _check_places(rows: pa.Table, places: Places, kind: Kind, volume: Box) -> None:
+    """Points, both ends of lines, corners of boxes and centres of balls must lie in the volume."""
+    ends = places[:, :3] if kind in ("point", "ellipsoid") else places
+    times = ends.shape[1] // 3
+    low, high = np.tile(np.array(volume.start), times), np.tile(np.array(volume.stop), times)
+    inside = ((ends >= low) & (ends <= high)).all(axis=1)
+    if not inside.all():
+        row = int(np.argmin(inside))
+        raise BadInput(
+            f"annotate: object {rows['id'][row].as_py()} lies at {ends[row].tolist()}, "
+            f"outside of the volume {volume}."
+        )
+    if kind == "ellipsoid":
+        radii = places[:, 3:]
+        sound = np.asarray(np.isfinite(radii) & (radii >= 0)).all(axis=1)
+        if not sound.all():
+            row = int(np.argmin(sound))
+            raise BadInput(
+                f"annotate: object {rows['id'][row].as_py()} has the radii {radii[row].tolist()}; "
+                "they must be 0 or more."
+            )

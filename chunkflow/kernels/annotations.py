@@ -1,11 +1,12 @@
-"""Points as a precomputed annotation layer has them: cells in levels, who lies in which, and the bytes.
+"""A precomputed annotation layer's cells in levels, which annotations lie in which level, and the bytes.
 
 1. Level 0 is one cell that holds the volume; each further level halves the physically longest axes, down to
    cells of 64 voxels, none thinner than 4. Cells count from the volume's first voxel; all levels end alike.
-2. A block is the largest cell that one worker takes at once; finer cells lie in it, coarser ones hold blocks.
-3. Levels 0 to l together take a share T_l of the points: min(1, T_(l-1) + limit / largest count in a cell);
-   a point lies in the first level whose T its hashed id is below. Shares are integers out of 2**53.
-4. In a cell, points stand in the order of their hash, so that the first few are a fair sample.
+2. A block is the largest cell that one worker takes at once; finer cells lie in one, coarser begin in one.
+3. Levels 0 to l together take a share T_l of the annotations: min(1, T_(l-1) + limit / largest count in a
+   cell); an annotation lies in the first level with T above its hashed id. Shares are integers out of 2**53.
+4. One that would stand in more than 64 cells of its level lies in the finest level where it does not.
+5. In a cell, annotations stand in the order of their hash, so that the first few are a fair sample.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chunkflow.kernels.compiled import compiled
+from chunkflow.kernels.crossings import around
 from chunkflow.kernels.hashing import mix
 from chunkflow.kernels.shards import Sharding
 
@@ -22,12 +25,16 @@ Vec = tuple[int, int, int]
 Ids = NDArray[np.uint64]
 Voxels = NDArray[np.int64]
 Records = NDArray[Any]
+Bytes = NDArray[np.uint8]
 
 FINEST = 64
 THINNEST = 8
 BLOCK_VOXELS = 1 << 30
+LEAST_BLOCK_VOXELS = 1 << 24
+USUAL_BLOCKS_BITS = 6
 MOST_BLOCKS_BITS = 15
 MOST_FILES = 1000
+MOST_CELLS = 64
 ALL = 1 << 53
 PROPERTY_TYPES = {
     "float32": "<f4",
@@ -37,6 +44,8 @@ PROPERTY_TYPES = {
     "int16": "<i2",
     "uint8": "|u1",
     "int8": "|i1",
+    "rgb": "(3,)|u1",
+    "rgba": "(4,)|u1",
 }
 
 
@@ -61,11 +70,9 @@ class Levels:
         """The cell of each voxel, both counted from the volume's first."""
         return voxels // np.array(self.cells[level], np.int64)
 
-    def number(self, level: int, place: Sequence[int]) -> int:
-        """A number of its own, from 0, for each cell of all levels."""
-        before = sum(int(np.prod(self.shape(i), dtype=np.int64)) for i in range(level))
-        nx, ny, _ = self.shape(level)
-        return before + int(place[0]) + nx * (int(place[1]) + ny * int(place[2]))
+    def block_of(self, places: Voxels, level: int) -> Voxels:
+        """The block that each of these cells of a level lies in, or begins in."""
+        return places * np.array(self.cells[level], np.int64) // np.array(self.cells[self.block], np.int64)
 
     def sharded(self, level: int) -> bool:
         """Levels of few cells have a file for each, which any web server can serve."""
@@ -84,8 +91,8 @@ class Levels:
         return Sharding("identity", shared - minishards, minishards, len(order) - shared)
 
 
-def levels_of(size: Vec, voxel_size: Sequence[float], one_block: bool = False) -> Levels:
-    """The levels of a volume; with `one_block` it is not cut."""
+def levels_of(size: Vec, voxel_size: Sequence[float]) -> Levels:
+    """The levels of a volume."""
     halvings = [(0, 0, 0)]
     while max(-(-n >> k) for n, k in zip(size, halvings[-1], strict=True)) > FINEST:
         cell = [-(-n >> k) for n, k in zip(size, halvings[-1], strict=True)]
@@ -94,20 +101,16 @@ def levels_of(size: Vec, voxel_size: Sequence[float], one_block: bool = False) -
         halvings.append((x, y, z))
     cells = tuple(_cell(size, halvings[-1], done) for done in halvings)
     x, y, z = cells[0]
-    largest = max(BLOCK_VOXELS, (x * y * z) >> MOST_BLOCKS_BITS)
+    usual = min(BLOCK_VOXELS, max(LEAST_BLOCK_VOXELS, (x * y * z) >> USUAL_BLOCKS_BITS))
+    largest = max(usual, (x * y * z) >> MOST_BLOCKS_BITS)
     fits = (i for i, (x, y, z) in enumerate(cells) if x * y * z <= largest)
-    return Levels(size, cells, 0 if one_block else next(fits, len(cells) - 1))
+    return Levels(size, cells, next(fits, len(cells) - 1))
 
 
 def _cell(size: Vec, halvings: Vec, done: Vec) -> Vec:
     """A cell after some of its halvings, such that after all of them it still is a whole number of voxels."""
     x, y, z = ((-(-n >> k)) << (k - d) for n, k, d in zip(size, halvings, done, strict=True))
     return x, y, z
-
-
-def block_code_bits(bits: int) -> int:
-    """How many low bits of the Morton codes (of `bits` bits) one file of an id index spans."""
-    return min(bits, max(BLOCK_VOXELS.bit_length() - 1, bits - MOST_BLOCKS_BITS))
 
 
 def draw_of(ids: Ids) -> Ids:
@@ -127,19 +130,29 @@ def shares(largest: Sequence[int], limit: int) -> list[int]:
     return [*taken[:-1], ALL]
 
 
-def level_of_points(ids: Ids, taken: Sequence[int]) -> NDArray[np.intp]:
-    """The level that each point lies in."""
+def levels_by_hash(ids: Ids, taken: Sequence[int]) -> NDArray[np.intp]:
+    """The level that each annotation is drawn for."""
     return np.searchsorted(np.array(taken, np.uint64), draw_of(ids), side="right")
 
 
-def record_type(types: Sequence[str]) -> np.dtype[Any]:
-    """One point: place and properties `p0`, `p1` …, those of four bytes before those of two and one."""
-    sizes = [np.dtype(PROPERTY_TYPES[t]).itemsize for t in types]
-    if sizes != sorted(sizes, reverse=True):
+def finest_levels(low: NDArray[Any], high: NDArray[Any], levels: Levels) -> NDArray[np.intp]:
+    """The finest level in which each annotation, from `low` to `high`, stands in no more than MOST_CELLS."""
+    finest = np.zeros(len(low), np.intp)
+    for level in range(1, len(levels.cells)):
+        first, last = around(low, high, levels.cells[level], levels.shape(level))
+        finest[np.prod(last - first + 1, axis=1) <= MOST_CELLS] = level
+    return finest
+
+
+def record_type(numbers: int, types: Sequence[str]) -> np.dtype[Any]:
+    """One annotation: `numbers` of place, and properties `p0`, `p1` …, those of four bytes before those of
+    two, and colours with those of one."""
+    widths = [np.dtype(PROPERTY_TYPES[t]).base.itemsize for t in types]
+    if widths != sorted(widths, reverse=True):
         raise ValueError("properties must stand in the order of their sizes, largest first")
-    fields: list[Any] = [("point", "<f4", (3,))]
+    fields: list[Any] = [("place", "<f4", (numbers,))]
     fields += [(f"p{i}", PROPERTY_TYPES[t]) for i, t in enumerate(types)]
-    padding = -sum(sizes) % 4
+    padding = -np.dtype(fields).itemsize % 4
     return np.dtype([*fields, ("padding", "|u1", (padding,))] if padding else fields)
 
 
@@ -148,26 +161,71 @@ def cell_name(level: int, place: Sequence[int]) -> str:
     return f"spatial{level}/{'_'.join(str(n) for n in place)}"
 
 
-def encode_list(records: Records, ids: Ids) -> bytes:
-    """Several points, as a cell or a segment has them: count, records, ids."""
-    return b"".join([np.uint64(len(ids)).tobytes(), records.tobytes(), ids.astype("<u8").tobytes()])
+def encode_lists(records: Bytes, ids: Ids, counts: NDArray[np.int64]) -> tuple[Bytes, NDArray[np.int64]]:
+    """Lists of annotations as cells and related objects have them: count, records, ids. Each list has the
+    next of `counts` rows of `records` and `ids`; returns the lists one after another, and their sizes."""
+    width = records.shape[1]
+    sizes = 8 + counts * (width + 8)
+    data = np.empty(int(sizes.sum()), np.uint8)
+    words = np.ascontiguousarray(ids, "<u8").view(np.uint8).reshape(-1, 8)
+    _write_lists(data, np.ascontiguousarray(records), words, counts.astype(np.int64))
+    return data, sizes
 
 
-def encode_cell(records: Records, ids: Ids) -> bytes:
-    """A cell's points, in the order of their hashes."""
-    order = np.lexsort((ids, draw_of(ids)))
-    return encode_list(records[order], ids[order])
+def encode_singles(
+    records: Bytes, related: Sequence[tuple[Ids, NDArray[np.int64]]]
+) -> tuple[Bytes, NDArray[np.int64]]:
+    """Annotations as the id index has them: record, then for each relationship the number of ids and the ids
+    (`related` has, for each, all ids one after another, and how many each annotation has)."""
+    sizes = np.full(len(records), records.shape[1] + 4 * len(related), np.int64)
+    for _, counts in related:
+        sizes += 8 * counts
+    starts = np.cumsum(sizes) - sizes
+    data = np.empty(int(sizes.sum()), np.uint8)
+    _write_rows(data, starts, np.ascontiguousarray(records))
+    starts = starts + records.shape[1]
+    for ids, counts in related:
+        words = np.ascontiguousarray(ids, "<u8").view(np.uint8).reshape(-1, 8)
+        _write_counted(data, starts, words, counts.astype(np.int64))
+        starts = starts + 4 + 8 * counts
+    return data, sizes
 
 
-def encode_each_by_id(records: Records, ids: Ids) -> NDArray[np.uint8]:
-    """Each point as the id index has it, a row of bytes: record, and its one segment, named like itself."""
-    each = np.zeros(len(ids), [("record", records.dtype), ("count", "<u4"), ("segment", "<u8")])
-    each["record"], each["count"], each["segment"] = records, 1, ids
-    return each.view(np.uint8).reshape(len(ids), each.dtype.itemsize)
+@compiled
+def _write_lists(data: Any, records: Any, ids: Any, counts: Any) -> None:
+    at, row = 0, 0
+    for count in counts:
+        for byte in range(8):
+            data[at + byte] = (count >> (8 * byte)) & 255
+        at += 8
+        for i in range(row, row + count):
+            for byte in range(records.shape[1]):
+                data[at + byte] = records[i, byte]
+            at += records.shape[1]
+        for i in range(row, row + count):
+            for byte in range(8):
+                data[at + byte] = ids[i, byte]
+            at += 8
+        row += count
 
 
-def encode_each_of_segment(records: Records, ids: Ids) -> NDArray[np.uint8]:
-    """Each point as the list of its segment's points, a row of bytes: that list has this one alone."""
-    each = np.zeros(len(ids), [("count", "<u8"), ("record", records.dtype), ("id", "<u8")])
-    each["count"], each["record"], each["id"] = 1, records, ids
-    return each.view(np.uint8).reshape(len(ids), each.dtype.itemsize)
+@compiled
+def _write_rows(data: Any, starts: Any, rows: Any) -> None:
+    for i in range(len(rows)):
+        for byte in range(rows.shape[1]):
+            data[starts[i] + byte] = rows[i, byte]
+
+
+@compiled
+def _write_counted(data: Any, starts: Any, ids: Any, counts: Any) -> None:
+    row = 0
+    for i in range(len(starts)):
+        at = starts[i]
+        for byte in range(4):
+            data[at + byte] = (counts[i] >> (8 * byte)) & 255
+        at += 4
+        for _ in range(counts[i]):
+            for byte in range(8):
+                data[at + byte] = ids[row, byte]
+            at += 8
+            row += 1

@@ -17,9 +17,12 @@ from chunkflow.errors import BadInput
 from chunkflow.events import CellFailed, Event
 from chunkflow.geometry import Box, Vec
 from chunkflow.kernels import annotations as points
-from chunkflow.kernels.morton import code_bits, morton_decode, morton_encode
+from chunkflow.kernels.morton import morton_encode
 from chunkflow.kernels.shards import Sharding
-from tasks.annotation_rows import Decided, property_name
+from tasks.annotate import Annotate
+from tasks.annotation_files import sharding_of
+from tasks.annotation_properties import Seen, properties_of, property_name
+from tasks.annotation_rows import Chosen
 from tests.support import make_job, run_job
 from tests.tasks.annotation_layers import VOLUME, layer_content, make_rows, plain, write_table
 
@@ -50,6 +53,12 @@ def annotate(
     return folder / "cells"
 
 
+def chosen(**parameters: Any) -> Chosen:
+    """What a task with these parameters asks of its steps."""
+    task = Annotate(objects="objects", annotations="cells", **parameters)
+    return Chosen.model_validate(task.model_dump(exclude={"objects", "annotations"}))
+
+
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("cell", [(64, 64, 64), (256, 256, 256)])
 def test_every_object_is_found_by_place_id_and_segment(tmp_path: Path, cell: Vec) -> None:
@@ -75,6 +84,7 @@ def test_the_same_however_the_table_is_cut(tmp_path: Path, monkeypatch: pytest.M
     ]
     for bits, files in ((15, 0), (29, 0), (29, 4096)):  # nor how much space one worker takes, nor the files
         monkeypatch.setattr(points, "BLOCK_VOXELS", 1 << bits)
+        monkeypatch.setattr("chunkflow.inputs.BATCH", 1 << (bits - 10))  # nor how many rows at once
         monkeypatch.setattr(points, "MOST_FILES", files)
         layer = annotate(tmp_path / f"{bits}-{files}", rows, (64, 64, 64), limit=30)
         contents.append(layer_content(layer))
@@ -85,33 +95,12 @@ def test_the_same_however_the_table_is_cut(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_objects_far_from_the_voxel_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With blocks and files smaller than the distance, most rows must be found beforehand."""
-    monkeypatch.setattr("tasks.annotate.MARGIN", (0, 0, 0))
-    monkeypatch.setattr("tasks.annotation_rows.MARGIN", (0, 0, 0))
-    monkeypatch.setattr("tasks.annotation_files.MARGIN", (0, 0, 0))
+def test_objects_far_from_the_voxel_that_names_them(tmp_path: Path) -> None:
+    """Wherever the table has their rows: they are sent to where they lie."""
     rows = make_rows(300, apart=60.0)
     cut = layer_content(annotate(tmp_path / "cut", rows, (32, 32, 32), limit=30))
     whole = layer_content(annotate(tmp_path / "whole", rows, None, limit=30))
     assert cut == whole
-
-
-@pytest.mark.usefixtures("small_blocks")
-def test_ids_that_belong_to_the_file_of_the_block_after(tmp_path: Path) -> None:
-    """An id is one more than its voxel's code: that of a block's last voxel opens the next block's range."""
-    rows = make_rows(100)
-    codes = np.arange(1, 1 << 7, dtype=np.uint64) << np.uint64(17)
-    voxels = morton_decode(codes - np.uint64(1), VOLUME.size)
-    last = (voxels < VOLUME.size).all(axis=1)
-    assert last.sum() >= 4
-    edge = make_rows(int(last.sum()), seed=3)
-    edge = edge.set_column(0, "id", pa.array(codes[last]))
-    places = voxels[last] + np.array(VOLUME.start) + 0.5
-    for column, axis in enumerate("xyz", start=1):
-        edge = edge.set_column(column, axis, pa.array(places[:, column - 1]))
-    rows = pa.concat_tables([rows, edge]).sort_by("id")
-    content = layer_content(annotate(tmp_path, rows, (32, 32, 32), limit=20))
-    assert sorted(content["by_id"]) == rows["id"].to_pylist()
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -146,11 +135,9 @@ def test_no_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bit
             expected |= {f"{level['key']}/{i}_{j}_{k}" for i, j, k in places.tolist()}
             continue
         expected |= shard_names(level, morton_encode(places, level["grid_shape"]))
-    codes = np.arange(1, 1 << code_bits(VOLUME.size), 1 << 10, dtype=np.uint64)
-    voxels = morton_decode(codes - np.uint64(1), VOLUME.size)
-    inside = codes[(voxels < VOLUME.size).all(axis=1)]
     for index in [info["by_id"], *info["relationships"]]:
-        expected |= shard_names(index, inside)
+        shards = range(1 << index["sharding"]["shard_bits"])
+        expected |= {f"{index['key']}/{sharding_of(40).file_name(n)}" for n in shards}
     found = {path.relative_to(layer).as_posix() for path in layer.rglob("*") if path.is_file()}
     assert found == expected
 
@@ -263,14 +250,14 @@ def test_rows_that_cannot_be_points_are_named(tmp_path: Path, change: Any, messa
 
 
 def test_columns_that_cannot_be_shown_are_named() -> None:
-    decided = Decided([points.ALL], 1, 1, {"id": "uint64", "note": "string", "a_b": "float", "a-b": "float"})
+    columns = {"id": "uint64", "when": "timestamp[ms]", "a_b": "float", "a-b": "float"}
     for wanted, message in (
         (["size"], "no column 'size'"),
-        (["note"], "holds string"),
+        (["when"], "holds timestamp"),
         (["a_b", "a-b"], "the same name"),
     ):
         with pytest.raises(BadInput, match=message):
-            decided.choose(wanted)
+            properties_of(Seen(columns, {}, []), chosen(properties=wanted), 1)
 
 
 def test_property_names_are_as_the_format_wants_them() -> None:

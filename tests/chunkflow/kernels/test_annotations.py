@@ -1,5 +1,7 @@
 """Levels, shares and records of annotation layers."""
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,19 +24,6 @@ def test_each_level_halves_axes_of_the_one_before(size: points.Vec, voxel_size: 
         assert coarse != fine
         assert all(c in (f, 2 * f) for c, f in zip(coarse, fine, strict=True))
     assert all(n <= e <= n + max(n // 4, 1) for n, e in zip(size, levels.extent, strict=True))
-
-
-@settings(deadline=None)
-@given(SIZES, VOXELS)
-def test_cells_of_all_levels_have_numbers_of_their_own(
-    size: points.Vec, voxel_size: tuple[float, ...]
-) -> None:
-    levels = points.levels_of(size, voxel_size)
-    numbers = []
-    for level in range(min(2, len(levels.cells))):
-        shape = levels.shape(level)
-        numbers += [levels.number(level, place) for place in np.ndindex(*shape)]
-    assert sorted(numbers) == list(range(len(numbers)))
 
 
 @settings(max_examples=30, deadline=None)
@@ -67,23 +56,57 @@ def test_shares_rise_to_all_and_keep_the_limit(largest: list[int], limit: int) -
 def test_levels_of_points_follow_the_shares() -> None:
     ids = np.arange(1, 200_001, dtype=np.uint64)
     shares = points.shares([200_000, 30_000, 5_000], 5_000)
-    found = np.bincount(points.level_of_points(ids, shares), minlength=len(shares))
+    found = np.bincount(points.levels_by_hash(ids, shares), minlength=len(shares))
     expected = np.diff([0, *shares]) / points.ALL * len(ids)
     assert (np.abs(found - expected) < 5 * np.sqrt(len(ids))).all()
 
 
+LISTS = st.lists(st.lists(st.integers(0, 2**64 - 1), max_size=5), min_size=1, max_size=8)
+
+
 @settings(deadline=None)
-@given(st.lists(st.integers(0, 2**64 - 1), max_size=40, unique=True))
-def test_a_cell_is_the_same_in_whatever_order_its_points_come(ids: list[int]) -> None:
-    numbers = np.array(ids, np.uint64)
-    records = np.zeros(len(ids), points.record_type(["float32"]))
-    records["p0"] = np.arange(len(ids))
-    order = np.random.default_rng(len(ids)).permutation(len(ids))
-    assert points.encode_cell(records, numbers) == points.encode_cell(records[order], numbers[order])
+@given(LISTS, st.integers(1, 30), st.integers(0, 9))
+def test_lists_are_counts_records_and_ids(lists: list[list[int]], width: int, seed: int) -> None:
+    counts = np.array([len(ids) for ids in lists], np.int64)
+    ids = np.array([n for found in lists for n in found], np.uint64)
+    records = np.random.default_rng(seed).integers(0, 256, (len(ids), width), np.uint8)
+    data, sizes = points.encode_lists(records, ids, counts)
+    at = row = 0
+    for found, size in zip(lists, sizes, strict=True):
+        value, rest = data[at : at + size].tobytes(), row + len(found)
+        content = records[row:rest].tobytes()
+        assert value == struct.pack("<Q", len(found)) + content + struct.pack(f"<{len(found)}Q", *found)
+        at, row = at + size, rest
+    assert at == len(data)
+
+
+@settings(deadline=None)
+@given(LISTS, st.integers(1, 30), st.integers(0, 9))
+def test_singles_are_records_and_what_they_are_related_to(
+    lists: list[list[int]], width: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    records = random.integers(0, 256, (len(lists), width), np.uint8)
+    related = [lists, [lists[n] for n in random.permutation(len(lists))]]
+    columns = [
+        (
+            np.array([n for ids in found for n in ids], np.uint64),
+            np.array([len(ids) for ids in found], np.int64),
+        )
+        for found in related
+    ]
+    data, sizes = points.encode_singles(records, columns)
+    for n, end in enumerate(np.cumsum(sizes)):
+        plain = records[n].tobytes() + b"".join(
+            struct.pack("<I", len(found[n])) + struct.pack(f"<{len(found[n])}Q", *found[n])
+            for found in related
+        )
+        assert data[end - sizes[n] : end].tobytes() == plain
 
 
 def test_records_are_whole_words_and_the_largest_come_first() -> None:
-    assert points.record_type(["uint32", "uint16", "uint8"]).itemsize == 20
-    assert points.record_type(["float32"]).itemsize == 16
+    assert points.record_type(3, ["uint32", "uint16", "uint8"]).itemsize == 20
+    assert points.record_type(3, ["float32"]).itemsize == 16
+    assert points.record_type(6, ["uint16", "rgb", "rgba"]).itemsize == 36
     with pytest.raises(ValueError, match="order"):
-        points.record_type(["uint8", "float32"])
+        points.record_type(3, ["rgb", "uint16"])
