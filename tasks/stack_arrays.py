@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import zipfile
@@ -126,7 +125,7 @@ def _header(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
         return {"shape": shape, "order": "F" if fortran else "C", "dtype": dtype, "offset": stream.tell()}
 
 
-def chosen(path: Path, name: str, shapes: dict[str, tuple[int, ...]]) -> str:
+def chosen(path: Path, name: str, shapes: dict[str, tuple[int, ...]], joint: str = ":") -> str:
     """The array that is named, or the only one that can be a volume."""
     known = ", ".join(f"{n} {list(shape)}" for n, shape in sorted(shapes.items())) or "none"
     if name:
@@ -136,5 +135,5 @@ def chosen(path: Path, name: str, shapes: dict[str, tuple[int, ...]]) -> str:
     volumes = [n for n, shape in shapes.items() if sum(length > 1 for length in shape) >= 3]
     if len(volumes) != 1:
         first = (sorted(volumes) or sorted(shapes) or ["NAME"])[0]
-        raise BadInput(f"{path} holds {known}: say which one, as in {os.path.basename(path)}:{first}.")
+        raise BadInput(f"{path} holds {known}: say which one, as in {path}{joint}{first}.")
     return volumes[0]

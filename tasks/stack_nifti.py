@@ -26,21 +26,24 @@ UNITS = {"meter": "m", "mm": "mm", "micron": "um"}
 
 def open_nifti(path: Path, name: str, axes: str, time: int | None) -> Stack:
     try:
-        header: Any = nibabel.load(path).header
-        slope, intercept = header.get_slope_inter()
+        image: Any = nibabel.load(path)
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         raise BadInput(f"{path} is damaged or no NIfTI: {error}.") from error
-    shape = tuple(int(n) for n in header.get_data_shape())
+    header, voxels = (
+        image.header,
+        image.dataobj,
+    )  # which knows the offset and scale; the header, once read, does not
+    shape = tuple(int(n) for n in voxels.shape)
     order = Axes.of(path, axes or "xyztc"[: len(shape)], shape, time)
     layout = {
         "shape": shape,
         "dtype": header.get_data_dtype(),
-        "offset": int(header.get_data_offset()),
+        "offset": int(voxels.offset),
         "order": "F",
     }
     stack = _packed(path, order, facts_of(header), layout)
-    scaled = slope is not None and (slope, intercept) != (1.0, 0.0)
-    return ScaledStack(stack, slope, intercept) if scaled else stack
+    scaled = (voxels.slope, voxels.inter) != (1.0, 0.0)
+    return ScaledStack(stack, voxels.slope, voxels.inter) if scaled else stack
 
 
 def _packed(path: Path, order: Axes, facts: Facts, layout: dict[str, Any]) -> Stack:

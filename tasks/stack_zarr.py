@@ -131,10 +131,7 @@ def find_array(node: Node) -> Node:
             f"{node.path} is no array but holds {named}: name one of them, as in {node.path}/NAME."
         )
     shapes = {name: tuple(_opened(child).shape) for name, child in arrays.items()}
-    try:
-        return arrays[chosen(node.path, "", shapes)]
-    except BadInput as error:
-        raise BadInput(str(error).replace(f"{node.path.name}:", f"{node.path}/")) from None
+    return arrays[chosen(node.path, "", shapes, joint="/")]
 
 
 def _datasets(attributes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -167,8 +164,10 @@ def _ome_facts(node: Node, dimensions: int) -> tuple[str, Facts]:
     for transforms in (dataset, scales):
         for one in transforms.get("coordinateTransformations", []):
             told = told or one.get("type") == "scale"
-            by = np.asarray(one.get(one.get("type"), np.nan), float)
-            scale, place = (scale * by, place * by) if one.get("type") == "scale" else (scale, place + by)
+            values = one.get(one.get("type"))
+            by = np.array(values if isinstance(values, list) and len(values) == dimensions else np.nan, float)
+            with np.errstate(invalid="ignore"):  # what is no number is refused where it is asked for
+                scale, place = (scale * by, place * by) if one.get("type") == "scale" else (scale, place + by)
     where = [letters.find(letter) for letter in "xyz"]
     units = [axes[i].get("unit", "") if 0 <= i < len(axes) else "um" for i in where]
     size = sizes_of([float(scale[i]) if i >= 0 else 1 for i in where], units) if told else None

@@ -304,7 +304,7 @@ def test_bytes_that_changed_in_a_stream_are_found(tmp_path: Path) -> None:
 
 def test_one_array_of_several_is_asked_for(tmp_path: Path) -> None:
     path = write_h5(tmp_path / "a.h5", raw=ZYX, label=ZYX)
-    assert "say which one, as in a.h5:label" in refusal(path)
+    assert f"say which one, as in {path}:label" in refusal(path)
     assert "has no array 'gfp'; it has label [11, 21, 17], raw" in refusal(f"{path}:gfp")
     np.savez(tmp_path / "a.npz", centres=np.ones((4, 3)))
     assert "say which one" in refusal(tmp_path / "a.npz")
@@ -319,7 +319,7 @@ def test_a_group_that_is_no_image_says_what_it_holds(tmp_path: Path) -> None:
     write_zarr(tmp_path / "two.zarr" / "a", ZYX, 2)
     write_zarr(tmp_path / "two.zarr" / "b", ZYX, 2)
     (tmp_path / "two.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
-    assert "say which one, as in two.zarr/a" in refusal(tmp_path / "two.zarr")
+    assert f"say which one, as in {tmp_path}/two.zarr/a" in refusal(tmp_path / "two.zarr")
     (tmp_path / "two.zarr" / "a" / ".zarray").write_text("{")
     assert ".zarray" in refusal(tmp_path / "two.zarr" / "a")
 
