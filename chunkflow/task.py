@@ -236,7 +236,7 @@ class Task(BaseModel):
         raise TypeError(f"{type(self).__name__} defines no merge")
 
     def folder_info(self, field: str, layout: Layout) -> dict[str, Any]:
-        """What the file `info` of a folder that it makes says; nothing where `finish` writes it, or none is."""
+        """What the file `info` of a folder it makes says; nothing where `finish` writes it, or none is."""
         kind = next(role.kind for role in self.roles() if role.name == field)
         return {"@type": "neuroglancer_legacy_mesh"} if kind == "meshes" else {}
 
