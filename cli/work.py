@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, Incomplete
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.storage import Folder
-from chunkflow.volume import full_url
+from chunkflow.volume import LayerInfo, full_url
 from cli.builtin import see_modules_of
 
 
@@ -49,3 +49,19 @@ class Work:
         assert self.ledger.state.job is not None
         see_modules_of(self.folder)
         return plan_of_spec(self.ledger.state.job["plan"])
+
+    def table(self, name: str) -> LayerInfo:
+        """A table of the job, which must be finished if the job makes it."""
+        plan, steps = self.plan(), self.ledger.steps
+        product = plan.products.get((name, 0))
+        if product is None or product.info.kind != "table":
+            named = sorted(
+                p.name for p in plan.products.values() if p.info.kind == "table" and "." not in p.name
+            )
+            raise BadInput(
+                f"The job in {self.url} has no table {name}; its tables: {', '.join(named) or 'none'}."
+            )
+        stages = [stage for stage in plan.stages if stage.step == product.maker]
+        if not all(stage.name in steps and steps[stage.name].is_complete for stage in stages):
+            raise Incomplete(f"The table {name} is not finished: run the job to its end first.")
+        return product.info
