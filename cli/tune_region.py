@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.errors import BadInput
@@ -83,10 +84,19 @@ class Region:
             blob_sigma(diameter * 1000, self.window.voxel_size),
             _spans(seen, self.window.box),
         )
-        places, heights = find_peaks(response, _spans(core, seen))
-        voxels = places + np.array(seen.start)
-        inside = ((voxels >= np.array(self.box.start)) & (voxels < np.array(self.box.stop))).all(axis=1)
-        return rank(diameter, (voxels + 0.5) * self.size_um, heights, inside, self.cells, self.tolerance)
+        found, heights = find_peaks(response, _spans(core, seen))
+        voxels = found + np.array(seen.start)
+        places = (voxels + 0.5) * self.size_um
+        return rank(diameter, places, heights, self.judges(places), self.cells, self.tolerance)
+
+    def judges(self, places: Points) -> NDArray[np.bool_]:
+        """Which peaks are wrong if they find no cell: those in the region, but not at a side of it where a
+        cell just beyond, which nobody marked, may have its peak."""
+        low, high = (np.array(end) * self.size_um for end in (self.box.start, self.box.stop))
+        margin = np.minimum(self.tolerance / 2, (high - low) / 8)
+        low += np.where(np.array(self.box.start) > self.volume.start, margin, 0)
+        high -= np.where(np.array(self.box.stop) < self.volume.stop, margin, 0)
+        return np.asarray(((places >= low) & (places < high)).all(axis=1))
 
 
 def box_of_cells(voxels: Points, volume: Box) -> Box:
