@@ -32,7 +32,9 @@ def run() -> list[Figure]:
         # Compiled once, on disk, before the clock starts.
         simplify(np.eye(3), np.array([[0, 1, 2]]), np.zeros(3, bool), 1.0)
         layers = {"labels": str(folder / "labels"), "meshes": str(folder / "meshes")}
-        ours = seconds_on_ray(folder, layers, [{"mesh": {"labels": "labels", "meshes": "meshes"}}])
+        ours = seconds_on_ray(
+            folder, layers, [{"mesh": {"labels": "labels", "meshes": "meshes", "format": "legacy"}}]
+        )
         peer = igneous_seconds("mesh", folder / "labels")
         return [
             Figure("mesh 512³ labels", ours, "s", peer, "igneous", "lower", 2.5),

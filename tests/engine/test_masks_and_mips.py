@@ -153,7 +153,7 @@ def test_a_surface_is_closed_where_the_mask_ends_at_the_face_of_a_block(tmp_path
     keep[16:32] = 1
     keys = masked(tmp_path, keep, (1000, 1000, 2000))
     keys["layers"] |= {"given": str(tmp_path / "given"), "meshes": str(tmp_path / "meshes")}
-    mesh = {"mesh": {"labels": "given", "meshes": "meshes", "block": [16, 16, 16]}}
+    mesh = {"mesh": {"labels": "given", "meshes": "meshes", "block": [16, 16, 16], "format": "legacy"}}
     assert run_job(job_of(tmp_path, [mesh], **keys)) == "complete"
     points, faces = surface_of(tmp_path / "meshes", 7)
     assert open_edges(faces) == 0

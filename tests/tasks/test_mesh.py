@@ -1,4 +1,4 @@
-"""Meshes through the engine: closed across blocks, complete manifests, the same however the job was cut."""
+"""Legacy meshes through the engine: closed across blocks, complete manifests, the same however cut."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,13 @@ from chunkflow.geometry import Box
 from chunkflow.kernels.morton import morton_encode
 from chunkflow.task import Cell, Image, Labels, Layout, Out, Task
 from chunkflow.volume import LayerInfo
-from tasks.mesh import Mesh
+from tasks.mesh_fragments import Fragments
 from tests.support import make_job, make_layer, run_job
 
 OFFSET = (5, -3, 7)
 SIZE = (46, 41, 38)
 VOXEL = (16, 16, 40)
+LEGACY = Fragments(labels="labels", error=None, block=(256, 256, 256))
 
 
 def blobs(seed=1, count=9):
@@ -31,9 +32,9 @@ def blobs(seed=1, count=9):
 
 
 def meshed(folder: Path, labels: str, chunk=(32, 32, 32), **parameters) -> Path:
-    task = {"mesh": {"labels": "labels", "meshes": "meshes", "block": [16, 16, 16], **parameters}}
+    task = {"labels": "labels", "meshes": "meshes", "block": [16, 16, 16], "format": "legacy"}
     layers = {"labels": labels, "meshes": str(folder / "meshes")}
-    job = make_job(folder, layers, [task], chunk=list(chunk), storage=[32, 32, 32])
+    job = make_job(folder, layers, [{"mesh": task | parameters}], chunk=list(chunk), storage=[32, 32, 32])
     assert run_job(job) == "complete"
     return folder / "meshes"
 
@@ -162,7 +163,7 @@ def test_objects_of_one_piece_get_one_whole_manifest_however_they_cross_blocks(t
     }
     tasks = [
         {"tests.tasks.test_mesh:Paint": {"image": "image", "labels": "labels"}},
-        {"mesh": {"labels": "labels", "block": [16, 16, 16]}},
+        {"mesh": {"labels": "labels", "block": [16, 16, 16], "format": "legacy"}},
     ]
     job = make_job(tmp_path, layers, tasks, chunk=[32, 32, 32], storage=[32, 32, 32])
     assert run_job(job) == "complete"
@@ -201,7 +202,7 @@ def test_an_object_that_a_part_cuts_into_pieces_has_one_manifest(
     }
     tasks = [
         {"tests.tasks.test_mesh:PaintComb": {"image": "image", "labels": "labels"}},
-        {"mesh": {"labels": "labels", "block": [16, 16, 16]}},
+        {"mesh": {"labels": "labels", "block": [16, 16, 16], "format": "legacy"}},
     ]
     job = make_job(tmp_path, layers, tasks, chunk=[16, 16, 16], storage=[16, 16, 16])
     part = Box((cut[0], 0, 0), (cut[1], SIZE[1], SIZE[2])).shift(OFFSET)
@@ -229,15 +230,15 @@ def test_rows_say_where_an_object_goes_on() -> None:
     array[4:20, 8, 30:] = 7
     array[8, 8, 8] = 8
     cell, chunk = cell_of(array, Box((0, 16, 16), (16, 32, 32)), bounds)
-    _, rows = Mesh(labels="labels").map(cell, chunk)
+    _, rows = LEGACY.map(cell, chunk)
     assert dict(zip(rows["id"].to_pylist(), rows["faces"].to_pylist(), strict=True)) == {5: 0b000110}
     cell, chunk = cell_of(array, Box((0, 0, 0), (16, 16, 16)), bounds)
-    _, rows = Mesh(labels="labels").map(cell, chunk)
+    _, rows = LEGACY.map(cell, chunk)
     assert dict(zip(rows["id"].to_pylist(), rows["faces"].to_pylist(), strict=True)) == {6: 0b000010, 8: 0}
 
 
 def test_merging_is_the_same_in_any_grouping() -> None:
-    task = Mesh(labels="labels")
+    task = LEGACY
     schema = task.no_rows(Layout({}, (1, 1, 1), (1, 1, 1))).schema
     rows = pa.table(
         {"id": [3, 3, 3, 9], "faces": [1, 4, 0, 32], "fragments": [["a"], [], ["b", "c"], []]}, schema=schema
