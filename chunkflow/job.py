@@ -52,6 +52,12 @@ class TaskEntry(BaseModel):
         except ValidationError as error:
             raise BadInput(f"Task {self.name}: {first_fault(error, kind)}") from error
 
+    def located(self, base: Path) -> TaskEntry:
+        """The same with whole paths, for a job file that lies in `base`."""
+        return self.model_copy(
+            update={"parameters": load_task_type(self.type).located(self.parameters, base)}
+        )
+
 
 class Job(BaseModel):
     """What to do over which layers."""
@@ -117,7 +123,8 @@ class Job(BaseModel):
             name: entry.model_copy(update={"url": full_url(entry.url, base)})
             for name, entry in job.layers.items()
         }
-        return job.model_copy(update={"work": full_url(job.work, base), "layers": layers})
+        tasks = [entry.located(base) for entry in job.tasks]
+        return job.model_copy(update={"work": full_url(job.work, base), "layers": layers, "tasks": tasks})
 
     def until(self, task: str) -> Job:
         """The job up to this task, which may be gone on with later."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 import pyarrow as pa
@@ -63,6 +64,17 @@ Tags = Annotated[str, Role("tags")]
 Report = Annotated[str, Role("report")]
 """A folder of pictures and lists for people, in the work folder unless a layer of its name says where."""
 
+
+@dataclass(frozen=True)
+class Located:
+    """Marks a field that is a path on a disk: in a job file a relative one counts from that file."""
+
+    words: tuple[str, ...] = ()
+    """What stands for something else than a path."""
+
+
+File = Annotated[str, Located()]
+
 ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
     "image": ("image",),
     "labels": ("segmentation",),
@@ -78,6 +90,11 @@ ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
 def Out(description: str = "") -> Any:  # noqa: N802 - reads as a type in a task's declaration
     """Marks a field that names an output of the task."""
     return Field("", description=description, json_schema_extra={"output": True})
+
+
+def whole_path(path: str, base: Path) -> str:
+    """A path that counts from `base` where it is relative; a URL as it is."""
+    return path if "://" in path else str(base / Path(path).expanduser())
 
 
 class WindowTooSmall(Exception):
@@ -170,6 +187,17 @@ class Task(BaseModel):
                 extra = field.json_schema_extra
                 output = isinstance(extra, dict) and bool(extra.get("output"))
                 found.append(FieldRole(name, role.kind, output, many))
+        return found
+
+    @classmethod
+    def located(cls, parameters: Mapping[str, Any], base: Path) -> dict[str, Any]:
+        """The parameters of a job file that lies in `base`, their paths made whole."""
+        found = dict(parameters)
+        for name, field in cls.model_fields.items():
+            marks = [mark for mark in field.metadata if isinstance(mark, Located)]
+            value = found.get(name)
+            if marks and isinstance(value, str) and value and value not in marks[0].words:
+                found[name] = whole_path(value, base)
         return found
 
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
 from chunkflow.inputs import table_pieces
-from chunkflow.task import Cell, Counts, Layout, Objects, Out, Task
+from chunkflow.task import Cell, Counts, File, Layout, Objects, Out, Task
 from chunkflow.volume import LayerInfo
 from tasks import classifier
 
@@ -37,7 +37,7 @@ class Classify(Task):
     row_by_row: ClassVar[bool] = True
 
     objects: Objects = Field(description="the table to classify, as `measure` makes it")
-    model: str = Field(description="path of the model, as `chunkflow train classify` wrote it")
+    model: File = Field(description="path of the model, as `chunkflow train classify` wrote it")
     classes: Objects = Out("the table with the classes")
 
     @field_validator("model")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -20,7 +21,7 @@ from pydantic import Field, field_validator, model_validator
 from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, Report, Task
+from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, Report, Task, whole_path
 from tasks import classifier
 from tasks.count_steps import Members, Total
 from tasks.segment import PEAK_RATIO, Segment
@@ -58,6 +59,17 @@ class Coincide(Task):
     combined: Objects = Out("the table with what each object is positive in")
     combinations: Objects = Out("how many objects have each combination")
     report: Report = Out("a CSV of the combinations, and a picture")
+
+    @classmethod
+    def located(cls, parameters: Mapping[str, Any], base: Path) -> dict[str, Any]:
+        """The models are paths, too."""
+        found = super().located(parameters, base)
+        if isinstance(rules := found.get("channels"), dict):
+            found["channels"] = {
+                channel: whole_path(rule, base) if _is_model(rule) and rule.endswith(".skops") else rule
+                for channel, rule in rules.items()
+            }
+        return found
 
     @field_validator("channels")
     @classmethod

@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from chunkflow.task import Labels, Layout, Objects, Out, Report, Task
+from chunkflow.task import File, Labels, Layout, Objects, Out, Report, Task
 from tasks.count_steps import Areas, FolderAreas, Members, Total
 
 
@@ -31,7 +31,7 @@ class Count(Task):
     objects: Objects = Field(description="the table: id, x, y, z, and the columns to count by")
     regions: Labels = Field("", description="the atlas: a labels layer in the place of the objects' volume")
     hemispheres: Labels = Field("", description="1 on the left, 2 on the right; voxels as those of `regions`")
-    brainreg: str = Field(
+    brainreg: File = Field(
         "", description="instead: a folder with registered_atlas.tiff, as brainreg wrote it"
     )
     orientation: str = Field(
@@ -42,7 +42,7 @@ class Count(Task):
         ge=0,
         description="size of brainreg's atlas voxels, micrometres; by default what brainreg.json says",
     )
-    names: str = Field(
+    names: File = Field(
         "", description="the regions' table, CSV or JSON: id, name, acronym, parent or structure_id_path"
     )
     by: list[str] = Field([], description="columns to count by apart, as class")

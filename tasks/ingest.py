@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.geometry import Box, Grid, Vec, vec
-from chunkflow.task import Cell, Layer, Layout, Out, Task
+from chunkflow.task import Cell, File, Layer, Layout, Out, Task
 from chunkflow.volume import LayerInfo
 from tasks.stack_axes import made_dtype
 from tasks.stack_facts import is_sensible
@@ -44,7 +44,7 @@ class Ingest(Task):
 
     version: ClassVar[int] = 1
 
-    source: str = Field(description="path of what is read; FILE:NAME for one of several arrays in a file")
+    source: File = Field(description="path of what is read; FILE:NAME for one of several arrays in a file")
     voxel_size: str = Field(
         "", description="size of a voxel along x, y, z with its unit, 0.227,0.227,1um; as the source says"
     )

@@ -10,11 +10,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from chunkflow.task import Image, Layout, Out, Report, Task
+from chunkflow.task import File, Image, Layout, Located, Out, Report, Task
 from tasks.ingest import parse_voxel_size
 from tasks.stitch_fuse import Fuse
 from tasks.stitch_light import Balance, Light, Overlaps, Sample
@@ -43,7 +43,7 @@ class Stitch(Task):
     known before tiles are compared. Tiles begin at its first voxel; what no tile shows is 0.
     """
 
-    tiles: str = Field(description="a pattern of file names with {row} and {column}, or a CSV file of them")
+    tiles: File = Field(description="a pattern of file names with {row} and {column}, or a CSV file of them")
     images: list[Image] = Field(
         description="the images to make, one for each channel in order",
         json_schema_extra={"output": True},
@@ -72,7 +72,7 @@ class Stitch(Task):
     least_correlation: float = Field(
         0.2, gt=0, lt=1, description="links whose two sides are less alike than this have no weight"
     )
-    shading: str = Field(
+    shading: Annotated[str, Located(("estimate", "none"))] = Field(
         "estimate", description="estimate, none, or an .npz file with the light (shading.npz of a report)"
     )
 

@@ -310,3 +310,21 @@ def test_a_map_that_returns_another_type_is_a_fault_of_the_task(tmp_path: Path) 
     step = Ledger.load(Folder(job.work)).state.steps["WrongType"]
     assert set(step.causes) == {"bug"}
     assert "returned float64 for labels, which is uint64" in step.failures[0].traceback
+
+
+def test_paths_in_a_job_file_count_from_it(tmp_path: Path) -> None:
+    tasks: list[dict[str, Any]] = [
+        {"ingest": {"source": "stack.npy", "image": "image"}},
+        {"classify": {"objects": "objects", "model": "/models/cells.skops"}},
+        {
+            "coincide": {
+                "objects": "objects",
+                "channels": {"cfos": "models/cfos.skops", "dapi": "auto", "sox": 3},
+            }
+        },
+    ]
+    job = make_job(tmp_path, {"image": "image"}, tasks)
+    ingest, classify, coincide = (entry.parameters for entry in job.tasks)
+    assert ingest["source"] == str(tmp_path / "stack.npy")
+    assert classify["model"] == "/models/cells.skops"
+    assert coincide["channels"] == {"cfos": f"{tmp_path}/models/cfos.skops", "dapi": "auto", "sox": 3}
