@@ -5,8 +5,8 @@
 2. A peak beyond the region's border may find a marked cell near it, but is never wrong: nobody looked there.
 3. Settings are laid out on fixed steps of contrast, so that another region is judged at the same ones.
 4. Few cells make F1 noisy, and its highest point a matter of chance. So each setting weighs e^(F1 / doubt),
-   the doubt falling as the root of the number of cells, and the mean of all is chosen: first the diameter,
-   then the contrast for it, both as logarithms.
+   the doubt falling as the root of the number of cells, and the median by weight is chosen: first the
+   diameter, then the contrast for it. (The mean is drawn to the many settings that find hardly anything.)
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 DOUBT = 0.2
-"""Of F1, for one cell. On the tissues that it was tried on, half of it and half more choose as well."""
+"""Of F1, for one cell. On the tissues that it was tried on, 0.15 and 0.25 choose as well."""
 STEPS_PER_OCTAVE = 32
 MOST_FOUND = 20
 """Times as many peaks as cells: settings that find more are not looked at."""
@@ -88,15 +88,18 @@ class Surface:
         """The diameter and the contrast in the middle of the settings that do best."""
         f1 = self.f1
         weights = np.exp((f1 - f1.max()) * np.sqrt(self.cells) / DOUBT)
-        logs = np.log2(self.diameters)
-        row = int(np.argmin(np.abs(logs - np.average(logs, weights=weights.sum(axis=1)))))
-        level = np.average(np.log2(self.contrasts), weights=weights[row])
-        return float(self.diameters[row]), readable(2.0**level)
+        row = _middle(weights.sum(axis=1))
+        return float(self.diameters[row]), readable(float(self.contrasts[_middle(weights[row])]))
 
 
 def readable(value: float) -> float:
     """A number in three digits, as a person would give it."""
     return float(f"{value:.3g}")
+
+
+def _middle(weights: Floats) -> int:
+    """Where half of all weight is reached."""
+    return int(np.searchsorted(np.cumsum(weights), weights.sum() / 2))
 
 
 def _steps(ranked: Sequence[Ranked]) -> Floats:
