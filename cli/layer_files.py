@@ -147,9 +147,10 @@ class NiftiFile:
     """x, y, z (and channel as the fifth axis), in millimetres, as most programs expect."""
 
     def __init__(self, path: Path, voxels: Voxels, packed: bool = False) -> None:
-        """`packed` is whether to compress it in the end; until then the voxels are in a nameless file there."""
+        """`packed` is whether to compress it in the end; until then the voxels are in a nameless file."""
         self._path, self._packed = path, packed
-        self._file = tempfile.TemporaryFile(dir=path.parent) if packed else path.open("w+b")
+        # close() closes it
+        self._file = tempfile.TemporaryFile(dir=path.parent) if packed else path.open("w+b")  # noqa: SIM115
         size = voxels.box.size
         shape = (*size, 1, voxels.channels) if voxels.channels > 1 else size
         millimetres = [s * 1e-6 for s in voxels.voxel_size]
