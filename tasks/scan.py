@@ -77,7 +77,7 @@ class Scan(Task):
         return Microscope(self.seed, self.columns, self.rows, self.size, self.overlap, self.jitter)
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        """One cell for each tile; a volume too small for them is refused."""
+        """A volume too small for the tiles is refused."""
         volume, most = layout.main.volume, self.microscope.most
         if any(a < b for a, b in zip(volume.size, most, strict=True)):
             raise BadInput(
@@ -90,21 +90,30 @@ class Scan(Task):
                     f"scan: {name} is an image of {info.dtype} with {info.channels} channels; one channel of "
                     f"{' or '.join(DTYPES)} is needed."
                 )
-        cells = Box.of_size((self.columns, self.rows, 1))
+        cell = self.cell(layout)
+        whole = vec(n * count for n, count in zip(cell, (self.columns, self.rows, 1), strict=True))
+        bounds = Box.of_size(whole, volume.start)
         return {
-            "tiles": self.like_main("report", layout).model_copy(update={"bounds": cells, "volume": cells})
+            "tiles": self.like_main("report", layout).model_copy(update={"bounds": bounds, "volume": bounds})
         }
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        return Grid.chunks(region, (1, 1, 1))
+        """One cell for each tile: about the part of the volume that it alone shows."""
+        return Grid(region, self.cell(layout), layout.main.volume.start)
+
+    def cell(self, layout: Layout) -> Vec:
+        size = layout.main.volume.size
+        return size[0] // self.columns, size[1] // self.rows, size[2]
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         """All that the tiles of these columns and rows can show, wherever their row and column have shifted
         them to."""
-        scan, start = self.microscope, self.first(layout)
-        xs, ys = scan.steps
-        low = (xs[box.start[0]], ys[box.start[1]], 0)
-        high = (xs[box.stop[0] - 1], ys[box.stop[1] - 1], 0)
+        if box.empty:
+            return []
+        xs, ys = self.microscope.steps
+        start, cells = self.first(layout), Grid(box, self.cell(layout), layout.main.volume.start)
+        (i, j, _), (columns, rows, _) = cells.first, cells.shape
+        low, high = (xs[i], ys[j], 0), (xs[i + columns - 1], ys[j + rows - 1], 0)
         stop = [b + 2 * j + n for b, j, n in zip(high, self.jitter, self.size, strict=True)]
         return [
             Box(
@@ -120,7 +129,7 @@ class Scan(Task):
 
     def map(self, cell: Cell, images: list[Chunk]) -> Files:  # type: ignore[override]
         scan = self.microscope
-        column, row, _ = cell.box.start
+        column, row, _ = self.grid(cell.layout, cell.box).first
         tile = row * self.columns + column
         corners = scan.places() + np.array(self.first(cell.layout))
         box = Box.of_size(self.size, vec(int(n) for n in corners[tile]))

@@ -100,6 +100,19 @@ def test_the_same_tiles_whatever_the_chunks(tmp_path: Path, volumes: tuple[Path,
     same_everywhere(tmp_path, job_of, (128, 96, 32), [Way((32, 32, 16)), Way((64, 32, 32), workers=3)])
 
 
+def test_a_part_of_the_volume_has_the_tiles_that_lie_there(
+    tmp_path: Path, volumes: tuple[Path, dict[str, Any]]
+) -> None:
+    layers = {"dapi": str(volumes[0] / "dapi")}
+    job = make_job(tmp_path, layers, [{"scan": {"images": ["dapi"], **TILES}}])
+    part = Box((90, 30, 5), (100, 40, 10))
+    assert run_job(job) == run_job(job, part) == "complete"
+    whole = tmp_path / "work" / "reports" / "scan"
+    (made,) = (tmp_path / "work" / "try" / str(part) / "reports" / "scan").iterdir()
+    assert made.name == "tile_03.tif"  # the last column and row
+    assert made.read_bytes() == (whole / made.name).read_bytes()
+
+
 def test_without_a_place_the_tiles_go_among_the_reports(
     tmp_path: Path, volumes: tuple[Path, dict[str, Any]]
 ) -> None:
