@@ -83,14 +83,12 @@ def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty)
 def _parameter(name: str, info: FieldInfo, role: FieldRole | None) -> inspect.Parameter:
     required = info.is_required()
     help_text = info.description or ""
+    if role is not None and role.many:
+        text = f"{help_text}; once for each"
+        annotated: Any = Annotated[list[str] | None, typer.Option(f"--{name}", help=text, metavar="LAYER")]
+        return _keyword(name, annotated, None)
     if role is not None and not role.output:
         metavar = name.upper()
-        if role.many:
-            text = f"{help_text}; once for each"
-            annotated: Any = Annotated[
-                list[str] | None, typer.Option(f"--{name}", help=text, metavar="LAYER")
-            ]
-            return _keyword(name, annotated, None)
         argument = Annotated[
             str, typer.Argument(metavar=metavar, help=help_text or f"{role.kind}: path or URL")
         ]
@@ -172,7 +170,8 @@ def _document(
         elif value:
             parameters[field] = _yaml(f"--{field.replace('_', '-')}", value)
     if given.get("encoding"):
-        made = [parameters[role.name] for role in roles.values() if role.output and role.name in parameters]
+        given_out = [parameters.get(role.name, []) for role in roles.values() if role.output]
+        made = [layer for names in given_out for layer in ([names] if isinstance(names, str) else names)]
         layers |= {layer: {"url": layers[layer], "encoding": given["encoding"]} for layer in made}
     document = {"job": name, "work": given["work"] or f"./{name}.work", "layers": layers}
     if given["chunk_size"]:

@@ -47,6 +47,10 @@ class OfTiles(Task):
         """All of each table."""
         return [layout.info(field).volume]
 
+    @property
+    def has_rows(self) -> bool:
+        return any(role.output and role.kind == "table" for role in self.roles())
+
     def merge(self, rows: pa.Table) -> pa.Table:
         """Each row comes from one cell."""
         return rows

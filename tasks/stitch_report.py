@@ -50,10 +50,6 @@ class Summary(OfTiles):
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)
 
-    @property
-    def has_rows(self) -> bool:
-        return False
-
     def map(  # type: ignore[override]
         self, cell: Cell, links: pa.Table, light: pa.Table | None = None, gains: pa.Table | None = None
     ) -> Files:
