@@ -108,7 +108,7 @@ def final_rows(plan: Plan, stage_index: int, cell: int, parts: Parts) -> Iterato
 
 def _named_within(ids: npt.NDArray[np.uint64], step: Step, box: Box) -> npt.NDArray[np.bool_]:
     """Which ids name a voxel in `box`. An object that the job's box cuts may be named by a voxel beyond it,
-    and is filed under the nearest that the job covers."""
-    voxels = id_voxels(ids, step.volume.size) + np.array(step.volume.start)
+    and is filed under the nearest that the job covers; 0, which names none, under the first."""
+    voxels = id_voxels(np.maximum(ids, np.uint64(1)), step.volume.size) + np.array(step.volume.start)
     voxels = np.clip(voxels, step.region.start, np.array(step.region.stop) - 1)
     return np.asarray(((voxels >= box.start) & (voxels < box.stop)).all(axis=1))
