@@ -30,6 +30,7 @@ from chunkflow.kernels.moments import (
     sum_objects,
 )
 from chunkflow.kernels.statistics import centroids, value_statistics
+from chunkflow.kernels.surround import surround_std
 from chunkflow.task import Cell, Image, Labels, Layout, Objects, Out, Task
 from chunkflow.volume import LayerInfo
 
@@ -52,7 +53,9 @@ class Measure(Task):
 
     For each of `contrasts`, a diameter in micrometres, and each image there is a column such as
     `dapi_contrast_12um`: the largest response within the object to a filter for blobs of that diameter, that
-    of `segment`. How an object answers at several sizes tells a cell from what merely is as bright.
+    of `segment`. How an object answers at several sizes tells a cell from what merely is as bright. With
+    `surround` there is a column such as `dapi_surround`: how uneven the image is around the object, as the
+    largest standard deviation in the box of so many micrometres to either side of one of its voxels.
     """
 
     empty_from_empty: ClassVar[bool] = True
@@ -62,12 +65,18 @@ class Measure(Task):
     contrasts: list[Annotated[float, Field(gt=0, le=1000)]] = Field(
         default_factory=list, description="diameters of blobs to filter each image for, micrometres"
     )
+    surround: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="how far around an object to look at the image, micrometres; 0: nowhere",
+    )
     objects: Objects = Out("the table, one row an object")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.contrasts and not self.images:
-            raise ValueError("contrasts are those of images: name one")
+        if (self.contrasts or self.surround) and not self.images:
+            raise ValueError("contrasts and surround are those of images: name one")
         if len({f"{diameter:g}" for diameter in self.contrasts}) < len(self.contrasts):
             raise ValueError("contrasts: a diameter is given twice")
         names = [_plain(name) for name in self.images]
@@ -124,27 +133,36 @@ class Measure(Task):
             if beyond is not None:
                 clipped = sum_objects(labels.array, [beyond], origin, (below, above))["0:s1"]
             columns[f"{number}:clipped"] = clipped
-        if self.contrasts and len(columns["id"]):
-            columns |= self._contrasts_of(labels.crop(cell.box), images)
+        if len(columns["id"]):
+            columns |= self._filtered(cell, labels.crop(cell.box).array, images)
         return pa.table(columns) if len(columns["id"]) else self.no_rows(cell.layout)
 
     def _margin(self, voxel_size: VoxelSize) -> Vec:
-        """How far around a cell its contrasts depend on the images."""
+        """How far around a cell its contrasts and surrounds depend on the images."""
         largest = max(self.contrasts, default=0.0)
-        return filter_radius(blob_sigma(largest * 1000, voxel_size)) if largest else (0, 0, 0)
+        filtered = filter_radius(blob_sigma(largest * 1000, voxel_size)) if largest else (0, 0, 0)
+        return vec(max(pair) for pair in zip(filtered, self._surround(voxel_size), strict=True))
 
-    def _contrasts_of(self, labels: Chunk, images: Sequence[Chunk]) -> Columns:
+    def _surround(self, voxel_size: VoxelSize) -> Vec:
+        return vec(round(self.surround * 1000 / size) for size in voxel_size)
+
+    def _filtered(self, cell: Cell, labels: npt.NDArray[Any], images: Sequence[Chunk]) -> Columns:
+        """The largest value within each object of the images filtered."""
         columns: Columns = {}
         number = 0
-        for image in images:
-            x, y, z = ((part.start, part.stop) for part in labels.box.slices(image.box.start))
+        for index, image in enumerate(images):
+            x, y, z = ((part.start, part.stop) for part in cell.box.slices(image.box.start))
             for array in _channels(image):
-                for index, diameter in enumerate(self.contrasts):
+                for which, diameter in enumerate(self.contrasts):
                     sigma = blob_sigma(diameter * 1000, image.voxel_size)
                     response = difference_of_gaussians(array, sigma, (x, y, z))
                     if array.dtype.kind == "f" and np.isnan(response).any():
                         raise ValueError(f"the image has voxels that are not numbers within {image.box}")
-                    columns[f"{number}:max_contrast_{index}"] = largest_values(labels.array, response)
+                    columns[f"{number}:max_contrast_{which}"] = largest_values(labels, response)
+                if self.surround:
+                    radius = self._surround(image.voxel_size)
+                    spread = surround_std(_steps(array, cell, index)[0], radius, (x, y, z))
+                    columns[f"{number}:max_surround"] = largest_values(labels, spread)
                 number += 1
         return columns
 
@@ -156,6 +174,8 @@ class Measure(Task):
         for number in range(count):
             for index in range(len(self.contrasts)):
                 columns[f"{number}:max_contrast_{index}"] = np.zeros(0, np.float32)
+            if self.surround:
+                columns[f"{number}:max_surround"] = np.zeros(0, np.float32)
         return pa.table(columns | {"id": np.zeros(0, np.uint64)})
 
     def merge(self, rows: pa.Table) -> pa.Table:
@@ -171,12 +191,16 @@ class Measure(Task):
             floats = info.dtype == "float32"
             low, high = cell.values["ranges"][image] if floats else (0.0, 1.0)
             for prefix in _prefixes(_plain(name), info.channels):
-                found = value_statistics(columns, number, low, float_step(low, high) if floats else 1.0)
+                step = float_step(low, high) if floats else 1.0
+                found = value_statistics(columns, number, low, step)
                 table |= {f"{prefix}_{what}": values for what, values in found.items()}
                 if floats:
                     table[f"{prefix}_clipped"] = columns[f"{number}:clipped"]
                 for index, diameter in enumerate(self.contrasts):
                     table[f"{prefix}_contrast_{diameter:g}um"] = columns[f"{number}:max_contrast_{index}"]
+                if self.surround:
+                    spread = columns[f"{number}:max_surround"].astype(np.float64) * step
+                    table[f"{prefix}_surround"] = spread.astype(np.float32)
                 number += 1
         return pa.table(table | {"cut": _is_cut(cell, table) | (columns["faces"] != 0)})
 

@@ -177,6 +177,7 @@ def test_what_segment_made_is_complete_although_rows_end_early(tmp_path: Path) -
 
 
 CONTRASTS = [4.0, 7.5]
+SURROUND = 3.0
 
 
 def contrasts_job(folder: Path, chunk: Vec) -> Job:
@@ -186,9 +187,10 @@ def contrasts_job(folder: Path, chunk: Vec) -> Job:
     layers = {
         "labels": make_layer(folder / "labels", labels, "segmentation", VOXEL, START),
         "dapi": make_layer(folder / "dapi", image, "image", VOXEL, START),
-        "raw": make_layer(folder / "raw", np.stack([floats, floats**2], axis=3), "image", VOXEL, START),
+        "raw": make_layer(folder / "raw", np.stack([floats, floats / 2], axis=3), "image", VOXEL, START),
     }
-    step = {"labels": "labels", "images": ["dapi", "raw"], "objects": "objects", "contrasts": CONTRASTS}
+    step = {"labels": "labels", "images": ["dapi", "raw"], "objects": "objects"}
+    step |= {"contrasts": CONTRASTS, "surround": SURROUND}
     return make_job(folder, layers, [{"measure": step}], chunk=chunk)
 
 
@@ -200,11 +202,20 @@ def test_contrasts_are_the_largest_response_within_each_object_however_it_is_cut
     floats = np.asfortranarray(image[::-1].astype(np.float32) / 7)
     ids = np.unique(labels[labels > 0])
     assert table["id"].to_pylist() == ids.tolist()
-    for name, array in (("dapi", image), ("raw_0", floats), ("raw_1", floats**2)):
+    for name, array in (("dapi", image), ("raw_0", floats), ("raw_1", floats / 2)):
         for diameter in CONTRASTS:
             response = difference_of_gaussians(array, blob_sigma(diameter * 1000, VOXEL))
             expected = ndimage.maximum(response, labels, ids)
             assert np.array_equal(table[f"{name}_contrast_{diameter:g}um"].to_numpy(), expected), name
+        spread = local_std(array, (6, 6, 2))
+        assert np.allclose(table[f"{name}_surround"].to_numpy(), ndimage.maximum(spread, labels, ids), 3e-4)
+
+
+def local_std(array: NDArray[Any], radius: tuple[int, int, int]) -> NDArray[Any]:
+    """The standard deviation around each voxel, what lies beyond the volume left out."""
+    padded = np.pad(array.astype(float), [(r, r) for r in radius], constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, [2 * r + 1 for r in radius])
+    return np.stack([np.nanstd(plane, axis=(2, 3, 4)) for plane in windows])
 
 
 def test_contrasts_of_a_part_are_those_of_the_whole(tmp_path: Path) -> None:
@@ -229,9 +240,10 @@ def test_contrasts_have_their_columns_where_there_are_no_objects(tmp_path: Path)
         "labels": make_layer(tmp_path / "labels", nothing.astype(np.uint32), "segmentation"),
         "dapi": make_layer(tmp_path / "dapi", nothing),
     }
-    step = {"labels": "labels", "images": ["dapi"], "objects": "objects", "contrasts": [8]}
+    step = {"labels": "labels", "images": ["dapi"], "objects": "objects", "contrasts": [8], "surround": 5}
     assert run_job(make_job(tmp_path, layers, [{"measure": step}], chunk=[32, 32, 32])) == "complete"
-    assert "dapi_contrast_8um" in read_table(tmp_path / "work" / "tables" / "objects").column_names
+    columns = read_table(tmp_path / "work" / "tables" / "objects").column_names
+    assert columns[-3:] == ["dapi_contrast_8um", "dapi_surround", "cut"]
 
 
 @pytest.mark.parametrize("given", [[-1.0], [0.0], [5.0, 5.0], [5000.0]])
