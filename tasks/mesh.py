@@ -17,7 +17,7 @@ class Mesh(Task):
 
     Surfaces are closed where the volume ends. They are simplified as far as `error` allows, a block at a
     time, whatever the chunks of the job; fragments of blocks join without cracks. By default they are made in
-    three levels of detail (fewer where the block cannot be halved), the coarser ones with four and sixteen
+    three levels of detail (fewer where the block cannot be halved), the coarser ones with three and nine
     times the error, and compressed; a viewer loads what it shows of them. There is a file for each
     512 x 512 x 512 voxels of the volume, however many objects there are. The format `legacy` has only the
     finest level, and a file for each object and for each block that it reaches into.

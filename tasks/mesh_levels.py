@@ -36,7 +36,7 @@ from chunkflow.volume import LayerInfo
 from tasks.mesh_blocks import Surface, block_surfaces, error_of, with_far_planes
 
 MOST_LEVELS = 3
-COARSER = 4.0
+COARSER = 3.0
 """How many times as far a level's surfaces may lie off as those of the level before."""
 BITS = 10
 """Of a vertex's coordinate in its cell: the format has 10 or 16."""
