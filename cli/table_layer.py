@@ -34,6 +34,7 @@ MOST_IN_CELL = 2**18
 NEAR = 64
 """Voxels from a row's place to the voxel that its id names; tasks that read by place look no further."""
 KEPT = 1024
+"""Of this many ids one is kept, to cut the table by."""
 MOST_FAR = 0.01
 Ids = npt.NDArray[np.uint64]
 
@@ -54,7 +55,8 @@ class Sorted:
         ids = rows["id"].to_numpy()
         order = np.argsort(ids, kind="stable")
         self._writer.write_table(rows.take(order).combine_chunks(), max_chunksize=max(len(rows), 1))
-        self.samples.append(ids[order][KEPT // 2 :: KEPT])
+        first = 619 * len(self.samples) % KEPT  # elsewhere in each piece, as pieces may be alike
+        self.samples.append(ids[order[first::KEPT]])
         self.count += len(rows)
 
     def ranges(self, starts: Ids) -> Iterator[pa.Table]:

@@ -68,8 +68,9 @@ def _markers(path: Path) -> Iterator[tuple[int, tuple[float, ...]]]:
             if element.tag == "Type":
                 kind = int(element.text or "")
             elif element.tag == "Marker":
+                place = tuple(float(element.findtext(f"Marker{axis}") or "nan") for axis in "XYZ")
                 number += 1
-                yield kind, tuple(float(element.findtext(f"Marker{axis}") or "nan") for axis in "XYZ")
+                yield kind, place
                 parents[-1].remove(element)
     except ElementTree.ParseError as error:
         raise BadInput(f"{path} is not whole XML: {error}.") from None

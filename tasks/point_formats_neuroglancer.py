@@ -82,7 +82,7 @@ def _table(
         columns["description"] = pa.array(descriptions, pa.string())
     for number, wanted in enumerate(layer.get("annotationProperties") or []):
         values = [(a.get("props") or a.get("properties"))[number] for a in annotations]
-        columns[_column(wanted)] = _property(wanted, values)
+        columns[column_of_property(wanted)] = _property(wanted, values)
     return pa.table(columns)
 
 
@@ -129,7 +129,8 @@ def _segment(annotation: Mapping[str, Any]) -> int | None:
     return int(first[0]) if first else None
 
 
-def _column(wanted: Mapping[str, Any]) -> str:
+def column_of_property(wanted: Mapping[str, Any]) -> str:
+    """The column that a property was made of."""
     described = str(wanted.get("description") or "")
     return described if described and property_name(described) == wanted["id"] else str(wanted["id"])
 

@@ -33,7 +33,8 @@ def open_text(path: Path, columns: str) -> Rows:
     def texts() -> Iterator[pa.Table]:
         return _texts(path, names, delimiter, skip)
 
-    schema = guessed(texts(), names, _quoted(head, names, delimiter, has_names))
+    text = _quoted(head, names, delimiter, has_names) + [name for name in names if name.lower() == "class"]
+    schema = guessed(texts(), names, text)
 
     def pieces() -> Iterator[pa.Table]:
         for piece in texts():

@@ -158,7 +158,8 @@ class Reading:
                     reach[key] = max(reach.get(key, 0.0), furthest)
         # Too large a unit puts all points at the volume's first corner, where they lie inside, too.
         better = (key for key in fits if fits[key] > count - outside and reach[key] > CORNER)
-        best = sorted(better, key=lambda key: -fits[key])[:4]
+        better = (key for key in better if key[0] == "xyz" or fits[key] > fits["xyz", key[1]])
+        best = sorted(better, key=lambda key: (-fits[key], key[0] != "zyx"))[:4]
         said = [f"{fits[order, unit]} with {self._words(order, unit)}" for order, unit in best]
         hint = f" Inside would lie {', '.join(said)}." if said else ""
         return (

@@ -14,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
-from neuroglancer.viewer_state import AnnotationLayer
+from neuroglancer import CoordinateSpace
+from neuroglancer.viewer_state import AnnotationLayer, AnnotationPropertySpec
+from neuroglancer.write_annotations import AnnotationWriter
 from typer.testing import CliRunner
 
 from chunkflow.errors import BadInput, ChunkflowError, DamagedInput, Incomplete
-from chunkflow.geometry import Box
+from chunkflow.geometry import Box, Vec
 from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo
 from cli.export import FORMATS, Source, export, table_rows, write_rows
@@ -330,3 +332,84 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadInput, match=said):
             run(str(tmp_path / words[0]), "--to", str(tmp_path / "x.csv"), *words[1:])
+
+
+@pytest.mark.parametrize(("size", "limit"), [((300, 200, 150), 100), ((750, 750, 750), 1)])
+def test_points_come_back_out_of_an_annotation_layer(tmp_path: Path, size: Vec, limit: int) -> None:
+    count = 4000
+    random = np.random.default_rng(0)
+    places = random.random((count, 3)) * np.array(size)
+    objects = pa.table(
+        {
+            "id": pa.array(random.permutation(count) + 1, pa.uint64()),
+            **{axis: places[:, i] for i, axis in enumerate("xyz")},
+            "class": [["neuron", "glia", None][n % 3] for n in range(count)],
+            "sure": random.random(count).astype(np.float32),
+            "Slices-in": random.integers(0, 60_000, count).astype(np.uint16),
+            "cut": random.random(count) < 0.5,
+        }
+    )
+    table_layer(tmp_path / "objects", [objects], Box.of_size(size))
+    layers = {"objects": str(tmp_path / "objects"), "shown": str(tmp_path / "shown")}
+    task = {
+        "objects": "objects",
+        "annotations": "shown",
+        "limit": limit,
+        "properties": objects.column_names[4:],
+    }
+    job = make_job(tmp_path, layers, [{"annotate": task}], chunk=[64, 64, 64])
+    assert run_job(job) == "complete"
+    levels = json.loads((tmp_path / "shown" / "info").read_text())["spatial"]
+    assert len(levels) > 1
+    assert any("sharding" in level for level in levels) == (limit == 1)
+    run(str(tmp_path / "shown"), "--to", str(tmp_path / "back.parquet"))
+    back = pq.read_table(tmp_path / "back.parquet").sort_by("id")
+    wanted = objects.sort_by("id")
+    assert back.column_names == ["id", *"xyz", "x_um", "y_um", "z_um", *back.column_names[7:]]
+    for name in objects.column_names:
+        if name in "xyz":
+            assert back[name].to_pylist() == wanted[name].to_numpy().astype(np.float32).tolist()
+        else:
+            assert back[name].to_pylist() == wanted[name].to_pylist(), name
+    np.testing.assert_allclose(back["x_um"].to_numpy(), back["x"].to_numpy() * 1.62)
+
+
+def test_points_of_other_writers_come_out(tmp_path: Path) -> None:
+    space = CoordinateSpace(names=["x", "y", "z"], units=["nm"] * 3, scales=[4, 5, 40])
+    properties = [
+        AnnotationPropertySpec(id="small", type="uint8", enum_values=[2, 7], enum_labels=["two", "seven"]),
+        AnnotationPropertySpec(id="hue", type="rgb"),
+        AnnotationPropertySpec(id="much", type="float32", description="Much"),
+    ]
+    writer = AnnotationWriter(space, "point", properties=properties)
+    for n in range(50):
+        writer.add_point([n, 2 * n, 3 * n], id=n + 2**40, small=[2, 7][n % 2], hue=(n, 255, 0), much=n / 2)
+    writer.write(str(tmp_path / "layer"))
+    run(str(tmp_path / "layer"), "--to", str(tmp_path / "back.parquet"))
+    found = pq.read_table(tmp_path / "back.parquet").sort_by("id")
+    assert found["x"].to_pylist() == list(range(50))
+    np.testing.assert_allclose(found["z_um"].to_numpy(), np.arange(50) * 3 * 0.04)
+    assert found.drop_columns(["x", "y", "z", "x_um", "y_um", "z_um"]).to_pylist() == [
+        {"id": n + 2**40, "small": ["two", "seven"][n % 2], "hue": f"#{n:02x}ff00", "Much": n / 2}
+        for n in range(50)
+    ]
+
+
+def test_annotations_that_are_no_points_or_damaged_are_refused(tmp_path: Path) -> None:
+    space = CoordinateSpace(names=["x", "y", "z"], units=["nm"] * 3, scales=[4, 5, 40])
+    writer = AnnotationWriter(space, "line")
+    writer.add_line([1, 2, 3], [4, 5, 6], id=1)
+    writer.write(str(tmp_path / "lines"))
+    with pytest.raises(BadInput, match="annotations of the kind line; only points are rows"):
+        run(str(tmp_path / "lines"), "--to", str(tmp_path / "back.csv"))
+    writer = AnnotationWriter(space, "point")
+    writer.add_point([1, 2, 3], id=1)
+    writer.write(str(tmp_path / "points"))
+    cell = next((tmp_path / "points").glob("spatial0/*"))
+    cell.write_bytes(cell.read_bytes()[:-3])
+    with pytest.raises(DamagedInput, match="which is not what 1 points take"):
+        run(str(tmp_path / "points"), "--to", str(tmp_path / "back.csv"))
+    (tmp_path / "points" / "info").write_text('{"@type": "neuroglancer_annotations_v1"}')
+    with pytest.raises(BadInput, match="is not an annotation layer of three axes"):
+        run(str(tmp_path / "points"), "--to", str(tmp_path / "back.csv"))
+    assert not list(tmp_path.glob("*.csv"))
