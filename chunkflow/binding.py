@@ -98,10 +98,13 @@ class Binder:
         return product
 
     def reference(self) -> LayerInfo:
-        """The layer in whose voxels a part to run on is told: mip 0 of the first that is read."""
+        """The layer in whose voxels a part to run on is told: mip 0 of the first that is read, or else the
+        first that is made."""
         first = next((product for product in self.products.values() if product.maker is None), None)
         if first is None:
-            return self.steps[0].layout.main
+            infos = (product.info for product in self.products.values())
+            made = next((info for info in infos if info.kind in ("image", "segmentation")), None)
+            return made or self.steps[0].layout.main
         if first.mip == 0 or first.info.kind == "table":
             return first.info
         return self.external(first.name, 0, "layer").info

@@ -106,6 +106,17 @@ class Stitch(Task):
             raise ValueError("jitter must not be negative")
         return self
 
+    @property
+    def source(self) -> Source:
+        return Source(
+            tiles=self.tiles,
+            images=tuple(self.images),
+            axes=self.axes,
+            columns=self.columns,
+            rows=self.rows,
+            order=self.order,
+        )
+
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:
         names = ("links", "places", "planes", "light", "overlaps", "gains")
         table = {name: f"{self.images[0]}.{name}" for name in names}
@@ -138,15 +149,7 @@ class Stitch(Task):
         return steps
 
     def _step(self, kind: type[Task], *fields: dict[str, Any]) -> Task:
-        source = Source(
-            tiles=self.tiles,
-            images=tuple(self.images),
-            axes=self.axes,
-            columns=self.columns,
-            rows=self.rows,
-            order=self.order,
-        )
-        values: dict[str, Any] = {"source": source, "voxel_size": parse_voxel_size(self.voxel_size)}
+        values: dict[str, Any] = {"source": self.source, "voxel_size": parse_voxel_size(self.voxel_size)}
         for some in fields:
             values |= some
         return kind.model_validate(values)
