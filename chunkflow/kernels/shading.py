@@ -40,6 +40,7 @@ _ROUNDS = 12
 _PARTS = 8  # of the field along each axis, where dark is looked for
 _FEWEST = 8  # planes in each third of them
 _CURVED = 0.01  # how much the field must curve, at least, for dark to be told from light
+_TISSUE = 0.05  # how much tissue brightens over a tile's width, usually
 _GRAIN = 2.0**14  # what is found is rounded, so that no processor's last bits reach a voxel
 
 
@@ -145,14 +146,23 @@ def solve_light(
     gain, _ = solve_gains(pairs, means, spreads, weights, len(corners))
     size = np.array(flat.shape)
     place = (corners - np.mean(corners, axis=0)) / size
-    # A ridge of one tile's width: few tiles cannot tell a trend from gains that differ by chance.
-    trend = np.linalg.solve(place.T @ place + np.eye(2), place.T @ np.log(gain))
+    trend = _trend(place, np.log(gain))
     rise = [np.exp(trend[axis] * ((np.arange(size[axis]) + 0.5) / size[axis] - 0.5)) for axis in range(2)]
     made = flat / np.outer(*rise)
     factor = np.exp((centres / size - 0.5) @ trend) * made.mean()
     gain, offset = solve_gains(pairs, means * factor, spreads * factor, weights, len(corners))
     made = np.round(made / made.mean() * _GRAIN) / _GRAIN
     return made.astype(np.float32), gain, offset
+
+
+def _trend(place: Doubles, value: Doubles) -> Doubles:
+    """How values rise with the place, as far as it is no chance: the fewer tiles there are and the more their
+    gains differ otherwise, the less is believed of a trend beyond the usual one of tissue."""
+    product, along = place.T @ place, place.T @ value
+    first = np.linalg.lstsq(product, along, rcond=None)[0]
+    spread = float(np.sum((value - place @ first) ** 2)) / max(len(value) - 3, 1)
+    ridge = max(spread / _TISSUE**2, 1.0)
+    return np.asarray(np.linalg.solve(product + ridge * np.eye(2), along))
 
 
 def _solve_differences(pairs: NDArray[np.int64], wanted: Doubles, weights: Doubles, tiles: int) -> Doubles:
