@@ -1,13 +1,16 @@
 """The Neuroglancer state that shows layers together, each in its colours, and all of them in sight.
 
 1. Images are added up, each channel in a colour of its own (one channel alone: grey).
-2. A mesh folder becomes one more source of its segmentation; annotations are linked to theirs.
+2. A mesh folder becomes one more source of its segmentation; annotations are linked to theirs, and have the
+   colour that their info says, or one for each class.
 3. The view is centred on the first volume, zoomed so that all of it fits a panel.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -18,13 +21,24 @@ State = dict[str, Any]
 COLOURS = ("#00ffff", "#ff00ff", "#ffff00", "#00ff60", "#ff6040", "#6080ff")
 GREY = "#ffffff"
 PANEL = 400  # pixels on each side of a panel in an ordinary window
-POINTS = """#uicontrol float size slider(min=1, max=20, default=4)
-void main() {
-  setColor(COLOUR);
-  setPointMarkerSize(PROJECTION_VIEW ? 0.5 * size : size);
+ANNOTATIONS = "#ffd060"
+CLASSES = 12  # so many named values can have colours of their own, and a control each
+CLASS_COLOURS = ("#ff4040", "#4080ff", "#40c040", "#ffd040", "#ff60ff", "#40e0e0", "#ff9040", "#a070ff")
+CUSTOMARY = {"neuron": "#ff4040", "glia": "#4080ff"}
+STYLES = {
+    "POINT": """  setPointMarkerSize(PROJECTION_VIEW ? 0.5 * size : size);
   setPointMarkerBorderWidth(PROJECTION_VIEW ? 0.0 : 1.0);
+""",
+    "LINE": """  setLineWidth(0.5 * size);
+  setEndpointMarkerSize(0.0);
+  setEndpointMarkerBorderWidth(0.0);
+""",
+    "AXIS_ALIGNED_BOUNDING_BOX": """  setBoundingBoxBorderWidth(0.5 * size);
+  setBoundingBoxFillColor(vec4(colour, 0.25));
+""",
+    "ELLIPSOID": """  setEllipsoidFillColor(vec4(colour, PROJECTION_VIEW ? 1.0 : 0.5));
+""",
 }
-"""
 
 
 def build_state(
@@ -105,8 +119,8 @@ def annotation_layer(layer: Shown, source: str, owner: str | None) -> State:
         "type": "annotation",
         "name": layer.name,
         "source": source,
-        "annotationColor": "#ffd060",
-        "shader": POINTS.replace("COLOUR", colour_of(layer.info)),
+        "annotationColor": layer.info.get("color", ANNOTATIONS),
+        "shader": annotation_shader(layer.info),
     }
     relationships = [relationship["id"] for relationship in layer.info.get("relationships", [])]
     if owner is not None and relationships:
@@ -114,15 +128,56 @@ def annotation_layer(layer: Shown, source: str, owner: str | None) -> State:
     return state
 
 
-def colour_of(info: Mapping[str, Any]) -> str:
-    """By the first property that has named values (a class), else one colour for all."""
-    for entry in info.get("properties", []):
-        if entry["type"] in ("rgb", "rgba"):
-            return f"prop_{entry['id']}()"
-        if values := entry.get("enum_values"):
-            low, high = float(min(values)), float(max(*values, min(values) + 1))
-            return f"colormapJet((float(prop_{entry['id']}()) - {low!r}) / {high - low!r})"
-    return "defaultColor()"
+def annotation_shader(info: Mapping[str, Any]) -> str:
+    """How annotations of a kind look, with what can be changed in the browser."""
+    style = STYLES.get(info.get("annotation_type", "POINT"), "")
+    controls, lines = colour_of(info)
+    if "size" in style:
+        controls = ["#uicontrol float size slider(min=1, max=20, default=4)", *controls]
+    body = "".join(f"  {line}\n" for line in [*lines, "setColor(colour);"])
+    return "\n".join([*controls, "void main() {"]) + f"\n{body}{style}}}\n"
+
+
+def colour_of(info: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Controls, and lines that say what `colour` is: that of the annotation itself, one for each named value
+    (a class), or one for all."""
+    properties = info.get("properties", [])
+    own = next((p for p in properties if p["type"] in ("rgb", "rgba")), None)
+    if own is not None:
+        return [], [f"vec3 colour = vec3(prop_{own['id']}());"]
+    if "color" not in info:
+        # whether an object is of a class is told by yes and no, which say less than the classes themselves
+        named = [p for p in properties if p.get("enum_values") and p["enum_labels"] != ["no", "yes"]]
+        for entry in sorted(named, key=lambda p: p["id"] != "class"):
+            return class_colours(entry)
+    return [], ["vec3 colour = defaultColor();"]
+
+
+def class_colours(entry: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """A colour for each named value; where they are too many, those of a rainbow."""
+    values, labels = entry["enum_values"], entry["enum_labels"]
+    if len(values) > CLASSES:
+        low, high = float(min(values)), float(max(values))
+        share = f"(float(prop_{entry['id']}()) - {low!r}) / {high - low!r}"
+        return [], [f"vec3 colour = colormapJet({share});"]
+    taken = {CUSTOMARY[label] for label in labels if label in CUSTOMARY}
+    others = cycle([colour for colour in CLASS_COLOURS if colour not in taken])
+    controls, lines = [], ["vec3 colour = defaultColor();"]
+    names: set[str] = set()
+    for value, label in zip(values, labels, strict=True):
+        name = f"{entry['id']}_{re.sub('[^A-Za-z0-9]+', '_', label).strip('_')}"
+        name = re.sub("_+", "_", name if name not in names else f"{name}_{value}")  # two are not for GLSL
+        names.add(name)
+        controls.append(f'#uicontrol vec3 {name} color(default="{CUSTOMARY.get(label) or next(others)}")')
+        lines.append(f"if (prop_{entry['id']}() == {literal(value, entry['type'])}) colour = {name};")
+    return controls, lines
+
+
+def literal(value: float, kind: str) -> str:
+    """A number as the shader has it: properties without a sign are so there, too."""
+    if kind.startswith("float"):
+        return repr(float(value))
+    return f"{value}u" if kind.startswith("u") else str(value)
 
 
 def view_of(layers: Sequence[Shown]) -> State:

@@ -133,10 +133,38 @@ def test_meshes_alone_are_a_layer_of_their_own() -> None:
 
 
 def test_annotations_are_coloured_by_class_where_they_have_one() -> None:
-    values = {"id": "class", "type": "uint8", "enum_values": [0, 1, 2], "enum_labels": ["a", "b", "c"]}
+    labels = ["Purkinje (L/2)", "glia", "neuron"]
+    values = {"id": "class", "type": "uint8", "enum_values": [0, 1, 2], "enum_labels": labels}
     size = {"id": "size", "type": "float32"}
-    assert colour_of({"properties": [size, values]}) == "colormapJet((float(prop_class()) - 0.0) / 2.0)"
-    assert colour_of({"properties": [size]}) == "defaultColor()"
+    live = {"id": "live", "type": "uint8", "enum_values": [0, 1], "enum_labels": ["no", "yes"]}
+    controls, lines = colour_of({"properties": [size, live, values]})
+    assert controls == [
+        '#uicontrol vec3 class_Purkinje_L_2 color(default="#40c040")',
+        '#uicontrol vec3 class_glia color(default="#4080ff")',
+        '#uicontrol vec3 class_neuron color(default="#ff4040")',
+    ]
+    assert lines[2] == "if (prop_class() == 1u) colour = class_glia;"
+    for info in ({"properties": [size, live]}, {"properties": [values], "color": "#00ff00"}):
+        assert colour_of(info) == ([], ["vec3 colour = defaultColor();"])
+    many = {**values, "enum_values": list(range(50)), "enum_labels": [f"region {n}" for n in range(50)]}
+    assert colour_of({"properties": [many]})[1] == [
+        "vec3 colour = colormapJet((float(prop_class()) - 0.0) / 49.0);"
+    ]
+    own = {"id": "shade", "type": "rgba"}
+    assert colour_of({"properties": [values, own]})[1] == ["vec3 colour = vec3(prop_shade());"]
+
+
+def test_annotations_have_the_colour_that_their_layer_is_given() -> None:
+    scale = {"resolution": [1, 1, 1], "size": [9, 9, 9], "voxel_offset": [0, 0, 0]}
+    layers = [
+        shown("nuclei", "segmentation", scales=[scale]),
+        shown("neurons", "annotation", color="#ff0000", annotation_type="POINT"),
+        shown("glia", "annotation", color="#0000ff", annotation_type="ELLIPSOID"),
+        shown("cells", "annotation"),
+    ]
+    _, *made = build_state(layers, lambda layer: "s3://x")["layers"]
+    assert [layer["annotationColor"] for layer in made] == ["#ff0000", "#0000ff", "#ffd060"]
+    assert ["size" in layer["shader"] for layer in made] == [True, False, True]
 
 
 def test_annotations_alone_give_the_view() -> None:
