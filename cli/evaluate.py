@@ -1,0 +1,158 @@
+"""Hold what was found against the truth: points or labels."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box
+from chunkflow.volume import LayerInfo, full_url
+from cli.evaluate_scores import Comparison, Scores, compare_points
+from cli.evaluate_sides import Place, points_of, refuse_unlike
+from cli.options import Address, Serial, Workers, parse_box
+from cli.running import Means
+
+
+def evaluate(
+    predicted: Annotated[
+        str, typer.Argument(metavar="PREDICTED", help="Points (a file, a table, WORK:TABLE) or labels.")
+    ],
+    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="The truth, of the same kind.")],
+    tolerance: Annotated[
+        str, typer.Option(help="How far apart a point and a true one may lie, micrometres: 10um.")
+    ] = "10um",
+    to: Annotated[
+        Path, typer.Option(metavar="FILE", help="The report; its numbers lie beside it as .json.")
+    ] = Path("evaluation.html"),
+    annotations: Annotated[
+        str, typer.Option(metavar="DEST", help="Make an annotation layer of what is found, missed and wrong.")
+    ] = "",
+    box: Annotated[str, typer.Option(help="Compare a part alone, in voxels: X0-X1,Y0-Y1,Z0-Z1.")] = "",
+    like: Annotated[
+        str, typer.Option(metavar="LAYER", help="Whose voxels they are, where both are files of points.")
+    ] = "",
+    score: Annotated[
+        str, typer.Option(metavar="COLUMN", help="What ranks the points; by default their probability.")
+    ] = "",
+    of_class: Annotated[str, typer.Option("--class", help="Compare points of this class alone.")] = "",
+    columns: Annotated[str, typer.Option(help="The files' columns, where they do not name them: z,y,x")] = "",
+    unit: Annotated[str, typer.Option(help="The unit of x, y, z in files: voxels, nm, um or mm.")] = "",
+    workers: Workers = 0,
+    address: Address = "",
+    serial: Serial = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")] = False,
+) -> None:
+    """Score points or labels against the truth, with a report of the numbers, curves and mistakes.
+
+    Points are paired one to one within the tolerance: precision, recall, F1 and average precision. Labels are
+    compared object by object and voxel by voxel: F1 and average precision over IoU, adapted Rand error,
+    variation of information; their overlaps are counted chunk by chunk. Intervals are from drawing blocks of
+    space anew.
+
+    Example: chunkflow evaluate work/rat:objects marked.csv --tolerance 10um --to evaluation.html
+    """
+    means = Means(workers, address, serial)
+    distance = parse_tolerance(tolerance)
+    part = parse_box(box)
+    beside = to.with_suffix(".json")
+    if to.suffix.lower() != ".html":
+        raise BadInput(f"--to {to} must end in .html.")
+    if (to.exists() or beside.exists()) and not overwrite:
+        raise BadInput(f"{to if to.exists() else beside} exists already: name another, or say --overwrite.")
+    if not to.resolve().parent.is_dir():
+        raise BadInput(f"There is no folder {to.resolve().parent} for the report.")
+    from cli.evaluate_jobs import refuse_taken, workplace, write_annotations
+    from cli.evaluate_page import evaluation_page
+
+    refuse_taken(annotations)
+    sides = Place.of(predicted), Place.of(truth)
+    with workplace(to) as work:
+        if _are_labels(*sides):
+            comparison = _compare_labels(*sides, part, means, work)
+            facts = [
+                f"Labels of {predicted}, held against those of {truth}; objects match from an IoU of 0.5."
+            ]
+        else:
+            layer = _layer_of(*sides, like)
+            found = points_of(sides[0], layer, columns, unit, of_class, score).within(part)
+            true = points_of(sides[1], layer, columns, unit, of_class, None).within(part)
+            comparison = compare_points(layer, found, true, distance)
+            facts = [
+                f"Points of {predicted}, held against those of {truth}; pairs lie within {distance:g} µm."
+            ]
+        if not len(comparison.true.ids):
+            raise BadInput(f"{truth} has nothing{f' within {part}' if part else ''} to compare with.")
+        facts += [f"Only {part} was compared."] if part else []
+        scores = Scores.of(comparison)
+        if annotations:
+            write_annotations(comparison, annotations, means, work)
+    name = f"{Path(predicted).name} against {Path(truth).name}"
+    to.write_text(evaluation_page(name, comparison, scores, facts), encoding="utf-8")
+    document = {"predicted": predicted, "truth": truth, "box": str(part or ""), **scores.document()}
+    beside.write_text(json.dumps(document, indent=1) + "\n")
+    _say(Console(soft_wrap=True), scores, to, annotations)
+
+
+def _say(console: Console, scores: Scores, to: Path, annotations: str) -> None:
+    for name, value in scores.values.items():
+        sure = f"  ({scores.intervals[name]} with 95 % certainty)" if name in scores.intervals else ""
+        shown = f"{value:,.0f}" if isinstance(value, int) else f"{value:.4g}"
+        console.print(f"{name}: {shown}{sure}", highlight=False)
+    console.print(f"The report is at {to}, the numbers at {to.with_suffix('.json')}", highlight=False)
+    if annotations:
+        console.print(f"What was found, missed and wrong is a layer at {annotations}", highlight=False)
+
+
+def _are_labels(predicted: Place, truth: Place) -> bool:
+    if predicted.is_labels != truth.is_labels:
+        labels, points = (predicted, truth) if predicted.is_labels else (truth, predicted)
+        raise BadInput(
+            f"{labels.location} is labels, {points.location} is points: measure the labels, and compare the "
+            "table with the points."
+        )
+    return predicted.is_labels
+
+
+def _compare_labels(predicted: Place, truth: Place, part: Box | None, means: Means, work: Path) -> Comparison:
+    from cli.evaluate_jobs import compare_labels
+
+    assert predicted.layer is not None
+    assert truth.layer is not None
+    refuse_unlike(predicted, truth.layer)
+    if predicted.layer.bounds != truth.layer.bounds:
+        raise BadInput(
+            f"{predicted.location} covers {predicted.layer.bounds}, {truth.location} {truth.layer.bounds}: "
+            "compare layers of one volume."
+        )
+    return compare_labels(predicted, truth, part, means, work)
+
+
+def _layer_of(predicted: Place, truth: Place, like: str) -> LayerInfo:
+    """Whose voxels places are told in: the table's, or those of the layer that is named."""
+    known = predicted.layer or truth.layer
+    if like:
+        return LayerInfo.of_layer(full_url(like))
+    if known is None:
+        raise BadInput(
+            f"{predicted.location} and {truth.location} are both files: name the layer whose voxels they are "
+            "in, --like LAYER."
+        )
+    return known
+
+
+def parse_tolerance(text: str) -> float:
+    """A distance in micrometres, with or without its unit."""
+    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*(um|µm|nm|mm)?\s*", text)
+    try:
+        value = float(match[1]) * {"nm": 1e-3, "mm": 1e3}.get(match[2] or "um", 1.0) if match else 0.0
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise BadInput(f"--tolerance takes a distance above 0, as in 10um, not {text!r}.")
+    return value
