@@ -22,8 +22,10 @@ from chunkflow.volume import LayerInfo, full_url
 from cli.export_points import CellfinderWriter, NapariWriter, NeuroglancerWriter
 from cli.export_writers import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
 from cli.layers import read_info
+from cli.words import counted
 from cli.work import Work
 
+VOLUME = "neuroglancer_multiscale_volume"
 Open = Callable[[Path, pa.Schema, LayerInfo], Writer]
 FORMATS: dict[str, tuple[str, Open]] = {
     "csv": (".csv", lambda path, schema, _: CsvWriter(path, schema)),
@@ -51,7 +53,7 @@ def export(
     what: Annotated[
         str, typer.Argument(metavar="WORK|LAYER", help="The work folder of a job, or a layer by itself.")
     ],
-    table: Annotated[str, typer.Argument(metavar="[TABLE]", help="The table's name in the job.")] = "",
+    table: Annotated[str, typer.Argument(metavar="[NAME]", help="Of a job: the table or the layer.")] = "",
     *,
     to: Annotated[Path, typer.Option(metavar="FILE", help="The file; its ending says how it is written.")],
     form: Annotated[
@@ -67,37 +69,41 @@ def export(
     mip: Annotated[int, typer.Option(min=0, help="Of an image or labels: the mip.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")] = False,
 ) -> None:
-    """Write a table of a job, or a layer, to one file.
+    """Write a table or a layer to one file.
 
-    Rows go to .csv, .parquet, .json or .h5, in the order of their ids' ranges; or, by --as, to the points of
-    napari (.csv), cellfinder (.xml) or Neuroglancer (.json). They are those of a job's table, which must be
-    finished, or of a table or annotation layer that is named by its place. An image or labels go to files
-    that microscopy programs read.
+    Either is named by its place, or by its name in a job, whose tables must be finished. Rows of tables and
+    of annotation layers go to .csv, .parquet, .json or .h5, in the order of their ids' ranges; or, by --as,
+    to the points of napari (.csv), cellfinder (.xml) or Neuroglancer (.json). Images and labels go to TIFF
+    and other files of microscopy programs.
 
     Example: chunkflow export work/demo objects --to objects.csv
     """
     console = Console(soft_wrap=True)
-    document = {} if table else _info_of(what)
-    if (document and "@type" not in document) or document.get("@type") == "neuroglancer_multiscale_volume":
+    place = place_of(what, table)
+    document = read_info(place) if place else {}
+    if place and document.get("@type", VOLUME) == VOLUME:
         if form or where or columns:
-            raise BadInput(f"{what} is an image or labels: --as, --where and --columns are for tables.")
+            raise BadInput(f"{place} is an image or labels: --as, --where and --columns are for tables.")
         from cli.export_layer import export_layer
 
-        console.print(export_layer(what, to, box, mip, overwrite), highlight=False)
+        console.print(export_layer(place, to, box, mip, overwrite), highlight=False)
         return
     if box or mip:
         raise BadInput("--box and --mip are for images and labels; of a table, --where chooses rows.")
     opener = _format(to, form)
     if to.exists() and not overwrite:
         raise BadInput(f"{to} exists already: name another file, or say --overwrite.")
-    source = _layer_source(full_url(what), document) if document else job_source(Work.open(what), table)
+    source = _layer_source(place, document) if place else job_source(Work.open(what), table)
     rows = write_rows(chosen(source, where, columns), to, opener)
-    console.print(f"{rows} rows of {source.name} are in {to}.", highlight=False)
+    console.print(f"{to} has {counted(rows, 'row')} of {source.name}.", highlight=False)
 
 
-def _info_of(location: str) -> dict[str, object]:
-    """What a layer is; empty of a work folder."""
-    return read_info(full_url(location)) if Folder(full_url(location)).exists("info") else {}
+def place_of(what: str, name: str) -> str:
+    """Where a layer is that is named by its place, or by its name in a job; empty for tables of a job."""
+    if not name:
+        return full_url(what) if Folder(full_url(what)).exists("info") else ""
+    product = Work.open(what).plan().products.get((name, 0))
+    return product.info.url if product is not None and product.info.kind != "table" else ""
 
 
 def _format(to: Path, form: str) -> Open:
@@ -121,7 +127,7 @@ def job_source(work: Work, table: str) -> Source:
     product = plan.products.get((table, 0))
     if product is None or product.info.kind != "table":
         named = sorted(p.name for p in plan.products.values() if p.info.kind == "table" and "." not in p.name)
-        said = f"has no table {table}; its tables" if table else "has several layers and tables; name one of"
+        said = f"has no table {table}; its tables" if table else "is meant: name one of its tables"
         raise BadInput(f"The job in {work.url} {said}: {', '.join(named) or 'none'}.")
     if product.maker is not None:
         stages = [stage for stage in plan.stages if stage.step == product.maker]

@@ -19,6 +19,7 @@ from chunkflow.volume import LayerInfo, Volume, full_url
 from cli.export import job_source
 from cli.layers import read_info
 from cli.table_layer import write_table
+from cli.words import counted, plain
 from cli.work import Work
 from tasks.point_files import assign, open_points, point_pieces, positions, read_points
 
@@ -58,9 +59,9 @@ def import_table(
         points, said = marked(file, space, columns, unit, objects)
         if said:
             console.print(said, style="yellow", highlight=False)
-        pieces = iter([points])
+        read = iter([points])
     else:
-        pieces = point_pieces(rows, space, unit)
+        read = point_pieces(rows, space, unit)
     named = bool(objects) or "id" in [name.lower() for name in rows.schema.names]
     own = space.labels or (space.url if space.kind == "segmentation" else "")
     info = LayerInfo(
@@ -72,11 +73,9 @@ def import_table(
         mip=space.mip,
         labels=own if named else "",
     )
-    counted = Counted(pieces, info)
-    write_table(info, counted.rows())
-    console.print(
-        f"{counted.count} rows of {file} are in {info.url}: name it as a layer of a job.", highlight=False
-    )
+    complete = Completed(read, info)
+    write_table(info, complete.rows())
+    console.print(f"{plain(info.url)} has {counted(complete.count, 'row')}.", highlight=False)
 
 
 def space_of(like: str, mip: int) -> LayerInfo:
@@ -86,7 +85,7 @@ def space_of(like: str, mip: int) -> LayerInfo:
     return describe(url, 0, "table") if table else describe(url, mip, "layer")
 
 
-class Counted:
+class Completed:
     """Rows as the table has them: with ids and micrometres, columns in the usual order; and how many."""
 
     def __init__(self, pieces: Iterator[pa.Table], info: LayerInfo) -> None:
@@ -146,8 +145,8 @@ def _once(points: pa.Table, doubled: Any) -> pa.Table:
         at_odds = ids[counts > 1]
         if len(at_odds):
             raise BadInput(
-                f"{len(at_odds)} objects have points of several classes, {int(at_odds[0])} among them: leave "
-                "one point in each."
+                f"Objects with points of several classes: {len(at_odds)} ({int(at_odds[0])} among them); "
+                "leave one point in each."
             )
     _, first = np.unique(points["id"].to_numpy(), return_index=True)
     return points.take(np.sort(first))

@@ -50,13 +50,11 @@ class Assigned:
         """What is wrong, in a sentence; empty where every point has an object of its own."""
         parts = []
         if len(self.unmatched):
-            parts.append(
-                f"{len(self.unmatched)} of {len(self.ids)} points lie on no object (the points "
-                f"{_listed(self.unmatched + 1)})"
-            )
+            numbers = _listed(self.unmatched + 1)
+            parts.append(f"points on no object: {len(self.unmatched)} of {len(self.ids)} (numbers {numbers})")
         if len(self.doubled):
-            parts.append(f"{len(self.doubled)} objects have several points ({_listed(self.doubled)})")
-        return "; ".join(parts) + "." if parts else ""
+            parts.append(f"objects with several points: {len(self.doubled)} (ids {_listed(self.doubled)})")
+        return "; ".join(parts).capitalize() + "." if parts else ""
 
 
 def assign(

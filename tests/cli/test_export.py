@@ -319,6 +319,15 @@ def test_what_other_programs_cannot_show_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.*"))
 
 
+def test_an_image_goes_to_a_file_of_its_own_kind(work: Path, tmp_path: Path) -> None:
+    for number, words in enumerate(([str(tmp_path / "image")], [str(work), "image"])):
+        to = tmp_path / f"{number}.npy"
+        run(*words, "--to", str(to), "--box", "0-32,0-32,8-16")
+        assert np.load(to).shape in ((32, 32, 8), (8, 32, 32))
+    with pytest.raises(BadInput, match=r"is meant: name one of its tables: objects"):
+        run(str(work), "--to", str(tmp_path / "x.csv"))
+
+
 def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     table_layer(tmp_path / "table", [PLACED])
     make_layer(tmp_path / "image", np.ones((8, 8, 8), np.uint8))

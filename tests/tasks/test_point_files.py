@@ -410,7 +410,7 @@ def test_a_point_means_the_nearest_object_whose_radius_reaches_it() -> None:
     assert found.ids.tolist() == [5, 9, 6, 0, 9]
     assert found.unmatched.tolist() == [3]
     assert found.doubled.tolist() == [9]
-    assert found.said == "1 of 5 points lie on no object (the points 4); 1 objects have several points (9)."
+    assert found.said == "Points on no object: 1 of 5 (numbers 4); objects with several points: 1 (ids 9)."
     assert assign(points_at((20, 1, 40)), table, LAYER).said == ""
 
 
