@@ -35,6 +35,7 @@ COMMANDS = {
     "doctor": "cli.doctor",
     "init": "cli.init",
     "tune": "cli.tune",
+    "evaluate": "cli.evaluate",
 }
 """The module of each command that is not a task; its function has the command's name, or is told."""
 TASK_PANEL = "Tasks, one at a time"
