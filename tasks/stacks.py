@@ -31,6 +31,7 @@ OPENERS = {
     ".lif": "tasks.stack_microscopes:open_lif",
 }
 """What opens a file, by its ending; imported only then."""
+WITHOUT_NAMES = ("open_tiff", "open_folder", "open_zarr", "open_npy", "open_nifti", "open_imaris")
 READABLE = (
     "a TIFF stack, a folder of TIFF planes, Zarr (OME-Zarr, too), N5, HDF5 (.h5), Imaris (.ims), "
     "NIfTI (.nii, .nii.gz), NumPy (.npy, .npz), or a microscope's .czi, .nd2 or .lif"
@@ -79,6 +80,8 @@ def open_stack(source: str, axes: str = "", time: int | None = None) -> Stack:
             raise BadInput(f"{path} cannot be read: it must be {READABLE}.")
         location = OPENERS[ending]
     module, _, function = location.partition(":")
+    if name and function in WITHOUT_NAMES:
+        raise BadInput(f"{path} holds no arrays with names, so none is called {name}.")
     opener: Callable[[Path, str, str, int | None], Stack] = getattr(import_module(module), function)
     return opener(path, name, axes, time)
 

@@ -313,6 +313,13 @@ def test_one_array_of_several_is_asked_for(tmp_path: Path) -> None:
     assert "holds none" in refusal(tmp_path / "empty.h5")
 
 
+def test_a_name_where_there_are_none_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", ZYX)
+    assert "holds no arrays with names, so none is called raw" in refusal(f"{tmp_path}/a.npy:raw")
+    path = write_ome_zarr(tmp_path / "a.zarr", ZYX)
+    assert "none is called 0" in refusal(f"{path}:0")
+
+
 def test_a_group_that_is_no_image_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.n5" / "setup0").mkdir(parents=True)
     assert "is no array but holds setup0" in refusal(tmp_path / "a.n5")
