@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from chunkflow.volume import LayerInfo, full_url
 from cli.evaluate_scores import Comparison, Scores, compare_points
 from cli.evaluate_sides import Place, points_of, refuse_unlike
 from cli.options import Address, Serial, Workers, parse_box
+from cli.places import parse_tolerance
 from cli.running import Means
 
 
@@ -144,15 +144,3 @@ def _layer_of(predicted: Place, truth: Place, like: str) -> LayerInfo:
             "in, --like LAYER."
         )
     return known
-
-
-def parse_tolerance(text: str) -> float:
-    """A distance in micrometres, with or without its unit."""
-    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*(um|µm|nm|mm)?\s*", text)
-    try:
-        value = float(match[1]) * {"nm": 1e-3, "mm": 1e3}.get(match[2] or "um", 1.0) if match else 0.0
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise BadInput(f"--tolerance takes a distance above 0, as in 10um, not {text!r}.")
-    return value

@@ -54,7 +54,7 @@ def _curves_caption(scores: Scores) -> str:
         return "F1 and average precision, TP / (TP + FP + FN), by the IoU from which objects match."
     tolerance = "F1 by how far apart a pair may lie"
     return (
-        f"{tolerance}, and precision over recall as the least score falls."
+        f"{tolerance}; precision over recall as the least score falls (dotted: F1 0.2, 0.4, 0.6, 0.8)."
         if scores.curve
         else f"{tolerance}."
     )
@@ -103,10 +103,13 @@ def where_picture(comparison: Comparison) -> bytes:
     height = float(np.clip(4.4 * max(spans[1:]) / max(spans[0], 1e-9), 3.0, 8.0)) + 0.4
     drawn = figure(WIDTH, height)
     for axes, up in zip(drawn.subplots(1, 2), (1, 2), strict=True):
-        for name, colour in COLOURS.items():
+        for name, size in (("wrong", 9), ("found", 9), ("missed", 14)):
+            colour = COLOURS[name]
             shown = places[kinds == name][::every]
             label = f"{name}: {(kinds == name).sum():,}"
-            axes.scatter(shown[:, 0], shown[:, up], s=9, color=colour, label=label, linewidths=0, alpha=0.8)
+            axes.scatter(
+                shown[:, 0], shown[:, up], s=size, color=colour, label=label, linewidths=0, alpha=0.8
+            )
         axes.set(xlabel="x, µm", ylabel=f"{'xyz'[up]}, µm")
         axes.set_aspect("equal")
         axes.set_anchor("N")

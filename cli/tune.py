@@ -19,7 +19,7 @@ from chunkflow.kernels.scores import Interval, bootstrap_interval
 from chunkflow.kernels.tuning import Ranked, Surface, readable
 from chunkflow.volume import LayerInfo, full_url
 from cli.options import parse_box
-from cli.places import marked_points
+from cli.places import marked_points, parse_tolerance
 from cli.tune_pictures import surface_picture, where_picture
 from cli.tune_region import Region, box_of_cells
 from cli.words import counted
@@ -48,8 +48,8 @@ def tune(
         "tuned"
     ),
     tolerance: Annotated[
-        float, typer.Option(help="How far a peak may lie from the centre of its cell, micrometres.")
-    ] = 10.0,
+        str, typer.Option(help="How far a peak may lie from the centre of its cell, micrometres: 10um.")
+    ] = "10um",
     diameters: Annotated[
         str, typer.Option(metavar="LOW-HIGH", help="Diameters to try, micrometres.")
     ] = DIAMETERS,
@@ -71,15 +71,14 @@ def tune(
     """
     if task != "segment":
         raise BadInput(f"There is nothing to tune in {task!r}: only segment can be tuned.")
-    if tolerance <= 0:
-        raise BadInput(f"--tolerance must be more than 0, not {tolerance:g}.")
+    distance = parse_tolerance(tolerance)
     sizes = parse_diameters(diameters)
     if to.exists() and not overwrite:
         raise BadInput(f"{to} exists already: name another folder, or say --overwrite.")
     layer = image_layer(image, channel)
     marked = marked_points(points, layer, columns, unit, of_class)
     part = region_box(box, marked, layer)
-    region = Region.read(layer, channel, part, marked, tolerance, float(sizes[-1]))
+    region = Region.read(layer, channel, part, marked, distance, float(sizes[-1]))
     tuned = Tuned.of(region, sizes, image, channel)
     write(tuned, to, points)
     console = Console(soft_wrap=True)

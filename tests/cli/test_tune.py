@@ -131,7 +131,7 @@ def test_without_a_box_the_points_tell_the_region() -> None:
         (["--diameters", "9-4"], ["--diameters 9-4"]),
         (["--diameters", "small"], ["--diameters takes LOW-HIGH"]),
         (["--diameters", "1e-9-1e9"], ["--diameters"]),
-        (["--tolerance", "0"], ["--tolerance must be more than 0"]),
+        (["--tolerance", "0"], ["--tolerance takes a distance above 0"]),
         (["--channel", "1"], ["there is no 1"]),
         (["--class", "cell"], ["no classes"]),
         (["--unit", "feet"], ["feet"]),
