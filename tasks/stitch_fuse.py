@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from tasks.stitch_light import Field, field_of
 from tasks.stitch_links import Jitter, OfTiles, starts
 from tasks.stitch_tiles import TileGrid, Tiles
 
+PLANES = 64
+"""One of each tile, of at most so many, tell what is written where no tile is."""
 AT_ONCE = 8
 """Planes that are blended at once: sums take eight times the memory of what they are sums of."""
 
@@ -55,11 +58,13 @@ class Fuse(OfTiles):
         return Grid.chunks(region, cell_size(block, layout.chunk, layout.storage, region.size, most))
 
     def samples(self, layout: Layout) -> list[tuple[str, Box]]:
-        return [("places", layout.info("places").volume)]
+        tables = [name for name in ("places", "light", "gains") if getattr(self, name)]
+        return [(name, layout.info(name).volume) for name in tables]
 
-    def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, list[list[int]]]:
-        """The first voxel of each tile; a layout that hangs apart, or does not fit, is refused."""
-        (places,) = samples
+    def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, Any]:
+        """The first voxel of each tile, and what is written where no tile is; a layout that hangs apart, or
+        does not fit, is refused."""
+        places, *evened = samples
         tiles = self.setup()
         _check_whole(places, tiles.grid)
         first = starts(places)
@@ -71,7 +76,22 @@ class Fuse(OfTiles):
                 f"planned (along {', '.join('xyz'[n] for n in lacking)}): give a larger jitter there, or a "
                 "smaller least_overlap."
             )
-        return {"starts": first.tolist()}
+        light, gains = evened or (None, None)
+        return {"starts": first.tolist(), "outside": self._outside(tiles, light, gains)}
+
+    def _outside(self, tiles: Tiles, light: pa.Table | None, gains: pa.Table | None) -> float:
+        """The middle grey value of some planes: next to it no edge of the tiles looks like a cell."""
+        field = field_of(light, self.channel, tiles.size[:2]) if light is not None else None
+        levels = _levels(gains, self.channel, len(tiles.grid))
+        used = min(len(tiles.grid), PLANES)
+        values = []
+        for tile in (n * len(tiles.grid) // used for n in range(used)):
+            middle = tiles.size[2] // 2
+            box = Box((0, 0, middle), (*tiles.size[:2], middle + 1))
+            plane = tiles.read(tile, self.channel, box)
+            seen = plane if field is None else field.correct(plane, box, *levels[tile])
+            values.append(float(np.median(seen)))
+        return round(float(np.median(values)), 3)
 
     def map(  # type: ignore[override]
         self, cell: Cell, places: pa.Table, light: pa.Table | None = None, gains: pa.Table | None = None
@@ -88,7 +108,8 @@ class Fuse(OfTiles):
         made = np.zeros(cell.box.size, tiles.dtype, order="F")
         for low in range(cell.box.start[2], cell.box.stop[2], AT_ONCE):
             slab = Box((*cell.box.start[:2], low), (*cell.box.stop[:2], low + AT_ONCE)).clip(cell.box)
-            self._blend(made[slab.slices(cell.box.start)], slab, parts, field, levels, tiles)
+            here = made[slab.slices(cell.box.start)]
+            self._blend(here, slab, parts, field, levels, tiles, cell.values["outside"])
         return Chunk(made, cell.box, cell.voxel_size)
 
     def _blend(
@@ -99,6 +120,7 @@ class Fuse(OfTiles):
         field: Field | None,
         levels: npt.NDArray[np.float64],
         tiles: Tiles,
+        outside: float,
     ) -> None:
         """Fill one slab: weighted means of the tiles that show it, in the order of the tiles."""
         total, weight = np.zeros(made.shape), np.zeros(made.shape)
@@ -115,6 +137,8 @@ class Fuse(OfTiles):
                 seen = field.correct(seen, tile_box, *levels[tile])
             place = here.slices(slab.start)
             add_weighted(total[place], weight[place], seen, ramp[0][x], ramp[1][y])
+        nowhere = weight == 0
+        total[nowhere], weight[nowhere] = outside, 1.0
         made[...] = divided(total, weight, made.dtype)
 
 
