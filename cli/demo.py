@@ -1,4 +1,4 @@
-"""The demo: a synthetic brain block with known truth, through the main job, and how well it was found."""
+"""The demos: synthetic tissue with known truth, through a whole job, and how well it was found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -19,6 +19,7 @@ from chunkflow.job import Job
 from chunkflow.kernels.matching import match_points
 from chunkflow.plan import Plan
 from cli.builtin import task_type
+from cli.demo_light_sheet import run_light_sheet
 from cli.options import Serial, Workers
 from cli.running import Means, run_plan
 from cli.view import start_server, tunnel, wait_for_interrupt
@@ -27,6 +28,8 @@ from cli.work_layers import layers_of_plan
 
 TOLERANCE_UM = 5.0
 DIAMETER_UM = 9.0
+BLOCK, TILE = (384, 384, 256), (192, 192, 64)
+Which = Literal["nuclei", "light-sheet"]
 
 
 def document(folder: Path, size: tuple[int, int, int], seed: int) -> dict[str, Any]:
@@ -59,10 +62,16 @@ def document(folder: Path, size: tuple[int, int, int], seed: int) -> dict[str, A
 
 
 def demo(
+    which: Annotated[
+        Which, typer.Argument(metavar="WHICH", help="nuclei, or light-sheet: from a microscope's tiles.")
+    ] = "nuclei",
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where to put it all; it may be deleted afterwards.")
     ] = Path("demo"),
-    size: Annotated[tuple[int, int, int], typer.Option(help="Voxels along x, y, z.")] = (384, 384, 256),
+    size: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(help="Voxels along x, y, z; of a tile, for light-sheet.", show_default="384 384 256"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
     workers: Workers = 0,
     serial: Serial = False,
@@ -70,16 +79,26 @@ def demo(
         bool, typer.Option("--view", help="Serve the result in Neuroglancer until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Make a synthetic brain block, find, measure and mesh its nuclei, and compare with the truth.
+    """Make synthetic tissue, run a whole job on it, and compare what is found with the truth.
 
-    Example: chunkflow demo --view
+    `nuclei` finds, measures and meshes the nuclei of a block. `light-sheet` begins with 25 overlapping tiles of
+    two channels: it stitches them, finds the nuclei, trains a classifier on some that are labelled, tells
+    neurons from glia, counts those that are c-Fos positive, and shows all of it.
+
+    Example: chunkflow demo light-sheet --view
     """
     console, begin = Console(), time.monotonic()
-    job = Job.from_document(document(folder.resolve(), size, seed), task_type, Path.cwd())
-    means = Means(workers, "", serial)
-    plan = open_plan(job, None, means.local_workers)
-    run_plan(plan, means, Path.cwd(), console)
-    console.print(_found(plan))
+    means, place = Means(workers, "", serial), folder.resolve()
+    place.mkdir(parents=True, exist_ok=True)
+    if which == "light-sheet":
+        plan, tables = run_light_sheet(place, size or TILE, seed, means, console)
+    else:
+        job = Job.from_document(document(place, size or BLOCK, seed), task_type, Path.cwd())
+        plan = open_plan(job, None, means.local_workers)
+        run_plan(plan, means, Path.cwd(), console)
+        tables = [_found(plan)]
+    for table in tables:
+        console.print(table)
     console.print(f"All in {in_words(time.monotonic() - begin)}. The outputs:", highlight=False)
     for product in plan.products.values():
         if product.mip == 0 and "." not in product.name and "/" not in product.name:

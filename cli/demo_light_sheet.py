@@ -1,0 +1,185 @@
+"""The light-sheet demo: tiles of a synthetic brain, through the whole pipeline, held against the truth.
+
+1. A brain of two kinds of cells is made and imaged in 25 overlapping tiles; where they lie is kept apart.
+2. The job of examples/light-sheet.yaml runs up to its object table.
+3. A classifier is trained on some cells that are labelled as a person would, from the truth.
+4. The job goes on to its end; tile places, cells found, classes and active cells are compared with the truth.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from chunkflow.describe import open_plan
+from chunkflow.errors import BadInput
+from chunkflow.inputs import read_table
+from chunkflow.job import Job
+from chunkflow.kernels.matching import match_points, matched_pairs
+from chunkflow.plan import Plan
+from cli.builtin import load_job, task_type
+from cli.running import Means, run_plan
+from cli.train import train
+
+LABELLED = 400
+"""Cells that a person would label; as many as takes an hour."""
+TOLERANCE_UM = 5.0
+OVERLAP = (0.05, 0.10)
+JITTER = (8, 8, 3)
+Points = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What was imaged, in the stitched volume's own micrometres."""
+
+    cells: pa.Table
+    places: Points
+    """Of the cells."""
+    tiles: dict[tuple[int, int], Points]
+    """The first voxel of each tile, by its row and column."""
+
+
+def run_light_sheet(
+    folder: Path, tile: tuple[int, int, int], seed: int, means: Means, console: Console
+) -> tuple[Plan, list[Table]]:
+    """Make the tiles, run the job, and compare: the plan that was run, and what was found."""
+    console.print("Tiles: a synthetic brain, imaged in 5 x 5 overlapping tiles.", highlight=False)
+    scan = open_plan(_scan(folder, tile, seed), None, means.local_workers)
+    run_plan(scan, means, folder, console)
+    truth = _truth(scan, folder, tile)
+    path = folder / "light-sheet.yaml"
+    path.write_text(files("cli").joinpath("light-sheet.yaml").read_text("utf-8"), "utf-8")
+    job = load_job(path, None)
+    console.print("The job, up to its object table.", highlight=False)
+    run_plan(open_plan(job.until("measure"), None, means.local_workers), means, folder, console)
+    model = folder / "neuron-glia.skops"
+    if not model.exists():
+        console.print(f"A classifier, from {LABELLED} labelled cells.", highlight=False)
+        _label(truth, folder / "labels.csv", seed)
+        train("classify", [str(folder / "work")], [folder / "labels.csv"], model)
+    console.print("The whole job.", highlight=False)
+    plan = open_plan(job, None, means.local_workers)
+    run_plan(plan, means, folder, console)
+    return plan, [_stitched(plan, truth), _counted(plan, truth)]
+
+
+def _scan(folder: Path, tile: tuple[int, int, int], seed: int) -> Job:
+    """The job that makes the tiles: the brain is as large as the scan may become."""
+    x, y, z = (
+        n + 4 * round(n * (1 - OVERLAP[0])) + 2 * j + 2 if axis < 2 else n + 2 * j + 2
+        for axis, (n, j) in enumerate(zip(tile, JITTER, strict=True))
+    )
+    made = {"dapi": "dapi", "cfos": "cfos", "cells": "cells"}
+    imaged = {"images": ["dapi", "cfos"], "tiles": "tiles", "columns": 5, "rows": 5, "size": list(tile)}
+    document = {
+        "job": "scan",
+        "work": str(folder / "scan" / "work"),
+        "layers": {
+            "dapi": str(folder / "scan" / "dapi"),
+            "cfos": str(folder / "scan" / "cfos"),
+            "tiles": str(folder / "tiles"),
+        },
+        "tasks": [
+            {"synthesize": {**made, "size": [x, y, z], "seed": seed, "noise": 0}},
+            {"scan": {**imaged, "overlap": list(OVERLAP), "jitter": list(JITTER), "seed": seed}},
+        ],
+    }
+    return Job.from_document(document, task_type, folder)
+
+
+def _truth(scan: Plan, folder: Path, tile: tuple[int, int, int]) -> Truth:
+    """The cells that some tile shows whole, counted from the first voxel that any tile shows."""
+    with (folder / "tiles" / "truth.csv").open(encoding="utf-8") as file:
+        tiles = {
+            (int(row["row"]), int(row["column"])): np.array([float(row[axis]) for axis in "xyz"])
+            for row in csv.DictReader(file)
+        }
+    info = scan.products["cells", 0].info
+    cells = read_table(info, info.bounds)
+    corners = np.array(list(tiles.values()))
+    first = corners.min(axis=0)
+    voxel_um = np.array(info.voxel_size) / 1000
+    voxels = _places(cells) / voxel_um
+    shown = np.zeros(len(cells), bool)
+    for corner in corners:
+        shown |= ((voxels >= corner) & (voxels < corner + np.array(tile))).all(axis=1)
+    kept = cells.filter(pa.array(shown))
+    relative = {name: corner - first for name, corner in tiles.items()}
+    return Truth(kept, _places(kept) - first * voxel_um, relative)
+
+
+def _label(truth: Truth, path: Path, seed: int) -> None:
+    """Some cells at random, with what they are, as a person would label them in the stitched volume."""
+    if len(truth.places) < LABELLED:
+        raise BadInput(f"The tiles show only {len(truth.places)} cells: take larger ones (--size).")
+    chosen = np.sort(np.random.default_rng(seed).choice(len(truth.places), LABELLED, replace=False))
+    kinds = truth.cells["class"].to_pylist()
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["x_um", "y_um", "z_um", "class"])
+        writer.writerows([*np.round(truth.places[n], 2).tolist(), kinds[n]] for n in chosen.tolist())
+
+
+def _stitched(plan: Plan, truth: Truth) -> Table:
+    """How far the tiles lie from where they were imaged, after the whole grid is laid on the truth."""
+    report = Path(plan.work.removeprefix("file://")) / "reports" / "stitch" / "places.csv"
+    with report.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = np.array([[float(row[axis]) for axis in "xyz"] for row in rows])
+    wanted = np.array([truth.tiles[int(row["row"]) - 1, int(row["column"]) - 1] for row in rows])
+    off = np.abs(found - wanted)
+    within = int((off <= 1.0).all(axis=1).sum())
+    return _table(
+        "Tiles against where they were imaged",
+        ("tiles", "within one voxel", "farthest off, voxels"),
+        [(str(len(rows)), str(within), f"{off.max():.1f}")],
+    )
+
+
+def _counted(plan: Plan, truth: Truth) -> Table:
+    """Cells of each kind, found and there, and how many of them are what they are said to be."""
+    info = plan.products["combined", 0].info
+    found = read_table(info, info.bounds)
+    places, kinds = _places(found), np.array(found["class"].to_pylist())
+    active, true_kinds = np.array(found["cfos_positive"]), np.array(truth.cells["class"].to_pylist())
+    true_active = np.array(truth.cells["active"]).astype(bool)
+    every = np.ones(len(kinds), bool), np.ones(len(true_kinds), bool)
+    groups: list[tuple[str, Any, Any]] = [("all nuclei", *every)]
+    groups += [(f"{kind}", kinds == kind, true_kinds == kind) for kind in ("neuron", "glia")]
+    groups += [
+        (f"c-Fos positive {kind}", (kinds == kind) & active, (true_kinds == kind) & true_active)
+        for kind in ("neuron", "glia")
+    ]
+    rows = []
+    for name, mine, theirs in groups:
+        score = match_points(places[mine], truth.places[theirs], TOLERANCE_UM)
+        off = score.found / score.true - 1 if score.true else 0.0
+        rows.append((name, f"{score.true:,}", f"{score.found:,}", f"{off:+.1%}", f"{score.f1:.3f}"))
+    pairs = matched_pairs(places, truth.places, TOLERANCE_UM)
+    right = float((kinds[pairs[:, 0]] == true_kinds[pairs[:, 1]]).mean())
+    title = f"Found against the truth ({right:.1%} of the nuclei found have the right class)"
+    return _table(title, ("cells", "there", "found", "difference", "F1"), rows)
+
+
+def _places(rows: pa.Table) -> Points:
+    return np.stack([rows[axis].to_numpy().astype(np.float64) for axis in ("x_um", "y_um", "z_um")], axis=1)
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number or len(rows) == 1 else "left")
+    for row in rows:
+        table.add_row(*row)
+    return table
