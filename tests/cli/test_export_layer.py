@@ -77,6 +77,7 @@ def test_other_programs_see_size_and_place(tmp_path: Path, layer: str) -> None:
         assert file.pages[0].resolution == pytest.approx((1 / 0.227, 1 / 0.227))
         assert np.array_equal(file.asarray(), XYZ.T)
     image = nibabel.load(tmp_path / "a.nii.gz")
+    assert np.allclose(image.get_sform(), image.get_qform())
     assert image.header.get_zooms() == pytest.approx((0.000227, 0.000227, 0.0013005))
     assert image.affine[:3, 3] == pytest.approx([12 * 0.000227, -7 * 0.000227, 30 * 0.0013005])
     assert np.array_equal(np.asarray(image.dataobj), XYZ)
@@ -128,12 +129,17 @@ def test_a_box_and_a_mip(tmp_path: Path, pyramid: str) -> None:
 def test_all_mips_go_into_an_ome_zarr_and_each_lies_where_it_did(tmp_path: Path, pyramid: str) -> None:
     said = export_layer(pyramid, tmp_path / "a.zarr")
     assert "in 3 mips" in said
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r")
+    places = [d["coordinateTransformations"][1] for d in group.attrs["multiscales"][0]["datasets"]]
+    # the centre of a voxel of mip 1 lies between the centres of two of mip 0
+    assert places[0]["translation"][2] == pytest.approx(12 * 0.227)
+    assert places[1]["translation"][2] == pytest.approx(12.5 * 0.227)
+    assert places[2]["translation"][2] == pytest.approx(13.5 * 0.227)
     for mip in range(3):
         there = LayerInfo.of_layer(f"file://{pyramid}", mip)
         task = Ingest(source=str(tmp_path / "a.zarr" / str(mip)), layer="x")
         made = task.outputs(Layout({}, (8, 8, 8), (8, 8, 8)))["layer"]
         assert (made.bounds, made.voxel_size) == (there.bounds, there.voxel_size)
-        group = zarr.open_group(tmp_path / "a.zarr", mode="r")
         assert np.array_equal(group[str(mip)][...], read_layer(pyramid, mip).T)
 
 

@@ -183,6 +183,18 @@ def test_ome_zarr_lies_where_it_says(tmp_path: Path) -> None:
     assert Ingest(source=f"{path}/0", layer="x").outputs(LAYOUT)["layer"].bounds.start == (-8, 10, 10)
 
 
+def test_ome_zarr_may_say_more_of_all_levels_at_once(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "a.zarr", ZYX, place=(10.0, 5.0, -4.0), scale=(1, 0.5, 0.5))
+    attributes = json.loads((path / ".zattrs").read_text())
+    attributes["multiscales"][0]["coordinateTransformations"] = [
+        {"type": "scale", "scale": [2, 2, 2]},
+        {"type": "translation", "translation": [2, 0, 0]},
+    ]
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    facts = open_stack(str(path)).facts
+    assert (facts.voxel_size, facts.offset) == ((1000, 1000, 2000), (-8, 10, 11))
+
+
 @pytest.mark.parametrize(
     ("scale", "unit", "said"),
     [
