@@ -21,6 +21,8 @@ from tasks.point_formats_neuroglancer import FLAGS, SEGMENT
 
 MOST_DRAWN = 10_000
 """Annotations that a browser still handles where they lie in its state."""
+MOVED = ("x", "y", "z", "x_um", "y_um", "z_um")
+"""What a point that is moved in another program would leave behind, wrong."""
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
 MARKER = "   <Marker><MarkerX>%d</MarkerX><MarkerY>%d</MarkerY><MarkerZ>%d</MarkerZ></Marker>\n"
 
@@ -49,7 +51,7 @@ class NapariWriter:
     def _table(self, rows: pa.Table) -> pa.Table:
         columns: dict[str, Any] = {"index": pa.array(range(self._first, self._first + len(rows)), pa.int64())}
         columns |= {f"axis-{n}": pc.subtract(rows[axis], 0.5) for n, axis in enumerate("zyx")}
-        return pa.table(columns | {n: rows[n] for n in rows.column_names if n not in ("x", "y", "z")})
+        return pa.table(columns | {n: rows[n] for n in rows.column_names if n not in MOVED})
 
 
 class CellfinderWriter:
@@ -119,7 +121,7 @@ class NeuroglancerWriter:
     def close(self) -> None:
         """What was gathered is written; the file is thrown away where writing failed."""
         rows = self._rows
-        shown = [n for n in rows.column_names if n not in ("id", "x", "y", "z")]
+        shown = [n for n in rows.column_names if n not in ("id", *MOVED)]
         properties = [_property(name, rows[name]) for name in shown]
         drawn = zip(
             rows["id"].to_pylist() if "id" in rows.column_names else range(1, len(rows) + 1),

@@ -127,7 +127,8 @@ class Reading:
 
     def _check_microns(self, piece: pa.Table, places: Sequence[npt.NDArray[np.float64]], first: int) -> None:
         """Raise BadInput where the file's voxels are not those of the layer: its micrometres tell."""
-        if self.unit != "voxels" or not {f"{axis}_um" for axis in "xyz"} <= set(piece.column_names):
+        told = self.rows.centred or self.rows.unit  # points that may have been moved, their columns not
+        if told or self.unit != "voxels" or not {f"{axis}_um" for axis in "xyz"} <= set(piece.column_names):
             return
         for axis, values in zip("xyz", places, strict=True):
             size = self.layer.voxel_size["xyz".index(axis)] / 1e3

@@ -128,6 +128,19 @@ def test_napari_and_neuroglancer_bring_back_what_they_can_hold(tmp_path: Path, l
                 assert back[name].to_pylist() == rows[name].to_pylist(), (form, name)
 
 
+def test_points_that_were_moved_elsewhere_are_where_they_are_now(tmp_path: Path, like: str) -> None:
+    export(
+        placed(3).select(["id", "x", "y", "z", "x_um", "y_um", "z_um"]), tmp_path / "t.json", "neuroglancer"
+    )
+    layer = json.loads((tmp_path / "t.json").read_text())
+    layer["annotations"][0]["point"] = [20.5, 1.5, 40.5]
+    (tmp_path / "t.json").write_text(json.dumps(layer))
+    run(str(tmp_path / "t.json"), str(tmp_path / "back"), "--like", like)
+    moved = read_table(tmp_path / "back").filter(pa.compute.equal(read_table(tmp_path / "back")["x"], 20.5))
+    assert moved["id"].to_pylist() == [int(layer["annotations"][0]["id"])]
+    np.testing.assert_allclose(moved["x_um"].to_numpy(), 20.5 * 1.62)
+
+
 def test_cellfinder_brings_back_voxels_and_classes(tmp_path: Path, like: str) -> None:
     rows = placed(40)
     rows = replaced(rows, "class", [["cell", "no cell", "artefact"][n % 3] for n in range(40)])
