@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.figure import Figure
 
-MODULES = ("segment_kernel", "engine", "ledger", "mesh", "downsample", "annotate", "detection", "tune")
+MODULES = ("segment_kernel", "engine", "ledger", "mesh", "downsample", "annotate", "detection", "tune", "stitch")
 
 
 def main(chosen: list[str]) -> None:

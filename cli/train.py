@@ -82,7 +82,10 @@ def train(
     number = examples.names.index(positive) if positive else None
     for remark in gathered.remarks:
         console.print(remark)
-    judged = cross_validate(recipe.build, examples, folds, seed, number)
+    try:
+        judged = cross_validate(recipe.build, examples, folds, seed, number)
+    except (ValueError, TypeError) as error:  # an estimator looks at its parameters when it is fitted
+        raise BadInput(f"{recipe} cannot be trained: {' '.join(str(error).split())}") from error
     known = Description(
         features=gathered.features,
         classes=list(examples.names),

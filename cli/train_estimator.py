@@ -24,8 +24,8 @@ class Recipe:
 
     @classmethod
     def of(cls, name: str, parameters: str, seed: int) -> Recipe:
-        """Check what was asked for. Unless they are given, seeds are set, and classes weigh the same however
-        many examples they have, where the estimator knows of such things."""
+        """Check what was asked for. Unless it is given, the seed is set; and classes weigh the same, however
+        many examples they have, in an estimator whose probabilities come of calibration alone."""
         kind = _imported(name)
         try:
             given = json.loads(parameters or "{}")
@@ -39,9 +39,10 @@ class Recipe:
             raise BadInput(
                 f"--parameters: {name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}."
             )
-        defaults = {"random_state": seed, "class_weight": "balanced"}
-        usual = {key: value for key, value in defaults.items() if key in known}
-        return cls(kind, name, usual | given)
+        usual: dict[str, Any] = {"random_state": seed}
+        if not _has_probabilities(kind()):
+            usual["class_weight"] = "balanced"
+        return cls(kind, name, {key: value for key, value in usual.items() if key in known} | given)
 
     def build(self, smallest: int) -> Any:
         """The chain, to be fitted; its smallest class has so many examples."""
@@ -50,16 +51,19 @@ class Recipe:
         from sklearn.preprocessing import StandardScaler
 
         estimator = self.kind(**self.parameters)
-        with warnings.catch_warnings():  # SVC warns that its own probabilities end
-            warnings.simplefilter("ignore")
-            own = hasattr(estimator, "predict_proba")
-        if not own:
+        if not _has_probabilities(estimator):
             folds = max(2, min(CALIBRATION_FOLDS, smallest))
             estimator = CalibratedClassifierCV(estimator, cv=folds, ensemble=False)
         return make_pipeline(StandardScaler(), estimator)
 
     def __str__(self) -> str:
         return f"{self.name} {json.dumps(self.parameters)}"
+
+
+def _has_probabilities(estimator: Any) -> bool:
+    with warnings.catch_warnings():  # SVC warns that its own probabilities end
+        warnings.simplefilter("ignore")
+        return hasattr(estimator, "predict_proba")
 
 
 def _imported(name: str) -> type:

@@ -87,8 +87,8 @@ def best_threshold(probabilities: Floats, examples: Examples, positive: int) -> 
     """The probability from which on the class is taken so that its F1 can be expected to be largest.
 
     The F1 that a few hundred examples happen to have jumps with each of them. So the probabilities are first
-    made true (a logistic curve is fitted to how often they came true), and the F1 to expect follows from these.
-    The threshold is the middle of the gap to the next lower probability.
+    made true (a logistic curve is fitted to how often they came true), and the F1 to expect follows from
+    these. The threshold is the middle of the gap to the next lower probability.
     """
     believed = _made_true(probabilities, examples.classes == positive)
     order = np.argsort(-probabilities, kind="stable")
@@ -169,26 +169,45 @@ def _accuracy(examples: Examples, judged: Judged, seed: int) -> list[float]:
 
 
 def _of_class(examples: Examples, judged: Judged, number: int, seed: int) -> dict[str, list[float]]:
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     true, found = examples.classes == number, judged.decided == number
-    probability = judged.probabilities[:, number]
-
-    def ranked(measure: Callable[[Any, Any], float]) -> Callable[[Ints], float]:
-        def of(rows: Ints) -> float:
-            one = true[rows]
-            return float(measure(one, probability[rows])) if one.any() and not one.all() else float("nan")
-
-        return of
-
+    ranking = Ranking.of(judged.probabilities[:, number], true)
     measures: dict[str, Callable[[Ints], float]] = {
-        "roc_auc": ranked(roc_auc_score),
-        "pr_auc": ranked(average_precision_score),
+        "roc_auc": lambda rows: ranking.areas(rows)[0],
+        "pr_auc": lambda rows: ranking.areas(rows)[1],
         "precision": lambda rows: _share((true & found)[rows].sum(), found[rows].sum()),
         "recall": lambda rows: _share((true & found)[rows].sum(), true[rows].sum()),
         "f1": lambda rows: _share(2 * (true & found)[rows].sum(), true[rows].sum() + found[rows].sum()),
     }
     return {name: _with_interval(measure, examples, seed) for name, measure in measures.items()}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Examples sorted once by their probability, for the areas under the curves of thousands of draws."""
+
+    order: Ints
+    true: npt.NDArray[np.bool_]
+    """In this order."""
+    last: Ints
+    """The places of the last of those that have the same probability."""
+
+    @classmethod
+    def of(cls, probability: Floats, true: npt.NDArray[np.bool_]) -> Ranking:
+        order = np.argsort(-probability, kind="stable")
+        values = probability[order]
+        return cls(order, true[order], np.flatnonzero(np.append(values[1:] != values[:-1], True)))
+
+    def areas(self, rows: Ints) -> tuple[float, float]:
+        """Under the ROC curve, and the average precision, of these examples; not numbers without both
+        classes."""
+        drawn = np.bincount(rows, minlength=len(self.order))[self.order]
+        right = np.append(0, np.cumsum(drawn * self.true)[self.last])
+        wrong = np.append(0, np.cumsum(drawn * ~self.true)[self.last])
+        if not right[-1] or not wrong[-1]:
+            return float("nan"), float("nan")
+        roc = float(np.trapezoid(right, wrong)) / float(right[-1] * wrong[-1])
+        found = np.maximum((right + wrong)[1:], 1)
+        return roc, float((np.diff(right) * right[1:] / found).sum() / right[-1])
 
 
 def _with_interval(measure: Callable[[Ints], float], examples: Examples, seed: int) -> list[float]:
