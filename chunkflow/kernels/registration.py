@@ -8,7 +8,7 @@ Phase correlation (the default):
    up to eight shifts; those within the window stay.
 3. Each is judged by the normalised cross-correlation r over the voxels that both strips have there. A few
    voxels may be alike by chance, so what decides is r² / (1 - r²) times the root of their number (not their
-   number: neighbouring voxels say much the same).
+   number: neighbouring voxels say much the same). Of many voxels only every so many rows are looked at.
 4. From the best few, steps of one voxel are taken as long as that rises: where little overlaps the peak is
    often beside its place. A parabola through the correlations beside the best gives the fraction of a voxel.
 
@@ -40,6 +40,8 @@ PEAKS = 24
 CLIMBED = 4
 STEPS = [vec(step) for step in product((-1, 0, 1), repeat=3) if any(step)]
 MOST_STEPS = 8
+ENOUGH = 1 << 20
+"""Voxels of the strips that are looked at to judge a candidate, about."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +60,24 @@ NOTHING = Match((0.0, 0.0, 0.0), 0.0, 0)
 def match_by_phase(slabs: Slabs, window: Box) -> Match:
     """The best shift within `window`."""
     surface = np.sum([_phase(one, two) for one, two in slabs], axis=0)
-    known: dict[Vec, Match] = {}
-
-    def at(shift: Vec) -> Match:
-        if shift not in known:
-            known[shift] = correlation(slabs, shift)
-        return known[shift]
+    every = max(1, sum(one.size for one, _ in slabs) // ENOUGH)
+    known: dict[Vec, float] = {}
 
     def likely(shift: Vec) -> float:
-        return math.sqrt(at(shift).voxels) * evidence(at(shift).correlation)
+        if shift not in known:
+            match = correlation(slabs, shift, every)
+            known[shift] = math.sqrt(match.voxels) * evidence(match.correlation)
+        return known[shift]
 
     begins = sorted(_candidates(surface, window), key=likely, reverse=True)[:CLIMBED]
     tops = [_climbed(begin, likely, window) for begin in begins]
     if not tops or likely(max(tops, key=likely)) <= 0:
         return NOTHING
     best = max(tops, key=likely)
-    found = at(best)
+    found = correlation(slabs, best)
     parts = []
     for axis in range(3):
-        sides = [at(vec(n + s * (a == axis) for a, n in enumerate(best))) for s in (-1, 1)]
+        sides = [correlation(slabs, vec(n + s * (a == axis) for a, n in enumerate(best))) for s in (-1, 1)]
         parts.append(best[axis] + _fraction(sides[0], found, sides[1]))
     return Match((parts[0], parts[1], parts[2]), found.correlation, found.voxels)
 
@@ -97,21 +98,21 @@ def match_by_overlap(slabs: Slabs, axis: int, most: int) -> Match:
     return correlation(slabs, vec(shift))
 
 
-def correlation(slabs: Slabs, shift: Vec) -> Match:
-    """How alike the strips are at a shift: each slab has a mean of its own."""
+def correlation(slabs: Slabs, shift: Vec, every: int = 1) -> Match:
+    """How alike the strips are at a shift, in every so many rows; each slab has a mean of its own."""
     count, ab, aa, bb = 0, 0.0, 0.0, 0.0
     for one, two in slabs:
         inside = Box.of_size(vec(two.shape), shift).clip(Box.of_size(vec(one.shape)))
         if inside.empty:
             continue
-        sums = _products(one[inside.slices((0, 0, 0))], two[inside.slices(shift)])
+        sums = _products(one[inside.slices((0, 0, 0))], two[inside.slices(shift)], every)
         count += inside.voxels
         ab, aa, bb = ab + sums[0], aa + sums[1], bb + sums[2]
     place = (float(shift[0]), float(shift[1]), float(shift[2]))
     # Constant voxels leave a few roundings of their mean, which are no texture.
-    if count < 3 or min(aa, bb) <= 1e-9 * count or not np.isfinite(aa + bb):
+    if count < 3 or min(aa, bb) <= 1e-9 * count or not math.isfinite(aa + bb):
         return Match(place, 0.0, count)
-    return Match(place, min(max(ab / np.sqrt(aa * bb), -1.0), 1.0), count)
+    return Match(place, min(max(ab / math.sqrt(aa * bb), -1.0), 1.0), count)
 
 
 def evidence(correlation: float) -> float:
@@ -182,18 +183,19 @@ def _edges(one: Voxels, two: Voxels, axis: int, overlap: int) -> tuple[Voxels, V
 
 
 @compiled
-def _products(one: Voxels, two: Voxels) -> tuple[float, float, float]:
-    """Sums of products of the deviations from the means, in a fixed order."""
-    sum_one, sum_two = 0.0, 0.0
+def _products(one: Voxels, two: Voxels, every: int) -> tuple[float, float, float]:
+    """Sums of products of the deviations from the means, in every so many rows along y, in a fixed order."""
+    sum_one, sum_two, rows = 0.0, 0.0, (one.shape[1] + every - 1) // every
     for k in range(one.shape[2]):
-        for j in range(one.shape[1]):
+        for j in range(0, one.shape[1], every):
             for i in range(one.shape[0]):
                 sum_one += one[i, j, k]
                 sum_two += two[i, j, k]
-    mean_one, mean_two = sum_one / one.size, sum_two / one.size
+    count = one.shape[0] * rows * one.shape[2]
+    mean_one, mean_two = sum_one / count, sum_two / count
     ab, aa, bb = 0.0, 0.0, 0.0
     for k in range(one.shape[2]):
-        for j in range(one.shape[1]):
+        for j in range(0, one.shape[1], every):
             for i in range(one.shape[0]):
                 a, b = one[i, j, k] - mean_one, two[i, j, k] - mean_two
                 ab += a * b

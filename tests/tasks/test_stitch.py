@@ -162,7 +162,7 @@ def test_the_same_answer_however_it_is_cut(tmp_path: Path) -> None:
     def job_of(folder: Path, chunk: Vec) -> Job:
         return stitch_job(folder, tiles, ("dapi", "cfos"), chunk)
 
-    same_everywhere(tmp_path, job_of, (128, 128, 8), [Way((64, 32, 4)), Way((32, 96, 8), shuffled=True)])
+    same_everywhere(tmp_path, job_of, (128, 128, 8), [Way((32, 96, 4), shuffled=True)])
 
 
 def test_a_part_of_the_volume_is_that_of_the_whole(tmp_path: Path) -> None:

@@ -83,6 +83,14 @@ def test_correlation_is_that_of_what_both_show(shift: tuple[int, int, int]) -> N
         assert found.correlation == pytest.approx(np.corrcoef(first.ravel(), second.ravel())[0, 1], abs=1e-9)
 
 
+def test_correlation_of_some_rows_is_that_of_these() -> None:
+    one, two = strips(3, (4, 1, 0), 200.0)
+    rows = np.stack([part[:, ::3].ravel() for part in (one, two)])
+    found = correlation([(one, two)], (0, 0, 0), 3)
+    assert found.correlation == pytest.approx(np.corrcoef(*rows)[0, 1], abs=1e-9)
+    assert found.voxels == one.size
+
+
 @pytest.mark.parametrize("overlap", [1, 5, 17])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_the_overlap_with_the_least_difference(overlap: int, axis: int) -> None:
