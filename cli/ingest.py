@@ -95,7 +95,7 @@ def layer_names(channels: tuple[str, ...]) -> list[str]:
     """Names that folders and jobs can have, each different: as the channels are called, else c0, c1 ..."""
     found: list[str] = []
     for number, channel in enumerate(channels):
-        name = re.sub(r"[^A-Za-z0-9.]+", "_", channel).strip("_.") or f"c{number}"
+        name = re.sub(r"[^A-Za-z0-9.-]+", "_", channel).strip("_.-") or f"c{number}"
         found.append(name if name not in found else f"{name}_c{number}")
     return found
 

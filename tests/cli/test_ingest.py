@@ -76,13 +76,13 @@ def test_labels_are_made_as_labels(tmp_path: Path) -> None:
 
 
 def test_names_of_channels_are_fit_for_folders_and_differ() -> None:
-    assert layer_names(("DAPI", "DAPI", "", "a/b ..", "..", "γH2AX")) == [
+    assert layer_names(("DAPI", "DAPI", "", "a/b ..", "..", "c-Fos")) == [
         "DAPI",
         "DAPI_c1",
         "c2",
         "a_b",
         "c4",
-        "H2AX",
+        "c-Fos",
     ]
 
 

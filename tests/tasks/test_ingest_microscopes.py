@@ -48,6 +48,16 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, kind: str, share: f
         task.prepare(LAYOUT, task.outputs(LAYOUT))
 
 
+def test_an_nd2_whose_recording_ended_early_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, "nd2")
+    told = b'uiSequenceCount runtype="lx_uint32" value="11"'
+    content = path.read_bytes()
+    assert told in content
+    path.write_bytes(content.replace(told, told.replace(b"11", b"07")))
+    with pytest.raises(BadInput, match="holds 7 planes of the 11"):
+        open_stack(str(path))
+
+
 def test_one_point_of_time_of_a_czi(tmp_path: Path) -> None:
     pytest.importorskip("pylibCZIrw", reason="the extra microscopes is not installed")
     path = write_czi(tmp_path / "a.czi", np.stack([CZYX[:1], CZYX[1:]]), ("DAPI",), SIZE)
