@@ -2,7 +2,7 @@
 
 1. `links` finds how each two neighbours lie against each other, and how alike they are there.
 2. `place` finds where all tiles lie from all links at once, and leaves out links that do not fit.
-3. `sample`, `light`, `overlaps`, `balance` find how uneven the light is, and each tile's gain and offset.
+3. `sample`, `light`, `seen`, `even` find how uneven the light is; `overlaps`, `balance` how bright each tile.
 4. `report` writes the links, the places and the light for people.
 5. `fuse` makes each channel's volume, chunk by chunk, from the parts of tiles that meet the chunk.
 """
@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from chunkflow.task import File, Image, Layout, Located, Out, Report, Task
 from tasks.ingest import parse_voxel_size
 from tasks.stitch_fuse import Fuse
-from tasks.stitch_light import Balance, Light, Overlaps, Sample
+from tasks.stitch_light import Balance, Even, Light, Overlaps, Sample
 from tasks.stitch_links import Links, Place
 from tasks.stitch_report import Summary
 from tasks.stitch_tiles import Source, absolute
@@ -119,7 +119,7 @@ class Stitch(Task):
         )
 
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:
-        names = ("links", "places", "planes", "light", "overlaps", "gains")
+        names = ("links", "places", "planes", "found", "seen", "light", "overlaps", "gains")
         table = {name: f"{self.images[0]}.{name}" for name in names}
         search = {"overlap": self.overlap, "least_overlap": self.least_overlap, "jitter": self.jitter}
         room = {"least_overlap": self.least_overlap, "jitter": self.jitter}
@@ -131,9 +131,13 @@ class Stitch(Task):
             ("place", self._step(Place, _some(table, "links", "places"), alike)),
         ]
         if self.shading == "estimate":
+            first = {"light": table["found"], "overlaps": table["seen"]}
+            second = {"overlaps": table["seen"]}
             steps += [
                 ("sample", self._step(Sample, _some(table, "planes"))),
-                ("light", self._step(Light, _some(table, "planes", "light"))),
+                ("light", self._step(Light, _some(table, "planes"), {"light": table["found"]})),
+                ("seen", self._step(Overlaps, _some(table, "places"), first)),
+                ("even", self._step(Even, _some(table, "places", "found", "light"), second)),
             ]
         elif evened:
             steps.append(("light", self._step(Light, _some(table, "light"), {"file": self.shading})))

@@ -2,8 +2,9 @@
 
 1. `sample` takes some planes of the tiles, made small.
 2. `light` finds the field of each channel from them, or takes it from a file.
-3. `overlaps` sums up what two neighbours show of the same place, the field taken out.
-4. `balance` finds each tile's gain and offset from that.
+3. `overlaps` sums up what two neighbours show of the same place, the field taken out. From such sums `even`
+   takes out of a field that was found what all tiles' tissue has put into it: gains with a trend tell.
+4. `balance` finds each tile's gain and offset from the overlaps.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow as pa
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.shading import (
+    Doubles,
     Floats,
     Shading,
     correct,
@@ -26,11 +28,13 @@ from chunkflow.kernels.shading import (
     overlap_levels,
     resize_field,
     solve_gains,
+    solve_light,
 )
 from chunkflow.task import Cell, Layout, Objects, Out
 from chunkflow.volume import LayerInfo
 from tasks.stitch_links import OfTiles, starts
 
+Pairs = npt.NDArray[np.int64]
 SAMPLES = 256
 """Planes of a channel, of all tiles together, from which its field is found."""
 OF_A_TILE = 8
@@ -145,6 +149,46 @@ def _table(rows: Sequence[tuple[float, ...]]) -> pa.Table:
     )
 
 
+class Even(OfTiles):
+    """The field of each channel without what tissue has put into it: rows as those of `Light`."""
+
+    overlaps: Objects
+    places: Objects
+    found: Objects
+    light: Objects = Out()
+
+    def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
+        return {"light": self.table(len(self.source.images))}
+
+    def map(  # type: ignore[override]
+        self, cell: Cell, overlaps: pa.Table, places: pa.Table, found: pa.Table
+    ) -> pa.Table:
+        flat, dark = (fields(found, name)[cell.index] for name in ("flat", "dark"))
+        links = _links(overlaps, cell.index)
+        corners, size = starts(places)[:, :2], np.array(self.tiles(cell).size[:2])
+        both = corners[links[0]]
+        middles = (both.max(axis=1) + both.min(axis=1) + size)[:, None] / 2 - both
+        pixel = np.array(flat.shape) / size
+        evened, _, _ = solve_light(flat, *links, corners * pixel, middles * pixel)
+        return pa.table(
+            {
+                "id": pa.array([cell.index + 1], pa.uint64()),
+                **field_columns("flat", [evened]),
+                **field_columns("dark", [dark]),
+            }
+        )
+
+
+def _links(overlaps: pa.Table, channel: int) -> tuple[Pairs, Doubles, Doubles, Doubles]:
+    """Of a channel's overlaps the two tiles, means and spreads of both, and the weights."""
+    rows = overlaps.filter(pa.array(overlaps["channel"].to_numpy() == channel))
+    pairs, means, spreads = (
+        np.stack([rows[name].to_numpy() for name in names], 1)
+        for names in (("one", "two"), ("mean_one", "mean_two"), ("spread_one", "spread_two"))
+    )
+    return pairs, means, spreads, rows["voxels"].to_numpy().astype(np.float64)
+
+
 class Balance(OfTiles):
     """One row for each tile and channel: its gain and offset."""
 
@@ -159,13 +203,7 @@ class Balance(OfTiles):
         channels = len(self.source.images)
         found = []
         for channel in range(channels):
-            rows = overlaps.filter(pa.array(overlaps["channel"].to_numpy() == channel))
-            pairs, means, spreads = (
-                np.stack([rows[name].to_numpy() for name in names], 1)
-                for names in (("one", "two"), ("mean_one", "mean_two"), ("spread_one", "spread_two"))
-            )
-            weights = rows["voxels"].to_numpy().astype(np.float64)
-            found.append(np.stack(solve_gains(pairs, means, spreads, weights, tiles), 1))
+            found.append(np.stack(solve_gains(*_links(overlaps, channel), tiles), 1))
         both = np.stack(found, 1).reshape(-1, 2)
         tile, channel_of = np.divmod(np.arange(len(both)), channels)
         return pa.table(
