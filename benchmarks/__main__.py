@@ -14,7 +14,18 @@ from rich.table import Table
 
 from benchmarks.figure import Figure
 
-MODULES = ("segment_kernel", "engine", "ledger", "mesh", "downsample", "annotate", "detection", "tune", "stitch")
+MODULES = (
+    "segment_kernel",
+    "engine",
+    "ledger",
+    "mesh",
+    "downsample",
+    "annotate",
+    "detection",
+    "tune",
+    "stitch",
+    "classification",
+)
 
 
 def main(chosen: list[str]) -> None:

@@ -100,7 +100,7 @@ def confusion(counts: list[list[int]], names: tuple[str, ...]) -> bytes:
     slanted = 35 if max(map(len, names)) > 8 else 0
     axes.set_xticks(range(len(names)), names, rotation=slanted, ha="right" if slanted else "center")
     axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="judged to be", ylabel="is")
+    axes.set(xlabel="judged to be", ylabel="truly is")
     return png(drawn)
 
 
@@ -130,7 +130,8 @@ def calibration(examples: Examples, judged: Judged) -> bytes:
         lower.hist(probability, edges, histtype="step", color=colour, linewidth=1.5)
     upper.set(ylabel="share that is of the class", ylim=(-0.02, 1.02), xlim=(-0.02, 1.02))
     upper.legend(loc="upper left")
-    lower.set(xlabel="probability given", ylabel="objects", yscale="log")
+    lower.set(xlabel="probability given", ylabel="objects")
+    lower.locator_params(axis="y", nbins=3)
     return png(drawn)
 
 
