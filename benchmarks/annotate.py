@@ -1,7 +1,8 @@
-"""Writing points as an annotation layer, against neuroglancer's own writer: one property, one relationship.
+"""Writing points as an annotation layer, against other writers: one property, one relationship.
 
-Neuroglancer's writer makes two files a point, so it is timed on fewer points and compared by points a second.
-Both run in one process; making the points is in neither figure.
+Each writer runs alone in a process of its own, by the interpreter that has it; making the points, and
+starting the process, are in no figure. Neuroglancer's own writer makes two files a point, so it is given
+fewer and compared by points a second. ngsidekick is installed into an environment of its own, for this alone.
 """
 
 from __future__ import annotations
@@ -9,21 +10,18 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from neuroglancer import AnnotationPropertySpec, CoordinateSpace
 from neuroglancer.read_precomputed_annotations import AnnotationReader
-from neuroglancer.write_annotations import AnnotationWriter
 
 from benchmarks.figure import Figure
 from chunkflow.describe import open_plan
-from chunkflow.events import CellDone, Event
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.kernels.morton import id_voxels, voxel_ids
@@ -33,22 +31,25 @@ from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
 from chunkflow.serial import SerialExecutor
 from chunkflow.volume import LayerInfo
+from cli.builtin import task_type
 
+ROOT = Path(__file__).parents[1]
+NGSIDEKICK = "ngsidekick==0.0.20"
 VOLUME = Box.of_size((2048, 2048, 2048))
 CELL = (1024, 1024, 1024)
 
 
 def points(count: int, seed: int = 1) -> pa.Table:
     random = np.random.default_rng(seed)
-    voxels = np.unique(random.integers(0, 2048, (count + count // 100 + 10, 3)), axis=0)
+    voxels = np.unique(random.integers(0, 2048, (count + count // 100 + 10, 3), np.int32), axis=0)
     voxels = random.permutation(voxels)[:count]
-    places = voxels + 0.5
-    columns = {"id": voxel_ids(voxels, VOLUME.size), **dict(zip("xyz", places.T, strict=True))}
+    columns = {"id": voxel_ids(voxels, VOLUME.size)}
+    columns |= {axis: voxels[:, n] + 0.5 for n, axis in enumerate("xyz")}
     return pa.table(columns | {"volume_um3": random.random(count).astype(np.float32)}).sort_by("id")
 
 
-def write_table(folder: Path, rows: pa.Table) -> None:
-    """The table as an earlier task would leave it: one file for each cell of space."""
+def write_table(folder: Path, rows: pa.Table, one_file: bool = False) -> None:
+    """The table as an earlier task would leave it: one file for each cell of space, or a single one."""
     folder.mkdir()
     info = LayerInfo(
         url=f"file://{folder}",
@@ -56,86 +57,99 @@ def write_table(folder: Path, rows: pa.Table) -> None:
         bounds=VOLUME,
         volume=VOLUME,
         voxel_size=(1000.0, 1000.0, 1000.0),
-        connected=True,
-        cell=CELL,
+        connected=not one_file,
+        cell=None if one_file else CELL,
     )
     document = {"@type": "chunkflow_table", "table": info.model_dump(mode="json")}
     (folder / "info").write_text(json.dumps(document))
-    i, j, k = (id_voxels(rows["id"].to_numpy(), VOLUME.size) // np.array(CELL)).T
+    i, j, k = (id_voxels(rows["id"].to_numpy(), VOLUME.size) // np.array(info.grid.cell)).T
     which = i + info.grid.shape[0] * (j + info.grid.shape[1] * k)
     for index in range(len(info.grid)):
         buffer = io.BytesIO()
-        pq.write_table(rows.filter(pa.array(which == index)), buffer)
+        pq.write_table(rows.filter(pa.array(which == index)), buffer, row_group_size=1 << 17)
         (folder / f"{index:06d}.parquet").write_bytes(buffer.getvalue())
 
 
-def annotate(base: Path, table: Path) -> dict[str, Any]:
-    """The whole job: seconds, and where they went."""
-    task = {"annotate": {"objects": "objects", "annotations": "cells"}}
-    layers = {"objects": str(table), "cells": str(base / "cells")}
+def run_annotate(folder: Path) -> None:
+    """Make the layer `chunkflow` of the table `table`."""
+    run_tasks(folder, [{"annotate": {"objects": "objects", "annotations": "cells"}}])
+
+
+def run_tasks(folder: Path, tasks: list[dict[str, object]]) -> None:
+    layers = {"objects": str(folder / "table"), "cells": str(folder / "chunkflow")}
     document = {
         "job": "bench",
-        "work": str(base / "work"),
-        "layers": layers,
-        "tasks": [task],
+        "work": str(folder / "work"),
         "chunk": [512] * 3,
+        "layers": layers,
+        "tasks": tasks,
     }
-    plan = open_plan(Job.from_document(document, lambda name: "tasks.annotate:Annotate", base))
-    steps: dict[str, float] = {}
-
-    def listen(event: Event) -> None:
-        if isinstance(event, CellDone):
-            name = plan.steps[plan.stages[event.answer.stage].step].name
-            steps[name] = steps.get(name, 0.0) + sum(event.answer.seconds)
-
-    begin = time.perf_counter()
+    plan = open_plan(Job.from_document(document, task_type, folder))
     queue = MemoryQueue()
     with open_run(plan, {}) as ledger:
-        status = Runner(plan, ledger, queue, Pool(queue, SerialExecutor(plan), 1), 1, [listen]).run()
-    assert status == "complete"
-    seconds = time.perf_counter() - begin
-    return {"seconds": seconds, "steps": {name: round(spent, 2) for name, spent in steps.items()}}
+        status = Runner(plan, ledger, queue, Pool(queue, SerialExecutor(plan), 1), 1, []).run()
+    assert status == "complete", status
 
 
-def peer(folder: Path, rows: pa.Table) -> float:
-    """Seconds of neuroglancer's `write` alone."""
-    space = CoordinateSpace(names=["x", "y", "z"], units="um", scales=[1, 1, 1])
-    writer = AnnotationWriter(
-        coordinate_space=space,
-        annotation_type="point",
-        relationships=["segment"],
-        properties=[AnnotationPropertySpec(id="volume_um3", type="float32")],
+def alone(script: str, what: str, folder: Path, python: str = sys.executable) -> dict[str, float]:
+    """Run a function of a script of this folder in a process of its own."""
+    command = [python, str(Path(__file__).with_name(script)), what, str(folder)]
+    done = subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
     )
-    columns = (rows[name].to_pylist() for name in ("id", "x", "y", "z", "volume_um3"))
-    for number, x, y, z, volume in zip(*columns, strict=True):
-        writer.add_point((x, y, z), id=number, volume_um3=volume, segment=[number])
-    begin = time.perf_counter()
-    writer.write(folder)
-    return time.perf_counter() - begin
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def run(count: int = 1_000_000, peer_count: int = 50_000) -> list[Figure]:
-    """Points a second of both."""
-    base = Path(tempfile.mkdtemp(prefix="bench-annotate-"))
+def ngsidekick_python(folder: Path = ROOT / "bench") -> str:
+    """The interpreter of an environment that has ngsidekick; made in `folder` where it is not there yet."""
+    environment = folder / "ngsidekick-env"
+    python = environment / "bin" / "python"
+    if not (environment / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", NGSIDEKICK], check=True)
+        (environment / "complete").touch()
+    return str(python)
+
+
+def measured(writer: str, count: int, python: str = sys.executable) -> dict[str, float]:
+    """Points a second, and the most memory held, of a writer that makes a layer of so many points."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-annotate-"))
     try:
         rows = points(count)
-        write_table(base / "table", rows)
-        peer_seconds = peer(base / "peer", rows.slice(0, peer_count))
-        own = annotate(base, base / "table")
-        reader = AnnotationReader(f"file://{base / 'cells'}")
+        if writer == "chunkflow":
+            write_table(folder / "table", rows)
+        else:
+            pq.write_table(rows, folder / "points.parquet")
+        found = alone("annotate_run.py", writer, folder, python)
+        reader = AnnotationReader(f"file://{folder / writer}")
         for row in rows.slice(0, 50).to_pylist():
             assert reader.by_id[row["id"]].point.tolist() == [row["x"], row["y"], row["z"]]
     finally:
-        shutil.rmtree(base)
-    return [
-        Figure(
-            "annotate: 10⁶ points, one process",
-            count / own["seconds"],
-            "points/s",
-            peer_count / peer_seconds,
-            "neuroglancer",
-        )
-    ]
+        shutil.rmtree(folder)
+    return {"rate": count / found["seconds"], "peak": found["peak"]}
+
+
+def run(count: int = 1_000_000, peer_count: int = 100_000) -> list[Figure]:
+    """Points a second, and memory, of all writers."""
+    measured("chunkflow", 1000)  # compiles
+    own = measured("chunkflow", count)
+    peers = {
+        f"neuroglancer, {peer_count:,} points": measured("neuroglancer", peer_count),
+        "ngsidekick": measured("ngsidekick", count, ngsidekick_python()),
+    }
+    figures = []
+    for name, found in peers.items():
+        target = 5.0 if name.startswith("neuroglancer") else None
+        what = f"annotate: {count:,} points, one process"
+        figures.append(Figure(what, own["rate"], "points/s", found["rate"], name, target=target))
+        memory = own["peak"] / 2**20, found["peak"] / 2**20
+        figures.append(Figure(f"{what}, most memory", memory[0], "MiB", memory[1], name, better="lower"))
+    return figures
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def info_document(table: Table, decided: Decided, chosen: Chosen) -> dict[str, A
             entry["sharding"] = levels.sharding(level).document()
         spatial.append(entry)
     properties: list[Property] = decided.properties(chosen)
-    colour = one_colour(decided.seen, chosen) if decided.rows else ""
+    colour = one_colour(decided.seen, chosen, decided.rows)
     document = {
         "@type": "neuroglancer_annotations_v1",
         "dimensions": {axis: [float(f"{v}e-9"), "m"] for axis, v in zip("xyz", info.voxel_size, strict=True)},

@@ -111,7 +111,7 @@ class Share(Task):
         shares = layers.shares(fullest.max(axis=0).tolist(), self.chosen.limit)
         decided = Decided(shares, found["rows"], found["related"], Seen(**found["seen"]))
         decided.properties(self.chosen)  # what cannot be shown is told before anything is written
-        one_colour(decided.seen, self.chosen)
+        one_colour(decided.seen, self.chosen, decided.rows)
         return pa.table({"id": pa.array([1], pa.uint64()), "decided": [json.dumps(asdict(decided))]})
 
     def merge(self, rows: pa.Table) -> pa.Table:

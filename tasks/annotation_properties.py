@@ -97,11 +97,13 @@ def properties_of(seen: Seen, chosen: Chosen, rows: int) -> list[Property]:
     return sorted(found, key=lambda p: -np.dtype(layers.PROPERTY_TYPES[p.type]).base.itemsize)
 
 
-def one_colour(seen: Seen, chosen: Chosen) -> str:
+def one_colour(seen: Seen, chosen: Chosen, rows: int) -> str:
     """The colour that all annotations are given, as #rrggbb; none where each has its own."""
     if not chosen.color or chosen.color in seen.columns:
         return ""
     colour = _colour(chosen.color)
+    if colour is None and not rows:  # a column that a table without rows lacks
+        return ""
     if colour is None:
         known = ", ".join(seen.columns)
         raise BadInput(

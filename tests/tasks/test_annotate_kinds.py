@@ -315,3 +315,22 @@ def test_many_texts_take_two_bytes(tmp_path: Path, count: int) -> None:
     reader = AnnotationReader(f"file://{layer}")
     for row in rows.slice(count - 3).to_pylist():
         assert shown_of(reader.by_id[row["id"]], reader.metadata) == {"region": row["region"]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_may_be_empty_or_related_to_nothing(tmp_path: Path, kind: Kind) -> None:
+    rows = some_rows(5)
+    nobody = {"where": {"class": "microglia"}, "properties": ["class"], "color": "color"}
+    columns = ["id", "x", "y", "z"]
+    for name, table, parameters in (
+        ("nobody", rows, nobody),
+        ("no_rows", rows.slice(0, 0).select(columns), {"color": "shade", "properties": ["class"]}),
+        ("alone", rows, {"relationships": {}}),
+    ):
+        layer = write_layer(tmp_path / name, table, kind=kind, **parameters)
+        reader = AnnotationReader(f"file://{layer}")
+        expected = set(rows["id"].to_pylist()) if name == "alone" else set()
+        assert {int(a.id) for index in reader.spatial for a in all_of(index)} == expected
+        assert [number for number in rows["id"].to_pylist() if number in reader.by_id] == sorted(expected)
+        assert reader.metadata["annotation_type"].lower() == reader.annotation_type
+        assert len(reader.relationships) == (name != "alone")
