@@ -10,11 +10,14 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cli.layers import look
 from cli.neuroglancer_state import build_state
 from cli.view import start_server
 from tests.browser.scene import CENTRES
 from tests.browser.viewer import SECTION, SPACE, Viewer, changed, grey, hues, near
+from tests.support import make_job, run_job
 
 POINT = (255, 208, 96)
 
@@ -79,3 +82,38 @@ def test_the_link_opens_on_all_layers(viewer: Viewer, scene: dict[str, str]) -> 
         assert hues(changed(picture, nothing, SPACE)) >= 3
         assert grey(changed(picture, nothing, SECTION)) > 5000
         assert viewer.failed == []
+
+
+def test_each_level_of_detail_is_seen(viewer: Viewer, scene: dict[str, str], tmp_path: Path) -> None:
+    layers = {"nuclei": scene["nuclei"]} | {name: str(tmp_path / name) for name in ("multires", "legacy")}
+    viewer.failed.clear()
+    asked: list[str] = []
+    viewer.page.on("response", lambda answer: asked.append(answer.headers.get("content-range", "")))
+    seen: dict[tuple[str, int], np.ndarray] = {}
+    read: list[int] = []
+    for name, details in (("legacy", [1]), ("multires", [1, 12, 40])):
+        mesh = {"labels": "nuclei", "meshes": name, "block": [16, 16, 16], "format": name}
+        job = make_job(tmp_path / name / "job", layers, [{"mesh": mesh}], chunk=[64] * 3, storage=[64] * 3)
+        assert run_job(job) == "complete"
+        with start_server({"nuclei": layers["nuclei"], name: f"file://{layers[name]}"}) as server:
+            state = server.state(server.base)
+            nothing = viewer.show(server.base, state, only=())
+            for detail in details:  # in pixels: from the finest level to the coarsest
+                at = state | {"layers": [{**layer, "meshRenderScale": detail} for layer in state["layers"]]}
+                asked.clear()
+                picture = viewer.show(server.base, at, only=("nuclei",))
+                seen[name, detail] = (np.abs(picture - nothing)[SPACE] > 12).any(axis=2)
+                read.append(sum(size_of(entry) for entry in asked))
+    assert viewer.failed == []
+    there = seen["legacy", 1]
+    assert there.sum() > 1000
+    for detail, least in ((1, 0.97), (12, 0.9), (40, 0.7)):
+        found = seen["multires", detail]
+        assert (found & there).sum() > least * (found | there).sum(), detail
+    assert read[1] > read[2] > read[3] > 0  # what is coarse takes less reading
+
+
+def size_of(content_range: str) -> int:
+    """Bytes of a partial answer: those of "bytes 0-99/1000" are 100."""
+    first, _, last = content_range.removeprefix("bytes ").partition("/")[0].partition("-")
+    return int(last) - int(first) + 1 if last else 0

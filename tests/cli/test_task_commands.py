@@ -57,7 +57,7 @@ def test_meshes_and_mips_of_layers_that_are_only_read_go_to_a_place_of_their_own
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in (lab / "cells").rglob("*")}
     assert command("mesh", "cells", "--meshes", "surfaces", "--serial").code == 0
-    assert (lab / "surfaces" / "1:0").exists()
+    assert (lab / "surfaces" / "0.shard").exists()
     storage = ("--storage", "16,16,16", "--serial")
     assert command("downsample", "cells", "--target", "coarse", "--mips", "1", *storage).code == 0
     assert read_layer(lab / "coarse").shape == (24, 20, 18)
