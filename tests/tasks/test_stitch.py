@@ -88,7 +88,8 @@ def held(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     outside = beyond[-1, -1, -1]
     beyond[inside] = outside
     assert (beyond == outside).all()
-    assert np.percentile(wanted[wanted > 0], 10) < outside < np.percentile(wanted, 90)
+    seen = found[inside][wanted > 0]
+    assert np.percentile(seen, 10) < outside < np.percentile(seen, 90)
     return found[inside]
 
 
@@ -118,9 +119,8 @@ def uneven(size: Vec) -> np.ndarray:
 def unevenness(found: np.ndarray, tiles: TileSet) -> float:
     """How far the light of a made volume is from that of the tissue, whatever its unit and its dark."""
     wanted, shown = truth(tiles)
-    made, smooth = (
-        gaussian_filter(array.astype(float), (4, 4, 1))[shown] for array in (held(found, wanted), wanted)
-    )
+    only = held(found, wanted) * shown
+    made, smooth = (gaussian_filter(array.astype(float), (4, 4, 1))[shown] for array in (only, wanted))
     return float(np.std(made - np.polyval(np.polyfit(smooth, made, 1), smooth)) / np.std(smooth))
 
 
