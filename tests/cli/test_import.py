@@ -211,6 +211,11 @@ def test_ids_that_name_voxels_file_rows_in_cells(
         assert ((voxels >= box.start) & (voxels < box.stop)).all()
         seen.append(part)
     assert pa.concat_tables(seen).sort_by("id").equals(rows.sort_by("id"))
+    last = rows.sort_by("id").slice(399)
+    export(pa.concat_tables([rows, last]), tmp_path / "twice.parquet", "parquet")
+    with pytest.raises(BadInput, match="more than once"):
+        run(str(tmp_path / "twice.parquet"), str(tmp_path / "twice"), "--like", like)
+    assert not list((tmp_path / "twice").iterdir())  # though the first cell's file was there
 
 
 @pytest.mark.parametrize("count", [0, 1, 5000])

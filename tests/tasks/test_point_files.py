@@ -465,3 +465,26 @@ def test_who_is_nearest_does_not_depend_on_order_or_pieces(
     random.shuffle(rows)
     pieces = [objects(*rows[:3]), objects(*rows[3:])]
     assert assign(points_at(*marked), pieces, LAYER).ids.tolist() == wanted
+
+
+def test_the_volume_has_its_faces_and_nothing_beyond(tmp_path: Path) -> None:
+    faces = lines(["x", "y", "z"], VOLUME.start, VOLUME.stop)
+    assert len(read_points(put(tmp_path, "p.csv", faces), LAYER)) == 2
+    for beyond in ("9.99,0,40", "110.01,0,40", "20,0,80.01"):
+        with pytest.raises(BadInput, match="1 of 1 points lie outside"):
+            read_points(put(tmp_path, "p.csv", f"x,y,z\n{beyond}\n"), LAYER)
+
+
+def test_the_nearest_object_is_meant_whatever_its_id() -> None:
+    for near, far in ((5, 9), (9, 5)):
+        table = objects((near, 20, 0, 40, 8), (far, 20, 3, 40, 20))
+        assert assign(points_at((20, 1, 40)), table, LAYER).ids.tolist() == [near]
+
+
+def test_text_in_quotes_stays_text(tmp_path: Path) -> None:
+    for text in ('id,s\n1,"007"\n2,\n', 'id,s\n1,\n2,"007"\n'):
+        rows = pa.concat_tables(open_points(put(tmp_path, "p.csv", text), LAYER).pieces())
+        assert "007" in rows["s"].to_pylist()
+    for text, columns in (('1,2,3,"007"\n', "id,x,y,s"), ('"1","2"\n', "id,x")):
+        rows = pa.concat_tables(open_points(put(tmp_path, "p.csv", text), LAYER, columns).pieces())
+        assert (rows["s"].to_pylist() == ["007"]) if "s" in columns else (rows["x"].to_pylist() == [2])
