@@ -83,9 +83,10 @@ def _cut_axis(corners: Floats, axis: int) -> Floats:
     count = 0
     for t in range(len(corners)):
         size = 3
-        rest[:3] = corners[t]
-        plane = np.floor(rest[:3, axis].min()) + 1
-        high = rest[:3, axis].max()
+        for i in range(size):
+            _put(rest, i, corners[t], i)
+        plane = np.floor(min(rest[0, axis], rest[1, axis], rest[2, axis])) + 1
+        high = max(rest[0, axis], rest[1, axis], rest[2, axis])
         while plane < high:
             under, over = _split(rest, size, axis, plane, below, above)
             out, count = _add_fan(out, count, below, under)
@@ -100,12 +101,23 @@ def _add_fan(out: Floats, count: int, polygon: Floats, size: int) -> tuple[Float
     """Add a polygon's triangles; there may be more than `out` has room for."""
     if count + size > len(out):
         larger = np.empty((2 * len(out), 3, 3))
-        larger[:count] = out[:count]
+        for t in range(count):
+            for k in range(3):
+                _put(larger[t], k, out[t], k)
         out = larger
     for i in range(1, size - 1):
-        out[count, 0], out[count, 1], out[count, 2] = polygon[0], polygon[i], polygon[i + 1]
+        _put(out[count], 0, polygon, 0)
+        _put(out[count], 1, polygon, i)
+        _put(out[count], 2, polygon, i + 1)
         count += 1
     return out, count
+
+
+@compiled
+def _put(points: Floats, i: int, others: Floats, j: int) -> None:
+    """Set a point to another. (Numba takes four times as long to compile it as an assignment of rows.)"""
+    for axis in range(3):
+        points[i, axis] = others[j, axis]
 
 
 @compiled
@@ -117,10 +129,10 @@ def _split(
     for i in range(size):
         a, b = polygon[i], polygon[(i + 1) % size]
         if a[axis] <= plane:
-            below[under] = a
+            _put(below, under, polygon, i)
             under += 1
         if a[axis] >= plane:
-            above[over] = a
+            _put(above, over, polygon, i)
             over += 1
         if (a[axis] < plane < b[axis]) or (b[axis] < plane < a[axis]):
             if a[axis] > b[axis]:  # seen from either side the edge runs the same way
@@ -128,7 +140,7 @@ def _split(
             share = (plane - a[axis]) / (b[axis] - a[axis])
             for k in range(3):
                 below[under, k] = plane if k == axis else a[k] + share * (b[k] - a[k])
-            above[over] = below[under]
+            _put(above, over, below, under)
             under += 1
             over += 1
     return under, over
