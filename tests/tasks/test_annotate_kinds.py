@@ -52,6 +52,7 @@ def small_cells() -> Iterator[None]:
         patch.setattr(layers, "THINNEST", 2)
         patch.setattr(layers, "BLOCK_VOXELS", 1 << 12)
         patch.setattr(layers, "MOST_FILES", 100)
+        patch.setattr(layers, "MOST_CELLS", 20)
         patch.setattr("chunkflow.inputs.BATCH", 7)
         yield
 
@@ -167,6 +168,7 @@ def check_cells(reader: AnnotationReader, table: pa.Table, kind: Kind) -> None:
                 listed.setdefault(int(annotation.id), set()).add(cell)
         for number, cells in listed.items():
             assert level_of.setdefault(number, level) == level
+            assert len(cells) <= layers.MOST_CELLS
             for cell in itertools.product(*map(range, shape)):
                 assert (cell in cells) == meets(kind, by_id[number], cell, size, shape)
     assert level_of.keys() == by_id.keys()
@@ -334,3 +336,10 @@ def test_a_layer_may_be_empty_or_related_to_nothing(tmp_path: Path, kind: Kind) 
         assert [number for number in rows["id"].to_pylist() if number in reader.by_id] == sorted(expected)
         assert reader.metadata["annotation_type"].lower() == reader.annotation_type
         assert len(reader.relationships) == (name != "alone")
+
+
+def test_what_is_large_stands_in_few_cells(tmp_path: Path) -> None:
+    rows = some_rows()
+    reader = AnnotationReader(f"file://{write_layer(tmp_path, rows, kind='box', limit=1)}")
+    assert len(reader.spatial) >= 4
+    check_cells(reader, rows, "box")
