@@ -34,7 +34,7 @@ from chunkflow.volume import LayerInfo
 from cli.builtin import task_type
 
 ROOT = Path(__file__).parents[1]
-NGSIDEKICK = "ngsidekick==0.0.20"
+NGSIDEKICK = ("ngsidekick==0.0.20", "duckdb<2")  # with duckdb 2 it ends in an error
 VOLUME = Box.of_size((2048, 2048, 2048))
 CELL = (1024, 1024, 1024)
 
@@ -111,7 +111,7 @@ def ngsidekick_python(folder: Path = ROOT / "bench") -> str:
     python = environment / "bin" / "python"
     if not (environment / "complete").exists():
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", NGSIDEKICK], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *NGSIDEKICK], check=True)
         (environment / "complete").touch()
     return str(python)
 
