@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from chunkflow.task import Labels, Layout, Meshes, Out, Task
 from tasks.mesh_fragments import Fragments
@@ -36,6 +36,13 @@ class Mesh(Task):
     format: Literal["multires", "legacy"] = Field(
         "multires", description="multires: levels of detail, in few files; legacy: one level, many files"
     )
+
+    @field_validator("block")
+    @classmethod
+    def _is_a_block(cls, block: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(block) < 1:
+            raise ValueError("each side must be at least one voxel")
+        return block
 
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:
         values = {"labels": self.labels, "meshes": self.meshes, "error": self.error, "block": self.block}

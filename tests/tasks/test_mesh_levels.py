@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cloudvolume import CloudVolume
 
+from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job
 from tasks import mesh_levels
@@ -187,6 +188,13 @@ def test_an_object_as_large_as_the_volume_is_one_closed_box(tmp_path: Path) -> N
 def test_labels_without_any_object_leave_no_file(tmp_path: Path) -> None:
     layer = make_layer(tmp_path / "labels", np.zeros(SIZE, np.uint32), "segmentation", VOXEL, OFFSET)
     assert [file.name for file in meshed(tmp_path, layer, format="multires").iterdir()] == ["info"]
+
+
+@pytest.mark.parametrize("block", [[0, 16, 16], [16, -16, 16]])
+def test_a_block_without_voxels_is_refused(tmp_path: Path, labels: str, block: list[int]) -> None:
+    with pytest.raises(BadInput, match=r"block.*at least one voxel"):
+        levels(tmp_path, labels, block=block)
+    assert not (tmp_path / "meshes").exists()
 
 
 def job_of_pieces(folder: Path, chunk: Vec) -> Job:
