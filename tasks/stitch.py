@@ -41,7 +41,7 @@ class Stitch(Task):
 
     The volume is as large as the grid at the least overlap with `jitter` on all sides, as its size must be
     known before tiles are compared. Tiles begin at its first voxel; what no tile shows
-    is given the middle grey value of the tiles, as an edge to 0 would be taken for cells.
+    is given the grey of the nearest tile, as an edge to 0 would be taken for cells.
     """
 
     tiles: File = Field(description="a pattern of file names with {row} and {column}, or a CSV file of them")

@@ -7,7 +7,7 @@ to tile, and half a voxel is less than what a tile is known to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -26,8 +26,8 @@ from tasks.stitch_light import Field, field_of
 from tasks.stitch_links import Jitter, OfTiles, starts
 from tasks.stitch_tiles import TileGrid, Tiles
 
-PLANES = 64
-"""One of each tile, of at most so many, tell what is written where no tile is."""
+EDGE_TILES = 64
+"""So many tiles at most tell what is written where no tile is."""
 AT_ONCE = 8
 """Planes that are blended at once: sums take eight times the memory of what they are sums of."""
 
@@ -79,19 +79,21 @@ class Fuse(OfTiles):
         light, gains = evened or (None, None)
         return {"starts": first.tolist(), "outside": self._outside(tiles, light, gains)}
 
-    def _outside(self, tiles: Tiles, light: pa.Table | None, gains: pa.Table | None) -> float:
-        """The middle grey value of some planes: next to it no edge of the tiles looks like a cell."""
+    def _outside(self, tiles: Tiles, light: pa.Table | None, gains: pa.Table | None) -> list[list[float]]:
+        """Some tiles, all if they are few, and the middle grey value of the first and last plane of each."""
         field = field_of(light, self.channel, tiles.size[:2]) if light is not None else None
         levels = _levels(gains, self.channel, len(tiles.grid))
-        used = min(len(tiles.grid), PLANES)
-        values = []
+        used = min(len(tiles.grid), EDGE_TILES)
+        found = []
         for tile in (n * len(tiles.grid) // used for n in range(used)):
-            middle = tiles.size[2] // 2
-            box = Box((0, 0, middle), (*tiles.size[:2], middle + 1))
-            plane = tiles.read(tile, self.channel, box)
-            seen = plane if field is None else field.correct(plane, box, *levels[tile])
-            values.append(float(np.median(seen)))
-        return round(float(np.median(values)), 3)
+            ends = []
+            for k in (0, tiles.size[2] - 1):
+                box = Box((0, 0, k), (*tiles.size[:2], k + 1))
+                plane = tiles.read(tile, self.channel, box)
+                seen = plane if field is None else field.correct(plane, box, *levels[tile])
+                ends.append(round(float(np.median(seen)), 3))
+            found.append([tile, *ends])
+        return found
 
     def map(  # type: ignore[override]
         self, cell: Cell, places: pa.Table, light: pa.Table | None = None, gains: pa.Table | None = None
@@ -109,7 +111,7 @@ class Fuse(OfTiles):
         for low in range(cell.box.start[2], cell.box.stop[2], AT_ONCE):
             slab = Box((*cell.box.start[:2], low), (*cell.box.stop[:2], low + AT_ONCE)).clip(cell.box)
             here = made[slab.slices(cell.box.start)]
-            self._blend(here, slab, parts, field, levels, tiles, cell.values["outside"])
+            self._blend(here, slab, parts, field, levels, tiles, cell.values)
         return Chunk(made, cell.box, cell.voxel_size)
 
     def _blend(
@@ -120,7 +122,7 @@ class Fuse(OfTiles):
         field: Field | None,
         levels: npt.NDArray[np.float64],
         tiles: Tiles,
-        outside: float,
+        values: Mapping[str, Any],
     ) -> None:
         """Fill one slab: weighted means of the tiles that show it, in the order of the tiles."""
         total, weight = np.zeros(made.shape), np.zeros(made.shape)
@@ -137,9 +139,31 @@ class Fuse(OfTiles):
                 seen = field.correct(seen, tile_box, *levels[tile])
             place = here.slices(slab.start)
             add_weighted(total[place], weight[place], seen, ramp[0][x], ramp[1][y])
-        nowhere = weight == 0
-        total[nowhere], weight[nowhere] = outside, 1.0
+        if not weight.all():
+            around = surroundings(slab, tiles.size, values["starts"], values["outside"])
+            nowhere = weight == 0
+            total[nowhere], weight[nowhere] = around[nowhere], 1.0
         made[...] = divided(total, weight, made.dtype)
+
+
+def surroundings(
+    box: Box, size: Vec, starts: Sequence[Sequence[int]], ends: Sequence[Sequence[float]]
+) -> npt.NDArray[np.float64]:
+    """What is written where no tile is: the grey of the nearest tile at that depth, so that no edge of the
+    tiles looks like a cell. `ends` has some tiles, each with the grey of its first and of its last plane."""
+    nearest = np.full(box.size, np.inf)
+    grey = np.zeros(box.size)
+    for tile, first, last in ends:
+        beyond = []
+        for axis, (a, b) in enumerate(zip(box.start, box.stop, strict=True)):
+            place, start = np.arange(a, b, dtype=np.float64), starts[int(tile)][axis]
+            beyond.append(np.maximum(np.maximum(start - place, place - (start + size[axis] - 1)), 0.0))
+        depth = np.clip((place - start) / max(size[2] - 1, 1), 0.0, 1.0)
+        away = (beyond[0] ** 2)[:, None, None] + (beyond[1] ** 2)[:, None] + beyond[2] ** 2
+        closer = away < nearest
+        nearest = np.where(closer, away, nearest)
+        grey = np.where(closer, first + (last - first) * depth, grey)
+    return grey
 
 
 def canvas(grid: TileGrid, size: Vec, least_overlap: float, jitter: Jitter) -> Vec:

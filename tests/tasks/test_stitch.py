@@ -82,14 +82,12 @@ def truth(tiles: TileSet) -> tuple[np.ndarray, np.ndarray]:
 
 
 def held(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The part of a made volume that has the tiles; beyond it all has one grey value, of the tiles' own."""
+    """The part of a made volume that has the tiles; beyond it all is as grey as they are."""
     inside = tuple(slice(0, n) for n in wanted.shape)
-    beyond = found.copy()
-    outside = beyond[-1, -1, -1]
-    beyond[inside] = outside
-    assert (beyond == outside).all()
-    seen = found[inside][wanted > 0]
-    assert np.percentile(seen, 10) < outside < np.percentile(seen, 90)
+    beyond = np.ones(found.shape, bool)
+    beyond[inside] = False
+    low, high = np.percentile(found[inside][wanted > 0], (1, 99))
+    assert low < found[beyond].min() <= found[beyond].max() < high
     return found[inside]
 
 
