@@ -34,6 +34,10 @@ from cli.train import train
 LABELLED = 400
 """Cells that a person would label; as many as takes an hour."""
 TOLERANCE_UM = 5.0
+MARGIN_UM = 10.0
+"""Cells nearer to the border of what was imaged are not counted: some of them are seen in part only."""
+NOISE = 1.5
+"""Of the microscope: deviations in roots of the grey value."""
 OVERLAP = (0.05, 0.10)
 JITTER = (8, 8, 3)
 Points = npt.NDArray[np.float64]
@@ -46,6 +50,8 @@ class Truth:
     cells: pa.Table
     places: Points
     """Of the cells."""
+    border: tuple[Points, Points]
+    """What all tiles together show without gaps: the first and last place."""
     tiles: dict[tuple[int, int], Points]
     """The first voxel of each tile, by its row and column."""
 
@@ -82,6 +88,7 @@ def _scan(folder: Path, tile: tuple[int, int, int], seed: int) -> Job:
     )
     made = {"dapi": "dapi", "cfos": "cfos", "cells": "cells"}
     imaged = {"images": ["dapi", "cfos"], "tiles": "tiles", "columns": 5, "rows": 5, "size": list(tile)}
+    imaged |= {"noise": NOISE}
     document = {
         "job": "scan",
         "work": str(folder / "scan" / "work"),
@@ -99,31 +106,40 @@ def _scan(folder: Path, tile: tuple[int, int, int], seed: int) -> Job:
 
 
 def _truth(scan: Plan, folder: Path, tile: tuple[int, int, int]) -> Truth:
-    """The cells that some tile shows whole, counted from the first voxel that any tile shows."""
+    """The cells of the brain, counted from the first voxel that any tile shows."""
     with (folder / "tiles" / "truth.csv").open(encoding="utf-8") as file:
         tiles = {
             (int(row["row"]), int(row["column"])): np.array([float(row[axis]) for axis in "xyz"])
             for row in csv.DictReader(file)
         }
     info = scan.products["cells", 0].info
-    cells = read_table(info, info.bounds)
-    corners = np.array(list(tiles.values()))
-    first = corners.min(axis=0)
-    voxel_um = np.array(info.voxel_size) / 1000
-    voxels = _places(cells) / voxel_um
-    shown = np.zeros(len(cells), bool)
-    for corner in corners:
-        shown |= ((voxels >= corner) & (voxels < corner + np.array(tile))).all(axis=1)
-    kept = cells.filter(pa.array(shown))
-    relative = {name: corner - first for name, corner in tiles.items()}
-    return Truth(kept, _places(kept) - first * voxel_um, relative)
+    cells, voxel_um = read_table(info, info.bounds), np.array(info.voxel_size) / 1000
+    first = np.min(list(tiles.values()), axis=0)
+    relative = {place: corner - first for place, corner in tiles.items()}
+    low = np.array([_edge(relative, axis, 0).max() for axis in range(3)])
+    high = np.array([_edge(relative, axis, -1).min() + tile[axis] for axis in range(3)])
+    return Truth(cells, _places(cells) - first * voxel_um, (low * voxel_um, high * voxel_um), relative)
+
+
+def _edge(tiles: dict[tuple[int, int], Points], axis: int, end: int) -> Points:
+    """The corners, along an axis, of the tiles that lie at one end of it."""
+    if axis == 2:
+        return np.array([corner[2] for corner in tiles.values()])
+    last = sorted({place[1 - axis] for place in tiles})[end]
+    return np.array([corner[axis] for place, corner in tiles.items() if place[1 - axis] == last])
+
+
+def _inside(truth: Truth, places: Points) -> npt.NDArray[np.bool_]:
+    low, high = truth.border
+    return np.asarray(((places >= low + MARGIN_UM) & (places < high - MARGIN_UM)).all(axis=1))
 
 
 def _label(truth: Truth, path: Path, seed: int) -> None:
     """Some cells at random, with what they are, as a person would label them in the stitched volume."""
-    if len(truth.places) < LABELLED:
-        raise BadInput(f"The tiles show only {len(truth.places)} cells: take larger ones (--size).")
-    chosen = np.sort(np.random.default_rng(seed).choice(len(truth.places), LABELLED, replace=False))
+    seen = np.flatnonzero(_inside(truth, truth.places))
+    if len(seen) < LABELLED:
+        raise BadInput(f"The tiles show only {len(seen)} cells: take larger ones (--size).")
+    chosen = np.sort(np.random.default_rng(seed).choice(seen, LABELLED, replace=False))
     kinds = truth.cells["class"].to_pylist()
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -154,16 +170,14 @@ def _counted(plan: Plan, truth: Truth) -> Table:
     places, kinds = _places(found), np.array(found["class"].to_pylist())
     active, true_kinds = np.array(found["cfos_positive"]), np.array(truth.cells["class"].to_pylist())
     true_active = np.array(truth.cells["active"]).astype(bool)
-    every = np.ones(len(kinds), bool), np.ones(len(true_kinds), bool)
-    groups: list[tuple[str, Any, Any]] = [("all nuclei", *every)]
-    groups += [(f"{kind}", kinds == kind, true_kinds == kind) for kind in ("neuron", "glia")]
-    groups += [
-        (f"c-Fos positive {kind}", (kinds == kind) & active, (true_kinds == kind) & true_active)
-        for kind in ("neuron", "glia")
-    ]
+    mine, theirs = _inside(truth, places), _inside(truth, truth.places)
+    groups: list[tuple[str, Any, Any]] = [("all nuclei", mine, theirs)]
+    for kind in ("neuron", "glia"):
+        groups.append((kind, mine & (kinds == kind), theirs & (true_kinds == kind)))
+    groups += [(f"c-Fos positive {name}", own & active, true & true_active) for name, own, true in groups[1:]]
     rows = []
-    for name, mine, theirs in groups:
-        score = match_points(places[mine], truth.places[theirs], TOLERANCE_UM)
+    for name, own, true in groups:
+        score = match_points(places[own], truth.places[true], TOLERANCE_UM)
         off = score.found / score.true - 1 if score.true else 0.0
         rows.append((name, f"{score.true:,}", f"{score.found:,}", f"{off:+.1%}", f"{score.f1:.3f}"))
     pairs = matched_pairs(places, truth.places, TOLERANCE_UM)
