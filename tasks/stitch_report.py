@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from chunkflow.geometry import Box, Grid
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+Corners = npt.NDArray[np.float64]
 LINK_COLUMNS = (
     *("row", "column", "other_row", "other_column", "x", "y", "z"),
     *("correlation", "voxels", "residual", "kept", "why"),
@@ -107,11 +109,11 @@ def png_of_layout(links: pa.Table, found: Placement, grid: TileGrid, size: Seque
     from matplotlib.collections import LineCollection
     from matplotlib.patches import Rectangle
 
-    wide, high = (float(found.places[:, n].max() + size[n]) for n in (0, 1))
+    corners = _corners(found, grid, size)
+    wide, high = (float(corners[:, n].max() - corners[:, n].min() + size[n]) for n in (0, 1))
     scale = 6.5 / max(wide, high)
-    drawn = figure(wide * scale + 2.2, high * scale + 1.1)
+    drawn = figure(max(wide * scale, 2.5) + 2.2, max(high * scale, 1.5) + 1.1)
     axes = drawn.subplots()
-    corners = _apart(found, size)
     for tile, corner in enumerate(corners):
         axes.add_patch(
             Rectangle((corner[0], corner[1]), size[0], size[1], fill=False, edgecolor=GREY, linewidth=0.8)
@@ -139,24 +141,22 @@ def png_of_layout(links: pa.Table, found: Placement, grid: TileGrid, size: Seque
     return png(drawn)
 
 
-def _apart(found: Placement, size: Sequence[int]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """The corners of all tiles; pieces that hang apart are drawn one beside the other."""
+def _corners(found: Placement, grid: TileGrid, size: Sequence[int]) -> Corners:
+    """The corners of all tiles; where they hang apart each piece is drawn about its place in the grid."""
     corners = np.array(found.places[:, :2])
-    right = 0.0
-    for piece in range(int(found.pieces.max()) + 1):
+    rows, columns = np.divmod(np.arange(len(grid)), grid.columns)
+    nominal = np.stack([columns * size[0], rows * size[1]], 1) * 1.05
+    for piece in range(1 + int(found.pieces.max())) if found.pieces.any() else ():
         mine = found.pieces == piece
-        corners[mine, 0] += right
-        right = float(corners[mine, 0].max()) + size[0] * 1.3
+        corners[mine] += np.median(nominal[mine] - corners[mine], axis=0)
     return corners
 
 
-def _frame(
-    axes: Axes, corners: np.ndarray[tuple[int, int], np.dtype[np.float64]], size: Sequence[int]
-) -> None:
-    last = corners.max(axis=0) + size[:2]
-    margin = 0.02 * last.max()
-    axes.set_xlim(-margin, last[0] + margin)
-    axes.set_ylim(last[1] + margin, -margin)
+def _frame(axes: Axes, corners: Corners, size: Sequence[int]) -> None:
+    first, last = corners.min(axis=0), corners.max(axis=0) + size[:2]
+    margin = 0.02 * (last - first).max()
+    axes.set_xlim(first[0] - margin, last[0] + margin)
+    axes.set_ylim(last[1] + margin, first[1] - margin)
     axes.set_aspect("equal")
     axes.set_xlabel("x (voxels)")
     axes.set_ylabel("y (voxels)")
