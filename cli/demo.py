@@ -81,8 +81,8 @@ def demo(
 ) -> None:
     """Make synthetic tissue, run a whole job on it, and compare what is found with the truth.
 
-    `nuclei` finds, measures and meshes the nuclei of a block. `light-sheet` begins with 25 overlapping tiles of
-    two channels: it stitches them, finds the nuclei, trains a classifier on some that are labelled, tells
+    `nuclei` finds, measures and meshes the nuclei of a block. `light-sheet` begins with 25 overlapping tiles
+    of two channels: it stitches them, finds the nuclei, trains a classifier on some that are labelled, tells
     neurons from glia, counts those that are c-Fos positive, and shows all of it.
 
     Example: chunkflow demo light-sheet --view

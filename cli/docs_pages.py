@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from chunkflow.task import FieldRole, Task
 from cli.builtin import builtin_tasks
+from cli.main import COMMANDS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "tasks"
 
@@ -23,6 +24,8 @@ _NOUNS = {
     "table": "table",
     "meshes": "folder of meshes",
     "annotations": "folder of annotations",
+    "tags": "folder of segment properties",
+    "report": "folder for people",
 }
 _TYPES = {int: "whole number", float: "number", str: "text", bool: "true or false"}
 _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
@@ -48,7 +51,8 @@ def page(name: str, kind: type[Task]) -> str:
     lines += _table("Makes", "field | what | ", [_layer_row(kind, role) for role in outputs])
     rows = [_parameter_row(field, kind.model_fields[field]) for field in parameters]
     lines += _table("Parameters", "field | value | default | ", rows)
-    lines += [f"As a command of its own: `chunkflow {name} --help`.", ""]
+    command = "There is a command of this name, too" if name in COMMANDS else "As a command of its own"
+    lines += [f"{command}: `chunkflow {name} --help`.", ""]
     return "\n".join(lines)
 
 

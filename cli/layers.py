@@ -24,7 +24,12 @@ Kind = Literal["image", "segmentation", "annotation", "mesh"]
 ORDER: tuple[Kind, ...] = ("image", "segmentation", "mesh", "annotation")
 SAMPLE = 128  # voxels on each side of the box that is looked at
 SHOWN = 300  # segments whose meshes are shown at first
-MESHES = ("neuroglancer_legacy_mesh", "neuroglancer_multilod_draco", "neuroglancer_skeletons", "neuroglancer_segment_properties")
+MESHES = (
+    "neuroglancer_legacy_mesh",
+    "neuroglancer_multilod_draco",
+    "neuroglancer_skeletons",
+    "neuroglancer_segment_properties",
+)
 NANOMETRES = {"m": 1e9, "mm": 1e6, "um": 1e3, "µm": 1e3, "nm": 1.0}
 Contrast = tuple[float, float]
 

@@ -23,7 +23,7 @@ ATLAS_ORIENTATION = "asr"
 
 
 @dataclass(frozen=True)
-class BrainregFolder:
+class Brainreg:
     """The registered atlas, read where points lie; arrays are as brainreg has them, by its own axes."""
 
     path: Path
@@ -32,7 +32,7 @@ class BrainregFolder:
     atlas_voxel_um: float
 
     @classmethod
-    def of(cls, path: Path, orientation: str = "", atlas_voxel_um: float = 0.0) -> BrainregFolder:
+    def of(cls, path: Path, orientation: str = "", atlas_voxel_um: float = 0.0) -> Brainreg:
         """Open a folder; what is not given is read from brainreg's own settings."""
         for name in (ATLAS, HEMISPHERES):
             if not (path / name).is_file():

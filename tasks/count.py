@@ -24,8 +24,9 @@ class Count(Task):
     result is a region, a side and a group: `own` counts the objects that lie in this region and in none of
     its parts, so that all rows of `own` add up to the number of objects, those in `no region` included;
     `count`, `volume_mm3`, `density_per_mm3` and the means are of the region with all its parts. Without an
-    atlas the whole volume counts as one. A CSV of the table and a picture are in the report's folder;
-    `chunkflow count` puts several brains into one table.
+    atlas the whole volume counts as one. Where `by` has class, `expected` is the number by the probabilities
+    of all objects, which mistakes that go more often one way than the other do not shift. A CSV of the table
+    and a picture are in the report's folder; `chunkflow count` puts several brains into one table.
     """
 
     objects: Objects = Field(description="the table: id, x, y, z, and the columns to count by")

@@ -18,7 +18,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.task import Cell, Labels, Layout, Objects, Out, Report, Result, Task, WindowTooSmall
 from chunkflow.volume import LayerInfo
-from tasks.brainreg_folder import BrainregFolder, values_at
+from tasks.brainreg_folder import Brainreg, values_at
 from tasks.count_table import counts_table, report_files
 from tasks.region_names import read_regions
 
@@ -82,7 +82,7 @@ class FolderAreas(Task):
     areas: Objects = Out()
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        BrainregFolder.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
+        Brainreg.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
         return {"areas": _one_file(layout.main)}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
@@ -92,7 +92,7 @@ class FolderAreas(Task):
         return []
 
     def map(self, cell: Cell) -> Result:  # type: ignore[override]
-        folder = BrainregFolder.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
+        folder = Brainreg.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
         found = [
             _area_rows(
                 plane.astype(np.int64).ravel(),
@@ -137,10 +137,10 @@ class Members(Task):
         near = _scaled(box.grow(MARGIN), objects.voxel_size, atlas.voxel_size)
         return [_held_within(near, atlas.bounds), atlas.bounds]
 
-    def setup(self) -> BrainregFolder | None:
+    def setup(self) -> Brainreg | None:
         if not self.brainreg:
             return None
-        return BrainregFolder.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
+        return Brainreg.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
 
     def map(  # type: ignore[override]
         self, cell: Cell, objects: pa.Table, regions: Chunk | None = None, hemispheres: Chunk | None = None
@@ -171,7 +171,7 @@ class Members(Task):
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The region and the side of each place; 0 where there is none."""
         nowhere = np.zeros(len(nanometres), np.int64)
-        if isinstance(cell.loaded, BrainregFolder):
+        if isinstance(cell.loaded, Brainreg):
             info = cell.layout.info("objects")
             x, y, z = (n * s / 1000 for n, s in zip(info.volume.size, info.voxel_size, strict=True))
             first = np.array(info.volume.start) * np.array(info.voxel_size)
@@ -256,7 +256,9 @@ def _member_rows(
     columns |= {name: pc.fill_null(pc.cast(objects[name], pa.string()), "") for name in by}
     columns["n"] = pa.array(np.ones(len(objects), np.int64))
     for name in objects.column_names:
-        if name.endswith("_mean") and pa.types.is_floating(objects.schema.field(name).type):
+        if (name.endswith("_mean") or name.startswith("p_")) and pa.types.is_floating(
+            objects.schema.field(name).type
+        ):
             values = np.nan_to_num(objects[name].to_numpy().astype(np.float64))
             columns[f"sum:{name}"] = pa.array(np.rint(values / STEP).astype(np.int64))
     keys = ["region", "side", *by]

@@ -37,10 +37,11 @@ def counts_table(
     whole_mm3: float,
 ) -> pa.Table:
     """A row for each region, side and group; `step` is the size of the steps in which means were summed."""
-    means = [name.removeprefix("sum:") for name in members.column_names if name.startswith("sum:")]
+    summed = [name.removeprefix("sum:") for name in members.column_names if name.startswith("sum:")]
+    means = [name for name in summed if not name.startswith("p_")]
     groups = sorted({tuple(row[name] for name in by) for row in members.select(list(by)).to_pylist()})
     groups = groups or [tuple("" for _ in by)]
-    sums = _sums(members, names, by, means)
+    sums = _sums(members, names, by, summed)
     volumes = _volumes(areas, names) if areas is not None else {(0, 0): whole_mm3}
     order = {number: place for place, number in enumerate(names)}
     present = {(region, side) for region, side, _ in sums} | set(volumes)
@@ -49,6 +50,7 @@ def counts_table(
     rows = [
         _row(region, side, group, by, sums.get((region, side, group), Sums()), means, step)
         | {"volume_mm3": volumes.get((region, side), 0.0)}
+        | {"expected": _expected(sums, (region, side, group), groups, by, step)}
         for region, side in sorted(present, key=lambda p: (order.get(p[0], len(order)), p))
         for group in groups
     ]
@@ -56,7 +58,7 @@ def counts_table(
 
 
 def _sums(
-    members: pa.Table, names: Regions, by: Sequence[str], means: Sequence[str]
+    members: pa.Table, names: Regions, by: Sequence[str], summed: Sequence[str]
 ) -> dict[tuple[int, int, Group], Sums]:
     """Each row counts in its region, and in all that the region is a part of."""
     sums: dict[tuple[int, int, Group], Sums] = {}
@@ -66,7 +68,7 @@ def _sums(
             found = sums.setdefault((region, row["side"] if region else 0, group), Sums())
             found.own += row["n"] if region == row["region"] else 0
             found.count += row["n"]
-            for name in means:
+            for name in summed:
                 found.steps[name] = found.steps.get(name, 0) + (row[f"sum:{name}"] or 0)
     return sums
 
@@ -90,6 +92,26 @@ def _row(
     return row | {name: sums.steps.get(name, 0) * step / sums.count if sums.count else None for name in means}
 
 
+def _expected(
+    sums: dict[tuple[int, int, Group], Sums],
+    key: tuple[int, int, Group],
+    groups: Sequence[Group],
+    by: Sequence[str],
+    step: float,
+) -> float | None:
+    """How many objects of a class there are by the probabilities of all, whichever class each was given:
+    mistakes that go more often one way than the other do not shift it. None where no class is told."""
+    region, side, group = key
+    if "class" not in by:
+        return None
+    place = list(by).index("class")
+    alike = [g for g in groups if (*g[:place], *g[place + 1 :]) == (*group[:place], *group[place + 1 :])]
+    name = f"p_{group[place]}"
+    found = [sums[region, side, g].steps.get(name) for g in alike if (region, side, g) in sums]
+    told = [steps for steps in found if steps is not None]
+    return sum(told) * step if told else None
+
+
 def _as_table(
     rows: list[dict[str, object]], names: Regions, by: Sequence[str], means: Sequence[str], atlas: bool
 ) -> pa.Table:
@@ -110,6 +132,8 @@ def _as_table(
         "volume_mm3": pa.array(volume),
         "density_per_mm3": pa.array(density, mask=volume <= 0),
     }
+    if "class" in by:
+        columns["expected"] = pa.array([row["expected"] for row in rows], pa.float64())
     return pa.table(columns | {name: pa.array([row[name] for row in rows], pa.float64()) for name in means})
 
 

@@ -21,7 +21,7 @@ from itertools import pairwise
 from math import gcd
 from typing import Any, ClassVar
 
-import DracoPy  # type: ignore[import-not-found]
+import DracoPy
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa

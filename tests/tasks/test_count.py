@@ -17,6 +17,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec
 from chunkflow.job import Job
 from chunkflow.kernels.morton import voxel_ids
+from cli.import_table import import_table
 from tests.same import Way, same_everywhere
 from tests.support import make_job, make_layer, read_table, run_job
 
@@ -198,3 +199,23 @@ def test_a_table_of_names_that_makes_no_sense(source: Path, tmp_path: Path, text
 def test_a_column_that_is_not_there(source: Path, tmp_path: Path) -> None:
     job = job_of(source, tmp_path, by=["class"])
     assert run_job(job) == "incomplete"
+
+
+def test_what_is_expected_of_each_class_by_its_probabilities(source: Path, tmp_path: Path) -> None:
+    """Of every object the share that may be of a class counts, whatever class it was given."""
+    rng = np.random.default_rng(1)
+    share = rng.uniform(0, 1, 300).astype(np.float32)
+    places = {axis: rng.uniform(o, o + n, 300) for axis, o, n in zip("xyz", OFFSET, SIZE, strict=True)}
+    lines = ["id,x,y,z,class,p_neuron,p_glia"]
+    for n, p in enumerate(share):
+        place = ",".join(str(places[axis][n]) for axis in "xyz")
+        lines.append(f"{n + 1},{place},{'neuron' if p > 0.7 else 'glia'},{p},{1 - p}")
+    (tmp_path / "cells.csv").write_text("\n".join(lines))
+    import_table(tmp_path / "cells.csv", str(tmp_path / "cells"), str(source / "image"))
+    count = {"count": {"objects": "cells", "by": ["class"]}}
+    job = make_job(tmp_path, {"cells": str(tmp_path / "cells")}, [count])
+    assert run_job(job) == "complete"
+    rows = {row["class"]: row for row in read_table(tmp_path / "work" / "tables" / "counts").to_pylist()}
+    assert rows["neuron"]["own"] == np.count_nonzero(share > 0.7)
+    assert rows["neuron"]["expected"] == pytest.approx(share.sum(), abs=0.01)
+    assert rows["glia"]["expected"] == pytest.approx(300 - share.sum(), abs=0.01)
