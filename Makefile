@@ -11,7 +11,7 @@ help: ## show this
 
 demo: .venv/.core ## make a synthetic brain block, find its nuclei, compare with the truth (two minutes)
 	rm -rf demo
-	$(BIN)/chunkflow demo demo
+	$(BIN)/chunkflow demo nuclei demo
 
 test: .venv/.all ## run all tests
 	$(BIN)/python -m pytest
