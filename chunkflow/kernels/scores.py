@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
 from chunkflow.kernels.compiled import compiled
@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 REPEATS = 1000
 LEVEL = 0.95
+MOST_IN_TABLE = 2**20
+"""Pairs of a group that are written out as a table; larger groups are kept as their near pairs alone."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,24 @@ def closest_pairs(found: Points, true: Points, tolerance: float) -> Indexes:
 
 
 def _pairs_of_group(rows: Indexes, columns: Indexes, costs: Floats) -> Indexes:
+    """Of points that chains of near ones join; `costs` are at most 1."""
     found, row = np.unique(rows, return_inverse=True)
     true, column = np.unique(columns, return_inverse=True)
     # One pair more is worth any distance: what is no pair costs more than all pairs there can be.
-    table = np.full((len(found), len(true)), 2.0 * min(len(found), len(true)) + 1.0)
-    no_pair = table[0, 0]
-    table[row, column] = costs
-    chosen = linear_sum_assignment(table)
-    paired = table[chosen] < no_pair
+    no_pair = 2.0 * min(len(found), len(true)) + 1.0
+    if len(found) * len(true) <= MOST_IN_TABLE:
+        table = np.full((len(found), len(true)), no_pair)
+        table[row, column] = costs
+        chosen = linear_sum_assignment(table)
+        paired = table[chosen] < no_pair
+    else:
+        # Each point found may stay alone, as if paired with one of its own. (A cost of 0 would be no edge.)
+        alone = np.arange(len(found))
+        edges = np.append(row, alone), np.append(column, len(true) + alone)
+        weights = np.append(costs + 1, np.full(len(found), no_pair + 1))
+        graph = coo_matrix((weights, edges), shape=(len(found), len(true) + len(found)))
+        chosen = min_weight_full_bipartite_matching(graph.tocsr())
+        paired = chosen[1] < len(true)
     return np.stack([found[chosen[0][paired]], true[chosen[1][paired]]], axis=1).astype(np.int64)
 
 

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
+from chunkflow.kernels import scores
 from chunkflow.kernels.matching import match_points
 from chunkflow.kernels.scores import bootstrap_interval, closest_pairs, precision_recall, ranked_matches
 
@@ -64,6 +65,20 @@ def test_average_precision_is_that_of_a_classifier_where_each_point_has_one_part
     curve = precision_recall(places, scores, places[is_true], TOLERANCE)
     assert curve.average_precision == pytest.approx(average_precision_score(is_true, scores))
     assert curve.f1[-1] == pytest.approx(2 * is_true.sum() / (count + is_true.sum()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(points(30), points(30))
+def test_groups_too_large_for_a_table_are_paired_as_well(found: Points, true: Points) -> None:
+    small = closest_pairs(found, true, TOLERANCE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "MOST_IN_TABLE", 0)
+        large = closest_pairs(found, true, TOLERANCE)
+    assert len(np.unique(large[:, 0])) == len(np.unique(large[:, 1])) == len(large) == len(small)
+    length = [
+        np.linalg.norm(found[pairs[:, 0]] - true[pairs[:, 1]], axis=1).sum() for pairs in (small, large)
+    ]
+    assert length[0] == pytest.approx(length[1])
 
 
 def test_nothing_found_has_no_precision_to_average() -> None:
