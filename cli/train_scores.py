@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,9 +78,10 @@ def cross_validate(fit: Fit, examples: Examples, folds: int, seed: int, positive
 def inner_probabilities(fit: Fit, examples: Examples, seed: int) -> Floats:
     """What the examples of a training part are judged to be by each other."""
     folds = min(INNER_FOLDS, examples.smallest)
-    if examples.groups is not None:
-        folds = min(folds, len(np.unique(examples.groups)))
-    return cross_validate(fit, examples, folds, seed, None).probabilities
+    groups = 0 if examples.groups is None else len(np.unique(examples.groups))
+    if groups == 1:  # which cannot be kept apart from itself
+        return inner_probabilities(fit, replace(examples, groups=None), seed)
+    return cross_validate(fit, examples, min(folds, groups or folds), seed, None).probabilities
 
 
 def best_threshold(probabilities: Floats, examples: Examples, positive: int) -> float:

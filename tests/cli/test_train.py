@@ -118,7 +118,7 @@ def test_several_works_are_learned_from_and_kept_apart(brain: Path, tmp_path: Pa
     said = command(*words, "--group", "work")
     assert said.code == 2
     assert "5 folds need as many groups, but there are 2 groups" in said.err
-    assert command(*words, "--group", "work", "--folds", 2).code == 0
+    assert command(*words, "--group", "work", "--folds", 2, "--positive", "large").code == 0
     one = len(read_table(work / "tables" / "objects"))
     assert sum(load(str(to)).description.examples.values()) == 2 * one
     assert "the objects of one work never in two of them" in to.with_suffix(".html").read_text()
