@@ -6,6 +6,7 @@ given back     again, at once (the worker drained)                      none
 node lost      again, at once; the third time it counts as a crash      none
 storage        again, with backoff                                      8
 damaged input  again, with backoff: a writer may be at work there       3
+bad input      again, with backoff: a disk may have been away           2
 out of memory  again, alone on a worker                                 3
 crash, no word again, alone; only one that was alone is charged         3
 bug            again                                                    3
@@ -16,10 +17,18 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass, field
 
-from chunkflow.errors import DamagedInput, StorageError
+from chunkflow.errors import BadInput, DamagedInput, StorageError
 from chunkflow.queue import Answer, Cause
 
-LIMITS = {Cause.STORAGE: 8, Cause.DAMAGED: 3, Cause.MEMORY: 3, Cause.CRASH: 3, Cause.SILENT: 3, Cause.BUG: 3}
+LIMITS = {
+    Cause.STORAGE: 8,
+    Cause.DAMAGED: 3,
+    Cause.INPUT: 2,
+    Cause.MEMORY: 3,
+    Cause.CRASH: 3,
+    Cause.SILENT: 3,
+    Cause.BUG: 3,
+}
 NODE_LOSSES = 3
 LONGEST_BACKOFF = 60.0
 
@@ -30,6 +39,8 @@ def cause_of(error: BaseException) -> Cause:
         return Cause.MEMORY
     if isinstance(error, DamagedInput):
         return Cause.DAMAGED
+    if isinstance(error, BadInput):
+        return Cause.INPUT
     if isinstance(error, StorageError | ConnectionError | TimeoutError):
         return Cause.STORAGE
     if isinstance(error, OSError):
@@ -91,7 +102,7 @@ class Judge:
     def _charge(self, record: _Record, cause: Cause, alone: bool) -> Verdict:
         count = record.charges[cause] = record.charges.get(cause, 0) + 1
         record.alone = record.alone or alone
-        waits = cause in (Cause.STORAGE, Cause.DAMAGED)
+        waits = cause in (Cause.STORAGE, Cause.DAMAGED, Cause.INPUT)
         delay = min(self._backoff * 2 ** (count - 1), LONGEST_BACKOFF) if waits else 0.0
         return Verdict(count >= LIMITS[cause], delay, record.alone, self._charged(record))
 

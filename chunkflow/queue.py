@@ -41,6 +41,7 @@ class Cause(StrEnum):
     NODE_LOST = "node lost"
     STORAGE = "storage"
     DAMAGED = "damaged input"
+    INPUT = "bad input"
     MEMORY = "out of memory"
     CRASH = "crash"
     SILENT = "no word"

@@ -7,7 +7,7 @@ import errno
 import pyarrow as pa
 import pytest
 
-from chunkflow.errors import DamagedInput, StorageError
+from chunkflow.errors import BadInput, DamagedInput, StorageError
 from chunkflow.failure import LIMITS, LONGEST_BACKOFF, Judge, Verdict, cause_of
 from chunkflow.queue import Answer, Cause
 
@@ -72,6 +72,7 @@ def test_cells_are_judged_apart_and_attempts_are_counted() -> None:
         (TimeoutError(), Cause.STORAGE),
         (StorageError("x"), Cause.STORAGE),
         (DamagedInput("x"), Cause.DAMAGED),
+        (BadInput("x"), Cause.INPUT),
         (ValueError("x"), Cause.BUG),
         (SystemExit(1), Cause.BUG),
     ],
