@@ -117,3 +117,44 @@ def size_of(content_range: str) -> int:
     """Bytes of a partial answer: those of "bytes 0-99/1000" are 100."""
     first, _, last = content_range.removeprefix("bytes ").partition("/")[0].partition("-")
     return int(last) - int(first) + 1 if last else 0
+
+
+def test_sharded_layers_and_segment_properties_are_seen(
+    viewer: Viewer, scene: dict[str, str], tmp_path: Path
+) -> None:
+    """A shard is the picture of its storage chunks, and what a table says of segments is with them."""
+    layers: dict[str, Any] = {"image": scene["image"], "nuclei": scene["nuclei"]}
+    layers["grey"] = {"url": str(tmp_path / "grey"), "sharded": True}
+    layers["balls"] = {"url": str(tmp_path / "balls"), "sharded": True, "encoding": "compressed_segmentation"}
+    tasks = [
+        {"copy": {"source": "image", "target": "grey"}},
+        {"copy": {"source": "nuclei", "target": "balls"}},
+        {"measure": {"labels": "balls", "images": ["grey"]}},
+        {"coincide": {"objects": "objects", "channels": {"grey": 1260}}},
+        {"tag": {"objects": "combined", "labels": "balls", "properties": ["grey_positive", "volume_um3"]}},
+    ]
+    job = make_job(tmp_path / "job", layers, tasks, chunk=[64] * 3, storage=[8] * 3)
+    assert run_job(job) == "complete"
+    pictures = {}
+    for names in (("image", "nuclei"), ("grey", "balls")):
+        served = {name: scene.get(name, f"file://{tmp_path / name}") for name in names}
+        with start_server(served) as server:
+            viewer.failed.clear()
+            state = server.state(server.base)
+            pictures[names] = [viewer.show(server.base, state, only=(name,))[SECTION] for name in names]
+            if "balls" in names:
+                known = viewer.page.evaluate(PROPERTIES, "balls")
+            assert viewer.failed == []
+    for plain, sharded in zip(*pictures.values(), strict=True):
+        assert np.abs(plain - sharded).max() <= 2
+    assert known["ids"] == 4
+    assert known["tags"] == ["grey_positive"]
+    assert known["numbers"] == ["volume_um3"]
+
+
+PROPERTIES = """name => {
+  const layer = viewer.layerManager.getLayerByName(name).layer;
+  const map = layer.displayState.segmentationGroupState.value.segmentPropertyMap.value;
+  return {ids: map.segmentPropertyMap.inlineProperties.ids.length, tags: map.tags.tags,
+          numbers: map.numericalProperties.map(property => property.id)};
+}"""
