@@ -29,7 +29,7 @@ docs: .venv/.all ## write docs/tasks/ from the tasks' own declarations
 	$(BIN)/python -m cli.docs_pages
 
 clean: ## delete the environment and what the demo made
-	rm -rf .venv demo
+	rm -rf .venv demo light-sheet
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("chunkflow needs Python 3.11, 3.12 or 3.13; set PYTHON=") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else None'

@@ -66,11 +66,16 @@ def demo(
         Which, typer.Argument(metavar="WHICH", help="nuclei, or light-sheet: from a microscope's tiles.")
     ] = "nuclei",
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to put it all; it may be deleted afterwards.")
-    ] = Path("demo"),
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Where to put it all; it may be deleted afterwards.",
+            show_default="demo, or light-sheet",
+        ),
+    ] = None,
     size: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Voxels along x, y, z; of a tile, for light-sheet.", show_default="384 384 256"),
+        typer.Option(help="Voxels along x, y, z; of a tile, for light-sheet.", show_default="384 384 256, of a tile 192 192 64"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
     workers: Workers = 0,
@@ -88,7 +93,8 @@ def demo(
     Example: chunkflow demo light-sheet --view
     """
     console, begin = Console(), time.monotonic()
-    means, place = Means(workers, "", serial), folder.resolve()
+    means = Means(workers, "", serial)
+    place = (folder or Path("demo" if which == "nuclei" else which)).resolve()
     place.mkdir(parents=True, exist_ok=True)
     if which == "light-sheet":
         plan, tables = run_light_sheet(place, size or TILE, seed, means, console)
