@@ -75,7 +75,10 @@ def demo(
     ] = None,
     size: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Voxels along x, y, z; of a tile, for light-sheet.", show_default="384 384 256, of a tile 192 192 64"),
+        typer.Option(
+            help="Voxels along x, y, z; for light-sheet, of a tile.",
+            show_default="384 384 256, or 192 192 64",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
     workers: Workers = 0,
