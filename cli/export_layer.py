@@ -131,7 +131,12 @@ def _whole(to: Path) -> Iterator[Path]:
         yield temporary
         if to.is_dir():
             os.replace(to, before)
-        os.replace(temporary, to)
+        try:
+            os.replace(temporary, to)
+        except OSError:
+            if before.is_dir():
+                os.replace(before, to)
+            raise
     except OSError as error:
         raise BadInput(f"{to} cannot be written: {error.strerror or error}.") from error
     finally:

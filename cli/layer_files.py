@@ -61,12 +61,13 @@ def tiff_fields(voxels: Voxels, axes: str) -> dict[str, Any]:
     """ImageJ's TIFF where ImageJ knows the type and 4 GB are enough, else OME's; size and place are told."""
     x, y, z = voxels.micrometres
     place = ",".join(map(str, voxels.box.start))
+    grey = {"photometric": "minisblack"}  # three or four voxels along an axis are no colours
     if voxels.dtype in IMAGEJ and voxels.nbytes <= CLASSIC_TIFF:
         metadata = {"axes": axes, "spacing": z, "unit": "um", "voxel_offset": place}
-        return {"imagej": True, "byteorder": ">", "resolution": (1 / x, 1 / y), "metadata": metadata}
+        return grey | {"imagej": True, "byteorder": ">", "resolution": (1 / x, 1 / y), "metadata": metadata}
     sizes = {f"PhysicalSize{axis}": size for axis, size in zip("XYZ", (x, y, z), strict=True)}
     metadata = {"axes": axes, "Description": f"voxel_offset={place}", **sizes}
-    return {"ome": True, "bigtiff": voxels.nbytes > CLASSIC_TIFF, "metadata": metadata}
+    return grey | {"ome": True, "bigtiff": voxels.nbytes > CLASSIC_TIFF, "metadata": metadata}
 
 
 class TiffStack:

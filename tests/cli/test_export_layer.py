@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import nibabel
@@ -66,6 +67,19 @@ def test_channels_come_back(tmp_path: Path, kind: str) -> None:
     info, found = brought_in(tmp_path, tmp_path / kind, **fields)
     assert info.channels == 3
     assert np.array_equal(found, array)
+
+
+@pytest.mark.parametrize("size", [(3, 12, 10), (12, 4, 10), (12, 10, 3)])
+@pytest.mark.parametrize("kind", ["stack.tif", "planes", "a.nii", "a.ome.zarr"])
+def test_three_or_four_voxels_along_an_axis_are_no_colours(
+    tmp_path: Path, kind: str, size: tuple[int, int, int]
+) -> None:
+    labels = RANDOM.integers(0, 70000, size).astype(np.uint32)
+    layer = make_layer(tmp_path / "seg", labels, "segmentation", SIZE, OFFSET, (8, 8, 8))
+    export_layer(layer, tmp_path / kind)
+    info, found = brought_in(tmp_path, tmp_path / kind, kind="labels")
+    assert np.array_equal(found, labels)
+    assert (info.voxel_size, info.bounds.start) == (SIZE, OFFSET)
 
 
 def test_other_programs_see_size_and_place(tmp_path: Path, layer: str) -> None:
@@ -188,6 +202,25 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path, layer: str, k
         export_layer(layer, tmp_path / kind)
     export_layer(layer, tmp_path / kind, overwrite=True)
     assert np.array_equal(brought_in(tmp_path, tmp_path / kind)[1], XYZ)
+
+
+def test_what_was_there_stays_where_the_new_cannot_take_its_place(
+    tmp_path: Path, layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_layer(layer, tmp_path / "planes", box="12-20,-7-10,30-38")
+    before = sorted(path.read_bytes() for path in (tmp_path / "planes").iterdir())
+    rename = os.replace
+
+    def refused(old: Path, new: Path) -> None:
+        if old.suffix == ".tmp":
+            raise PermissionError(13, "Permission denied")
+        rename(old, new)
+
+    monkeypatch.setattr("os.replace", refused)
+    with pytest.raises(BadInput, match="cannot be written: Permission denied"):
+        export_layer(layer, tmp_path / "planes", overwrite=True)
+    assert sorted(path.read_bytes() for path in (tmp_path / "planes").iterdir()) == before
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path, layer: str) -> None:
