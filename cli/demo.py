@@ -75,10 +75,7 @@ def demo(
     ] = None,
     size: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(
-            help="Voxels along x, y, z; for light-sheet, of a tile.",
-            show_default="384 384 256, or 192 192 64",
-        ),
+        typer.Option(help="Voxels along x, y, z, or of a tile.", show_default="384 384 256, 192 192 64"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
     workers: Workers = 0,
