@@ -40,7 +40,7 @@ def ingest(
     axes: Annotated[str, typer.Option(help="Order of the source's axes, as in zyx or czyx.")] = "",
     channel: Annotated[
         str,
-        typer.Option(help="The one channel to take, by number from 0 or name; by default a layer for each."),
+        typer.Option(help="The one channel to take, its number from 0, else its name; else a layer for each."),
     ] = "",
     time: Annotated[int | None, typer.Option(help="The one point of time to take, from 0.")] = None,
     work: Annotated[str, typer.Option(help="Work folder; by default DEST.work")] = "",
@@ -96,7 +96,9 @@ def layer_names(channels: tuple[str, ...]) -> list[str]:
     found: list[str] = []
     for number, channel in enumerate(channels):
         name = re.sub(r"[^A-Za-z0-9.-]+", "_", channel).strip("_.-") or f"c{number}"
-        found.append(name if name not in found else f"{name}_c{number}")
+        while name in found:
+            name += f"_c{number}"
+        found.append(name)
     return found
 
 

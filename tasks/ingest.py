@@ -50,7 +50,7 @@ class Ingest(Task):
     )
     kind: Literal["image", "labels"] = Field("image", description="what the voxels are")
     axes: str = Field("", pattern="^[xyzct]*$", description="order of the source's axes, as in zyx or czyx")
-    channel: str = Field("", description="the one channel to take, its number from 0 or its name")
+    channel: str = Field("", description="the one channel to take, its number from 0, else its name")
     time: int | None = Field(None, ge=0, description="the one point of time to take, from 0")
     layer: Layer = Out("the image or labels to make")
 
@@ -121,14 +121,15 @@ class Ingest(Task):
         return open_stack(self.source, self.axes, self.time)
 
     def number(self, stack: Stack) -> int | None:
-        """The channel that is to be taken; None where all are."""
+        """The channel that is to be taken; None where all are. A number counts from 0 even where channels are
+        called 1 and 2."""
         if not self.channel:
             return None
         names = list(stack.facts.names)
-        if self.channel in names:
-            return names.index(self.channel)
         if self.channel.isdecimal() and int(self.channel) < stack.channels:
             return int(self.channel)
+        if self.channel in names:
+            return names.index(self.channel)
         named = f" ({', '.join(names)})" if any(names) else ""
         raise BadInput(
             f"{self.source} has {stack.channels} channels{named}, so none is called {self.channel}."

@@ -71,7 +71,7 @@ class Axes:
         if not prod(shape):
             raise BadInput(f"{path} holds no voxel: its sizes are {list(shape)}.")
         place = {name: axis for name, (_, axis) in zip(names, kept, strict=True)}
-        taken = _time(path, shape[place["t"]] if "t" in place else 1, time)
+        taken = moment_of(path, shape[place["t"]] if "t" in place else 1, time)
         return cls(place["x"], place["y"], place.get("z"), place.get("c"), place.get("t"), shape, taken)
 
     @property
@@ -112,7 +112,8 @@ class Axes:
         return self.arranged(array[self.index(box, channel)], box)
 
 
-def _time(path: Path, points: int, time: int | None) -> int:
+def moment_of(path: Path, points: int, time: int | None) -> int:
+    """The point of time that is taken of so many."""
     if time is None and points > 1:
         raise BadInput(f"{path} holds {points} points of time: say which one by time, from 0.")
     if time is not None and time >= points:

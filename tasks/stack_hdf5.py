@@ -14,7 +14,7 @@ from chunkflow.chunk import Array
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.geometry import Box, Vec
 from tasks.stack_arrays import chosen
-from tasks.stack_axes import Axes, type_name
+from tasks.stack_axes import Axes, moment_of, type_name
 from tasks.stack_facts import Facts, sizes_of
 
 
@@ -102,13 +102,12 @@ def open_imaris(path: Path, name: str, axes: str, time: int | None) -> DatasetSt
         try:
             level = file["DataSet/ResolutionLevel 0"]
             image = file["DataSetInfo/Image"]
-            point = level[f"TimePoint {time or 0}"]
+            points = sum(name.startswith("TimePoint ") for name in level)
+            point = level[f"TimePoint {moment_of(path, points, time)}"]
             names = sorted((n for n in point if re.fullmatch(r"Channel \d+", n)), key=lambda n: int(n[8:]))
             dataset = point[f"{names[0]}/Data"]
         except (KeyError, IndexError) as error:
             raise BadInput(f"{path} is no whole Imaris file: {error}.") from error
-        if time is None and len(level) > 1:
-            raise BadInput(f"{path} holds {len(level)} points of time: say which one by time, from 0.")
         order = Axes.of(path, axes or "zyx", dataset.shape)
         size = [int(_text(point[names[0]], f"ImageSize{a}") or _text(image, a) or 0) for a in "XYZ"]
         sizes = (size[0], size[1], size[2])

@@ -184,14 +184,15 @@ def read_section(page: tifffile.TiffPage, rows: slice, columns: slice) -> Array:
 
 
 def open_folder(path: Path, name: str, axes: str, time: int | None) -> Stack:
-    return FolderStack(path)
+    return FolderStack(path, axes.replace("z", ""), time)
 
 
 class FolderStack:
     """One TIFF file a plane, in the natural order of their names."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, axes: str = "", time: int | None = None) -> None:
+        """`axes` and `time` are those of each plane."""
+        self.folder, self._axes, self._time = folder, axes, time
         self.files = plane_files(folder)
         self.size: Vec = (*self.first.size[:2], len(self.files))
         self.channels, self.dtype, self.facts = self.first.channels, self.first.dtype, self.first.facts
@@ -199,11 +200,17 @@ class FolderStack:
 
     @cached_property
     def first(self) -> Stack:
-        return open_plane(self.files[0])
+        return self._plane(self.files[0])
+
+    def _plane(self, file: Path) -> Stack:
+        plane = open_tiff(file, "", self._axes, self._time)
+        if plane.size[2] != 1:
+            raise BadInput(f"{file} holds {plane.size[2]} planes: in a folder every file must be one plane.")
+        return plane
 
     def check(self) -> None:
         for file in self.files:
-            plane = open_plane(file)
+            plane = self._plane(file)
             plane.check()
             if said_of(plane) != said_of(self.first):
                 raise BadInput(
@@ -217,20 +224,13 @@ class FolderStack:
         section = Box((box.start[0], box.start[1], 0), (box.stop[0], box.stop[1], 1))
         for k, file in enumerate(self.files[box.start[2] : box.stop[2]]):
             try:
-                plane = open_plane(file)
+                plane = self._plane(file)
             except BadInput as error:  # it was whole when it was checked
                 raise DamagedInput(str(error)) from error
             if said_of(plane) != said_of(self.first):
                 raise DamagedInput(f"{file} is {said_of(plane)}, not {said_of(self.first)}")
             result[:, :, k] = plane.read(section, channel)[:, :, 0]
         return result
-
-
-def open_plane(file: Path) -> Stack:
-    plane = open_tiff(file, "", "", None)
-    if plane.size[2] != 1:
-        raise BadInput(f"{file} holds {plane.size[2]} planes: in a folder every file must be one plane.")
-    return plane
 
 
 def said_of(plane: Stack) -> str:

@@ -84,6 +84,15 @@ def test_names_of_channels_are_fit_for_folders_and_differ() -> None:
         "c4",
         "c-Fos",
     ]
+    assert layer_names(("a", "a_c2", "a")) == ["a", "a_c2", "a_c2_c2"]
+
+
+def test_channels_that_are_called_by_numbers_go_where_their_names_say(tmp_path: Path) -> None:
+    metadata = {"axes": "CZYX", "Channel": {"Name": ["1", "2"]}}
+    tifffile.imwrite(tmp_path / "two.ome.tif", CZYX, ome=True, metadata=metadata)
+    run(str(tmp_path / "two.ome.tif"), str(tmp_path / "rat"), "--voxel-size", "1,1,1um")
+    assert np.array_equal(read_layer(tmp_path / "rat" / "1"), CZYX[0].T)
+    assert np.array_equal(read_layer(tmp_path / "rat" / "2"), CZYX[1].T)
 
 
 def test_nothing_is_written_of_a_damaged_stack(tmp_path: Path) -> None:

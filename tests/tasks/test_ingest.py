@@ -107,6 +107,13 @@ def test_colour_planes_have_three_channels(tmp_path: Path) -> None:
     assert np.array_equal(whole(task), rgb.transpose(2, 1, 0, 3))
 
 
+def test_axes_that_are_given_are_those_of_each_plane(tmp_path: Path) -> None:
+    task = Ingest(source=str(write_planes(tmp_path / "planes", ZYX)), voxel_size=SIZE, layer="image")
+    assert np.array_equal(whole(task.model_copy(update={"axes": "zyx"})), ZYX.T)
+    assert np.array_equal(whole(task.model_copy(update={"axes": "zxy"})), ZYX.transpose(1, 2, 0))
+    assert "called 'cyx': say what they are by axes" in refusal(tmp_path / "planes", "czyx")
+
+
 def test_planes_are_taken_in_natural_order(tmp_path: Path) -> None:
     folder = write_planes(tmp_path / "planes", ZYX, first=0)
     assert sorted(f.name for f in folder.iterdir())[1] == "plane_1.tif"
