@@ -63,7 +63,11 @@ class Binder:
             raise BadInput(f"Task {name} has a table as its output, so its class must define merge.")
         index = len(self.steps)
         space = next(iter(described.values()), None) or layout.main
-        region = space.volume if self.regions is None else self.regions[index].clip(space.volume)
+        # A table may have been made by a run on a part: there are no rows, and no files, beyond it.
+        whole = layout.main.bounds if task.row_by_row else space.volume
+        region = whole if self.regions is None else self.regions[index].clip(whole)
+        if region.empty:
+            raise BadInput(f"Task {name} has nothing to do here: the table that it reads covers {whole}.")
         outputs = {
             role.name: self._output(name, index, role, task, described[role.name], inputs, region)
             for role in task.roles()

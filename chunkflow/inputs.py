@@ -52,7 +52,7 @@ class Inputs:
         return inputs, size
 
     def rows(self, product: Product, box: Box) -> Iterator[pa.Table]:
-        """The rows of a table's files that meet `box`, in pieces; one without rows where there are none."""
+        """The rows of a table's files that meet `box`, in pieces; of each file one at least."""
         return table_pieces(product.info, box)
 
     def samples(self, step: Step) -> Iterator[Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.ndimage import uniform_filter
 
@@ -14,10 +15,12 @@ from chunkflow.errors import BadInput
 from chunkflow.events import CellDone, Decided, Event
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.kernels.morton import id_voxels
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from tests.same import Way, assert_all_accounted, run_in
 from tests.support import make_job, make_layer, read_layer, read_table, run_job
+from tests.tasks.annotation_layers import make_rows, write_table
 from tests.tasks_for_tests import tiles
 
 OWN = "tests.tasks_for_tests:"
@@ -140,6 +143,24 @@ def test_a_table_may_be_made_row_by_row(tmp_path: Path, monkeypatch: pytest.Monk
     assert (tmp_path / "work" / "reports" / "Tell" / "rows.txt").read_text() == str(len(wanted))
     assert run_job(job, restart="Even") == "complete"
     assert read_table(tmp_path / "work" / "tables" / "even").to_pylist() == wanted
+
+
+def test_a_table_of_a_part_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
+    volume, part = Box.of_size((300, 200, 100), OFFSET), Box((150, 60, 20), (250, 190, 90))
+    rows = make_rows(400, volume=volume)
+    named = id_voxels(rows["id"].to_numpy(), volume.size) + np.array(OFFSET)
+    rows = rows.filter(pa.array(((named >= part.start) & (named < part.stop)).all(axis=1)))
+    rows = rows.append_column("voxels", rows["volume"].cast(pa.int64()))
+    table = write_table(tmp_path / "part", rows, (64, 64, 64), volume, part)
+    even = {OWN + "Even": {"objects": "objects", "even": "even"}}
+    job = make_job(tmp_path, {"objects": table}, [even])
+    assert run_job(job) == "complete"
+    found = read_table(tmp_path / "work" / "tables" / "even")
+    odd = Ledger.load(Folder(job.work)).state.steps["Even"].counts["odd"]
+    assert 20 < len(found) < len(found) + odd == len(rows)
+    assert run_job(job, box=Box((10, -7, 3), (160, 70, 30))) == "complete"
+    with pytest.raises(BadInput, match="nothing to do here: the table that it reads covers 150-250_"):
+        open_plan(job, Box((10, -7, 3), (20, 0, 30)))
 
 
 def test_values_are_decided_once_recorded_and_shared(tmp_path: Path) -> None:

@@ -42,12 +42,14 @@ def make_rows(count: int, seed: int = 0, apart: float = 3.0, volume: Box = VOLUM
     return pa.table(columns).sort_by("id")
 
 
-def write_table(folder: Path, rows: pa.Table, cell: Vec | None, volume: Box = VOLUME) -> str:
-    """A table on disk, filed by the voxels that ids name, or in one file."""
+def write_table(
+    folder: Path, rows: pa.Table, cell: Vec | None, volume: Box = VOLUME, part: Box | None = None
+) -> str:
+    """A table on disk, filed by the voxels that ids name, or in one file; of a part of the volume, or all."""
     info = LayerInfo(
         url=f"file://{folder}",
         kind="table",
-        bounds=volume,
+        bounds=part or volume,
         volume=volume,
         voxel_size=VOXEL_SIZE,
         labels="file:///labels",
@@ -70,7 +72,7 @@ def write_table(folder: Path, rows: pa.Table, cell: Vec | None, volume: Box = VO
 
 
 def _files_of(grid: Grid, voxels: np.ndarray) -> np.ndarray:
-    i, j, k = (voxels // np.array(grid.cell)).T
+    i, j, k = (voxels // np.array(grid.cell) - np.array(grid.first)).T
     return np.asarray(i + grid.shape[0] * (j + grid.shape[1] * k))
 
 
