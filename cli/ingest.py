@@ -40,7 +40,9 @@ def ingest(
     axes: Annotated[str, typer.Option(help="Order of the source's axes, as in zyx or czyx.")] = "",
     channel: Annotated[
         str,
-        typer.Option(help="The one channel to take, its number from 0, else its name; else a layer for each."),
+        typer.Option(
+            help="The one channel to take, its number from 0, else its name; else a layer for each."
+        ),
     ] = "",
     time: Annotated[int | None, typer.Option(help="The one point of time to take, from 0.")] = None,
     work: Annotated[str, typer.Option(help="Work folder; by default DEST.work")] = "",
