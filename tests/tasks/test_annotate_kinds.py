@@ -296,7 +296,7 @@ def test_a_class_that_is_missing_is_named_and_no_id_is_twice_related(tmp_path: P
     related = reader.relationships["nucleus"][7]  # lists have it twice, and 0, which is background
     assert sorted(a.id for a in related) == sorted(str(r["id"]) for r in rows.to_pylist() if r["nuclei"])
     for row in rows.to_pylist():
-        assert list(reader.by_id[row["id"]].segments[0]) == (["7"] if row["nuclei"] else [])
+        assert list(reader.by_id[row["id"]].segments[0]) == ([7] if row["nuclei"] else [])
 
 
 def test_balls_have_the_diameter_that_was_measured(tmp_path: Path) -> None:
