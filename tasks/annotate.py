@@ -77,7 +77,7 @@ class Annotate(Task):
             ("cells", Cells(annotations=self.annotations, **decided)),
             ("by_id", ById(annotations=f"{index}/by_id", **decided)),
             *(
-                (name, Related(annotations=f"{index}/{name}", relationship=name, **decided))
+                (f"related_{name}", Related(annotations=f"{index}/{name}", relationship=name, **decided))
                 for name in self.relationships
             ),
         ]

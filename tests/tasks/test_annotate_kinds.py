@@ -343,3 +343,13 @@ def test_what_is_large_stands_in_few_cells(tmp_path: Path) -> None:
     reader = AnnotationReader(f"file://{write_layer(tmp_path, rows, kind='box', limit=1)}")
     assert len(reader.spatial) >= 4
     check_cells(reader, rows, "box")
+
+
+def test_a_relationship_may_be_called_as_a_step_is(tmp_path: Path) -> None:
+    rows = some_rows()
+    names = ["count", "levels", "cells"]
+    reader = AnnotationReader(
+        f"file://{write_layer(tmp_path, rows, relationships=dict.fromkeys(names, 'id'))}"
+    )
+    for row in rows.to_pylist():
+        assert [[a.id for a in reader.relationships[n][row["id"]]] for n in names] == [[str(row["id"])]] * 3
