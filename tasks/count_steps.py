@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from math import ceil, floor, prod
+from math import prod
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.task import Cell, Labels, Layout, Objects, Out, Report, Result, Task, WindowTooSmall
 from chunkflow.volume import LayerInfo
 from tasks.brainreg_folder import Brainreg, values_at
+from tasks.count_places import covered, held_within, scaled, voxels_within, within
 from tasks.count_table import counts_table, report_files
 from tasks.region_names import read_regions
 
@@ -38,7 +39,7 @@ AREAS = pa.schema(
 
 
 class Areas(Task):
-    """The voxels of each region and side, as far as their centres lie in the objects' volume."""
+    """The voxels of each region and side whose centres lie in what the table of objects covers."""
 
     same_voxels: ClassVar[bool] = False
 
@@ -48,22 +49,29 @@ class Areas(Task):
     areas: Objects = Out()
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        """In the atlas's voxels, and cut as it is."""
         _refuse_other_voxels(layout)
-        return {"areas": _one_file(layout.info("regions"))}
+        return {"areas": _one_file(layout.main)}
+
+    def grid(self, layout: Layout, region: Box) -> Grid:
+        """Pieces of as many voxels of the atlas as a chunk has."""
+        sizes = zip(layout.chunk, layout.info("regions").voxel_size, layout.main.voxel_size, strict=True)
+        return Grid.chunks(region, vec(max(1, round(n * size / own)) for n, size, own in sizes))
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
-        return [] if field == "objects" else [box]
+        if field == "objects":
+            return []
+        atlas = layout.info(field)
+        return [held_within(scaled(box, layout.main.voxel_size, atlas.voxel_size), atlas.bounds)]
 
     def map(self, cell: Cell, regions: Chunk, hemispheres: Chunk | None = None) -> Result:  # type: ignore[override]
-        inside = _voxels_within(cell.layout.info("objects"), cell.voxel_size).clip(cell.box)
+        inside = voxels_within(cell.box, cell.voxel_size, regions.voxel_size).clip(regions.box)
         if inside.empty:
             return None
         numbers = regions.crop(inside).array.astype(np.int64).ravel()
         sides = np.zeros_like(numbers)
         if hemispheres is not None:
             sides = hemispheres.crop(inside).array.astype(np.int64).ravel()
-        return _area_rows(numbers, sides, prod(cell.voxel_size) * 1e-18)
+        return _area_rows(numbers, sides, prod(regions.voxel_size) * 1e-18)
 
     def no_rows(self, layout: Layout) -> pa.Table:
         return AREAS.empty_table()
@@ -134,8 +142,8 @@ class Members(Task):
         if field == "objects":
             return [box]
         atlas, objects = layout.info(field), layout.info("objects")
-        near = _scaled(box.grow(MARGIN), objects.voxel_size, atlas.voxel_size)
-        return [_held_within(near, atlas.bounds), atlas.bounds]
+        near = scaled(box.grow(MARGIN), objects.voxel_size, atlas.voxel_size)
+        return [held_within(near, atlas.bounds), atlas.bounds]
 
     def setup(self) -> Brainreg | None:
         if not self.brainreg:
@@ -158,6 +166,10 @@ class Members(Task):
             raise BadInput(
                 f"count: object {objects['id'][row].as_py()} lies nowhere: {places[row].tolist()}."
             )
+        here = covered(places, cell)
+        objects, places = objects.filter(pa.array(here)), places[here]
+        if not len(objects):
+            return None
         nanometres = places * np.array(cell.layout.info("objects").voxel_size)
         number, side = self._where(cell, nanometres, regions, hemispheres)
         return _member_rows(objects, number, side, self.by)
@@ -180,8 +192,8 @@ class Members(Task):
         if regions is None:
             return nowhere, nowhere
         voxels = np.floor(nanometres / np.array(regions.voxel_size)).astype(np.int64)
-        inside = _inside(voxels, cell.layout.info("regions").bounds)
-        if not _inside(voxels[inside], regions.box).all():
+        inside = within(voxels, cell.layout.info("regions").bounds)
+        if not within(voxels[inside], regions.box).all():
             raise WindowTooSmall
         found = values_at(regions.array, voxels - np.array(regions.box.start))
         if hemispheres is None:
@@ -216,11 +228,11 @@ class Total(Task):
         return Grid.whole(region)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
-        return [layout.info(field).bounds]
+        return [box]
 
     def map(self, cell: Cell, members: pa.Table, areas: pa.Table | None = None) -> Result:  # type: ignore[override]
         names = read_regions(Path(self.names)) if self.names else {}
-        x, y, z = (n * s * 1e-6 for n, s in zip(cell.volume.size, cell.voxel_size, strict=True))
+        x, y, z = (n * s * 1e-6 for n, s in zip(cell.box.size, cell.voxel_size, strict=True))
         table = counts_table(members, areas, names, self.by, STEP, x * y * z)
         return table, report_files(table, self.by)
 
@@ -283,34 +295,3 @@ def _summed(rows: pa.Table, names: Sequence[str]) -> pa.Table:
         added = np.add.reduceat(pc.fill_null(rows[name], 0).to_numpy(), begins)
         first = first.set_column(first.column_names.index(name), name, pa.array(added))
     return first
-
-
-def _scaled(box: Box, size: Sequence[float], other: Sequence[float]) -> Box:
-    """The voxels of another size that meet a box."""
-    start = vec(floor(a * s / o) for a, s, o in zip(box.start, size, other, strict=True))
-    return Box(start, vec(ceil(b * s / o) for b, s, o in zip(box.stop, size, other, strict=True)))
-
-
-def _held_within(box: Box, bounds: Box) -> Box:
-    """What of a box lies within bounds; where nothing does, the nearest voxel."""
-    start = vec(min(max(a, f), e - 1) for a, f, e in zip(box.start, bounds.start, bounds.stop, strict=True))
-    stop = vec(max(min(b, e), a + 1) for b, a, e in zip(box.stop, start, bounds.stop, strict=True))
-    return Box(start, stop)
-
-
-def _voxels_within(objects: LayerInfo, voxel_size: Sequence[float]) -> Box:
-    """The voxels of this size whose centres lie in the volume of a table."""
-
-    def first(place: int, size: float, own: float) -> int:
-        return ceil(place * size / own - 0.5)
-
-    ends: list[Vec] = []
-    for place in (objects.volume.start, objects.volume.stop):
-        ends.append(
-            vec(first(p, s, o) for p, s, o in zip(place, objects.voxel_size, voxel_size, strict=True))
-        )
-    return Box(ends[0], ends[1])
-
-
-def _inside(voxels: npt.NDArray[np.int64], box: Box) -> npt.NDArray[np.bool_]:
-    return np.asarray(((voxels >= np.array(box.start)) & (voxels < np.array(box.stop))).all(axis=1))

@@ -14,7 +14,7 @@ import tifffile
 
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Vec
+from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job
 from chunkflow.kernels.morton import voxel_ids
 from cli.import_table import import_table
@@ -55,11 +55,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def job_of(source: Path, folder: Path, chunk: Vec = (32, 32, 32), **count: Any) -> Job:
+def job_of(source: Path, folder: Path, chunk: Vec = (32, 32, 32), more: Any = (), **count: Any) -> Job:
     layers = {name: str(source / name) for name in ("labels", "image", "atlas", "sides")}
+    layers["shown"] = str(folder / "shown")
     tasks = [
         {"measure": {"labels": "labels", "images": ["image"]}},
         {"count": {"objects": "objects", "names": str(source / "names.csv")} | count},
+        *more,
     ]
     return make_job(folder, layers, tasks, chunk=list(chunk))
 
@@ -219,3 +221,37 @@ def test_what_is_expected_of_each_class_by_its_probabilities(source: Path, tmp_p
     assert rows["neuron"]["own"] == np.count_nonzero(share > 0.7)
     assert rows["neuron"]["expected"] == pytest.approx(share.sum(), abs=0.01)
     assert rows["glia"]["expected"] == pytest.approx(300 - share.sum(), abs=0.01)
+
+
+@pytest.mark.parametrize("chunk", [(32, 32, 32), (8, 16, 8)])
+def test_a_part_is_counted_alone(source: Path, tmp_path: Path, chunk: Vec) -> None:
+    """With --box the objects whose centroids lie in it, and the volume within it, whatever more a task beside
+    it needs; alone it needs no more."""
+    box = Box((18, 10, 4), (42, 42, 28))
+    alone = open_plan(job_of(source, tmp_path, chunk, regions="atlas"), box)
+    assert alone.products["objects", 0].info.bounds == box
+    job = job_of(
+        source,
+        tmp_path,
+        chunk,
+        [{"annotate": {"objects": "objects", "annotations": "shown"}}],
+        regions="atlas",
+    )
+    assert run_job(job, box) == "complete"
+    tables = tmp_path / "work" / "try" / "18-42_10-42_4-28" / "tables"
+    rows = read_table(tables / "counts").to_pylist()
+    objects = read_table(tables / "objects")
+    there = np.all(
+        [
+            (objects[axis].to_numpy() >= a) & (objects[axis].to_numpy() < b)
+            for axis, a, b in zip("xyz", box.start, box.stop, strict=True)
+        ],
+        axis=0,
+    )
+    assert 0 < sum(row["own"] for row in rows) == there.sum() < len(objects)
+    centres = 0
+    for voxel in np.ndindex(9, 8, 8):
+        centre = (np.array(voxel) + ATLAS_OFFSET + 0.5) * ATLAS_VOXEL / VOXEL
+        centres += bool((centre >= box.start).all() and (centre < box.stop).all())
+    sized = sum(row["voxels"] for row in read_table(tables / "counts.areas").to_pylist())
+    assert sized == centres > 0
