@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from chunkflow.describe import open_plan
 from chunkflow.forecast import forecast
@@ -37,3 +38,20 @@ def test_the_files_that_a_job_makes(tmp_path: Path, sharded: bool) -> None:
     read = 5 * 4 * 4  # chunks of 16 in the source: a cell reads those it meets, and the last ones fewer
     assert steps["copy"].requests - steps["copy"].files == pytest.approx(read, rel=0.5)
     assert (steps["copy"].files < 20) == sharded
+
+
+def test_chunks_grow_also_where_the_first_step_does_not_go_by_chunks(tmp_path: Path) -> None:
+    """A job that stitches begins with the few links between its tiles, each for itself."""
+    for tile in range(4):
+        tifffile.imwrite(tmp_path / f"tile_{tile}.tif", np.zeros((40, 100, 100), np.uint16))
+    stitch = {"tiles": str(tmp_path / "tile_{tile}.tif"), "columns": 2, "rows": 2, "images": ["dapi"]}
+    layers = {name: str(tmp_path / name) for name in ("dapi", "nuclei")}
+    tasks = [
+        {"stitch": {**stitch, "voxel_size": "1,1,2um"}},
+        {"segment": {"image": "dapi", "labels": "nuclei", "diameter": 4}},
+    ]
+    plan = open_plan(make_job(tmp_path, layers, tasks, storage=[16, 16, 16]), workers=1)
+    assert len(plan.steps[0].grid) == 4
+    assert plan.chunk > (16, 16, 16)
+    cells = {step.name: len(step.grid) for step in plan.steps}
+    assert 4 <= cells["segment"] < 100, "every worker has some still"
