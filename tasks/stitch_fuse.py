@@ -18,7 +18,7 @@ import pyarrow as pa
 from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
-from chunkflow.kernels.blending import add_weighted, divided
+from chunkflow.kernels.blending import Doubles, add_weighted, divided
 from chunkflow.task import Cell, Image, Layout, Objects, Out
 from chunkflow.volume import LayerInfo
 from tasks.ingest import SLAB_BYTES, SLAB_CHUNKS, cell_size
@@ -151,19 +151,26 @@ def surroundings(
 ) -> npt.NDArray[np.float64]:
     """What is written where no tile is: the grey of the nearest tile at that depth, so that no edge of the
     tiles looks like a cell. `ends` has some tiles, each with the grey of its first and of its last plane."""
-    nearest = np.full(box.size, np.inf)
-    grey = np.zeros(box.size)
-    for tile, first, last in ends:
-        beyond = []
-        for axis, (a, b) in enumerate(zip(box.start, box.stop, strict=True)):
-            place, start = np.arange(a, b, dtype=np.float64), starts[int(tile)][axis]
-            beyond.append(np.maximum(np.maximum(start - place, place - (start + size[axis] - 1)), 0.0))
-        depth = np.clip((place - start) / max(size[2] - 1, 1), 0.0, 1.0)
-        away = (beyond[0] ** 2)[:, None, None] + (beyond[1] ** 2)[:, None] + beyond[2] ** 2
+    places = [np.arange(a, b, dtype=np.float64) for a, b in zip(box.start, box.stop, strict=True)]
+    squares = [_beyond(places, size, starts[int(tile)]) for tile, _, _ in ends]
+    # a tile all of which is farther off than all of another is nearest nowhere
+    reach = min(sum(float(along.max()) for along in tile) for tile in squares)
+    nearest, grey = np.full(box.size, np.inf), np.zeros(box.size)
+    for (tile, first, last), (x, y, z) in zip(ends, squares, strict=True):
+        if float(x.min() + y.min() + z.min()) > reach:
+            continue
+        depth = np.clip((places[2] - starts[int(tile)][2]) / max(size[2] - 1, 1), 0.0, 1.0)
+        away = x[:, None, None] + y[:, None] + z
         closer = away < nearest
         nearest = np.where(closer, away, nearest)
         grey = np.where(closer, first + (last - first) * depth, grey)
     return grey
+
+
+def _beyond(places: Sequence[Doubles], size: Vec, start: Sequence[int]) -> list[Doubles]:
+    """How far places lie beyond a tile, squared, along each axis."""
+    axes = zip(places, start, size, strict=True)
+    return [np.maximum(np.maximum(a - place, place - (a + n - 1)), 0.0) ** 2 for place, a, n in axes]
 
 
 def canvas(grid: TileGrid, size: Vec, least_overlap: float, jitter: Jitter) -> Vec:

@@ -9,9 +9,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -271,8 +273,11 @@ def read_light(path: Path, channels: int) -> list[Shading]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name], np.float32) for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
-        raise BadInput(f"shading: {path} cannot be read as an .npz file: {error}.") from error
+    except (OSError, ValueError, EOFError, TypeError, BadZipFile, zlib.error) as error:
+        raise BadInput(
+            f"shading: {path} cannot be read as an .npz file of arrays: give the shading.npz of a report, "
+            "or estimate, or none."
+        ) from error
     found = []
     for channel in range(channels):
         names = (f"flat_{channel}", f"dark_{channel}")

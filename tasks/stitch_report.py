@@ -82,12 +82,13 @@ class Summary(OfTiles):
         return _csv(LINK_COLUMNS, rows)
 
     def _places(self, found: Placement, grid: TileGrid, gains: pa.Table | None) -> bytes:
-        head = ["row", "column", "piece", "x", "y", "z"]
-        rows: list[list[float]] = []
+        head = ["row", "column", "path", "piece", "x", "y", "z"]
+        rows: list[list[object]] = []
         for tile, place in enumerate(found.places):
             row, column = grid.place(tile)
             exact = [round(float(n), 3) for n in place]
-            rows.append([row + 1, column + 1, int(found.pieces[tile]) + 1, *exact])
+            paths = "; ".join(str(path) for path in grid.files[tile])
+            rows.append([row + 1, column + 1, paths, int(found.pieces[tile]) + 1, *exact])
         if gains is not None:
             pairs = np.stack([gains["gain"].to_numpy(), gains["offset"].to_numpy()], 1)
             for listed, values in zip(rows, pairs.reshape(len(rows), -1), strict=True):

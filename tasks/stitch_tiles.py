@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from chunkflow.chunk import Array
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec
+from chunkflow.geometry import Box
 from tasks.stack_axes import made_dtype
 from tasks.stacks import Stack, open_stack
 
@@ -95,7 +95,7 @@ class Source(BaseModel):
         """The files whose names fit the pattern."""
         tokens = TOKEN.findall(self.tiles)
         by_number = "tile" in tokens
-        if not (by_number or {"row", "column"} <= set(tokens)) or not set(tokens) <= set(GROUPS):
+        if set(tokens) - {"channel"} not in ({"tile"}, {"row", "column"}):
             raise BadInput(
                 f"tiles: {self.tiles} must be a .csv file, or a pattern with {{row}} and {{column}}, or with "
                 "{tile}, and {channel} where every channel has a file of its own."
@@ -221,16 +221,8 @@ class Tiles:
 
     def check(self) -> int:
         """Look at all tiles' headers, and name the first that is damaged or unlike the first."""
-        first = self.grid.files[0][0]
-        like = self._what(first)
         for path in (path for files in self.grid.files for path in files):
-            stack = self._stack(path)
-            stack.check()
-            if self._what(path) != like:
-                raise BadInput(
-                    f"{path} is {_words(stack)}, but {first.name} is {_words(self._stack(first))}: "
-                    "all tiles must be alike."
-                )
+            self._stack(path).check()
         return len(self.grid)
 
     def read(self, tile: int, channel: int, box: Box) -> Array:
@@ -243,12 +235,15 @@ class Tiles:
 
     def _stack(self, path: Path) -> Stack:
         if path not in self._stacks:
-            self._stacks[path] = open_stack(str(path), self.source.axes)
+            stack = open_stack(str(path), self.source.axes)
+            first = self.grid.files[0][0]
+            like = self._stacks.setdefault(first, stack)
+            if _words(stack) != _words(like):
+                raise BadInput(
+                    f"{path} is {_words(stack)}, but {first.name} is {_words(like)}: all tiles must be alike."
+                )
+            self._stacks[path] = stack
         return self._stacks[path]
-
-    def _what(self, path: Path) -> tuple[Vec, int, str]:
-        stack = self._stack(path)
-        return stack.size, stack.channels, stack.dtype
 
 
 def _words(stack: Stack) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
@@ -22,6 +24,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from chunkflow.task import Layout
 from tasks.stitch import Stitch
+from tasks.stitch_fuse import surroundings
 from tests.same import Way, same_everywhere
 from tests.support import make_job, read_layer, run_job
 
@@ -101,6 +104,8 @@ def test_tiles_without_noise_give_the_volume_voxel_by_voxel(tmp_path: Path) -> N
     assert found.dtype == np.uint16
     assert 0 < (~shown).mean() < 0.5
     assert tiles.errors(places(tmp_path)).max() < 0.2
+    for row in report(tmp_path, "places.csv"):
+        assert row["path"] == str(tmp_path / "tiles" / f"tile_{row['row']}_{row['column']}.tif")
     links = report(tmp_path, "links.csv")
     assert len(links) == 7
     assert all(link["kept"] == "yes" and float(link["correlation"]) > 0.99 for link in links)
@@ -123,28 +128,23 @@ def unevenness(found: np.ndarray, tiles: TileSet) -> float:
 
 
 def test_uneven_light_and_gains_are_taken_out(tmp_path: Path) -> None:
+    """As it is found, as it is known, and as the report of one sample has it for the next."""
     light = uneven(tile_set().size)
     tiles = tile_set(noise=True, light=light)
     source, true = write(tmp_path / "tiles", tiles), tmp_path / "true.npz"
     np.savez(true, allow_pickle=False, flat_0=light.astype(np.float32), dark_0=np.zeros_like(light))
-    left = {}
-    for name, shading in (("none", "none"), ("found", "estimate"), ("known", str(true))):
+    left, of_report = {}, tmp_path / "found/work/reports/stitch/shading.npz"
+    runs = {"none": "none", "found": "estimate", "known": str(true), "next": str(of_report)}
+    for name, shading in runs.items():
         assert run_job(stitch_job(tmp_path / name, source, shading=shading)) == "complete"
         assert tiles.errors(places(tmp_path / name)).max() < 1
         left[name] = unevenness(read_layer(tmp_path / name / "image"), tiles)
     assert left["found"] < 0.6 * left["none"]
     assert left["known"] < 0.3 * left["none"]
+    assert np.array_equal(read_layer(tmp_path / "next/image"), read_layer(tmp_path / "found/image"))
     found = [float(row["image_gain"]) for row in report(tmp_path / "known", "places.csv")]
     ratio = np.array(found) / list(tiles.gains.values())
     assert ratio.std() / ratio.mean() < 0.5 * np.std(list(tiles.gains.values()))
-
-
-def test_the_light_of_one_sample_serves_the_next(tmp_path: Path) -> None:
-    source = write(tmp_path / "tiles", tile_set(noise=True, light=uneven(tile_set().size)))
-    assert run_job(stitch_job(tmp_path / "one", source)) == "complete"
-    shading = str(tmp_path / "one/work/reports/stitch/shading.npz")
-    assert run_job(stitch_job(tmp_path / "two", source, shading=shading)) == "complete"
-    assert np.array_equal(read_layer(tmp_path / "two/image"), read_layer(tmp_path / "one/image"))
 
 
 def test_the_same_answer_however_it_is_cut(tmp_path: Path) -> None:
@@ -169,6 +169,27 @@ def test_a_part_of_the_volume_is_that_of_the_whole(tmp_path: Path) -> None:
     assert run_job(job, Box((64, 32, 0), (128, 96, 8))) == "complete"
     part = read_layer(next((tmp_path / "work/try").iterdir()) / "layers/image")
     assert np.array_equal(part, read_layer(tmp_path / "image")[64:128, 32:96, :8])
+
+
+@given(
+    box=st.tuples(*[st.integers(-40, 60)] * 3).flatmap(
+        lambda a: st.builds(Box.of_size, st.tuples(*[st.integers(1, 12)] * 3), st.just(a))
+    ),
+    starts=st.lists(st.tuples(*[st.integers(-20, 40)] * 3), min_size=1, max_size=6),
+)
+def test_where_no_tile_is_all_is_as_grey_as_the_nearest(box: Box, starts: list[Vec]) -> None:
+    size = (9, 7, 5)
+    ends = [[n, 100.0 * n, 100.0 * n + 40] for n in range(len(starts))]
+    found = surroundings(box, size, starts, ends)
+    for index in np.ndindex(*box.size):
+        place = np.add(index, box.start)
+        away = [
+            sum(max(a - p, p - (a + n - 1), 0) ** 2 for p, a, n in zip(place, start, size, strict=True))
+            for start in starts
+        ]
+        nearest = int(np.argmin(away))
+        deep = min(max((place[2] - starts[nearest][2]) / 4, 0), 1)
+        assert found[index] == 100 * nearest + 40 * deep
 
 
 def test_tiles_of_one_plane(tmp_path: Path) -> None:
@@ -248,6 +269,8 @@ def test_wrong_grids_are_refused(tmp_path: Path) -> None:
     assert "must be a .csv file, or a pattern" in refusal(str(tmp_path / "t" / "a_{row}.tif"))
     assert "must be a .csv file, or a pattern" in refusal(str(tmp_path / "t" / "a_{row}_{columns}.tif"))
     assert "must be a .csv file, or a pattern" in refusal(str(tmp_path / "t" / "a.tif"))
+    both = refusal(str(tmp_path / "t" / "a_{row}_{tile}.tif"), columns=3, rows=3)
+    assert "must be a .csv file, or a pattern" in both
     touch(tmp_path / "one", "a_1_1.tif")
     assert "is one tile only" in refusal(str(tmp_path / "one" / "a_{row}_{column}.tif"))
     touch(tmp_path / "n", *(f"{n}.tif" for n in range(4)))
@@ -300,7 +323,9 @@ def failed(job: Job) -> str:
     """What is said of the chunks that failed; no voxel may have been written."""
     assert run_job(job) == "incomplete"
     assert not list(Path(job.layers["image"].url.removeprefix("file://")).glob("5*/*"))
-    return " ".join(str(value) for value in vars(Ledger.load(Folder(job.work)).state).values())
+    state = Ledger.load(Folder(job.work)).state
+    assert {cause for step in state.steps.values() for cause in step.causes} == {"bad input"}
+    return " ".join(str(value) for value in vars(state).values())
 
 
 @pytest.mark.parametrize("unlike", ["shape", "type", "damaged"])
@@ -352,7 +377,10 @@ def test_light_of_a_file_must_be_such(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=said):
             open_plan(stitch_job(tmp_path, tiles, shading=str(tmp_path / f"{name}.npz")))
     (tmp_path / "text.npz").write_text("no arrays")
-    for name in ("text", "absent"):
+    whole = (tmp_path / "dark.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "changed.npz").write_bytes(whole.replace(b"\0\0\x80\x3f", b"\0\0\x80\x40", 1))
+    for name in ("text", "absent", "cut", "changed"):
         with pytest.raises(BadInput, match="cannot be read as an"):
             open_plan(stitch_job(tmp_path, tiles, shading=str(tmp_path / f"{name}.npz")))
 
