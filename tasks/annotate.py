@@ -18,7 +18,8 @@ from chunkflow.kernels.crossings import Kind
 from chunkflow.task import Annotations, Layout, Objects, Out, Task
 from tasks.annotation_files import ById, Cells, Related
 from tasks.annotation_levels import Count, Share
-from tasks.annotation_rows import RELATIONSHIP, Chosen, Value
+from tasks.annotation_rows import RELATIONSHIP, Chosen
+from tasks.table_rows import Value
 
 
 class Annotate(Task):

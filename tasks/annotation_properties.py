@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from chunkflow.errors import BadInput
 from chunkflow.kernels import annotations as layers
-from tasks.annotation_rows import Chosen, Places, column_of, plain
+from tasks.annotation_rows import Chosen, Places, column_of
+from tasks.table_rows import plain
 
 MOST_LABELS = 4096
 NOTHING = "(none)"

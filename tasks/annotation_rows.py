@@ -5,7 +5,6 @@ Cells, blocks and files are cut from the volume alone, never from how the table 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from chunkflow.errors import BadInput
@@ -22,12 +20,13 @@ from chunkflow.kernels import annotations as layers
 from chunkflow.kernels.crossings import Kind, extents, numbers_of
 from chunkflow.task import Cell, Layout
 from chunkflow.volume import LayerInfo
+from tasks import table_rows
+from tasks.table_rows import Value
 
 MARGIN: Vec = (64, 64, 64)
 RELATIONSHIP = "segment"
 MOST_READERS = 4096
 MOST_WRITERS = 256
-Value = bool | int | float | str
 Places = npt.NDArray[np.float32]
 
 
@@ -90,7 +89,7 @@ def _at_most(count: int, grid: Grid) -> Grid:
 
 def shown(cell: Cell, rows: pa.Table, chosen: Chosen) -> tuple[pa.Table, Places]:
     """The rows that are asked for and lie in what the job covers, and the places of their annotations."""
-    rows = _where(rows, chosen.where)
+    rows = table_rows.rows_where("annotate", rows, chosen.where)
     places = _places(rows, chosen, cell.layout.main)
     if not len(rows):
         return rows, places
@@ -102,33 +101,8 @@ def shown(cell: Cell, rows: pa.Table, chosen: Chosen) -> tuple[pa.Table, Places]
     return (rows, places) if inside.all() else (rows.filter(pa.array(inside)), places[inside])
 
 
-def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as values, where a file has it as a dictionary."""
-    kind = column.type
-    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
-
-
 def column_of(rows: pa.Table, name: str, what: str) -> pa.ChunkedArray:
-    if name not in rows.column_names:
-        known = ", ".join(rows.column_names)
-        raise BadInput(f"annotate: the table has no column {name!r} {what}; it has {known}.")
-    return plain(rows[name])
-
-
-def _where(rows: pa.Table, where: Mapping[str, Value | Sequence[Value]]) -> pa.Table:
-    for name, wanted in where.items():
-        if not len(rows):
-            break
-        column = column_of(rows, name, "to choose by")
-        values = list(wanted) if isinstance(wanted, list) else [wanted]
-        try:
-            known = pa.array(values).cast(column.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-            raise BadInput(
-                f"annotate: where: the column {name!r} holds {column.type}, which {wanted!r} is not."
-            ) from error
-        rows = rows.filter(pc.is_in(column, value_set=known))
-    return rows
+    return table_rows.column_of("annotate", rows, name, what)
 
 
 def _places(rows: pa.Table, chosen: Chosen, info: LayerInfo) -> Places:

@@ -21,6 +21,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid
 from chunkflow.task import Cell, Labels, Layout, Objects, Out, Result, Tags, Task
 from chunkflow.volume import LayerInfo
+from tasks.table_rows import Value, column_of, rows_where
 
 DEFAULT = ("class", "combination", "volume_um3", "diameter_um", "probability")
 NUMBERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
@@ -43,8 +44,8 @@ class Tag(Task):
         [],
         description=f"columns to show; by default what there is of {', '.join(DEFAULT)}, IMAGE_positive",
     )
-    where: dict[str, str | int | float | bool | list[str] | list[int]] = Field(
-        {}, description="take only rows with these values, as in {class: neuron}"
+    where: dict[str, Value | list[Value]] = Field(
+        {}, description="which rows: columns, and the value or values wanted, as in {class: neuron}"
     )
     limit: int = Field(1_000_000, ge=1, description="the most rows that a viewer is to load")
 
@@ -69,21 +70,22 @@ class Choose(Task):
     objects: Objects
     chosen: Objects = Out()
     properties: list[str]
-    where: dict[str, Any]
+    where: dict[str, Value | list[Value]]
 
     def map(self, cell: Cell, objects: pa.Table) -> pa.Table:  # type: ignore[override]
-        names = objects.column_names
-        lacking = [name for name in (*self.properties, *self.where) if name not in names]
-        if lacking:
-            raise BadInput(f"tag: the table has no column {lacking[0]!r}; it has {', '.join(names)}.")
-        shown = self.properties or [n for n in names if n in DEFAULT or n.endswith("_positive")]
-        keep = pa.array(np.ones(len(objects), bool))
-        for name, wanted in self.where.items():
-            values = pa.array(wanted if isinstance(wanted, list) else [wanted])
-            keep = pc.and_(
-                keep, pc.is_in(objects[name], value_set=values.cast(objects.schema.field(name).type))
-            )
-        return objects.filter(keep).select(["id", *(name for name in shown if name != "id")])
+        rows = rows_where("tag", objects, self.where)
+        names = list(dict.fromkeys(self.properties))
+        if not len(objects):  # a table without rows may lack its columns
+            names = [name for name in names if name in objects.column_names]
+        if not self.properties:
+            names = [n for n in objects.column_names if n in DEFAULT or n.endswith("_positive")]
+        columns = {name: column_of("tag", rows, name, "to show") for name in names if name != "id"}
+        for name, column in columns.items():
+            if not (_is_tags(column.type) or _is_number(column.type)):
+                raise BadInput(
+                    f"tag: the column {name!r} cannot be shown: it holds {column.type}, not numbers or texts."
+                )
+        return pa.table({"id": rows["id"], **columns})
 
 
 class Number(Task):
@@ -148,7 +150,7 @@ class Write(Task):
 def _tags(rows: pa.Table) -> list[dict[str, Any]]:
     """All texts and truths together, as the format has one list of tags; none where there are neither."""
     named: list[list[str]] = [[] for _ in range(len(rows))]
-    columns = [f.name for f in rows.schema if pa.types.is_string(f.type) or pa.types.is_boolean(f.type)]
+    columns = [field.name for field in rows.schema if _is_tags(field.type)]
     for name in columns:
         for tags, value in zip(named, rows[name].to_pylist(), strict=True):
             if isinstance(value, str) and value:
@@ -163,6 +165,16 @@ def _tags(rows: pa.Table) -> list[dict[str, Any]]:
     return [{"id": "tags", "type": "tags", "tags": known, "values": values}]
 
 
+def _is_tags(kind: pa.DataType) -> bool:
+    return any(
+        is_kind(kind) for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean)
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
 def _tag(text: str) -> str:
     """A tag is typed after a #, so it has no blanks."""
     return "-".join(text.split())
@@ -172,13 +184,15 @@ def _numbers(rows: pa.Table) -> list[dict[str, Any]]:
     return [
         {"id": field.name, "type": "number", **_values(rows[field.name], str(field.type))}
         for field in rows.schema
-        if field.name != "id" and (pa.types.is_integer(field.type) or pa.types.is_floating(field.type))
+        if field.name != "id" and _is_number(field.type)
     ]
 
 
 def _values(column: pa.ChunkedArray, kind: str) -> dict[str, Any]:
-    """JSON has no word for what is no number; it is 0."""
-    values = np.nan_to_num(pc.fill_null(column, 0).to_numpy())
+    """JSON has no word for what is no number: it is 0; nor for what is without end: it is the largest."""
+    values = pc.fill_null(column, 0).to_numpy()
     if kind in NUMBERS and kind != "float32":
         return {"data_type": kind, "values": values.tolist()}
+    most = np.finfo(np.float32).max
+    values = np.clip(np.nan_to_num(values.astype(np.float64)), -most, most)
     return {"data_type": "float32", "values": [float(f"{value:.7g}") for value in values.tolist()]}

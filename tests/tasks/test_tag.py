@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from cloudvolume import CloudVolume
 
@@ -17,6 +18,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from tests.same import Way, files_of, same_everywhere
 from tests.support import make_job, make_layer, read_table, run_job
+from tests.tasks.annotation_layers import VOLUME, make_rows, write_table
 
 SIZE = (60, 50, 40)
 
@@ -90,6 +92,11 @@ def test_the_same_however_it_was_cut(source: Path, tmp_path: Path) -> None:
         ({"limit": 10}, "tag/write.prepare", "choose some by `where`"),
         ({"properties": ["klass"]}, "tag/choose", "no column 'klass'"),
         ({"where": {"klass": "neuron"}}, "tag/choose", "no column 'klass'"),
+        (
+            {"where": {"volume": "large"}},
+            "tag/choose",
+            "the column 'volume' holds uint64, which 'large' is not",
+        ),
     ],
 )
 def test_what_cannot_be_tagged(
@@ -99,3 +106,47 @@ def test_what_cannot_be_tagged(
     assert run_job(job) == "incomplete"
     (failure,) = Ledger.load(Folder(job.work)).state.steps[step].failures.values()
     assert said in failure.traceback
+
+
+def tagged(folder: Path, rows: pa.Table, **tag: Any) -> tuple[list[int], dict[str, Any]]:
+    """The ids, and the properties by their names, that a folder of its own is given."""
+    make_layer(folder / "labels", np.ones(VOLUME.size, np.uint64), "segmentation", offset=VOLUME.start)
+    layers = {
+        "objects": write_table(folder / "table", rows, (64, 64, 64)),
+        "labels": str(folder / "labels"),
+        "tags": str(folder / "tags"),
+    }
+    task = {"tag": {"objects": "objects", "labels": "labels", "tags": "tags"} | tag}
+    job = make_job(folder, layers, [task])
+    assert run_job(job) == "complete", Ledger.load(Folder(job.work)).state.steps["tag/choose"].failures
+    inline = json.loads((folder / "tags" / "info").read_bytes())["inline"]
+    return [int(n) for n in inline["ids"]], {entry["id"]: entry for entry in inline["properties"]}
+
+
+def test_columns_as_other_programs_write_them(tmp_path: Path) -> None:
+    """Texts as a dictionary, as pandas writes categories, or with long offsets, as polars does."""
+    rows = make_rows(60)
+    kinds = pa.array(["neuron", "glia", None] * 20)
+    rows = rows.append_column("class", kinds.dictionary_encode())
+    rows = rows.append_column("layer", kinds.cast(pa.large_string()))
+    rows = rows.append_column("odds", pa.array([np.inf, np.nan, 1e300] * 20))
+    where = {"class": ["neuron", "glia"], "note": "a"}
+    ids, found = tagged(tmp_path, rows, properties=["class", "layer", "odds", "class"], where=where)
+    assert ids == [n for n, kind in zip(rows["id"].to_pylist(), kinds.to_pylist(), strict=True) if kind]
+    assert found["tags"]["tags"] == ["glia", "neuron"]
+    assert found["tags"]["values"] == [[1], [0]] * 20
+    largest = float(np.finfo(np.float32).max)
+    assert found["odds"]["values"] == pytest.approx([largest, 0] * 20)
+    assert np.isfinite(np.array(found["odds"]["values"], np.float32)).all()
+
+
+def test_a_table_without_rows_may_lack_its_columns(tmp_path: Path) -> None:
+    ids, found = tagged(tmp_path, make_rows(0).select(["id"]), properties=["class"], where={"class": "glia"})
+    assert ids == []
+    assert found == {}
+
+
+def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
+    rows = make_rows(3).append_column("nuclei", pa.array([[1], [2], []]))
+    with pytest.raises(AssertionError, match="cannot be shown: it holds list"):
+        tagged(tmp_path, rows, properties=["nuclei"])
