@@ -136,6 +136,8 @@ class TableFile:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()  # else it would try to when its file is gone, where a piece has failed
         self._file.close()
 
     def add(self, rows: pa.Table) -> None:
