@@ -6,9 +6,23 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
-from cli.report import STYLE
-
-OWN_STYLE = "img{max-width:100%}figure{margin:1em 0}figcaption{color:#5a6570;font-size:14px}"
+STYLE = """
+body{font:15px/1.55 system-ui,sans-serif;max-width:1060px;margin:2.5em auto;padding:0 1.5em;color:#1c2127}
+h1{margin-bottom:.2em}h2{margin-top:2em;border-bottom:2px solid #e3e7eb;padding-bottom:.2em;font-size:1.25em}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
+td,th{padding:.28em .7em;text-align:right;border-bottom:1px solid #e8ebee;white-space:nowrap}
+th{color:#5a6570;font-weight:600}td:first-child,th:first-child,.left td,.left th{text-align:left}
+tr.total td{font-weight:600;border-top:2px solid #c9d0d6}
+.status{display:inline-block;
+padding:.1em .7em;border-radius:1em;color:#fff;background:#22863a;font-weight:600}
+.status.bad{background:#c00000}.bad{color:#c00000}.quiet{color:#5a6570;font-size:14px}.wide{overflow-x:auto}
+pre{overflow:auto;background:#f5f7f9;padding:.8em 1em;font-size:13px;border-radius:4px}
+blockquote{margin:0;padding:.6em 1.2em;background:#f5f7f9;border-left:4px solid #4477aa}
+svg{width:100%}svg text{font:11px system-ui,sans-serif;fill:#5a6570}svg line{stroke:#d5dbe0}
+.key span{margin-right:1.3em;white-space:nowrap}.key i{display:inline-block;width:.8em;height:.8em;
+margin-right:.4em;border-radius:2px}
+img{max-width:100%}figure{margin:1em 0}figcaption{color:#5a6570;font-size:14px}
+"""
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -17,7 +31,7 @@ def page(title: str, parts: Iterable[str]) -> str:
     return "\n".join(
         [
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title>",
-            f"<style>{STYLE}{OWN_STYLE}</style><h1>{name}</h1>",
+            f"<style>{STYLE}</style><h1>{name}</h1>",
             *parts,
         ]
     )

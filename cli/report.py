@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import time
 from typing import Any
 
@@ -14,27 +15,13 @@ from chunkflow.ledger_state import State, Step
 from chunkflow.storage import Folder
 from cli.log import read_log
 from cli.methods import decided, methods
+from cli.pages import STYLE
+from cli.report_files import files_for_people
 from cli.timeline import timeline
 from cli.words import counted, in_words, plain
 
 MOST_LINES = 20_000
 MOST_FAILURES = 20
-STYLE = """
-body{font:15px/1.55 system-ui,sans-serif;max-width:1060px;margin:2.5em auto;padding:0 1.5em;color:#1c2127}
-h1{margin-bottom:.2em}h2{margin-top:2em;border-bottom:2px solid #e3e7eb;padding-bottom:.2em;font-size:1.25em}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
-td,th{padding:.28em .7em;text-align:right;border-bottom:1px solid #e8ebee;white-space:nowrap}
-th{color:#5a6570;font-weight:600}td:first-child,th:first-child,.left td,.left th{text-align:left}
-tr.total td{font-weight:600;border-top:2px solid #c9d0d6}
-.status{display:inline-block;
-padding:.1em .7em;border-radius:1em;color:#fff;background:#22863a;font-weight:600}
-.status.bad{background:#c00000}.bad{color:#c00000}.quiet{color:#5a6570;font-size:14px}.wide{overflow-x:auto}
-pre{overflow:auto;background:#f5f7f9;padding:.8em 1em;font-size:13px;border-radius:4px}
-blockquote{margin:0;padding:.6em 1.2em;background:#f5f7f9;border-left:4px solid #4477aa}
-svg{width:100%}svg text{font:11px system-ui,sans-serif;fill:#5a6570}svg line{stroke:#d5dbe0}
-.key span{margin-right:1.3em;white-space:nowrap}.key i{display:inline-block;width:.8em;height:.8em;
-margin-right:.4em;border-radius:2px}
-"""
 HEAD = ("task", "pieces", "done", "empty", "failed", "left", "read", "map", "write", "a piece", "in", "out")
 
 
@@ -42,17 +29,20 @@ def write_report(work: str) -> str:
     """Write report.html into the work folder from what its ledger and logs say; returns where it is."""
     folder = Folder(work)
     state = Ledger.load(folder).state
-    folder.put("report.html", report(state, read_log(folder, MOST_LINES)).encode())
+    left = files_for_people(folder, (re.split("[/.]", name)[0] for name in state.steps))
+    folder.put("report.html", report(state, read_log(folder, MOST_LINES), left).encode())
     return f"{work}/report.html"
 
 
-def report(state: State, log: list[dict[str, Any]]) -> str:
+def report(state: State, log: list[dict[str, Any]], left: str = "") -> str:
+    """The page; `left` is the part of it that shows what tasks left for people."""
     assert state.job is not None
     name = html.escape(state.job["plan"]["job"]["job"])
     whole = len(log) < MOST_LINES or any(line.get("event") == "started" for line in log)
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{STYLE}</style>",
         f"<h1>{name}</h1>{_summary(state)}",
+        left,
         "<h2>Tasks</h2>" + _tasks(state),
         "<h2>Timeline</h2>" + timeline(log, whole),
         "<h2>Failures</h2>" + _failures(state),

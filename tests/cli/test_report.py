@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from pathlib import Path
@@ -28,6 +29,23 @@ def test_every_piece_is_in_it_once(lab: Path, command: Command) -> None:
     assert re.findall(r"<td>(.*?)</td>", total[1])[:3] == ["all", "20", "20"]
     bars = re.findall(r"<title>(\S+ \d+), read", page)
     assert len(bars) == len(set(bars)) == 20
+
+
+def test_what_tasks_left_for_people_is_in_it(lab: Path, command: Command) -> None:
+    """Pictures within the page, so that it can be sent on; other files by links that lead to them."""
+    job = yaml.safe_load((lab / "job.yaml").read_text())
+    job["tasks"] += [{"count": {"objects": "objects"}}, {"count": {"objects": "objects", "counts": "again"}}]
+    (lab / "job.yaml").write_text(yaml.safe_dump(job))
+    assert command("run", "job.yaml", "--serial").code == 0
+    page = (lab / "work" / "report.html").read_text()
+    assert [page.count(f"<h3>{task}</h3>") for task in ("count", "count-2", "measure")] == [1, 1, 0]
+    drawn = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    reports = lab / "work" / "reports"
+    assert [base64.b64decode(text) for text in drawn] == [
+        (reports / task / "counts.png").read_bytes() for task in ("count", "count-2")
+    ]
+    links = re.findall(r'<a href="([^"]+)">counts.csv</a>', page)
+    assert [(lab / "work" / link).is_file() for link in links] == [True, True]
 
 
 def test_what_failed_is_named_with_its_traceback(lab: Path, command: Command) -> None:
