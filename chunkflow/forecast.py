@@ -144,21 +144,21 @@ def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, 
         if larger is None:
             return plan
         candidate = Plan.of(job, describe, box, larger)
-        enough = len(_most_cut(candidate).grid) >= CHUNKS_A_WORKER * workers
+        enough = len(_by_chunks(candidate).grid) >= CHUNKS_A_WORKER * workers
         if not enough or worker_memory(candidate) > budget:
             return plan
         plan = candidate
 
 
-def _most_cut(plan: Plan) -> Step:
-    """The first of the steps with most cells: one that goes by chunks, as that of a stitched volume's links
-    does not."""
-    return max(plan.steps, key=lambda step: len(step.grid))
+def _by_chunks(plan: Plan) -> Step:
+    """The first step whose cells are the chunks: links between tiles, or blocks of meshes, are as many
+    whatever the chunks."""
+    return next((step for step in plan.steps if step.grid.cell == plan.chunk), plan.steps[0])
 
 
 def _doubled(plan: Plan) -> Vec | None:
     """The chunk doubled along its physically shortest axis that the volume still exceeds."""
-    step = _most_cut(plan)
+    step = _by_chunks(plan)
     size = step.region.size
     voxel = next((p.info for p in step.outputs.values()), step.layout.main).voxel_size
     axes = [axis for axis in range(3) if plan.chunk[axis] < size[axis]]

@@ -55,3 +55,15 @@ def test_chunks_grow_also_where_the_first_step_does_not_go_by_chunks(tmp_path: P
     assert plan.chunk > (16, 16, 16)
     cells = {step.name: len(step.grid) for step in plan.steps}
     assert 4 <= cells["segment"] < 100, "every worker has some still"
+
+
+def test_many_small_blocks_of_meshes_do_not_make_chunks_grow(tmp_path: Path) -> None:
+    make_layer(tmp_path / "image", np.zeros((128, 128, 128), np.uint16))
+    layers = {name: str(tmp_path / name) for name in ("image", "nuclei")}
+    segment = {"segment": {"image": "image", "labels": "nuclei", "diameter": 4}}
+    mesh = {"mesh": {"labels": "nuclei", "block": [16, 16, 16]}}
+    plans = [
+        open_plan(make_job(tmp_path, layers, tasks, storage=[16, 16, 16]), workers=2)
+        for tasks in ([segment], [segment, mesh])
+    ]
+    assert plans[0].chunk == plans[1].chunk < (128, 128, 128)
