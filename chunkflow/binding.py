@@ -18,7 +18,7 @@ from chunkflow.job import Job, split_reference
 from chunkflow.sharded import MOST_FILES, file_count
 from chunkflow.steps import Describe, Key, Product, Step, finds_whole_objects, finish_cell
 from chunkflow.task import ROLE_OF_KIND, FieldRole, Layout, RoleKind, Task
-from chunkflow.volume import LayerInfo
+from chunkflow.volume import Kind, LayerInfo
 
 
 class NotAligned(BadInput):
@@ -58,9 +58,7 @@ class Binder:
         made = frozenset(f for f, products in inputs.items() if any(p.maker is not None for p in products))
         layout = Layout(layers, self.chunk, self.job.storage, made)
         described = task.outputs(layout)
-        makes_rows = task.has_rows or task.row_by_row or task.sends_rows
-        if any(info.kind == "table" for info in described.values()) and not makes_rows:
-            raise BadInput(f"Task {name} has a table as its output, so its class must define merge.")
+        _check_rows(name, task, {info.kind for info in described.values()})
         index = len(self.steps)
         space = next(iter(described.values()), None) or layout.main
         # A table may have been made by a run on a part: there are no rows, and no files, beyond it.
@@ -251,6 +249,17 @@ def _check_apart(step: str, name: str, url: str, read: str, read_url: str) -> No
         raise BadInput(
             f"Task {step} would write {name} ({url}), but {read}, which this job only reads, lies at "
             f"{read_url}: name a folder apart from it."
+        )
+
+
+def _check_rows(step: str, task: Task, made: set[Kind]) -> None:
+    """Who puts together what the cells of a step leave must be known."""
+    gathers_rows = task.has_rows or task.sends_rows
+    if "table" in made and not (gathers_rows or task.row_by_row):
+        raise BadInput(f"Task {step} has a table as its output, so its class must define merge.")
+    if task.row_by_row and not gathers_rows and made != {"table"}:
+        raise BadInput(
+            f"Task {step} goes row by row and makes more than a table, so its class must define merge."
         )
 
 

@@ -20,6 +20,8 @@ from chunkflow.storage import Folder
 
 BATCH = 2**17
 """Rows that are held at once; a part with more is read and written piece by piece."""
+AT_ONCE = 256
+"""Files that are asked for together."""
 
 
 class Parts:
@@ -64,19 +66,21 @@ class Parts:
 
     def gathered(self, stage: str, senders: int, cell: int) -> pa.Table:
         """What all cells of a stage, `senders` of them, sent to this one."""
-        found = [
-            self._read(f"{_place(stage, sender)}-to-{cell}.arrow").replace_schema_metadata(None)
+        self._ask_who_sent(stage, senders)
+        names = [
+            f"{_place(stage, sender)}-to-{cell}.arrow"
             for sender in range(senders)
-            if cell in self._sent_by(stage, sender)
+            if cell in self._sent[stage, sender]
         ]
+        found = [rows.replace_schema_metadata(None) for rows in self._read_all(names)]
         return pa.concat_tables(found).combine_chunks() if found else pa.table({})
 
-    def _sent_by(self, stage: str, index: int) -> frozenset[int]:
-        """The cells that this one sent rows to. Every cell that gathers asks, so it is read once a worker."""
-        if (stage, index) not in self._sent:
-            head = self._read(f"{_place(stage, index)}.arrow")
-            self._sent[stage, index] = frozenset(json.loads(head.schema.metadata[b"sent"]))
-        return self._sent[stage, index]
+    def _ask_who_sent(self, stage: str, senders: int) -> None:
+        """Which cells each one sent rows to. Every cell that gathers asks, so it is read once a worker."""
+        unknown = [sender for sender in range(senders) if (stage, sender) not in self._sent]
+        heads = self._read_all([f"{_place(stage, sender)}.arrow" for sender in unknown])
+        for sender, head in zip(unknown, heads, strict=True):
+            self._sent[stage, sender] = frozenset(json.loads(head.schema.metadata[b"sent"]))
 
     def rows(self, stage: str, index: int) -> Iterator[pa.Table]:
         """The pieces of a part, one at a time."""
@@ -122,7 +126,16 @@ class Parts:
             self._folder.put(name, data)
 
     def _read(self, name: str) -> pa.Table:
-        data = self._folder.get(name)
+        return next(self._read_all([name]))
+
+    def _read_all(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Many files, fetched side by side from a cloud, a number of them at a time."""
+        for first in range(0, len(names), AT_ONCE):
+            some = names[first : first + AT_ONCE]
+            for name, data in zip(some, self._folder.get_all(some), strict=True):
+                yield self._decoded(name, data)
+
+    def _decoded(self, name: str, data: bytes | None) -> pa.Table:
         if data is None:
             raise DamagedInput(f"The part {self._folder.url}/{name} is missing.")
         try:

@@ -167,7 +167,7 @@ class Task(BaseModel):
     row_by_row: ClassVar[bool] = False
     """Its first input is a table, whose rows `map` is given in pieces, whatever their number. Without `merge`
     or `gathers` it makes of each row at most one, under the same id, and its table is filed as the one that
-    it reads."""
+    it reads. Files are for `finish` to return."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""
@@ -270,8 +270,9 @@ class Task(BaseModel):
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
         """For a task without `merge` that makes rows: cells that `map` sends them to, each to the one that
-        its column `cell` names. `finish` gets all that was sent to a cell, in no order that means anything;
-        and, where the task goes row by row, its other inputs too."""
+        its column `cell` names. `finish` gets all that was sent to a cell, in no order that means anything
+        (a table without columns where nothing was); and, where the task goes row by row, its other inputs
+        too."""
         raise TypeError(f"{type(self).__name__} sends no rows")
 
     def finish(self, cell: Cell, rows: pa.Table) -> pa.Table | Files | tuple[pa.Table, Files]:

@@ -28,7 +28,7 @@ from chunkflow.parts import Parts, in_order
 from chunkflow.plan import Plan, Step
 from chunkflow.queue import Answer, Cause
 from chunkflow.reducer import final_rows, merge_block, sorted_rows
-from chunkflow.results import Results, Sorted, TableFile, sort_out
+from chunkflow.results import Results, Sorted, TableFile, WrongResult, sort_out
 from chunkflow.stages import Stage
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, WindowTooSmall
@@ -214,6 +214,10 @@ class Worker:
                         raise
                     attempt += 1
                     others = self._read(step, cell, attempt, spent, field)
+            if made.files:
+                raise WrongResult(
+                    f"Task {step.name} goes row by row, so not map but finish must return its files."
+                )
             for what, count in made.counts.items():
                 spent.counts[what] = spent.counts.get(what, 0) + count
             yield made

@@ -123,7 +123,7 @@ class ById(Writes):
         twice = ids[1:][ids[1:] == ids[:-1]]
         if len(twice):
             raise BadInput(
-                f"annotate: the table has {len(twice)} ids more than once, {int(twice[0])} among them."
+                f"annotate: the table has the id {int(twice[0])} more than once; each may be there once."
             )
         values = rows["value"].chunk(0)
         _, ends, data = values.buffers()

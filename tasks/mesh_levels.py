@@ -118,9 +118,6 @@ class Levels(Task):
         }
         return pa.table(columns, schema=_SCHEMA)
 
-    def no_rows(self, layout: Layout) -> pa.Table:
-        return _SCHEMA.empty_table()
-
     def finish(self, cell: Cell, rows: pa.Table) -> Files:
         """The file of one shard."""
         if not len(rows):

@@ -163,6 +163,13 @@ def test_a_table_of_a_part_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
         open_plan(job, Box((10, -7, 3), (20, 0, 30)))
 
 
+def test_files_of_rows_in_pieces_are_not_lost_in_silence(tmp_path: Path) -> None:
+    job = job_of(tmp_path, [TILES, COUNT, {OWN + "MergedAndTold": {"objects": "objects"}}])
+    assert run_job(job) == "incomplete"
+    failure = Ledger.load(Folder(job.work)).state.steps["MergedAndTold"].failures[0]
+    assert "not map but finish must return its files" in failure.traceback
+
+
 def test_values_are_decided_once_recorded_and_shared(tmp_path: Path) -> None:
     image = an_image()
     job = job_of(tmp_path, [SMOOTH, {OWN + "Tiles": {"image": "smooth", "labels": "labels"}}])
@@ -308,6 +315,7 @@ def test_chunks_that_are_not_whole_storage_chunks_are_refused(
         ([{OWN + "Smooth": {"image": "image", "smooth": "image"}}], "which this job reads"),
         ([SMOOTH, SMOOTH], "smooth is written already by Smooth"),
         ([{OWN + "Smooth": {"image": "nothing", "smooth": "smooth"}}], "No layer is named 'nothing'"),
+        ([TILES, COUNT, {OWN + "EvenAndTold": {"objects": "objects"}}], "so its class must define merge"),
         (
             [{OWN + "Count": {"labels": "image", "objects": "o"}}],
             "labels must be labels, but image is an image",
