@@ -53,7 +53,7 @@ def usual_memory(plan: Plan) -> int:
 
 
 def _of_step(plan: Plan, step: Step) -> StepForecast:
-    middle = step.grid.box_at(vec(n // 2 for n in step.grid.shape))
+    middle = step.grid.box_at(vec((n - 1) // 2 for n in step.grid.shape))  # of two the last may be cut short
     first, most, factor = _read_bytes(step, middle)
     written = sum(middle.voxels * p.info.bytes_per_voxel for _, p in step.layer_outputs)
     cells = len(step.grid)
@@ -63,8 +63,8 @@ def _of_step(plan: Plan, step: Step) -> StepForecast:
         cells,
         int(first * cells * share),
         int(written * cells * share),
-        _memory(step, first, written),
-        _memory(step, most, written),
+        _memory(step, middle, first, written),
+        _memory(step, middle, most, written),
         factor,
         files := _files(plan, step),
         int(_asked(step, middle) * cells) + files,
@@ -92,10 +92,11 @@ def _asked(step: Step, box: Box) -> int:
     return count
 
 
-def _memory(step: Step, read: int, written: int) -> int:
-    """One cell is read while one is mapped, and one either waits for that, read already, or is written."""
-    working = int(step.task.working_bytes * read / max(_main_voxel_bytes(step), 1))
-    return BASE_BYTES + 2 * read + working + max(read, 2 * written)
+def _memory(step: Step, cell: Box, read: int, written: int) -> int:
+    """One cell is read while one is mapped, and one either waits for that, read already, or is written.
+    Where no voxels are read, those that are made are worked on."""
+    voxels = read / max(_main_voxel_bytes(step), 1) if read else cell.voxels if written else 0
+    return BASE_BYTES + 2 * read + int(step.task.working_bytes * voxels) + max(read, 2 * written)
 
 
 def _main_voxel_bytes(step: Step) -> int:

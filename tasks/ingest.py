@@ -42,7 +42,7 @@ class Ingest(Task):
     folder (TMPDIR), which must have room for it.
     """
 
-    version: ClassVar[int] = 1
+    working_bytes: ClassVar[float] = 4.0
 
     source: File = Field(description="path of what is read; FILE:NAME for one of several arrays in a file")
     voxel_size: str = Field(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,8 @@ AT_ONCE = 8
 
 class Fuse(OfTiles):
     """One channel of all tiles as one volume."""
+
+    working_bytes: ClassVar[float] = 12.0
 
     channel: int
     places: Objects

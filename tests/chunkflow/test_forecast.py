@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import tifffile
 
 from chunkflow.describe import open_plan
-from chunkflow.forecast import forecast
+from chunkflow.forecast import BASE_BYTES, forecast
 from tests.support import make_job, make_layer, run_job
 
 
@@ -67,3 +68,24 @@ def test_many_small_blocks_of_meshes_do_not_make_chunks_grow(tmp_path: Path) -> 
         for tasks in ([segment], [segment, mesh])
     ]
     assert plans[0].chunk == plans[1].chunk < (128, 128, 128)
+
+
+def test_what_reads_no_voxels_takes_memory_for_those_that_it_makes(tmp_path: Path) -> None:
+    """Planes are decoded whole: cells are as large as they, however small the chunks are."""
+    np.save(tmp_path / "a.npy", np.zeros((8, 64, 64), np.uint16))
+    for tile in range(2):
+        tifffile.imwrite(tmp_path / f"tile_{tile}.tif", np.zeros((8, 64, 64), np.uint16), compression="zlib")
+    stitch = {"tiles": str(tmp_path / "tile_{tile}.tif"), "columns": 2, "rows": 1, "images": ["dapi"]}
+    tasks = [
+        {"ingest": {"source": str(tmp_path / "a.npy"), "voxel_size": "1,1,1um", "layer": "image"}},
+        {"stitch": {**stitch, "voxel_size": "1,1,2um"}},
+    ]
+    layers = {name: str(tmp_path / name) for name in ("dapi", "image")}
+    plan = open_plan(make_job(tmp_path, layers, tasks, chunk=[32, 32, 8], storage=[8, 8, 8]))
+    steps = {step.name: step for step in forecast(plan)}
+    made = 32 * 32 * 8
+    assert steps["ingest"].memory == BASE_BYTES + made * (4 + 2 * 2)
+    cell = next(step.grid.cell for step in plan.steps if step.name == "stitch/fuse-dapi")
+    assert cell[0] >= 64
+    assert steps["stitch/fuse-dapi"].memory == BASE_BYTES + prod(cell) * (12 + 2 * 2)
+    assert steps["stitch/links"].memory == steps["stitch/report"].memory == BASE_BYTES
