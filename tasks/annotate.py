@@ -35,7 +35,7 @@ class Annotate(Task):
     `color`. Selecting a segment in Neuroglancer selects what is related to it.
 
     The layer is indexed in levels, so that a viewer loads only what it shows, about `limit` annotations in a
-    cell. It has few files, however many annotations there are, and no step needs more memory for more rows.
+    cell. It has few files, however many annotations there are, and no step holds all of them at once.
     """
 
     objects: Objects = Field(description="the table: id, x, y, z, and the columns to show")
