@@ -174,9 +174,9 @@ def _intervals(comparison: Comparison) -> tuple[dict[str, Interval], str]:
         return drawn_share
 
     weights = {"F1": hit + (wrong | missed) / 2, "precision": hit | wrong, "recall": hit | missed}
-    intervals = {
-        name: bootstrap_interval(share(of), len(kinds), SEED, groups) for name, of in weights.items()
-    }
+    drawn = {name: bootstrap_interval(share(of), len(kinds), SEED, groups) for name, of in weights.items()}
+    # Where nothing was found, precision is a share of nothing.
+    intervals = {name: interval for name, interval in drawn.items() if np.isfinite(interval.low)}
     return intervals, f"{count} blocks of space" if by_blocks else f"{len(kinds)} objects"
 
 

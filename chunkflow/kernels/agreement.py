@@ -89,7 +89,7 @@ class Overlaps:
         _, column, true = _sizes(self.true, shares)
         split = -float((shares * np.log2(shares / true[column])).sum())
         merge = -float((shares * np.log2(shares / found[row])).sum())
-        return max(split, 0.0), max(merge, 0.0)
+        return max(0.0, split), max(0.0, merge)
 
     def adapted_rand(self) -> tuple[float, float, float]:
         """Of pairs of voxels of true objects: the error 1 - F1, and the precision and the recall with which

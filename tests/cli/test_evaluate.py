@@ -50,7 +50,8 @@ def in_report(folder: Path, said: Said) -> dict[str, Any]:
     assert page.count("data:image/png;base64,") == 2
     assert 'src="http' not in page
     assert not list(folder.glob(".evaluate-*"))
-    document: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
+    text = (folder / "evaluation.json").read_text()
+    document: dict[str, Any] = json.loads(text, parse_constant=pytest.fail)  # NaN is no JSON
     return document
 
 

@@ -77,6 +77,8 @@ def test_halves_of_an_object_cannot_both_match_it() -> None:
     overlaps = Overlaps(*count_overlaps(halves, true))
     assert len(overlaps.matches(0.5)[0]) == 1
     assert overlaps.variation_of_information() == (1.0, 0.0)
+    alike = Overlaps(*count_overlaps(halves, halves)).variation_of_information()
+    assert [str(bits) for bits in alike] == ["0.0", "0.0"]
     assert Overlaps(*count_overlaps(true, halves)).variation_of_information() == (0.0, 1.0)
 
 
