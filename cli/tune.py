@@ -135,7 +135,7 @@ class Tuned:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        name = self.image.rpartition("/")[2]
+        name = self.image.rstrip("/").rpartition("/")[2]
         given: dict[str, Any] = {"image": name, "diameter": readable(self.ranked.diameter)}
         given |= {"threshold": self.contrast / PEAK_RATIO, "contrast": self.contrast}
         return given | ({"channel": self.channel} if self.channel else {})
