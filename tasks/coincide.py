@@ -7,9 +7,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -81,6 +83,8 @@ class Coincide(Task):
                 if not rule.endswith(".skops"):
                     raise ValueError(f"{channel} must be judged by a number, auto, or a model (.skops)")
                 rule = os.path.abspath(os.path.expanduser(rule))
+            elif isinstance(rule, float) and not math.isfinite(rule):
+                raise ValueError(f"{channel} must be judged by a number, not {rule}")
             rules[channel] = rule
         return rules
 
@@ -181,11 +185,9 @@ class Combine(Task):
         rows = objects
         for channel, values in positive.items():
             rows = rows.append_column(f"{channel}_positive", pa.array(values))
-        names = np.array([_combination(positive, bits) for bits in range(2 ** len(positive))])
-        number = sum(
-            (values.astype(np.int64) << n for n, values in enumerate(positive.values())), np.int64(0)
-        )
-        rows = rows.append_column("combination", pa.array(names[number], pa.string()))
+        found, number = np.unique(np.stack(list(positive.values()), axis=1), axis=0, return_inverse=True)
+        names = np.array([" + ".join(compress(positive, row)) or NONE for row in found], object)
+        rows = rows.append_column("combination", pa.array(names[number.ravel()], pa.string()))
         return rows, Counts({f"positive in {c}": int(values.sum()) for c, values in positive.items()})
 
     def _positive(self, cell: Cell, objects: pa.Table, channel: str, rule: Rule) -> npt.NDArray[np.bool_]:
@@ -237,7 +239,3 @@ def _nth(samples: Iterator[Sequence[Chunk]], count: int, number: int) -> Iterato
     """Of the next so many samples of all images, those of one image."""
     for _ in range(count):
         yield next(samples)[number]
-
-
-def _combination(positive: Mapping[str, object], bits: int) -> str:
-    return " + ".join(c for n, c in enumerate(positive) if bits >> n & 1) or NONE

@@ -132,6 +132,7 @@ def _tables(job: Job) -> dict[str, Any]:
 WRONG = {
     "auto without an image": ({"channels": {"cfos": "auto"}}, "images must name cfos"),
     "a word": ({"channels": {"cfos": "bright"}}, "a number, auto, or a model"),
+    "not a number": ({"channels": {"cfos": float("nan")}}, "must be judged by a number"),
     "no channel": ({"channels": {}}, "at least 1"),
     "no model": ({"channels": {"cfos": "nowhere.skops"}}, "no model"),
     "labels as an image": ({"channels": {"nuclei": "auto"}, "images": ["nuclei"]}, "must be an image"),
