@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from chunkflow.describe import describe
-from chunkflow.errors import BadInput, DamagedInput, Incomplete
+from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.inputs import table_pieces
 from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, full_url
@@ -123,17 +123,8 @@ def _format(to: Path, form: str) -> Open:
 
 def job_source(work: Work, table: str) -> Source:
     """A table of a job, which must be finished."""
-    plan, steps = work.plan(), work.ledger.steps
-    product = plan.products.get((table, 0))
-    if product is None or product.info.kind != "table":
-        named = sorted(p.name for p in plan.products.values() if p.info.kind == "table" and "." not in p.name)
-        said = f"has no table {table}; its tables" if table else "is meant: name one of its tables"
-        raise BadInput(f"The job in {work.url} {said}: {', '.join(named) or 'none'}.")
-    if product.maker is not None:
-        stages = [stage for stage in plan.stages if stage.step == product.maker]
-        if not all(stage.name in steps and steps[stage.name].is_complete for stage in stages):
-            raise Incomplete(f"The table {table} is not finished: run the job to its end first.")
-    return Source(table, product.info, table_rows(product.info))
+    info = work.table(table)
+    return Source(table, info, table_rows(info))
 
 
 def _layer_source(url: str, document: dict[str, object]) -> Source:

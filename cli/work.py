@@ -58,9 +58,8 @@ class Work:
             named = sorted(
                 p.name for p in plan.products.values() if p.info.kind == "table" and "." not in p.name
             )
-            raise BadInput(
-                f"The job in {self.url} has no table {name}; its tables: {', '.join(named) or 'none'}."
-            )
+            said = f"has no table {name}; its tables" if name else "is meant: name one of its tables"
+            raise BadInput(f"The job in {self.url} {said}: {', '.join(named) or 'none'}.")
         stages = [stage for stage in plan.stages if stage.step == product.maker]
         if not all(stage.name in steps and steps[stage.name].is_complete for stage in stages):
             raise Incomplete(f"The table {name} is not finished: run the job to its end first.")
