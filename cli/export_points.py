@@ -90,8 +90,8 @@ class CellfinderWriter:
     def _type_of(self, name: str | None) -> int:
         if name is not None and name not in TYPES:
             raise BadInput(
-                f"cellfinder knows the classes {', '.join(TYPES)}, not {name}: choose rows with "
-                "--where, or write another format."
+                f"cellfinder knows the classes {', '.join(TYPES)}, not {name}: leave the class out with "
+                "--columns id,x,y,z (and choose rows with --where), or write another format."
             )
         return TYPES[name or "unknown"]
 

@@ -45,6 +45,13 @@ def plan(
         highlight=False,
     )
     console.print(_table(steps, seconds, means.local_workers))
+    for step in steps:
+        if step.read_factor > 2:
+            console.print(
+                f"{step.name} reads {step.read_factor:.1f} voxels for each of its chunks' own; larger chunks "
+                "(by more `memory` a worker in the job) read fewer.",
+                highlight=False,
+            )
     if seconds:
         total = sum(seconds.get(step.name, 0.0) * step.cells for step in steps) / means.local_workers
         unsampled = [step.name for step in steps if step.name not in seconds]
@@ -56,21 +63,23 @@ def _table(steps: Sequence[StepForecast], seconds: Mapping[str, float], workers:
     """A line a task; `seconds` a chunk of those that were sampled."""
     table = Table(box=None, pad_edge=False)
     sizes = ("chunks", "reads", "writes", "files", "requests", "memory a worker")
-    for name in ("task", *sizes, "s a chunk", "time"):
-        table.add_column(name, justify="left" if name == "task" else "right")
+    timed = ("s a chunk", "time") if seconds else ()
+    for name in ("task", *sizes, *timed):
+        table.add_column(
+            name, justify="left" if name == "task" else "right", no_wrap=name in ("task", "chunks")
+        )
     for step in steps:
         each = seconds.get(step.name)
-        wide = f" (reads {step.read_factor:.1f}x its chunk)" if step.read_factor > 2 else ""
+        times = (f"{each:.2f}", in_words(each * step.cells / workers)) if each else ("",) * len(timed)
         table.add_row(
-            step.name + wide,
+            step.name,
             f"{step.cells:,}",
             f"{step.bytes_in / 1e9:,.2f} GB",
             f"{step.bytes_out / 1e9:,.2f} GB",
             f"{step.files:,}",
             f"{step.requests:,}",
             _gibibytes(step.memory, step.most_memory),
-            f"{each:.2f}" if each else "",
-            in_words(each * step.cells / workers) if each else "",
+            *times,
         )
     return table
 
@@ -78,7 +87,7 @@ def _table(steps: Sequence[StepForecast], seconds: Mapping[str, float], workers:
 def _gibibytes(usual: int, most: int) -> str:
     """What is usual, and what is the most where that differs."""
     said = f"{usual / 2**30:,.2f} GiB"
-    return said if most < 1.05 * usual else f"{said}, at most {most / 2**30:,.2f}"
+    return said if most < 1.05 * usual else f"{usual / 2**30:,.2f} to {most / 2**30:,.2f} GiB"
 
 
 def _sampled(planned: Plan, count: int) -> dict[str, float]:

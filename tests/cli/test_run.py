@@ -125,6 +125,10 @@ def test_the_plan_says_what_it_takes_and_writes_nothing(lab: Path, command: Comm
     assert "measure" in said.out
     assert "in all, without measure" in said.out
     assert listing(lab) == before
+    untimed = command("plan", "job.yaml", "--workers", "2").out
+    assert "s a chunk" not in untimed
+    assert "…" not in untimed, "every name is there as a whole"
+    assert "segment reads" in untimed
 
 
 def test_the_log_has_a_line_for_every_piece(lab: Path, command: Command) -> None:
