@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -80,20 +81,36 @@ def whole_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
 
 def open_tiff(path: Path, name: str, axes: str, time: int | None) -> Stack:
     with whole_tiff(path) as file:
-        series = file.series[0]
+        number = largest_image(path, file)
+        series = file.series[number]
         _ = len(series.pages)  # makes tifffile follow the pages to the end, and say what is missing
         order = Axes.of(path, axes or series.axes.lower(), series.shape, time)
         facts = facts_of(file, order.channels)
         if series.dataoffset is not None:
-            return ArrayStack(path, tifffile.memmap(path, mode="r"), order, facts)
-        return PageStack(path, series, order, facts)
+            return ArrayStack(path, tifffile.memmap(path, series=number, mode="r"), order, facts)
+        return PageStack(path, number, series, order, facts)
+
+
+def largest_image(path: Path, file: tifffile.TiffFile) -> int:
+    """Which of a file's images is the stack; smaller ones are thumbnails and the like."""
+    shapes = [series.shape for series in file.series]
+    largest = max(shapes, key=prod)
+    if shapes.count(largest) > 1:
+        raise BadInput(
+            f"{path} holds {shapes.count(largest)} images of sizes {list(largest)} and does not say how they "
+            "belong together: save them as one stack, or each as a file of its own."
+        )
+    return shapes.index(largest)
 
 
 class PageStack:
     """A TIFF file whose planes are compressed or scattered, decoded piece by piece."""
 
-    def __init__(self, path: Path, series: tifffile.TiffPageSeries, axes: Axes, facts: Facts) -> None:
-        self.path, self.axes, self.facts = path, axes, facts
+    def __init__(
+        self, path: Path, number: int, series: tifffile.TiffPageSeries, axes: Axes, facts: Facts
+    ) -> None:
+        """`number` is that of the series in the file."""
+        self.path, self.number, self.axes, self.facts = path, number, axes, facts
         self.size, self.channels = axes.size, axes.channels
         self.dtype = type_name(series.dtype)
         page = series.pages[0]
@@ -112,10 +129,10 @@ class PageStack:
     def check(self) -> None:
         """Every plane's data must lie within its file, and the first piece must be decodable."""
         with whole_tiff(self.path) as file:
-            pages = file.series[0].pages
-            for number, page in enumerate(pages):
+            pages = file.series[self.number].pages
+            for k, page in enumerate(pages):
                 if page is None or not lies_within_file(page):
-                    raise BadInput(f"{self.path} is cut short: plane {number} of {len(pages)} is not whole.")
+                    raise BadInput(f"{self.path} is cut short: plane {k} of {len(pages)} is not whole.")
             read_section(pages[0], slice(0, 1), slice(0, 1))
 
     def read(self, box: Box, channel: int | None = None) -> Array:
@@ -127,7 +144,7 @@ class PageStack:
         section = Box((box.start[0], box.start[1], 0), (box.stop[0], box.stop[1], 1))
         try:
             with tifffile.TiffFile(self.path) as file:
-                pages = file.series[0].pages
+                pages = file.series[self.number].pages
                 for k in range(box.size[2]):
                     at = list(leading)
                     if self.axes.z is not None:

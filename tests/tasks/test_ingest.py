@@ -107,6 +107,20 @@ def test_colour_planes_have_three_channels(tmp_path: Path) -> None:
     assert np.array_equal(whole(task), rgb.transpose(2, 1, 0, 3))
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_the_largest_image_of_a_file_is_the_stack(tmp_path: Path, compression: str | None) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for array in (ZYX[0, :9, :8], ZYX, ZYX[:, :9]):
+            file.write(array, compression=compression)
+    task = Ingest(source=str(tmp_path / "a.tif"), voxel_size=SIZE, layer="image")
+    task.stack().check()
+    assert np.array_equal(whole(task), ZYX.T)
+    with tifffile.TiffWriter(tmp_path / "b.tif") as file:
+        for plane in ZYX:
+            file.write(plane, compression=compression)
+    assert "holds 11 images of sizes [21, 17]" in refusal(tmp_path / "b.tif")
+
+
 def test_axes_that_are_given_are_those_of_each_plane(tmp_path: Path) -> None:
     task = Ingest(source=str(write_planes(tmp_path / "planes", ZYX)), voxel_size=SIZE, layer="image")
     assert np.array_equal(whole(task.model_copy(update={"axes": "zyx"})), ZYX.T)
