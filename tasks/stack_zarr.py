@@ -37,7 +37,13 @@ def open_zarr(path: Path, name: str, axes: str, time: int | None) -> ChunkedStac
     node = find_array(read_node(path))
     store = _opened(node)
     shape = tuple(store.shape)
-    letters, facts = _n5_facts(node, len(shape)) if node.driver == "n5" else _ome_facts(node, len(shape))
+    facts_of = _n5_facts if node.driver == "n5" else _ome_facts
+    try:
+        letters, facts = facts_of(node, len(shape))
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise BadInput(
+            f"{node.path}: its axes, sizes or channels are not told as they must be: {error}."
+        ) from error
     order = Axes.of(node.path, axes or letters, shape, time)
     if axes and axes != letters:
         facts = Facts()  # what is said is said of other axes

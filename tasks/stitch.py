@@ -29,15 +29,15 @@ class Stitch(Task):
     `tiles` is a pattern in file names, as in /data/tile_{row}_{column}_c{channel}.tif, or with {tile} where
     tiles are numbered through (then give columns, rows and order), or a CSV file with the columns row,
     column, path, and channel where every channel has a file of its own. Rows go along y and columns along x,
-    counted from whatever the first number is. A tile may be anything that ingest reads, of two or three axes;
-    all must be alike and none may be missing.
+    counted from whatever the first number is. A tile may be any file or folder that ingest reads (FILE:NAME
+    in a CSV only), of two or three axes; all must be alike and none may be missing.
 
     Neighbours are compared where they may overlap, in the channel `register_on`: of deep stacks in three
     slabs of depth. All places are then found at once by least squares, and links that do not fit the others
     are left out. Where tiles overlap they are blended; they are laid at whole voxels, so that noise stays
     what it is. Light is evened out before: the field of view's own from sampled planes, each tile's gain and
-    offset from the overlaps. The report has the links, the places, a picture of both, and shading.npz, which
-    may be given as `shading` for the next sample from the same microscope.
+    offset from the overlaps. The report has the links, the places with their files, a picture of both, and
+    shading.npz, which may be given as `shading` for the next sample from the same microscope.
 
     The volume is as large as the grid at the least overlap with `jitter` on all sides, as its size must be
     known before tiles are compared. Tiles begin at its first voxel; what no tile shows

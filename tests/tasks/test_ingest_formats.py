@@ -250,6 +250,24 @@ def test_tiff_says_its_size_and_place(tmp_path: Path, kind: str) -> None:
     assert open_stack(str(path)).facts.voxel_size == (500, 500, 2000)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("datasets", [{"path": "0", "coordinateTransformations": None}]),
+        ("datasets", [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": ["a", 1, 1]}]}]),
+        ("axes", 3),
+    ],
+)
+def test_metadata_that_are_not_as_they_must_be_are_refused(tmp_path: Path, key: str, value: object) -> None:
+    path = write_ome_zarr(tmp_path / "a.zarr", ZYX)
+    attributes = json.loads((path / ".zattrs").read_text())
+    attributes["multiscales"][0][key] = value
+    (path / ".zattrs").write_text(json.dumps(attributes))
+    assert "are not told as they must be" in refusal(path)
+    size = {"pixelResolution": {"dimensions": ["a", 1, 1], "unit": "nm"}}
+    assert "are not told" in refusal(write_n5(tmp_path / "a.n5" / "s0", ZYX.T, size))
+
+
 LABELS = (ZYX % 9).astype(np.uint8)
 
 
