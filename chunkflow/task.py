@@ -159,7 +159,8 @@ class Task(BaseModel):
     connected: ClassVar[bool] = False
     """The labels written are in one piece each, named by the Morton code of one of their voxels."""
     working_bytes: ClassVar[float] = 8.0
-    """Memory that `map` takes beyond its inputs, in bytes for each voxel of its first input."""
+    """Memory that `map` takes beyond its inputs, in bytes for each voxel of its first input; of what it
+    makes where it reads no voxels."""
     same_voxels: ClassVar[bool] = True
     """All images and labels read must be of the same voxels; False where `reads` goes from one to another."""
     empty_from_empty: ClassVar[bool] = False
