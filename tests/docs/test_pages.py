@@ -1,5 +1,5 @@
-"""The pages that people write: each command in them is understood, each task has the fields that are named, and
-each picture and page that is linked is there."""
+"""The pages that people write: each command in them is understood, each task has the fields that are shown,
+and each picture and page that is linked is there."""
 
 from __future__ import annotations
 
