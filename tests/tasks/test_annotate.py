@@ -77,7 +77,7 @@ def test_every_object_is_found_by_place_id_and_segment(tmp_path: Path, cell: Vec
 
 @pytest.mark.usefixtures("small_blocks")
 def test_the_same_however_the_table_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = make_rows(500, apart=25.0)  # many centroids far from the voxels that name them
+    rows = make_rows(200, apart=25.0)  # many centroids far from the voxels that name them
     contents = [
         layer_content(annotate(tmp_path / str(n), rows, cell, limit=30))
         for n, cell in enumerate([(256, 256, 256), (64, 64, 64), (50, 47, 31)])
@@ -91,13 +91,13 @@ def test_the_same_however_the_table_is_cut(tmp_path: Path, monkeypatch: pytest.M
     contents.append(layer_content(annotate(tmp_path / "one", rows, None, limit=30)))
     for other in contents[1:]:
         assert other == contents[0]
-    assert len(contents[0]["by_id"]) == 500
+    assert len(contents[0]["by_id"]) == 200
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_objects_far_from_the_voxel_that_names_them(tmp_path: Path) -> None:
     """Wherever the table has their rows: they are sent to where they lie."""
-    rows = make_rows(300, apart=60.0)
+    rows = make_rows(120, apart=60.0)
     cut = layer_content(annotate(tmp_path / "cut", rows, (32, 32, 32), limit=30))
     whole = layer_content(annotate(tmp_path / "whole", rows, None, limit=30))
     assert cut == whole
