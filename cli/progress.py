@@ -17,6 +17,7 @@ from rich.table import Table
 from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Started, Tick
 from chunkflow.plan import Plan
 from chunkflow.schedule import DONE, FAILED, LEASED, Schedule
+from chunkflow.task import Located
 from cli.words import in_words, plain
 
 PLAIN_EVERY = 10.0
@@ -164,14 +165,15 @@ class Progress:
         name = step.removesuffix(".prepare")
         fields = next(type(s.task).model_fields for s in self._plan.steps if s.name == name)
         if warning := values.get("warning"):
-            self.console.print(f"{name}: {warning}", highlight=False, markup=False, soft_wrap=True)
-        pasted = ", ".join(f"{key}: {value}" for key, value in values.items() if key in fields)
+            self.console.print(
+                f"{name}: {warning.rstrip('.')}.", highlight=False, markup=False, soft_wrap=True
+            )
+        paths = {key for key, f in fields.items() if any(isinstance(m, Located) for m in f.metadata)}
+        pasted = ", ".join(f"{key}: {value}" for key, value in values.items() if key in fields.keys() - paths)
         if pasted:
             self.console.print(
                 f"{name} decided; to have the same elsewhere: {pasted}", highlight=False, soft_wrap=True
             )
-        if values.get("warning"):
-            self.console.print(f"{name}: {values['warning']}.", highlight=False, soft_wrap=True)
 
     def _end(self, event: Ended) -> None:
         if self._live:

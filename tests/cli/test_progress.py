@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
+from pydantic.fields import FieldInfo
 from rich.console import Console
 
+from chunkflow.task import File
 from cli.builtin import load_job
 from cli.progress import MOST_TOLD, Progress, last_error
 from cli.words import counted, in_words, plain
+from tasks.segment import Segment
 from tests.cli.conftest import Command
 from tests.cli.test_run import stumbling
 from tests.support import run_job
@@ -39,6 +43,19 @@ def test_elsewhere_there_are_plain_lines(lab: Path) -> None:
     assert "\x1b" not in text
     assert text.splitlines()[0] == "Job rat: 20 pieces of work."
     assert text.splitlines()[-1].endswith("segment 9/9  measure 11/11")
+
+
+def test_what_was_decided_is_told_once_as_it_can_be_pasted(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning too; but not what a task knows of a file, which its path is the parameter for."""
+    values = {"threshold": 7.5, "mask": "fingerprint", "warning": "only 3 nuclei"}
+    monkeypatch.setattr(Segment, "prepare", lambda *given: values)
+    field = FieldInfo.from_annotation(File)
+    monkeypatch.setitem(Segment.model_fields, "mask", field)
+    text = shown(lab, terminal=False)
+    assert "segment decided; to have the same elsewhere: threshold: 7.5\n" in text
+    assert text.count("segment: only 3 nuclei.") == text.count("only 3") == 1
 
 
 def test_durations_and_counts_read_well() -> None:
