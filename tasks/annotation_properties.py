@@ -68,7 +68,8 @@ def seen_in(rows: pa.Table, chosen: Chosen) -> Seen:
             continue
         found = pc.unique(plain(rows[name])).to_pylist()
         if _is_colour(name, chosen):
-            clear += [name] if any(len(text or "") == len("#rrggbbaa") for text in found) else []
+            colours = filter(None, map(_colour, filter(None, found)))
+            clear += [name] if any(alpha < 255 for *_, alpha in colours) else []
         else:
             texts[name] = _labels(name, found)
     return Seen(columns, texts, clear)

@@ -21,7 +21,7 @@ from chunkflow.kernels.morton import morton_encode
 from chunkflow.kernels.shards import Sharding
 from tasks.annotate import Annotate
 from tasks.annotation_files import sharding_of
-from tasks.annotation_properties import Seen, properties_of, property_name
+from tasks.annotation_properties import Seen, properties_of, property_name, seen_in
 from tasks.annotation_rows import Chosen
 from tests.support import make_job, run_job
 from tests.tasks.annotation_layers import VOLUME, layer_content, make_rows, plain, write_table
@@ -266,3 +266,18 @@ def test_property_names_are_as_the_format_wants_them() -> None:
         "p_488_mean",
         "c_fos_mean",
     ]
+
+
+@pytest.mark.parametrize(
+    ("colours", "kind"),
+    [
+        (["red", "#00ff00", "green"], "rgb"),
+        (["#ff000080", "red"], "rgba"),
+        (["#f008", "red"], "rgba"),  # the short form
+        (["#ff0000ff", None], "rgb"),  # nothing shines through
+    ],
+)
+def test_colours_that_let_something_shine_through(colours: list[str | None], kind: str) -> None:
+    asked = chosen(properties=["color"])
+    seen = seen_in(pa.table({"color": pa.array(colours)}), asked)
+    assert [p.type for p in properties_of(seen, asked, len(colours))] == [kind]
