@@ -72,7 +72,7 @@ class Viewer:
         ready = (
             "typeof viewer === 'object' && viewer.layerManager.managedLayers.length > 0 && viewer.isReady()"
         )
-        self.page.wait_for_function(ready, timeout=60_000)
+        self.page.wait_for_function(ready, timeout=PATIENCE)
         before = self._shot()
         for _ in range(240):
             self.page.wait_for_timeout(250)
