@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from cli.pages import heading, page, paragraph, picture, table
@@ -11,9 +9,6 @@ from cli.train_scores import Examples, Judged
 from cli.words import counted
 from tasks.classifier import Description
 from tasks.pictures import COLOURS, GREY, INK, figure, png
-
-if TYPE_CHECKING:
-    pass
 
 BINS = 10
 MEASURES = {

@@ -163,7 +163,8 @@ class Combine(Task):
             found = self._segment().prepare(image, _nth(rest, count, number)) or {}
             decided["thresholds"][name] = PEAK_RATIO * float(found["threshold"])
             if found["warning"]:
-                decided["warning"] = f"{name}: {found['warning']}"
+                said = f"{name}: {found['warning']}"
+                decided["warning"] = "; ".join(filter(None, (decided.get("warning"), said)))
         models = {name: rule for name, rule in self.channels.items() if _is_model(rule)}
         decided["models"] = {name: classifier.load(str(rule)).fingerprint for name, rule in models.items()}
         return decided
