@@ -221,7 +221,10 @@ def _bytes_of(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise BadInput(f"There is no model {path}; `chunkflow train classify` makes one.") from None
+        raise BadInput(
+            f"There is no model {path}; `chunkflow train classify` makes one. Until then, let the job go as "
+            "far as its table by --until."
+        ) from None
     except OSError as error:
         raise BadInput(f"The model {path} cannot be read: {error.strerror or error}.") from error
 
