@@ -21,6 +21,7 @@ MODULES = (
     "mesh",
     "downsample",
     "annotate",
+    "rows",
     "detection",
     "tune",
     "stitch",
