@@ -156,4 +156,5 @@ def _table_files(info: LayerInfo, box: Box) -> Iterator[pq.ParquetFile]:
         with folder.opened(f"{index:06d}.parquet") as data:
             if data is None:
                 raise DamagedInput(f"The table {info.url} lacks its file {index:06d}.parquet.")
-            yield pq.ParquetFile(data)
+            # else all that will be asked for is read ahead, and memory grows with the file
+            yield pq.ParquetFile(data, pre_buffer=False)

@@ -24,7 +24,7 @@ def open_parquet(path: Path) -> Rows:
     check_names(path, schema.names)
 
     def pieces() -> Iterator[pa.Table]:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(BATCH):
                 yield pa.table(batch).replace_schema_metadata(None)
 
