@@ -62,7 +62,7 @@ def run(few: int = 1_000_000, many: int = 10_000_000) -> list[Figure]:
             found[what, few],
             f"at {few:,}",
             better="lower",
-            target=0.67,
+            target=0.9,
         )
         for what in WHAT
     ]
