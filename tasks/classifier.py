@@ -231,18 +231,16 @@ def _bytes_of(path: str) -> bytes:
 
 def _opened(path: str, data: bytes) -> zipfile.ZipFile:
     """The zip, every member of which is as it was written."""
+    if data[:2] != b"PK":
+        raise _no_model(path)
     try:
         file = zipfile.ZipFile(io.BytesIO(data))
-        if sum(member.file_size for member in file.infolist()) > MOST_BYTES:
-            raise BadInput(f"The model {path} holds more than {MOST_BYTES >> 30} GiB and is refused.")
-        names = file.namelist()
-        damaged = file.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        if data[:2] == b"PK":
-            raise BadInput(f"The model {path} is damaged: {error}.") from error
-        raise _no_model(path) from error
-    except Exception as error:  # zlib.error has no parent of its own
+        names, size = file.namelist(), sum(member.file_size for member in file.infolist())
+        damaged = file.testzip() if size <= MOST_BYTES else None
+    except Exception as error:  # zipfile and zlib raise a dozen kinds, with no parent in common
         raise BadInput(f"The model {path} is damaged: {error}.") from error
+    if size > MOST_BYTES:
+        raise BadInput(f"The model {path} holds more than {MOST_BYTES >> 30} GiB and is refused.")
     if damaged is not None:
         raise BadInput(f"The model {path} is damaged: its part {damaged} is not as it was written.")
     if DOCUMENT not in names or "schema.json" not in names:

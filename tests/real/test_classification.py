@@ -7,6 +7,7 @@ from benchmarks.detection import TISSUES, Tissue, scan
 
 GAIN = {"c-Fos": 0.05, "microglia": 0.0}
 """By how much F1 must rise above that of the best single threshold, which knew the truth."""
+LEAST = {"c-Fos": 0.65, "microglia": 0.93}
 
 
 @pytest.mark.parametrize("tissue", TISSUES, ids=lambda tissue: tissue.name)
@@ -18,4 +19,4 @@ def test_a_classifier_finds_cells_better_than_any_threshold(tissue: Tissue) -> N
     score = found.f1(judged_by_trees(found))
     print(f"{tissue.name}: {len(found.rows)} candidates, F1 {score:.3f}; by a threshold {best:.3f} at best")
     assert len(found.rows) >= 4 * found.is_cell.sum()
-    assert score >= best + GAIN[tissue.name]
+    assert score >= max(best + GAIN[tissue.name], LEAST[tissue.name])
