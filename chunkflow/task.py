@@ -16,13 +16,15 @@ in this order:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.geometry import Box, Grid, Vec
@@ -67,10 +69,21 @@ Report = Annotated[str, Role("report")]
 
 @dataclass(frozen=True)
 class Located:
-    """Marks a field that is a path on a disk: in a job file a relative one counts from that file."""
+    """Marks a field that is a path on a disk: in a job file a relative one counts from that file, else from
+    where the command is given. It is made whole, as workers have working folders of their own."""
 
-    words: tuple[str, ...] = ()
+    words: tuple[str, ...] = ("",)
     """What stands for something else than a path."""
+
+    def whole(self, value: str, base: Path) -> str:
+        if value in self.words:
+            return value
+        if "://" in value and not value.startswith("file://"):
+            raise ValueError("must be a path on this machine or on a disk that it shares with the workers")
+        return os.path.abspath(base / Path(value.removeprefix("file://")).expanduser())
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(lambda value: self.whole(value, Path.cwd()), handler(kind))
 
 
 File = Annotated[str, Located()]
@@ -90,11 +103,6 @@ ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
 def Out(description: str = "") -> Any:  # noqa: N802 - reads as a type in a task's declaration
     """Marks a field that names an output of the task."""
     return Field("", description=description, json_schema_extra={"output": True})
-
-
-def whole_path(path: str, base: Path) -> str:
-    """A path that counts from `base` where it is relative; a URL as it is."""
-    return path if "://" in path else str(base / Path(path).expanduser())
 
 
 class WindowTooSmall(Exception):
@@ -197,8 +205,8 @@ class Task(BaseModel):
         for name, field in cls.model_fields.items():
             marks = [mark for mark in field.metadata if isinstance(mark, Located)]
             value = found.get(name)
-            if marks and isinstance(value, str) and value and value not in marks[0].words:
-                found[name] = whole_path(value, base)
+            if marks and isinstance(value, str) and "://" not in value:
+                found[name] = marks[0].whole(value, base)
         return found
 
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:

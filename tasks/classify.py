@@ -7,13 +7,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
@@ -39,14 +38,6 @@ class Classify(Task):
     objects: Objects = Field(description="the table to classify, as `measure` makes it")
     model: File = Field(description="path of the model, as `chunkflow train classify` wrote it")
     classes: Objects = Out("the table with the classes")
-
-    @field_validator("model")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        """Workers have working folders of their own."""
-        if "://" in value and not value.startswith("file://"):
-            raise ValueError("must be a path on this machine or on a disk that it shares with the workers")
-        return os.path.abspath(os.path.expanduser(value.removeprefix("file://")))
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         """The model is looked at before anything runs, and a table that is there already, too."""

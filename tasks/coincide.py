@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
@@ -23,7 +22,7 @@ from pydantic import Field, field_validator, model_validator
 from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, Report, Task, whole_path
+from chunkflow.task import Cell, Counts, Image, Layout, Located, Objects, Out, Report, Task
 from tasks import classifier
 from tasks.count_steps import Members, Total
 from tasks.segment import PEAK_RATIO, Segment
@@ -68,7 +67,7 @@ class Coincide(Task):
         found = super().located(parameters, base)
         if isinstance(rules := found.get("channels"), dict):
             found["channels"] = {
-                channel: whole_path(rule, base) if _is_model(rule) and rule.endswith(".skops") else rule
+                channel: Located().whole(rule, base) if _is_model(rule) and rule.endswith(".skops") else rule
                 for channel, rule in rules.items()
             }
         return found
@@ -82,7 +81,7 @@ class Coincide(Task):
             if isinstance(rule, str) and rule != "auto":
                 if not rule.endswith(".skops"):
                     raise ValueError(f"{channel} must be judged by a number, auto, or a model (.skops)")
-                rule = os.path.abspath(os.path.expanduser(rule))
+                rule = Located().whole(rule, Path.cwd())
             elif isinstance(rule, float) and not math.isfinite(rule):
                 raise ValueError(f"{channel} must be judged by a number, not {rule}")
             rules[channel] = rule

@@ -7,10 +7,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from chunkflow.task import File, Labels, Layout, Objects, Out, Report, Task
 from tasks.count_steps import Areas, FolderAreas, Members, Total
@@ -49,12 +48,6 @@ class Count(Task):
     by: list[str] = Field([], description="columns to count by apart, as class")
     counts: Objects = Out("the table: a row a region, side and group")
     report: Report = Out("a CSV of the table, and a picture")
-
-    @field_validator("brainreg", "names")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        """Workers have working folders of their own."""
-        return os.path.abspath(os.path.expanduser(value)) if value else value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

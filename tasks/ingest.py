@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from math import prod
@@ -53,14 +52,6 @@ class Ingest(Task):
     channel: str = Field("", description="the one channel to take, its number from 0, else its name")
     time: int | None = Field(None, ge=0, description="the one point of time to take, from 0")
     layer: Layer = Out("the image or labels to make")
-
-    @field_validator("source")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        """Workers have working folders of their own."""
-        if "://" in value and not value.startswith("file://"):
-            raise ValueError("must be a path on this machine or on a disk that it shares with the workers")
-        return os.path.abspath(os.path.expanduser(value.removeprefix("file://")))
 
     @field_validator("voxel_size")
     @classmethod

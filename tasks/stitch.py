@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -20,7 +19,7 @@ from tasks.stitch_fuse import Fuse
 from tasks.stitch_light import Balance, Even, Light, Overlaps, Sample
 from tasks.stitch_links import Links, Place
 from tasks.stitch_report import Summary
-from tasks.stitch_tiles import Source, absolute
+from tasks.stitch_tiles import Source
 
 
 class Stitch(Task):
@@ -76,16 +75,6 @@ class Stitch(Task):
     shading: Annotated[str, Located(("estimate", "none"))] = Field(
         "estimate", description="estimate, none, or an .npz file with the light (shading.npz of a report)"
     )
-
-    @field_validator("tiles")
-    @classmethod
-    def _absolute(cls, value: str) -> str:
-        return absolute(value)
-
-    @field_validator("shading")
-    @classmethod
-    def _file(cls, value: str) -> str:
-        return value if value in ("estimate", "none") else os.path.abspath(os.path.expanduser(value))
 
     @field_validator("voxel_size")
     @classmethod

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import glob
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -250,10 +249,3 @@ def _words(stack: Stack) -> str:
     size = " x ".join(str(n) for n in stack.size)
     channels = f" in {stack.channels} channels" if stack.channels > 1 else ""
     return f"{size} voxels (x, y, z) of {stack.dtype}{channels}"
-
-
-def absolute(tiles: str) -> str:
-    """Workers have working folders of their own."""
-    if "://" in tiles and not tiles.startswith("file://"):
-        raise ValueError("must be a path on this machine or on a disk that it shares with the workers")
-    return os.path.abspath(os.path.expanduser(tiles.removeprefix("file://")))
