@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from chunkflow.chunk import Chunk
-from chunkflow.geometry import Box, Vec, vec
+from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.marching import surfaces
 from chunkflow.kernels.simplify import simplify
-from chunkflow.task import Cell
+from chunkflow.task import Cell, Labels, Layout, Meshes, Out, Task
 
 DEFAULT_ERROR = 1.1
 """In voxels: the edge of a cube as large as one."""
@@ -28,9 +29,22 @@ Surface = tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]]
 """Vertices in voxels of the layer (the centre of voxel i is i + 0.5), and triangles."""
 
 
-def with_far_planes(box: Box) -> Box:
-    """What a block reads."""
-    return Box(box.start, vec(n + 1 for n in box.stop))
+class OfBlocks(Task):
+    """What both formats' steps have in common."""
+
+    labels: Labels
+    meshes: Meshes = Out()
+    error: float | None
+    block: tuple[int, int, int]
+
+    working_bytes: ClassVar[float] = 20.0
+
+    def grid(self, layout: Layout, region: Box) -> Grid:
+        return Grid.lattice(region, vec(self.block))
+
+    def reads(self, field: str, box: Box, layout: Layout) -> list[Box]:
+        """With the planes beyond the far faces."""
+        return [Box(box.start, vec(n + 1 for n in box.stop))]
 
 
 def error_of(error: float | None, voxel_size: tuple[float, float, float]) -> float:

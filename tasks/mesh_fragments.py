@@ -7,35 +7,20 @@ the tree, and become one manifest an object.
 from __future__ import annotations
 
 import json
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from chunkflow.chunk import Chunk
-from chunkflow.geometry import Box, Grid, vec
-from chunkflow.task import Cell, Files, Labels, Layout, Meshes, Out, Task
-from tasks.mesh_blocks import block_surfaces, error_of, with_far_planes
+from chunkflow.task import Cell, Files, Layout
+from tasks.mesh_blocks import OfBlocks, block_surfaces, error_of
 
 _SCHEMA = pa.schema([("id", pa.uint64()), ("faces", pa.uint8()), ("fragments", pa.list_(pa.string()))])
 
 
-class Fragments(Task):
+class Fragments(OfBlocks):
     """A file for each fragment, and one for each object."""
-
-    labels: Labels
-    meshes: Meshes = Out()
-    error: float | None
-    block: tuple[int, int, int]
-
-    working_bytes: ClassVar[float] = 20.0
-
-    def grid(self, layout: Layout, region: Box) -> Grid:
-        return Grid.lattice(region, vec(self.block))
-
-    def reads(self, field: str, box: Box, layout: Layout) -> list[Box]:
-        return [with_far_planes(box)]
 
     def map(self, cell: Cell, labels: Chunk) -> tuple[Files, pa.Table]:  # type: ignore[override]
         block = str(cell.box)

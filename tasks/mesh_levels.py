@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from math import gcd
-from typing import Any, ClassVar
+from typing import Any
 
 import DracoPy
 import numpy as np
@@ -31,9 +31,9 @@ from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.cutting import cut, fragments
 from chunkflow.kernels.morton import code_bits, morton_decode, morton_encode
 from chunkflow.kernels.shards import Sharding, encode_shards
-from chunkflow.task import Cell, Files, Labels, Layout, Meshes, Out, Task
+from chunkflow.task import Cell, Files, Layout
 from chunkflow.volume import LayerInfo
-from tasks.mesh_blocks import Surface, block_surfaces, error_of, with_far_planes
+from tasks.mesh_blocks import OfBlocks, Surface, block_surfaces, error_of
 
 MOST_LEVELS = 3
 COARSER = 3.0
@@ -59,21 +59,8 @@ _SCHEMA = pa.schema(
 )
 
 
-class Levels(Task):
+class Levels(OfBlocks):
     """A file for each range of ids or hashes."""
-
-    labels: Labels
-    meshes: Meshes = Out()
-    error: float | None
-    block: tuple[int, int, int]
-
-    working_bytes: ClassVar[float] = 20.0
-
-    def grid(self, layout: Layout, region: Box) -> Grid:
-        return Grid.lattice(region, vec(self.block))
-
-    def reads(self, field: str, box: Box, layout: Layout) -> list[Box]:
-        return [with_far_planes(box)]
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
         shards = 1 << sharding_of(layout.info("labels")).shard_bits

@@ -271,6 +271,12 @@ def test_what_is_no_sound_model_is_refused(tmp_path: Path, write: Any, said: str
     assert str(tmp_path / "m.skops") in str(refused.value)
 
 
+def test_a_model_that_would_fill_the_memory_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.classifier.MOST_BYTES", 100)
+    with pytest.raises(BadInput, match="holds more than .* and is refused"):
+        load(str(model))
+
+
 def test_a_model_damaged_anywhere_is_refused(model: Path) -> None:
     whole = model.read_bytes()
     for place in range(40, len(whole), len(whole) // 23):
