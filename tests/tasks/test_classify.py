@@ -273,7 +273,7 @@ def test_what_is_no_sound_model_is_refused(tmp_path: Path, write: Any, said: str
 
 def test_a_model_that_would_fill_the_memory_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.classifier.MOST_BYTES", 100)
-    with pytest.raises(BadInput, match="holds more than .* and is refused"):
+    with pytest.raises(BadInput, match=r"holds more than .* and is refused"):
         load(str(model))
 
 
