@@ -60,8 +60,8 @@ def igneous_seconds(what: str, layer: Path) -> float:
 class _Awaited(RayExecutor):
     """Workers are up before the first chunk is handed out: igneous's, too, are not timed while they start."""
 
-    def start_worker(self) -> str:
-        name = super().start_worker()
+    def start_worker(self, kind: int = 0) -> str:
+        name = super().start_worker(kind)
         ray.get(self._actors[name].pid.remote())
         return name
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec
+from chunkflow.resources import Resources
 from chunkflow.task import Task
 from chunkflow.volume import full_url
 
@@ -72,6 +73,10 @@ class Job(BaseModel):
     mask: str | None = None
     tasks: list[TaskEntry] = Field(min_length=1)
     memory: float = Field(2.0, gt=0, description="GiB that one worker may take")
+    resources: dict[str, Resources] = Field(default_factory=dict)
+    """What a worker of each task takes, by the task's name in this job."""
+    queue: str = ""
+    """Where pools of several clusters lease chunks, as sqs://NAME; empty, within the runner's process."""
     fill_missing: bool = False
     heartbeat: float = Field(5.0, gt=0, description="seconds between the runner's signs of life")
 

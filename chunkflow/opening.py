@@ -16,11 +16,14 @@ from chunkflow.plan import Plan, plan_of_spec, spec_of
 from chunkflow.storage import Folder
 from chunkflow.worker import SILENCE_HEARTBEATS
 
+MEANS = {"job", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
+"""The keys of a job that change nothing that it makes, and its tasks, which are told apart."""
+
 
 def canonical(job: Job, plan: Plan) -> dict[str, Any]:
     """All of a job that changes what it makes, defaults included, with the versions of its tasks."""
     tasks = {step.entry: step.task.version for step in plan.steps}
-    document = job.model_dump(mode="json", exclude={"job", "work", "memory", "heartbeat", "tasks"})
+    document = job.model_dump(mode="json", exclude=MEANS)
     return document | {
         "chunk": list(plan.chunk),
         "box": str(plan.box) if plan.box else None,

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isclose
 from typing import Any
 
@@ -16,6 +16,7 @@ from chunkflow.chunk import VoxelSize
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, ratios, vec
 from chunkflow.job import Job, split_reference
+from chunkflow.resources import Resources
 from chunkflow.stages import Stage, Wait, wait_for, wait_for_all, wait_for_offset
 from chunkflow.steps import Describe as Describe
 from chunkflow.steps import Key
@@ -36,6 +37,8 @@ class Plan:
     stages: tuple[Stage, ...]
     products: dict[Key, Product]
     mask: LayerInfo | None = None
+    worker_kinds: tuple[Resources, ...] = (Resources(),)
+    """What the workers take; the first does what is no task's own: merging, finishing."""
 
     def stage_index(self, name: str) -> int:
         for index, stage in enumerate(self.stages):
@@ -88,7 +91,29 @@ class Plan:
             name, mip = split_reference(job.mask)
             mask = whole.external(name, mip, "layer").info
             _check_mask(mask, steps)
-        return cls(job, box, work, chunk, tuple(steps), tuple(_stages(steps)), products, mask)
+        kinds = _worker_kinds(job, steps)
+        stages = [_with_kind(stage, job, steps, kinds) for stage in _stages(steps)]
+        return cls(job, box, work, chunk, tuple(steps), tuple(stages), products, mask, kinds)
+
+
+def _resources_of(job: Job, step: Step) -> Resources:
+    return job.resources.get(step.entry, step.task.resources)
+
+
+def _worker_kinds(job: Job, steps: list[Step]) -> tuple[Resources, ...]:
+    """The plain worker, and each other set of resources that a task asks for."""
+    names = [entry.name for entry in job.tasks]
+    for name in job.resources:
+        if name not in names:
+            raise BadInput(f"resources names {name}, but this job's tasks are {', '.join(names)}.")
+    return tuple(dict.fromkeys([Resources(), *(_resources_of(job, step) for step in steps)]))
+
+
+def _with_kind(stage: Stage, job: Job, steps: list[Step], kinds: tuple[Resources, ...]) -> Stage:
+    """Only what calls the task on voxels takes what the task asks for."""
+    if stage.kind not in ("prepare", "map"):
+        return stage
+    return replace(stage, worker_kind=kinds.index(_resources_of(job, steps[stage.step])))
 
 
 def _check_mask(mask: LayerInfo, steps: list[Step]) -> None:

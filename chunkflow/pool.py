@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Protocol
 
-from chunkflow.queue import Answer, Cause, Queue, Range
+from chunkflow.queue import NOWHERE, Answer, Cause, Place, Queue, Range
 
 IN_HAND = 3
 """Batches a worker holds: one it reads for, one it maps, one it writes."""
@@ -36,6 +36,18 @@ class Up:
     """A worker has started, and can be given batches."""
 
     worker: str
+    place: Place = NOWHERE
+    ends: float | None = None
+    """When its node must end (a walltime), by the clock on the wall; it begins nothing that takes longer."""
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A worker's node is about to be taken away: it is given nothing new. What it maps it finishes, what it
+    has not begun it answers as preempted; once it has nothing in hand it is ended."""
+
+    worker: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -56,14 +68,14 @@ class Gone:
     detail: str
 
 
-Happening = Up | Finished | Gone
+Happening = Up | Leaving | Finished | Gone
 
 
 class Executor(Protocol):
     """Where map runs; every executor passes tests/conformance."""
 
-    def start_worker(self) -> str:
-        """Begin to start one more worker and say its name; `wait` tells when it is up."""
+    def start_worker(self, kind: int = 0) -> str:
+        """Begin to start one more worker of a kind and say its name; `wait` tells when it is up."""
 
     def submit(self, worker: str, batch: Range) -> None:
         """Let a worker do a batch, beside what it has in hand."""
@@ -225,6 +237,8 @@ class Pool:
             return
         if isinstance(event, Up):
             hand.is_up = True
+            return
+        if isinstance(event, Leaving):
             return
         hand.batches.remove(event.batch)
         hand.since = time.monotonic()

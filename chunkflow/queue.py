@@ -24,6 +24,8 @@ class Range:
     """All that these cells read is empty: they are written and recorded empty, nothing is read."""
     alone: bool = False
     """To be tried on a worker that holds nothing else."""
+    worker_kind: int = 0
+    """Which of the plan's kinds of workers it is for."""
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -50,6 +52,20 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker runs."""
+
+    node: str = ""
+    device: str = ""
+    """What the node is, as a price table names it; empty where nothing is paid for it."""
+    since: float = 0.0
+    """When the node was started, by the clock on the wall."""
+
+
+NOWHERE = Place()
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What became of one cell."""
 
@@ -73,6 +89,7 @@ class Answer:
     """What `prepare` decided."""
     counts: dict[str, int] = field(default_factory=dict)
     """What `map` counted."""
+    place: Place = NOWHERE
 
 
 class Queue(Protocol):
@@ -81,8 +98,15 @@ class Queue(Protocol):
     def put(self, ranges: Sequence[Range]) -> None:
         """Offer ranges to the pools."""
 
-    def lease(self, most: int) -> list[Range]:
-        """Take ranges of up to about `most` cells (at least one range, if there is any); never waits."""
+    def lease(self, most: int, worker_kind: int = 0) -> list[Range]:
+        """Take ranges of up to about `most` cells for workers of one kind (at least one range, if there is
+        any); never waits."""
+
+    def give_back(self, ranges: Sequence[Range]) -> None:
+        """Return leased cells that were not begun: other pools may lease them, or they are withdrawn."""
+
+    def backlog(self) -> list[int]:
+        """About how many cells no pool has leased yet, by kind of worker."""
 
     def answer(self, answers: Sequence[Answer]) -> None:
         """Say what became of leased cells."""
@@ -97,26 +121,37 @@ class Queue(Protocol):
 class MemoryQueue:
     """The queue within one process."""
 
-    def __init__(self) -> None:
-        self._ranges: deque[Range] = deque()
+    def __init__(self, worker_kinds: int = 1) -> None:
+        self._ranges: list[deque[Range]] = [deque() for _ in range(worker_kinds)]
         self._answers: list[Answer] = []
         self._changed = threading.Condition()
 
     def put(self, ranges: Sequence[Range]) -> None:
         with self._changed:
-            self._ranges.extend(ranges)
+            for offered in ranges:
+                self._ranges[offered.worker_kind].append(offered)
 
-    def lease(self, most: int) -> list[Range]:
+    def lease(self, most: int, worker_kind: int = 0) -> list[Range]:
         leased: list[Range] = []
         with self._changed:
-            while self._ranges and most > 0:
-                offered = self._ranges.popleft()
+            waiting = self._ranges[worker_kind]
+            while waiting and most > 0:
+                offered = waiting.popleft()
                 if len(offered) > most:
                     offered, rest = offered.split(most)
-                    self._ranges.appendleft(rest)
+                    waiting.appendleft(rest)
                 leased.append(offered)
                 most -= len(offered)
         return leased
+
+    def give_back(self, ranges: Sequence[Range]) -> None:
+        with self._changed:
+            for returned in reversed(ranges):
+                self._ranges[returned.worker_kind].appendleft(returned)
+
+    def backlog(self) -> list[int]:
+        with self._changed:
+            return [sum(map(len, waiting)) for waiting in self._ranges]
 
     def answer(self, answers: Sequence[Answer]) -> None:
         with self._changed:
@@ -132,6 +167,7 @@ class MemoryQueue:
 
     def withdraw(self) -> list[Range]:
         with self._changed:
-            left = list(self._ranges)
-            self._ranges.clear()
+            left = [waiting for ranges in self._ranges for waiting in ranges]
+            for ranges in self._ranges:
+                ranges.clear()
             return left

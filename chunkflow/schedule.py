@@ -130,8 +130,10 @@ class Schedule:
         skips = self._skips(known, cells)
         breaks = np.flatnonzero((np.diff(cells) != 1) | (np.diff(skips.astype(np.int8)) != 0)) + 1
         edges = [0, *breaks.tolist(), len(cells)]
+        kind = known.stage.worker_kind
         return [
-            Range(index, int(cells[a]), int(cells[b - 1]) + 1, bool(skips[a])) for a, b in pairwise(edges)
+            Range(index, int(cells[a]), int(cells[b - 1]) + 1, bool(skips[a]), worker_kind=kind)
+            for a, b in pairwise(edges)
         ]
 
     def _skips(self, known: _StageState, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -189,8 +191,9 @@ class Schedule:
 
     def lease_again(self, stage: int, cell: int, alone: bool) -> Range:
         """The lease of one cell that is leased already, for another attempt."""
-        skip = bool(self._skips(self._stages[stage], np.array([cell]))[0])
-        return Range(stage, cell, cell + 1, skip, alone)
+        known = self._stages[stage]
+        skip = bool(self._skips(known, np.array([cell]))[0])
+        return Range(stage, cell, cell + 1, skip, alone, known.stage.worker_kind)
 
     def state_of(self, stage: int, cell: int) -> int:
         return int(self._stages[stage].flat[cell])

@@ -25,7 +25,7 @@ class SerialExecutor:
         self._started: list[Happening] = []
         self._count = 0
 
-    def start_worker(self) -> str:
+    def start_worker(self, kind: int = 0) -> str:
         name = f"serial-{self._count}"
         self._count += 1
         self._workers[name] = Worker(self._plan, name)

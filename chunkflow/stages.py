@@ -61,6 +61,8 @@ class Stage:
     level: int
     grid: Grid
     waits: tuple[Wait, ...] = field(default=())
+    worker_kind: int = 0
+    """Which of the plan's kinds of workers does it."""
 
     @property
     def name(self) -> str:

@@ -28,6 +28,7 @@ from pydantic_core.core_schema import CoreSchema, no_info_after_validator_functi
 
 from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.geometry import Box, Grid, Vec
+from chunkflow.resources import Resources
 from chunkflow.volume import Kind, LayerInfo
 
 RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "tags", "report"]
@@ -177,6 +178,8 @@ class Task(BaseModel):
     """Its first input is a table, whose rows `map` is given in pieces, whatever their number. Without `merge`
     or `gathers` it makes of each row at most one, under the same id, and its table is filed as the one that
     it reads. Files are for `finish` to return."""
+    resources: ClassVar[Resources] = Resources()
+    """What a worker that maps its chunks takes, unless the job says otherwise."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""

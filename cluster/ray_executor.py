@@ -118,7 +118,7 @@ class RayExecutor:
         self._count = 0
         self._lock = threading.Lock()
 
-    def start_worker(self) -> str:
+    def start_worker(self, kind: int = 0) -> str:
         name = f"worker-{self._count}"
         self._count += 1
         actor = self._class.remote(self._spec, self._sources, name)

@@ -50,15 +50,16 @@ class Way:
 class ShufflingQueue(MemoryQueue):
     """Hands out single cells in a random order, and brings answers late and out of order."""
 
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__()
+    def __init__(self, worker_kinds: int = 1, seed: int = 0) -> None:
+        super().__init__(worker_kinds)
         self._random = random.Random(seed)
 
     def put(self, ranges: Sequence[Range]) -> None:
         cells = [r.split(i)[1].split(1)[0] for r in ranges for i in range(len(r))]
+        super().put(cells)
         with self._changed:
-            self._ranges.extend(cells)
-            self._random.shuffle(self._ranges)
+            for waiting in self._ranges:
+                self._random.shuffle(waiting)
 
     def answers(self, wait: float) -> list[Answer]:
         found = super().answers(wait)
@@ -75,8 +76,8 @@ class KillingExecutor:
         self._lock = threading.Lock()
         self._given = 0
 
-    def start_worker(self) -> str:
-        return self.inner.start_worker()
+    def start_worker(self, kind: int = 0) -> str:
+        return self.inner.start_worker(kind)
 
     def submit(self, worker: str, batch: Range) -> None:
         self.inner.submit(worker, batch)

@@ -24,7 +24,7 @@ class Puppet:
         self.closed = False
         self._lock = threading.Lock()
 
-    def start_worker(self) -> str:
+    def start_worker(self, kind: int = 0) -> str:
         self.count += 1
         name = f"p{self.count}"
         if self.up:

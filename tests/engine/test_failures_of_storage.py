@@ -170,7 +170,7 @@ def test_a_corrupt_input_is_an_error_even_where_missing_ones_are_not(tmp_path: P
 
 
 class FullAt:
-    """An open file on a disk of one megabyte, where none can be mounted: what does not fit is written in part."""
+    """An open file on a disk of one megabyte: what does not fit is written in part."""
 
     def __init__(self, file: IO[bytes], disk: Path) -> None:
         self.file, self.disk = file, disk
