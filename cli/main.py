@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -36,6 +37,7 @@ COMMANDS = {
     "init": "cli.init",
     "tune": "cli.tune",
     "evaluate": "cli.evaluate",
+    "cluster": "cli.cluster",
 }
 """The module of each command that is not a task; its function has the command's name, or is told."""
 TASK_PANEL = "Tasks, one at a time"
@@ -54,8 +56,7 @@ def build(words: Sequence[str]) -> typer.Typer:
     for name, place in COMMANDS.items():
         module, _, other = place.partition(":")
         if name == asked:
-            function = getattr(importlib.import_module(module), other or name)
-            app.command(name, help=unwrapped(function.__doc__))(function)
+            _add(app, name, importlib.import_module(module), other or name)
         else:
             app.command(name, help=summary(module, other or name))(_elsewhere)
     for name in task_names():
@@ -70,6 +71,15 @@ def build(words: Sequence[str]) -> typer.Typer:
             text = summary(f"tasks.{name}", class_name(name))
             app.command(name, help=text, rich_help_panel=TASK_PANEL)(_elsewhere)
     return app
+
+
+def _add(app: typer.Typer, name: str, module: ModuleType, function_name: str) -> None:
+    """One command, or those that a module has below its own."""
+    function = getattr(module, function_name)
+    if hasattr(module, "app"):
+        app.add_typer(module.app, name=name, help=unwrapped(function.__doc__))
+    else:
+        app.command(name, help=unwrapped(function.__doc__))(function)
 
 
 def _elsewhere() -> None:

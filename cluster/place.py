@@ -1,0 +1,79 @@
+"""A place that a cluster can be made at, from one file: what every provider does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from chunkflow.errors import BadInput
+from chunkflow.job import first_fault
+
+PROVIDERS = ("slurm", "aws", "gcp", "kubernetes")
+
+Say = Callable[[str], None]
+"""Where lines for the user go."""
+
+
+class ClusterPlace(Protocol):
+    """A cluster that a file describes."""
+
+    def up(self, agree: Callable[[str], bool], say: Say) -> None:
+        """Start it, or find that it is up, and say its address; `agree` is asked before anything is paid for
+        or holds a node."""
+
+    def status(self) -> list[str]:
+        """What there is of it, in lines; changes nothing."""
+
+    def down(self, say: Say) -> int:
+        """End it; returns the number of things that remain and still hold nodes or cost money."""
+
+
+def load_place(path: Path) -> ClusterPlace:
+    """Read a cluster's file; only the provider that it names is imported."""
+    document = _document(path)
+    provider = document.get("provider")
+    if provider not in PROVIDERS:
+        said = "does not say its provider" if provider is None else f"has the provider {provider!r}"
+        raise BadInput(f"{path} {said}: provider is one of {', '.join(PROVIDERS)}.")
+    return _place(provider, document, path)
+
+
+def _place(provider: str, document: dict[str, object], path: Path) -> ClusterPlace:
+    if provider == "slurm":
+        from cluster.slurm import SlurmCluster
+
+        return SlurmCluster.from_document(document, path)
+    from cluster.cloud import CloudCluster
+
+    return CloudCluster.from_document(document, path)
+
+
+def _document(path: Path) -> dict[str, object]:
+    try:
+        document = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"There is no file {path}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(document, dict):
+        raise BadInput(f"{path} is not a cluster's file: it must hold keys, as in provider: slurm.")
+    return document
+
+
+class ClusterFile(BaseModel):
+    """What the files of all providers have in common: unknown keys are refused, with one sentence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def from_document(cls, document: dict[str, object], path: Path) -> Self:
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise BadInput(f"{path}: {first_fault(error, cls)}") from error
