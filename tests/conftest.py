@@ -14,6 +14,16 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes run the tests, one of them runs all that share the Ray cluster, so that it is
+    started once, and begins with them, as they take longest; the others go file by file."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            shares = "ray_here" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("ray" if shares else str(item.path)))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ray",))
+
+
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[None]:
     """A Ray cluster with room for four workers."""

@@ -19,6 +19,7 @@ from chunkflow.serial import SerialExecutor
 from cluster.ray_executor import RayExecutor
 from tests.support import make_job, make_layer, read_layer
 
+pytestmark = pytest.mark.xdist_group("ray")
 OWN = "tests.tasks_for_tests:"
 MAKERS: dict[str, Callable[[Plan], Executor]] = {
     "serial": SerialExecutor,
