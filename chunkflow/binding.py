@@ -3,8 +3,7 @@
 1. Every task is expanded into steps, in the order of the job.
 2. A field that names an input is bound to what an earlier step makes, else to what exists already.
 3. A field that names an output becomes a product of the step; nothing that is read is ever written.
-4. For a run on a part (`box`), going backwards: what each step must make so that all later ones can read
-   what they ask for. The steps are then bound again, to products that cover just that.
+4. For a run on a part, the steps are bound again, to products that cover just what regions.py finds for it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 
 from chunkflow.encodings import refuse_encoding
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec, ratios, vec
+from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job, split_reference
 from chunkflow.sharded import MOST_FILES, file_count
 from chunkflow.steps import Describe, Key, Product, Step, finds_whole_objects, finish_cell
@@ -276,37 +275,3 @@ def _check_alike(step: str, task: Task, inputs: dict[str, tuple[Product, ...]]) 
                 f"{first.name} ({first.info.volume}, {first.info.voxel_size} nm) do not cover the same "
                 "voxels; choose mips that match, as in name@1."
             )
-
-
-def regions_for(steps: list[Step], reference: LayerInfo, box: Box) -> list[Box]:
-    """What each step must make for a run on `box`, in voxels of `reference`."""
-    if not box.meets(reference.volume):
-        raise BadInput(f"The box {box} lies outside the volume {reference.volume}.")
-    regions = []
-    for step in steps:
-        size = next((p.info for p in step.outputs.values()), step.layout.main).voxel_size
-        larger, smaller = ratios(size, reference.voxel_size)
-        regions.append(box.refine(smaller).coarsen(larger).clip(step.volume))
-    for step in reversed(steps):
-        sampled = step.task.samples(step.layout) if step.task.has_prepare else []
-        for field, used in step.inputs.items():
-            boxes = list(step.task.reads(field, regions[step.index], step.layout))[-1:]
-            boxes += [sample for name, sample in sampled if name == field]
-            for product in used:
-                if product.maker is not None:
-                    for need in boxes:
-                        clipped = need.clip(product.info.volume)
-                        if not clipped.empty:
-                            regions[product.maker] = _around(regions[product.maker], clipped)
-    for step, region in zip(steps, regions, strict=True):
-        if region.empty:
-            raise BadInput(f"Task {step.name} makes nothing within the box {box}: it covers {step.volume}.")
-    return regions
-
-
-def _around(a: Box, b: Box) -> Box:
-    """The smallest box that holds both; one that is empty counts for nothing."""
-    if a.empty:
-        return b
-    start = vec(min(p, q) for p, q in zip(a.start, b.start, strict=True))
-    return Box(start, vec(max(p, q) for p, q in zip(a.stop, b.stop, strict=True)))

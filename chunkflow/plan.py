@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from math import isclose
 from typing import Any
 
-from chunkflow.binding import Binder, regions_for
+from chunkflow.binding import Binder
 from chunkflow.chunk import VoxelSize
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, ratios, vec
 from chunkflow.job import Job, split_reference
+from chunkflow.regions import regions_for
 from chunkflow.resources import Resources
 from chunkflow.stages import Stage, Wait, wait_for, wait_for_all, wait_for_offset
 from chunkflow.steps import Describe as Describe
