@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -26,9 +25,10 @@ from chunkflow.inputs import Inputs
 from chunkflow.outbox import Outbox
 from chunkflow.parts import Parts, in_order
 from chunkflow.plan import Plan, Step
-from chunkflow.queue import Answer, Cause
+from chunkflow.queue import NOWHERE, Answer, Cause, Place
 from chunkflow.reducer import final_rows, merge_block, sorted_rows
 from chunkflow.results import Results, Sorted, TableFile, WrongResult, sort_out
+from chunkflow.spent import Spent
 from chunkflow.stages import Stage
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, WindowTooSmall
@@ -37,37 +37,14 @@ SILENCE_HEARTBEATS = 12
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-@dataclass
-class _Spent:
-    """What one cell took, and what it counted."""
-
-    read: float = 0.0
-    map: float = 0.0
-    write: float = 0.0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
-    map_began: float = 0.0
-    """When, by the clock on the wall; reading ahead may have been done long before."""
-
-    @contextmanager
-    def timed(self, what: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        if what == "map" and not self.map_began:
-            self.map_began = time.time()
-        try:
-            yield
-        finally:
-            setattr(self, what, getattr(self, what) + time.perf_counter() - begin)
-
-
 class Worker:
     """Does cells of one plan; one that does not write does all the same, and has no runner."""
 
-    def __init__(self, plan: Plan, name: str, writes: bool = True) -> None:
+    def __init__(self, plan: Plan, name: str, writes: bool = True, place: Place = NOWHERE) -> None:
         self.name = name
         self._plan = plan
         self._writes = writes
+        self._place = place
         self._inputs = Inputs(plan)
         self._results = Results(self._inputs, writes)
         self._parts = Parts(Folder(plan.work), writes)
@@ -89,7 +66,7 @@ class Worker:
 
     def process(self, stage_index: int, index: int, skip: bool = False, alone: bool = False) -> Answer:
         """Do one cell; whatever goes wrong is in the answer."""
-        spent, started = _Spent(), time.time()
+        spent, started = Spent(), time.time()
         cause: Cause | None = None
         trace, empty = "", False
         values: dict[str, Any] | None = None
@@ -114,13 +91,14 @@ class Worker:
             trace,
             values,
             spent.counts,
+            self._place,
         )
 
     def do(
-        self, stage_index: int, index: int, skip: bool = False, spent: _Spent | None = None
+        self, stage_index: int, index: int, skip: bool = False, spent: Spent | None = None
     ) -> tuple[bool, dict[str, Any] | None]:
         """Do one cell, raising what goes wrong: whether it is empty, and what was decided (`prepare`)."""
-        spent = spent or _Spent()
+        spent = spent or Spent()
         stage = self._plan.stages[stage_index]
         step = self._plan.steps[stage.step]
         if stage.kind == "prepare":
@@ -133,14 +111,14 @@ class Worker:
             self._finish(step, stage_index, stage, index, spent)
         return False, None
 
-    def _prepare(self, step: Step, stage: Stage, spent: _Spent) -> dict[str, Any]:
+    def _prepare(self, step: Step, stage: Stage, spent: Spent) -> dict[str, Any]:
         with self._reading, self._mapping, spent.timed("map"):
             values = step.task.prepare(step.layout, self._inputs.samples(step)) or {}
         with self._write(spent):
             self._parts.put_values(stage.name, values)
         return values
 
-    def _map(self, step: Step, stage: Stage, index: int, skip: bool, spent: _Spent) -> bool:
+    def _map(self, step: Step, stage: Stage, index: int, skip: bool, spent: Spent) -> bool:
         cell = self._cell(step, stage, index)
         if step.task.row_by_row:
             self._map_rows(step, stage, cell, spent)
@@ -163,7 +141,7 @@ class Worker:
                 self._write_part(step, stage, index, made, spent)
         return skip or (empty and bool(step.layer_outputs))
 
-    def _map_rows(self, step: Step, stage: Stage, cell: Cell, spent: _Spent) -> None:
+    def _map_rows(self, step: Step, stage: Stage, cell: Cell, spent: Spent) -> None:
         """Make rows of a table that may be too large for memory: one file of a table, a part, or several
         for other cells."""
         if step.task.sends_rows:
@@ -186,7 +164,7 @@ class Worker:
                 for product in step.outputs.values():
                     spent.bytes_out += self._results.write_table(product, cell.index, table.end(step))
 
-    def _send(self, step: Step, stage: Stage, cell: Cell, spent: _Spent) -> None:
+    def _send(self, step: Step, stage: Stage, cell: Cell, spent: Spent) -> None:
         """Send the rows made to the cells that they name."""
         with Outbox() as outbox:
             for made in self._made_of_rows(step, cell, spent):
@@ -195,7 +173,7 @@ class Worker:
             with self._write(spent):
                 spent.bytes_out += self._parts.put_sent(stage.name, cell.index, outbox.by_cell())
 
-    def _made_of_rows(self, step: Step, cell: Cell, spent: _Spent) -> Iterator[Sorted]:
+    def _made_of_rows(self, step: Step, cell: Cell, spent: Spent) -> Iterator[Sorted]:
         """What `map` makes of each piece of the rows; of the other inputs the next larger window is read once
         a piece asks for it, and kept."""
         field, (product, *_) = next(iter(step.inputs.items()))
@@ -222,7 +200,7 @@ class Worker:
                 spent.counts[what] = spent.counts.get(what, 0) + count
             yield made
 
-    def _made(self, step: Step, cell: Cell, spent: _Spent) -> Any:
+    def _made(self, step: Step, cell: Cell, spent: Spent) -> Any:
         """Read and map, with the next larger window as long as the task asks for one."""
         last = self._inputs.widest(step, cell.box) - 1
         attempt = 0
@@ -237,13 +215,13 @@ class Worker:
             attempt += 1
             del inputs  # before the larger one is read
 
-    def _read(self, step: Step, cell: Cell, attempt: int, spent: _Spent, without: str = "") -> dict[str, Any]:
+    def _read(self, step: Step, cell: Cell, attempt: int, spent: Spent, without: str = "") -> dict[str, Any]:
         with self._reading, spent.timed("read"):
             inputs, size = self._inputs.read(step, cell, attempt, without)
             spent.bytes_in += size
         return inputs
 
-    def _write_part(self, step: Step, stage: Stage, index: int, made: Sorted, spent: _Spent) -> None:
+    def _write_part(self, step: Step, stage: Stage, index: int, made: Sorted, spent: Spent) -> None:
         rows = made.rows if made.rows is not None else step.task.no_rows(step.layout)
         files = [name for written in made.files.values() for name in written]
         for name, written in made.files.items():
@@ -251,13 +229,13 @@ class Worker:
         pieces = in_order([sorted_rows(step.task, rows)])
         spent.bytes_out += self._parts.put(stage.name, index, pieces, files)
 
-    def _merge(self, stage_index: int, stage: Stage, index: int, spent: _Spent) -> None:
+    def _merge(self, stage_index: int, stage: Stage, index: int, spent: Spent) -> None:
         """Rows are merged as they are written, as there may be more than fit in memory."""
         with self._mapping, self._write(spent):
             pieces = merge_block(self._plan, stage_index, index, self._parts)
             spent.bytes_out += self._parts.put(stage.name, index, pieces)
 
-    def _finish(self, step: Step, stage_index: int, stage: Stage, index: int, spent: _Spent) -> None:
+    def _finish(self, step: Step, stage_index: int, stage: Stage, index: int, spent: Spent) -> None:
         cell = self._cell(step, stage, index)
         files: list[str] = []
         pieces = final_rows(self._plan, stage_index, index, self._parts)
@@ -307,7 +285,7 @@ class Worker:
         return self._values[step.index]
 
     @contextmanager
-    def _write(self, spent: _Spent) -> Iterator[None]:
+    def _write(self, spent: Spent) -> Iterator[None]:
         with self._writing, spent.timed("write"):
             if self._writes and time.monotonic() - self._last_word > self._silence:
                 raise Overtaken(f"Worker {self.name} had no word from its runner for {self._silence:.0f} s.")

@@ -1,0 +1,32 @@
+"""What one cell took of its worker: seconds of reading, mapping and writing, bytes, and what it counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Spent:
+    """Added to as the cell goes through read, map and write."""
+
+    read: float = 0.0
+    map: float = 0.0
+    write: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    map_began: float = 0.0
+    """When, by the clock on the wall; reading ahead may have been done long before."""
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        if what == "map" and not self.map_began:
+            self.map_began = time.time()
+        try:
+            yield
+        finally:
+            setattr(self, what, getattr(self, what) + time.perf_counter() - begin)
