@@ -18,35 +18,48 @@ from cli.options import Address, Serial, Workers, parse_box
 from cli.places import parse_tolerance
 from cli.running import Means
 
+Predicted = Annotated[
+    str, typer.Argument(metavar="PREDICTED", help="Points (a file, a table, WORK:TABLE) or labels.")
+]
+Truth = Annotated[str, typer.Argument(metavar="TRUTH", help="The truth, of the same kind.")]
+Tolerance = Annotated[
+    str, typer.Option(help="How far apart a point and a true one may lie, micrometres: 10um.")
+]
+ReportFile = Annotated[
+    Path, typer.Option(metavar="FILE", help="The report; its numbers lie beside it as .json.")
+]
+MistakesLayer = Annotated[
+    str, typer.Option(metavar="DEST", help="Make an annotation layer of what is found, missed and wrong.")
+]
+PartOf = Annotated[str, typer.Option(help="Compare a part alone, in voxels: X0-X1,Y0-Y1,Z0-Z1.")]
+Like = Annotated[
+    str, typer.Option(metavar="LAYER", help="Whose voxels they are, where both are files of points.")
+]
+ScoreColumn = Annotated[
+    str, typer.Option(metavar="COLUMN", help="What ranks the points; by default their probability.")
+]
+OfClass = Annotated[str, typer.Option("--class", help="Compare points of this class alone.")]
+FileColumns = Annotated[str, typer.Option(help="The files' columns, where they do not name them: z,y,x")]
+FileUnit = Annotated[str, typer.Option(help="The unit of x, y, z in files: voxels, nm, um or mm.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")]
+
 
 def evaluate(
-    predicted: Annotated[
-        str, typer.Argument(metavar="PREDICTED", help="Points (a file, a table, WORK:TABLE) or labels.")
-    ],
-    truth: Annotated[str, typer.Argument(metavar="TRUTH", help="The truth, of the same kind.")],
-    tolerance: Annotated[
-        str, typer.Option(help="How far apart a point and a true one may lie, micrometres: 10um.")
-    ] = "10um",
-    to: Annotated[
-        Path, typer.Option(metavar="FILE", help="The report; its numbers lie beside it as .json.")
-    ] = Path("evaluation.html"),
-    annotations: Annotated[
-        str, typer.Option(metavar="DEST", help="Make an annotation layer of what is found, missed and wrong.")
-    ] = "",
-    box: Annotated[str, typer.Option(help="Compare a part alone, in voxels: X0-X1,Y0-Y1,Z0-Z1.")] = "",
-    like: Annotated[
-        str, typer.Option(metavar="LAYER", help="Whose voxels they are, where both are files of points.")
-    ] = "",
-    score: Annotated[
-        str, typer.Option(metavar="COLUMN", help="What ranks the points; by default their probability.")
-    ] = "",
-    of_class: Annotated[str, typer.Option("--class", help="Compare points of this class alone.")] = "",
-    columns: Annotated[str, typer.Option(help="The files' columns, where they do not name them: z,y,x")] = "",
-    unit: Annotated[str, typer.Option(help="The unit of x, y, z in files: voxels, nm, um or mm.")] = "",
+    predicted: Predicted,
+    truth: Truth,
+    tolerance: Tolerance = "10um",
+    to: ReportFile = Path("evaluation.html"),
+    annotations: MistakesLayer = "",
+    box: PartOf = "",
+    like: Like = "",
+    score: ScoreColumn = "",
+    of_class: OfClass = "",
+    columns: FileColumns = "",
+    unit: FileUnit = "",
     workers: Workers = 0,
     address: Address = "",
     serial: Serial = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score points or labels against the truth, with a report of the numbers, curves and mistakes.
 
@@ -60,13 +73,7 @@ def evaluate(
     means = Means(workers, address, serial)
     distance = parse_tolerance(tolerance)
     part = parse_box(box)
-    beside = to.with_suffix(".json")
-    if to.suffix.lower() != ".html":
-        raise BadInput(f"--to {to} must end in .html.")
-    if (to.exists() or beside.exists()) and not overwrite:
-        raise BadInput(f"{to if to.exists() else beside} exists already: name another, or say --overwrite.")
-    if not to.resolve().parent.is_dir():
-        raise BadInput(f"There is no folder {to.resolve().parent} for the report.")
+    _refuse(to, overwrite)
     from cli.evaluate_jobs import refuse_taken, workplace, write_annotations
     from cli.evaluate_page import evaluation_page
 
@@ -75,17 +82,13 @@ def evaluate(
     with workplace(to) as work:
         if _are_labels(*sides):
             comparison = _compare_labels(*sides, part, means, work)
-            facts = [
-                f"Labels of {predicted}, held against those of {truth}; objects match from an IoU of 0.5."
-            ]
+            facts = [f"Labels of {predicted}, held against {truth}; objects match from an IoU of 0.5."]
         else:
             layer = _layer_of(*sides, like)
             found = points_of(sides[0], layer, columns, unit, of_class, score).within(part)
             true = points_of(sides[1], layer, columns, unit, of_class, None).within(part)
             comparison = compare_points(layer, found, true, distance)
-            facts = [
-                f"Points of {predicted}, held against those of {truth}; pairs lie within {distance:g} µm."
-            ]
+            facts = [f"Points of {predicted}, held against {truth}; pairs lie within {distance:g} µm."]
         if not len(comparison.true.ids):
             raise BadInput(f"{truth} has nothing{f' within {part}' if part else ''} to compare with.")
         facts += [f"Only {part} was compared."] if part else []
@@ -95,8 +98,18 @@ def evaluate(
     name = f"{Path(predicted).name} against {Path(truth).name}"
     to.write_text(evaluation_page(name, comparison, scores, facts), encoding="utf-8")
     document = {"predicted": predicted, "truth": truth, "box": str(part or ""), **scores.document()}
-    beside.write_text(json.dumps(document, indent=1) + "\n")
+    to.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
     _say(Console(soft_wrap=True), scores, to, annotations)
+
+
+def _refuse(to: Path, overwrite: bool) -> None:
+    beside = to.with_suffix(".json")
+    if to.suffix.lower() != ".html":
+        raise BadInput(f"--to {to} must end in .html.")
+    if (to.exists() or beside.exists()) and not overwrite:
+        raise BadInput(f"{to if to.exists() else beside} exists already: name another, or say --overwrite.")
+    if not to.resolve().parent.is_dir():
+        raise BadInput(f"There is no folder {to.resolve().parent} for the report.")
 
 
 def _say(console: Console, scores: Scores, to: Path, annotations: str) -> None:

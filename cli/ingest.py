@@ -18,34 +18,39 @@ from cli.options import Address, Serial, Workers
 from cli.running import Means, run_plan
 from tasks.ingest import Ingest
 
+Source = Annotated[
+    str,
+    typer.Argument(metavar="SRC", help="What to read; FILE:NAME for one of several arrays in a file."),
+]
+Dest = Annotated[
+    str,
+    typer.Argument(metavar="DEST", help="The layer to make, a path or URL; a folder of layers for channels."),
+]
+VoxelSize = Annotated[
+    str,
+    typer.Option(
+        help="Size of a voxel along x, y, z with its unit, um or nm: 0.227,0.227,1um. Else as SRC says."
+    ),
+]
+Kind = Annotated[str, typer.Option(help="What the voxels are: image or labels.")]
+Axes = Annotated[str, typer.Option(help="Order of the source's axes, as in zyx or czyx.")]
+Channel = Annotated[
+    str,
+    typer.Option(help="The one channel to take, its number from 0, else its name; else a layer for each."),
+]
+Time = Annotated[int | None, typer.Option(help="The one point of time to take, from 0.")]
+Work = Annotated[str, typer.Option(help="Work folder; by default DEST.work")]
+
 
 def ingest(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SRC", help="What to read; FILE:NAME for one of several arrays in a file."),
-    ],
-    dest: Annotated[
-        str,
-        typer.Argument(
-            metavar="DEST", help="The layer to make, a path or URL; a folder of layers for channels."
-        ),
-    ],
-    voxel_size: Annotated[
-        str,
-        typer.Option(
-            help="Size of a voxel along x, y, z with its unit, um or nm: 0.227,0.227,1um. Else as SRC says."
-        ),
-    ] = "",
-    kind: Annotated[str, typer.Option(help="What the voxels are: image or labels.")] = "image",
-    axes: Annotated[str, typer.Option(help="Order of the source's axes, as in zyx or czyx.")] = "",
-    channel: Annotated[
-        str,
-        typer.Option(
-            help="The one channel to take, its number from 0, else its name; else a layer for each."
-        ),
-    ] = "",
-    time: Annotated[int | None, typer.Option(help="The one point of time to take, from 0.")] = None,
-    work: Annotated[str, typer.Option(help="Work folder; by default DEST.work")] = "",
+    source: Source,
+    dest: Dest,
+    voxel_size: VoxelSize = "",
+    kind: Kind = "image",
+    axes: Axes = "",
+    channel: Channel = "",
+    time: Time = None,
+    work: Work = "",
     workers: Workers = 0,
     address: Address = "",
     serial: Serial = False,

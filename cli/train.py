@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -12,56 +12,65 @@ from rich.console import Console
 
 from chunkflow.errors import BadInput
 from cli.train_estimator import DEFAULT, Recipe
-from cli.train_examples import gather
+from cli.train_examples import Gathered, gather
 from cli.train_page import training_page
-from cli.train_scores import best_threshold, cross_validate, refuse_few, score
+from cli.train_scores import Judged, best_threshold, cross_validate, refuse_few, score
 from cli.words import counted
 from tasks.classifier import FEATURES, Description, save, versions
 
 TASKS = ("classify",)
 
 
+What = Annotated[str, typer.Argument(metavar="TASK", help="What to train: classify.")]
+Objects = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="OBJECTS...", help="Tables: WORK (its `objects`), WORK:TABLE, or a table's own path."
+    ),
+]
+Labels = Annotated[
+    list[Path],
+    typer.Option(metavar="FILE", help="What objects are, by id or place; once for each table."),
+]
+Model = Annotated[Path, typer.Option(metavar="MODEL", help="The model to write, as in cells.skops.")]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="PATTERN",
+        show_default=", ".join(FEATURES),
+        help="Columns to learn from; once for each.",
+    ),
+]
+Estimator = Annotated[str, typer.Option(metavar="MODULE:CLASS", help="A classifier of scikit-learn.")]
+Parameters = Annotated[str, typer.Option(metavar="JSON", help="Its parameters, as in '{\"C\": 10}'.")]
+Positive = Annotated[
+    str, typer.Option(metavar="CLASS", help="The class to be found: choose the threshold for its F1.")
+]
+Folds = Annotated[int, typer.Option(min=2, max=100, help="How many folds to cross-validate in.")]
+Group = Annotated[
+    str,
+    typer.Option(metavar="COLUMN", help="Objects alike in it share a fold; `work`: those of a table."),
+]
+Unit = Annotated[str, typer.Option(help="Of x, y, z in FILE: um, nm, mm; voxels if it says nothing.")]
+Seed = Annotated[int, typer.Option(min=0, help="For all that is drawn at random.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace MODEL where it exists.")]
+
+
 def train(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="What to train: classify.")],
-    objects: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="OBJECTS...", help="Tables: WORK (its `objects`), WORK:TABLE, or a table's own path."
-        ),
-    ],
-    labels: Annotated[
-        list[Path],
-        typer.Option(metavar="FILE", help="What objects are, by id or place; once for each table."),
-    ],
-    to: Annotated[Path, typer.Option(metavar="MODEL", help="The model to write, as in cells.skops.")],
-    features: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--features",
-            metavar="PATTERN",
-            show_default=", ".join(FEATURES),
-            help="Columns to learn from; once for each.",
-        ),
-    ] = None,
-    estimator: Annotated[
-        str, typer.Option(metavar="MODULE:CLASS", help="A classifier of scikit-learn.")
-    ] = DEFAULT,
-    parameters: Annotated[
-        str, typer.Option(metavar="JSON", help="Its parameters, as in '{\"C\": 10}'.")
-    ] = "",
-    positive: Annotated[
-        str, typer.Option(metavar="CLASS", help="The class to be found: choose the threshold for its F1.")
-    ] = "",
-    folds: Annotated[int, typer.Option(min=2, max=100, help="How many folds to cross-validate in.")] = 5,
-    group: Annotated[
-        str,
-        typer.Option(metavar="COLUMN", help="Objects alike in it share a fold; `work`: those of a table."),
-    ] = "",
-    unit: Annotated[
-        str, typer.Option(help="Of x, y, z in FILE: um, nm, mm; voxels if it says nothing.")
-    ] = "",
-    seed: Annotated[int, typer.Option(min=0, help="For all that is drawn at random.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace MODEL where it exists.")] = False,
+    task: What,
+    objects: Objects,
+    labels: Labels,
+    to: Model,
+    features: Features = None,
+    estimator: Estimator = DEFAULT,
+    parameters: Parameters = "",
+    positive: Positive = "",
+    folds: Folds = 5,
+    group: Group = "",
+    unit: Unit = "",
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train the model of the task `classify` on objects that people have labelled.
 
@@ -86,21 +95,7 @@ def train(
         judged = cross_validate(recipe.build, examples, folds, seed, number)
     except (ValueError, TypeError) as error:  # an estimator looks at its parameters when it is fitted
         raise BadInput(f"{recipe} cannot be trained: {' '.join(str(error).split())}") from error
-    known = Description(
-        features=gathered.features,
-        classes=list(examples.names),
-        positive=positive,
-        threshold=0.0
-        if number is None
-        else best_threshold(judged.probabilities[:, number], examples, number),
-        estimator=str(recipe),
-        seed=seed,
-        examples=_counts(examples.names, examples.classes),
-        data=gathered.fingerprint,
-        scores=score(examples, judged, seed) | {"folds": folds, "group": group},
-        versions=versions(),
-        trained=datetime.now(UTC).date().isoformat(),
-    )
+    known = _described(gathered, str(recipe), judged, positive, seed, {"folds": folds, "group": group})
     fitted = recipe.build(examples.smallest).fit(
         examples.features, np.array(examples.names)[examples.classes]
     )
@@ -111,6 +106,29 @@ def train(
     )
     beside.write_text(training_page(known, examples, judged, how), encoding="utf-8")
     _say(console, known, to, beside)
+
+
+def _described(
+    gathered: Gathered, estimator: str, judged: Judged, positive: str, seed: int, how: dict[str, Any]
+) -> Description:
+    """What the model's file says of it."""
+    examples = gathered.examples
+    number = examples.names.index(positive) if positive else None
+    return Description(
+        features=gathered.features,
+        classes=list(examples.names),
+        positive=positive,
+        threshold=0.0
+        if number is None
+        else best_threshold(judged.probabilities[:, number], examples, number),
+        estimator=estimator,
+        seed=seed,
+        examples=_counts(examples.names, examples.classes),
+        data=gathered.fingerprint,
+        scores=score(examples, judged, seed) | how,
+        versions=versions(),
+        trained=datetime.now(UTC).date().isoformat(),
+    )
 
 
 def _refuse(task: str, to: Path, overwrite: bool) -> None:

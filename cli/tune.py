@@ -32,34 +32,42 @@ MOST_DIAMETERS = 100
 FEW_CELLS = 15
 
 
+What = Annotated[str, typer.Argument(metavar="TASK", help="The task whose parameters are wanted: segment.")]
+Image = Annotated[str, typer.Argument(metavar="IMAGE", help="The image: path or URL, perhaps with @mip.")]
+Marked = Annotated[
+    Path, typer.Option(metavar="FILE", help="The centres of all cells in a region, in any points format.")
+]
+RegionBox = Annotated[
+    str,
+    typer.Option(help="The region, in voxels of IMAGE: X0-X1,Y0-Y1,Z0-Z1; else what the points span."),
+]
+Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write what was found.")]
+Tolerance = Annotated[
+    str, typer.Option(help="How far a peak may lie from the centre of its cell, micrometres: 10um.")
+]
+Diameters = Annotated[str, typer.Option(metavar="LOW-HIGH", help="Diameters to try, micrometres.")]
+Channel = Annotated[int, typer.Option(min=0, help="Which channel, where the image has several.")]
+OfClass = Annotated[
+    str, typer.Option("--class", help="Take only points of this class, or of this layer of a state.")
+]
+FileColumns = Annotated[str, typer.Option(help="The file's columns, where it does not name them: z,y,x")]
+FileUnit = Annotated[str, typer.Option(help="The unit of x, y, z: voxels, nm, um or mm.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in FOLDER.")]
+
+
 def tune(
-    task: Annotated[
-        str, typer.Argument(metavar="TASK", help="The task whose parameters are wanted: segment.")
-    ],
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image: path or URL, perhaps with @mip.")],
-    points: Annotated[
-        Path, typer.Option(metavar="FILE", help="The centres of all cells in a region, in any points format.")
-    ],
-    box: Annotated[
-        str,
-        typer.Option(help="The region, in voxels of IMAGE: X0-X1,Y0-Y1,Z0-Z1; else what the points span."),
-    ] = "",
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write what was found.")] = Path(
-        "tuned"
-    ),
-    tolerance: Annotated[
-        str, typer.Option(help="How far a peak may lie from the centre of its cell, micrometres: 10um.")
-    ] = "10um",
-    diameters: Annotated[
-        str, typer.Option(metavar="LOW-HIGH", help="Diameters to try, micrometres.")
-    ] = DIAMETERS,
-    channel: Annotated[int, typer.Option(min=0, help="Which channel, where the image has several.")] = 0,
-    of_class: Annotated[
-        str, typer.Option("--class", help="Take only points of this class, or of this layer of a state.")
-    ] = "",
-    columns: Annotated[str, typer.Option(help="The file's columns, where it does not name them: z,y,x")] = "",
-    unit: Annotated[str, typer.Option(help="The unit of x, y, z: voxels, nm, um or mm.")] = "",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in FOLDER.")] = False,
+    task: What,
+    image: Image,
+    points: Marked,
+    box: RegionBox = "",
+    to: Folder = Path("tuned"),
+    tolerance: Tolerance = "10um",
+    diameters: Diameters = DIAMETERS,
+    channel: Channel = 0,
+    of_class: OfClass = "",
+    columns: FileColumns = "",
+    unit: FileUnit = "",
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the diameter, threshold and contrast of segment from the cells marked in a small region.
 
