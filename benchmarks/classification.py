@@ -34,7 +34,7 @@ from chunkflow.task import Cell, Layout
 from chunkflow.volume import LayerInfo
 from cli.train_estimator import DEFAULT, Recipe
 from cli.train_scores import Examples, Judged, cross_validate
-from tasks.classifier import FEATURES, choose_features, feature_rows
+from tasks.class_features import FEATURES, choose_features, feature_rows
 from tasks.measure import Measure
 from tasks.segment import Segment
 

@@ -16,7 +16,8 @@ from cli.train_examples import Gathered, gather
 from cli.train_page import training_page
 from cli.train_scores import Judged, best_threshold, cross_validate, refuse_few, score
 from cli.words import counted
-from tasks.classifier import FEATURES, Description, save, versions
+from tasks.class_features import FEATURES
+from tasks.classifier import Description, save, versions
 
 TASKS = ("classify",)
 

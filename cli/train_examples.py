@@ -24,7 +24,7 @@ from chunkflow.volume import LayerInfo, Volume, full_url
 from cli.train_scores import Examples
 from cli.words import counted
 from cli.work import Work
-from tasks.classifier import Floats, choose_features, feature_rows, refuse_missing
+from tasks.class_features import Floats, choose_features, feature_rows, refuse_missing
 from tasks.point_files import assign, read_points
 
 Texts = npt.NDArray[np.str_]

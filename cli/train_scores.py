@@ -20,7 +20,8 @@ import numpy.typing as npt
 from chunkflow.errors import BadInput
 from chunkflow.kernels.scores import bootstrap_interval
 from cli.words import counted
-from tasks.classifier import DECIMALS, Floats, decide
+from tasks.class_features import Floats
+from tasks.classifier import DECIMALS, decide
 
 Ints = npt.NDArray[np.int64]
 INNER_FOLDS = 5

@@ -19,7 +19,7 @@ from chunkflow.errors import BadInput
 from chunkflow.inputs import table_pieces
 from chunkflow.task import Cell, Counts, File, Layout, Objects, Out, Task
 from chunkflow.volume import LayerInfo
-from tasks import classifier
+from tasks import class_features, classifier
 
 
 class Classify(Task):
@@ -66,7 +66,7 @@ class Classify(Task):
             )
         known = model.description
         self._check_columns(known, objects.schema)
-        features = classifier.feature_rows(objects, known.features)
+        features = class_features.feature_rows(objects, known.features)
         whole = np.isfinite(features).all(axis=1)
         probabilities = np.full((len(objects), len(known.classes)), np.nan)
         probabilities[whole] = model.probabilities(features[whole])
@@ -83,7 +83,7 @@ class Classify(Task):
         return rows, Counts(counts | {"without a class, as a feature is missing": int((~whole).sum())})
 
     def _check_columns(self, known: classifier.Description, schema: pa.Schema) -> None:
-        classifier.refuse_missing(known.features, schema, self.objects, self.model)
+        class_features.refuse_missing(known.features, schema, self.objects, self.model)
         new = ["class", "probability", *(f"p_{name}" for name in known.classes)]
         there = [name for name in new if name in schema.names]
         if there:

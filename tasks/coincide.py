@@ -23,7 +23,7 @@ from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.task import Cell, Counts, Image, Layout, Located, Objects, Out, Report, Task
-from tasks import classifier
+from tasks import class_features, classifier
 from tasks.count_steps import Members, Total
 from tasks.segment import PEAK_RATIO, Segment
 
@@ -215,8 +215,8 @@ class Combine(Task):
                 f"coincide: the model {path} tells {', '.join(known.classes)} apart, none of which is called "
                 f"positive or {channel}: train it with such a class."
             )
-        classifier.refuse_missing(known.features, objects.schema, self.objects, path)
-        features = classifier.feature_rows(objects, known.features)
+        class_features.refuse_missing(known.features, objects.schema, self.objects, path)
+        features = class_features.feature_rows(objects, known.features)
         whole = np.isfinite(features).all(axis=1)
         found = np.zeros(len(objects), bool)
         found[whole] = model.decide(model.probabilities(features[whole])) == known.classes.index(wanted)

@@ -28,13 +28,12 @@ from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, Counts, Layout
 from chunkflow.volume import LayerInfo
+from tasks.class_features import FEATURES, choose_features
 from tasks.classifier import (
     DOCUMENT,
-    FEATURES,
     PLACES,
     Description,
     Model,
-    choose_features,
     load,
     save,
     versions,
