@@ -1,15 +1,17 @@
-"""What a plan will take: chunks, bytes in and out, and the memory of a worker, before anything runs."""
+"""What a plan will take: chunks, bytes and requests in and out, the memory of a worker, before anything runs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from chunkflow.binding import NotAligned
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
-from chunkflow.plan import Describe, Plan, Step
+from chunkflow.plan import Describe, Plan, Product, Step
 from chunkflow.sharded import file_count
 from chunkflow.storage import Folder
 
@@ -52,8 +54,49 @@ def usual_memory(plan: Plan) -> int:
     return max(step.memory for step in forecast(plan))
 
 
+@dataclass
+class Traffic:
+    """What goes to and comes from one bucket."""
+
+    gets: int = 0
+    puts: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+def traffic(plan: Plan) -> dict[str, Traffic]:
+    """Requests and bytes by bucket, as in s3://lab; what lies on file systems is left out."""
+    found: dict[str, Traffic] = {}
+
+    def at(url: str) -> Traffic:
+        place = urlsplit(url)
+        return found.setdefault(f"{place.scheme}://{place.netloc}", Traffic())
+
+    for step in plan.steps:
+        middle, cells = _middle(step), len(step.grid)
+        share = step.region.voxels / max(middle.voxels, 1)
+        for product, boxes in _reads(step, middle):
+            bucket = at(product.info.url)
+            bucket.gets += _files_read(product, boxes[0]) * cells
+            if product.info.kind != "table":
+                voxels = boxes[0].clip(product.info.bounds).voxels
+                bucket.bytes_in += int(voxels * product.info.bytes_per_voxel * share)
+        for product in step.outputs.values():
+            bucket = at(product.info.url)
+            bucket.puts += _files_made(product)
+            if product.info.kind in ("image", "segmentation"):
+                bucket.bytes_out += int(middle.voxels * product.info.bytes_per_voxel * share)
+        at(plan.work).puts += _parts(plan, step)
+    return {place: bucket for place, bucket in found.items() if not place.startswith("file://")}
+
+
+def _middle(step: Step) -> Box:
+    """A cell that is not cut short: of two the last may be."""
+    return step.grid.box_at(vec((n - 1) // 2 for n in step.grid.shape))
+
+
 def _of_step(plan: Plan, step: Step) -> StepForecast:
-    middle = step.grid.box_at(vec((n - 1) // 2 for n in step.grid.shape))  # of two the last may be cut short
+    middle = _middle(step)
     first, most, factor = _read_bytes(step, middle)
     written = sum(middle.voxels * p.info.bytes_per_voxel for _, p in step.layer_outputs)
     cells = len(step.grid)
@@ -72,24 +115,40 @@ def _of_step(plan: Plan, step: Step) -> StepForecast:
 
 
 def _files(plan: Plan, step: Step) -> int:
-    """Storage chunks or shards, files of tables, and the parts that cells leave."""
-    voxels = [file_count(p.info.bounds, p.info.storage, p.info.sharded) for _, p in step.layer_outputs]
-    tables = [len(p.info.grid) for p in step.outputs.values() if p.info.kind == "table"]
+    return sum(_files_made(product) for product in step.outputs.values()) + _parts(plan, step)
+
+
+def _files_made(product: Product) -> int:
+    """Storage chunks or shards, or files of a table."""
+    info = product.info
+    if info.kind in ("image", "segmentation"):
+        return file_count(info.bounds, info.storage, info.sharded)
+    return len(info.grid) if info.kind == "table" else 0
+
+
+def _parts(plan: Plan, step: Step) -> int:
+    """The parts that cells leave."""
     stages = [stage for stage in plan.stages if stage.step == step.index]
-    parts = [len(stage.grid) for stage in stages if stage.kind == "prepare" or step.leaves_parts]
-    return sum(voxels) + sum(tables) + sum(parts)
+    return sum(len(stage.grid) for stage in stages if stage.kind == "prepare" or step.leaves_parts)
 
 
 def _asked(step: Step, box: Box) -> int:
     """Storage chunks and files of tables that one cell reads at first."""
-    count = 0
+    return sum(_files_read(product, boxes[0]) for product, boxes in _reads(step, box))
+
+
+def _files_read(product: Product, box: Box) -> int:
+    info = product.info
+    grid = info.grid if info.kind == "table" else Grid.chunks(info.bounds, info.storage)
+    return grid.positions_meeting(box).voxels
+
+
+def _reads(step: Step, box: Box) -> Iterator[tuple[Product, list[Box]]]:
+    """All that a cell reads, each with its boxes from the smallest to the largest."""
     for name, products in step.inputs.items():
         boxes = list(step.task.reads(name, box, step.layout))
         for product in products if boxes else ():
-            info = product.info
-            grid = info.grid if info.kind == "table" else Grid.chunks(info.bounds, info.storage)
-            count += grid.positions_meeting(boxes[0]).voxels
-    return count
+            yield product, boxes
 
 
 def _memory(step: Step, cell: Box, read: int, written: int) -> int:
@@ -108,16 +167,14 @@ def _read_bytes(step: Step, box: Box) -> tuple[int, int, float]:
     first = most = 0
     factor = 1.0
     space = next((p.info for p in step.outputs.values()), step.layout.main)
-    for name, products in step.inputs.items():
-        boxes = list(step.task.reads(name, box, step.layout))
-        for product in products if boxes else ():
-            if product.info.kind == "table":
-                continue
-            low, high = (b.clip(product.info.bounds).voxels for b in (boxes[0], boxes[-1]))
-            first += low * product.info.bytes_per_voxel
-            most += high * product.info.bytes_per_voxel
-            if product.info.voxel_size == space.voxel_size:
-                factor = max(factor, high / max(box.voxels, 1))
+    for product, boxes in _reads(step, box):
+        if product.info.kind == "table":
+            continue
+        low, high = (b.clip(product.info.bounds).voxels for b in (boxes[0], boxes[-1]))
+        first += low * product.info.bytes_per_voxel
+        most += high * product.info.bytes_per_voxel
+        if product.info.voxel_size == space.voxel_size:
+            factor = max(factor, high / max(box.voxels, 1))
     if not step.inputs:
         most = first = 0
     return first, most, factor

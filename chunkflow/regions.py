@@ -1,4 +1,4 @@
-"""Regions: what each step must make for a run on a part, found backwards: as much as later steps read of it."""
+"""Regions: what each step must make for a run on a part; found backwards, from what later steps read."""
 
 from __future__ import annotations
 
