@@ -43,11 +43,7 @@ def open_run(
     """
     folder = Folder(plan.work)
     known = Ledger.load(folder)
-    before = _plan_before(known.state, plan)
-    cleared = _cleared(plan, before, restart)
-    wanted = canonical(plan.job, plan)
-    _refuse_changes(known.state, wanted, cleared)
-    refuse_foreign(plan, known.state.created)
+    before, cleared, wanted = _asked(plan, known, restart)
     if cleared and not agree(deleted_size(before, known, _steps_of(before, cleared))):
         raise BadInput("Nothing was deleted, and nothing was run.")
     ledger = Ledger.open(folder, heartbeat=plan.job.heartbeat)
@@ -74,6 +70,21 @@ def open_run(
         ledger.close()
         raise
     return ledger
+
+
+def refuse_unfit(plan: Plan, restart: str = "") -> None:
+    """Raise BadInput where this run could not be opened as things stand; nothing is written."""
+    _asked(plan, Ledger.load(Folder(plan.work)), restart)
+
+
+def _asked(plan: Plan, known: Ledger, restart: str) -> tuple[Plan, set[str], dict[str, Any]]:
+    """The plan of the last run, the tasks to be cleared, and what the ledger is to hold of the job."""
+    before = _plan_before(known.state, plan)
+    cleared = _cleared(plan, before, restart)
+    wanted = canonical(plan.job, plan)
+    _refuse_changes(known.state, wanted, cleared)
+    refuse_foreign(plan, known.state.created)
+    return before, cleared, wanted
 
 
 def _refuse_what_came_between(

@@ -40,7 +40,7 @@ def status(
         while True:
             state = known.ledger.refresh()
             live.update(_picture(state))
-            if not _alive(state):
+            if not alive(state):
                 return
             time.sleep(2)
 
@@ -78,7 +78,7 @@ def _picture(state: State) -> Group:
     return Group(head, table, *drawn)
 
 
-def _alive(state: State) -> bool:
+def alive(state: State) -> bool:
     """Whether a run has given a sign of life of late."""
     assert state.job is not None
     heartbeat = state.job["plan"]["job"]["heartbeat"]
@@ -89,7 +89,7 @@ def _standing(state: State) -> str:
     ago = in_words(max(time.time() - state.heard, 0))
     if state.ended is not None:
         return f"{state.ended}, {ago} ago"
-    if _alive(state):
+    if alive(state):
         return f"running, last heard of {ago} ago"
     return f"no sign of life for {ago}: the run was killed, or its machine is gone (chunkflow retry)"
 
