@@ -18,16 +18,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import google.api_core.exceptions
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from cloudfiles import CloudFiles
 from cloudfiles.interfaces import DEFAULT_S3_ACL, S3_ACLS
 
+from chunkflow.clients import is_fault
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.files import create_once, is_temporary, twins_of, write_whole
 from chunkflow.files import make_file_writes_atomic as make_file_writes_atomic
-
-FAULTS = (OSError, ClientError, BotoCoreError, google.api_core.exceptions.GoogleAPIError)
-"""What a disk, S3 or GCS raise when they do not do as asked."""
 
 _CONFLICT_TRIES = 5
 
@@ -197,7 +195,8 @@ class Folder:
         name = f"probe-{secrets.token_hex(8)}"
         try:
             try:
-                kept = self.put_if_absent(name, b"first") and not self.put_if_absent(name, b"second")
+                self.put_if_absent(name, b"first")  # says False too where its answer was lost
+                kept = not self.put_if_absent(name, b"second")
             except StorageError as error:
                 raise BadInput(f"{self.url} cannot hold a work folder: {error}") from error
             if not kept or self.get(name) != b"first":
@@ -259,5 +258,7 @@ class Folder:
         """Turn what storage raises into one sentence that names the file."""
         try:
             yield
-        except FAULTS as error:
+        except Exception as error:
+            if not is_fault(error):
+                raise
             raise StorageError(f"could not {action} {posixpath.join(self.url, name)}: {error}") from error

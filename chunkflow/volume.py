@@ -15,6 +15,7 @@ from cloudvolume.lib import Bbox
 from pydantic import BaseModel, ConfigDict
 
 from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.clients import is_fault, is_refusal
 from chunkflow.errors import BadInput, DamagedInput, StorageError
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.sharded import shard_files, shard_of, sharding_of
@@ -164,10 +165,9 @@ def _judged(error: Exception, doing: str) -> Exception:
     """Errors of storage clients are storage errors; everything else stays what it is."""
     if isinstance(error, OSError):
         return StorageError(f"{doing}: {error}")
-    module = type(error).__module__.split(".")[0]
-    if module in {"botocore", "boto3", "google", "urllib3", "requests", "cloudfiles", "tenacity"}:
+    if is_fault(error):
         return StorageError(f"{doing}: {type(error).__name__}: {error}")
-    if module == "cloudvolume":
+    if type(error).__module__.partition(".")[0] == "cloudvolume":
         return DamagedInput(f"{doing}: {type(error).__name__}: {error}")
     return error
 
@@ -190,7 +190,10 @@ def _open(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
     except InfoUnavailableError as error:
         raise BadInput(f"There is no precomputed layer at {url} (no info file).") from error
     except Exception as error:
-        raise BadInput(f"The layer {url} (mip {mip}) cannot be opened: {error}") from error
+        said = f"The layer {url} (mip {mip}) cannot be opened: {error}"
+        if is_fault(error) and not is_refusal(error):
+            raise StorageError(said) from error
+        raise BadInput(said) from error
 
 
 def scale_key(voxel_size: VoxelSize) -> str:
