@@ -23,6 +23,8 @@ COMMANDS = {
     "demo": "cli.demo",
     "run": "cli.run",
     "plan": "cli.plan",
+    "submit": "cli.submit",
+    "jobs": "cli.jobs",
     "status": "cli.status",
     "failed": "cli.status",
     "retry": "cli.run",

@@ -80,7 +80,8 @@ def _picture(state: State) -> Group:
 
 def alive(state: State) -> bool:
     """Whether a run has given a sign of life of late."""
-    assert state.job is not None
+    if state.job is None:
+        return False
     heartbeat = state.job["plan"]["job"]["heartbeat"]
     return state.ended is None and time.time() - state.heard < RECENT_HEARTBEATS * heartbeat
 
