@@ -25,6 +25,8 @@ COMMANDS = {
     "plan": "cli.plan",
     "submit": "cli.submit",
     "jobs": "cli.jobs",
+    "logs": "cli.logs",
+    "stop": "cli.stop",
     "status": "cli.status",
     "failed": "cli.status",
     "retry": "cli.run",

@@ -1,0 +1,79 @@
+"""The command that ends a run from anywhere, in good order."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chunkflow.errors import BadInput
+from chunkflow.ledger_state import State
+from chunkflow.runner import STOP
+from chunkflow.storage import Folder
+from chunkflow.volume import full_url
+from cli.logs import JobsAddress
+from cli.options import WorkUrl
+from cli.status import alive
+from cli.submitted import find, reachable
+from cli.words import in_words, plain
+from cli.work import Work
+
+POLL_SECONDS = 1.0
+TELL_SECONDS = 10.0
+
+
+def stop(
+    work: WorkUrl,
+    now: Annotated[
+        bool, typer.Option("--now", help="End a submitted job's driver at once; what its chunks did is lost.")
+    ] = False,
+    address: JobsAddress = "",
+) -> None:
+    """End the run of a job in good order: begin nothing new, finish what is in flight, keep what is done.
+
+    It goes through the work folder, from any machine that can write there. To go on: submit or run again.
+
+    Example: chunkflow stop /data/jobs/rat-cortex
+    """
+    url = full_url(work)
+    console = Console(soft_wrap=True, highlight=False)
+    known = _work(url)
+    if not now and known is not None and alive(known.ledger.state):
+        Folder(url).put(STOP, b"")
+        console.print(f"The run in {plain(url)} was asked to stop.")
+        wait(known, console)
+        return
+    found = find(url, address) if now else reachable(url, address)
+    if found is None or found[1].has_ended:
+        raise BadInput(f"Nothing runs in {plain(url)}{_ended(known.ledger.state if known else None)}.")
+    jobs, submission = found
+    jobs.stop(submission.id)
+    console.print(f"{submission.id} on {jobs.address} was told to end.")
+
+
+def _work(url: str) -> Work | None:
+    """The work folder; None where the run has not opened it yet, or it is not seen from here."""
+    try:
+        return Work.open(url)
+    except BadInput:
+        return None
+
+
+def _ended(state: State | None) -> str:
+    return f": the last run ended {state.ended}" if state is not None and state.ended else ""
+
+
+def wait(known: Work, console: Console) -> None:
+    """Until the ledger says how the run ended; a few seconds where nothing takes long."""
+    begun = told = time.monotonic()
+    state = known.ledger.state
+    while alive(state):
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            running = sum(step.running for step in state.steps.values())
+            console.print(f"{in_words(told - begun):>9}  {running:,} chunks are being finished")
+        time.sleep(POLL_SECONDS)
+        state = known.ledger.refresh()
+    console.print(f"It ended: {state.ended or 'without a word, so it was killed'}.")
