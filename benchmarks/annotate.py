@@ -85,9 +85,9 @@ def run_tasks(folder: Path, tasks: list[dict[str, object]]) -> None:
         "tasks": tasks,
     }
     plan = open_plan(Job.from_document(document, task_type, folder))
-    queue = MemoryQueue()
+    queue = MemoryQueue(len(plan.worker_kinds))
     with open_run(plan, {}) as ledger:
-        status = Runner(plan, ledger, queue, Pool(queue, SerialExecutor(plan), 1), 1, []).run()
+        status = Runner(plan, ledger, queue, Pool(queue, SerialExecutor(plan), [1])).run()
     assert status == "complete", status
 
 

@@ -26,7 +26,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan, spec_of
 from chunkflow.pool import Pool
-from chunkflow.queue import MemoryQueue
+from chunkflow.queue import Answer, MemoryQueue
 from chunkflow.runner import Runner
 from chunkflow.schedule import DONE, Schedule
 from chunkflow.stages import Stage, wait_for, wait_for_offset
@@ -115,7 +115,7 @@ def a_million_chunks(folder: Path) -> list[Figure]:
     plan = open_plan(job)
     with open_run(plan, {}) as ledger:
         for index in range(10**6 - 10):
-            ledger.record_done("Nothing", index, worker="w")
+            ledger.record_done("Nothing", Answer(0, index, "w"))
             if index % 50_000 == 0:
                 ledger.flush(now=True)
     before, begin = _rss(), time.perf_counter()
@@ -177,7 +177,7 @@ def whole_job(folder: Path) -> list[Figure]:
 def _on_ray(plan: Plan, listeners: list[Any]) -> tuple[float, str]:
     """Seconds from the moment all workers are up until the last chunk is recorded."""
     start_ray(None, WORKERS)
-    queue = MemoryQueue()
+    queue = MemoryQueue(len(plan.worker_kinds))
     first: list[float] = []
 
     def begun(event: Event) -> None:
@@ -185,8 +185,8 @@ def _on_ray(plan: Plan, listeners: list[Any]) -> tuple[float, str]:
             first.append(event.answer.started)
 
     with open_run(plan, {}) as ledger:
-        pool = Pool(queue, RayExecutor(spec_of(plan)), WORKERS)
-        status = Runner(plan, ledger, queue, pool, WORKERS, [begun, *listeners]).run()
+        pool = Pool(queue, RayExecutor(spec_of(plan)), [WORKERS])
+        status = Runner(plan, ledger, queue, pool, [begun, *listeners]).run()
         took = time.time() - first[0]
     return took, status
 

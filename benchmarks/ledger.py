@@ -13,6 +13,7 @@ import psutil
 from benchmarks.figure import Figure
 from chunkflow.chain import BLOCK, Chain
 from chunkflow.ledger import Ledger
+from chunkflow.queue import Answer
 from chunkflow.storage import Folder
 
 STEPS = {"segment": 400_000, "measure": 400_000, "mesh": 200_000}
@@ -39,7 +40,7 @@ def write_a_million_units(folder: Folder, units_a_flush: int = 800) -> float:
     with Ledger.open(folder) as ledger:
         ledger.record_job({"job": "bench"}, {}, STEPS)
         for number, (step, index) in enumerate(work):
-            ledger.record_done(step, index, seconds=(0.1, 0.2, 0.3), bytes_in=1, bytes_out=1, worker="w1")
+            ledger.record_done(step, Answer(0, index, "w1", seconds=(0.1, 0.2, 0.3), bytes_in=1, bytes_out=1))
             if number % units_a_flush == 0:
                 ledger.flush(now=True)
     return len(work) / (time.perf_counter() - start)

@@ -107,9 +107,9 @@ def seconds_on_ray(folder: Path, layers: dict[str, str], tasks: list[Any], chunk
             begun.append(event.answer.started)
 
     start_ray(None, WORKERS)
-    queue = MemoryQueue()
+    queue = MemoryQueue(len(plan.worker_kinds))
     with open_run(plan, {}) as ledger:
-        pool = Pool(queue, _Awaited(spec_of(plan)), WORKERS)
-        status = Runner(plan, ledger, queue, pool, WORKERS, [listen]).run()
+        pool = Pool(queue, _Awaited(spec_of(plan)), [WORKERS])
+        status = Runner(plan, ledger, queue, pool, [listen]).run()
     assert status == "complete", status
     return time.time() - min(begun)

@@ -26,6 +26,7 @@ from chunkflow.chain import Chain, Record, Segment
 from chunkflow.errors import BadInput, Overtaken
 from chunkflow.ledger_state import State, Step, pack_indexes
 from chunkflow.ledger_state import difference as difference
+from chunkflow.queue import Answer
 from chunkflow.storage import Folder
 
 PACE = 1.0  # seconds between two segments, unless much is buffered
@@ -45,6 +46,20 @@ class _Batch:
     bytes: list[int] = field(default_factory=lambda: [0, 0])
     workers: dict[str, list[float]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, answer: Answer, attempt: int) -> None:
+        self.index.append(answer.index)
+        if attempt != 1:
+            self.attempts.setdefault(min(attempt, 255), []).append(answer.index)
+        if answer.empty:
+            self.empty.append(answer.index)
+        self.seconds = [a + b for a, b in zip(self.seconds, answer.seconds, strict=True)]
+        self.slowest = max(self.slowest, answer.seconds[1])
+        self.bytes = [self.bytes[0] + answer.bytes_in, self.bytes[1] + answer.bytes_out]
+        self.counts.update(answer.counts)
+        share = self.workers.setdefault(answer.worker, [0, 0.0])
+        share[0] += 1
+        share[1] += sum(answer.seconds)
 
     def record(self, step: str) -> Record:
         return {
@@ -160,59 +175,25 @@ class Ledger:
         self._check(step, ())
         self._add({"kind": "prepared", "step": step, "values": values})
 
-    def record_done(
-        self,
-        step: str,
-        index: int,
-        *,
-        attempt: int = 1,
-        empty: bool = False,
-        seconds: tuple[float, float, float] = (0.0, 0.0, 0.0),
-        bytes_in: int = 0,
-        bytes_out: int = 0,
-        worker: str = "",
-        counts: Mapping[str, int] | None = None,
-    ) -> None:
-        """One unit is finished and written; seconds are those of read, map and write."""
-        self._check(step, (index,))
-        batch = self._batches.setdefault(step, _Batch())
-        batch.index.append(index)
-        if attempt != 1:
-            batch.attempts.setdefault(min(attempt, 255), []).append(index)
-        if empty:
-            batch.empty.append(index)
-        batch.seconds = [a + b for a, b in zip(batch.seconds, seconds, strict=True)]
-        batch.slowest = max(batch.slowest, seconds[1])
-        batch.bytes = [batch.bytes[0] + bytes_in, batch.bytes[1] + bytes_out]
-        batch.counts.update(counts or {})
-        share = batch.workers.setdefault(worker, [0, 0.0])
-        share[0] += 1
-        share[1] += sum(seconds)
+    def record_done(self, step: str, answer: Answer, attempt: int = 1) -> None:
+        """One unit is finished and written, at this attempt of those that are charged."""
+        self._check(step, (answer.index,))
+        self._batches.setdefault(step, _Batch()).add(answer, attempt)
         self._waiting += 1
 
-    def record_failed(
-        self,
-        step: str,
-        index: int,
-        *,
-        attempt: int,
-        cause: str,
-        traceback: str,
-        final: bool,
-        worker: str = "",
-    ) -> None:
+    def record_failed(self, step: str, answer: Answer, attempt: int, final: bool) -> None:
         """An attempt failed; `final` sets the unit aside. `attempt` counts only those that are charged."""
-        self._check(step, (index,))
+        self._check(step, (answer.index,))
         self._add(
             {
                 "kind": "failed",
                 "step": step,
-                "index": index,
+                "index": answer.index,
                 "attempt": attempt,
-                "cause": cause,
-                "traceback": traceback[-_TRACEBACK:],
+                "cause": str(answer.cause),
+                "traceback": answer.traceback[-_TRACEBACK:],
                 "final": final,
-                "worker": worker,
+                "worker": answer.worker,
             }
         )
 

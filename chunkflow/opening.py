@@ -13,6 +13,7 @@ from chunkflow.ledger import Ledger, difference
 from chunkflow.ledger_state import FAILED, State
 from chunkflow.outputs import create, delete, deleted_size, parameters_of, refuse_foreign
 from chunkflow.plan import Plan, plan_of_spec, spec_of
+from chunkflow.runner import STOP
 from chunkflow.storage import Folder
 from chunkflow.worker import SILENCE_HEARTBEATS
 
@@ -37,7 +38,8 @@ def canonical(job: Job, plan: Plan) -> dict[str, Any]:
 def open_run(
     plan: Plan, versions: dict[str, Any], restart: str = "", agree: Callable[[str], bool] = lambda _: True
 ) -> Ledger:
-    """Become the job's runner: the ledger, open for writing, with all outputs in place.
+    """Become the job's runner: the ledger, open for writing, with all outputs in place; a `stop` that was
+    meant for the run before is removed.
 
     `restart` names a task to be cleared with those after it; `agree` is asked, with what would be deleted.
     """
@@ -48,6 +50,7 @@ def open_run(
         raise BadInput("Nothing was deleted, and nothing was run.")
     ledger = Ledger.open(folder, heartbeat=plan.job.heartbeat)
     try:
+        folder.discard([STOP])
         _refuse_what_came_between(plan, known, ledger, wanted, cleared)
         before = _plan_before(ledger.state, plan)
         begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}

@@ -106,7 +106,8 @@ class Queue(Protocol):
         """Return leased cells that were not begun: other pools may lease them, or they are withdrawn."""
 
     def backlog(self) -> list[int]:
-        """About how many cells no pool has leased yet, by kind of worker."""
+        """About how many cells no pool has leased yet, by kind of worker. It is asked often: where asking is
+        dear, what was heard within a second and what was put since will do."""
 
     def answer(self, answers: Sequence[Answer]) -> None:
         """Say what became of leased cells."""
@@ -123,6 +124,7 @@ class MemoryQueue:
 
     def __init__(self, worker_kinds: int = 1) -> None:
         self._ranges: list[deque[Range]] = [deque() for _ in range(worker_kinds)]
+        self._cells = [0] * worker_kinds
         self._answers: list[Answer] = []
         self._changed = threading.Condition()
 
@@ -130,6 +132,7 @@ class MemoryQueue:
         with self._changed:
             for offered in ranges:
                 self._ranges[offered.worker_kind].append(offered)
+                self._cells[offered.worker_kind] += len(offered)
 
     def lease(self, most: int, worker_kind: int = 0) -> list[Range]:
         leased: list[Range] = []
@@ -142,16 +145,18 @@ class MemoryQueue:
                     waiting.appendleft(rest)
                 leased.append(offered)
                 most -= len(offered)
+                self._cells[worker_kind] -= len(offered)
         return leased
 
     def give_back(self, ranges: Sequence[Range]) -> None:
         with self._changed:
             for returned in reversed(ranges):
                 self._ranges[returned.worker_kind].appendleft(returned)
+                self._cells[returned.worker_kind] += len(returned)
 
     def backlog(self) -> list[int]:
         with self._changed:
-            return [sum(map(len, waiting)) for waiting in self._ranges]
+            return list(self._cells)
 
     def answer(self, answers: Sequence[Answer]) -> None:
         with self._changed:
@@ -170,4 +175,5 @@ class MemoryQueue:
             left = [waiting for ranges in self._ranges for waiting in ranges]
             for ranges in self._ranges:
                 ranges.clear()
+            self._cells = [0] * len(self._ranges)
             return left

@@ -1,10 +1,13 @@
 """The runner: the one loop that a job has. It decides what is ready, judges failures, records, and ends.
 
-1. Ready cells are put on the queue, no more than the pools will need soon, later stages first.
+1. Ready cells are put on the queue for each kind of worker, no more than the pools will need soon (feed.py),
+   later stages first.
 2. Answers come back: done cells are recorded and free those that wait for them; failed ones are judged.
 3. What happened is written to the ledger every second or so; each segment written is also a sign of life,
    and is passed on to the workers, who write nothing for a runner that they no longer hear of.
 4. It ends when nothing is ready, leased or waiting for another try: complete only if every cell is done.
+5. Once it is interrupted, by whoever calls `interrupt` or by a file `stop` in the work folder, it begins
+   nothing new: what is on the queue is withdrawn, what is in a worker's hands is waited for.
 """
 
 from __future__ import annotations
@@ -13,20 +16,22 @@ import heapq
 import time
 from collections.abc import Sequence
 
-import numpy as np
-
 from chunkflow.errors import StorageError
 from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Listener, Started, Tick
 from chunkflow.failure import Judge
+from chunkflow.feed import Feed
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import DONE
 from chunkflow.plan import Plan
-from chunkflow.pool import IN_HAND, Pool
+from chunkflow.pool import Pool
 from chunkflow.queue import Answer, Cause, Queue, Range
 from chunkflow.schedule import LEASED, WAITING, Schedule
+from chunkflow.storage import Folder
 
-MOST_AHEAD = 8192
-"""Cells on the queue at most: enough for a second or two of the quickest tasks."""
+STOP = "stop"
+"""A file of this name in the work folder asks the runner and all pools to end in good order."""
+BEAT_SECONDS = 0.05
+"""How often what does not depend on answers is looked after."""
 DRAIN_SECONDS = 120.0
 LEDGER_PATIENCE_HEARTBEATS = 10
 
@@ -40,28 +45,30 @@ class Runner:
         ledger: Ledger,
         queue: Queue,
         pool: Pool,
-        workers: int,
         listeners: Sequence[Listener] = (),
         backoff: float = 1.0,
     ) -> None:
         self._plan, self._ledger, self._queue, self._pool = plan, ledger, queue, pool
-        self._workers = workers
         self._listeners = listeners
         self._judge = Judge(backoff)
         self._schedule = Schedule(plan.stages)
         self._later: list[tuple[float, int, int, bool]] = []  # when, stage, cell, alone
         self._resting: set[tuple[int, int]] = set()  # leased cells that wait there for another attempt
-        self._per_second = 0.0
+        self._feeds = [Feed(size) for size in pool.sizes]
+        self._beaten = self._looked = 0.0
         self._interrupted_at: float | None = None
+        self._why, self._told = "interrupted", False
         self._unwritten_since: float | None = None
 
-    def interrupt(self) -> None:
-        """Begin nothing new; finish or give back what is in flight, then end. May be called by a signal."""
+    def interrupt(self, why: str = "interrupted") -> None:
+        """Begin nothing new; finish or give back what is in flight, then end with this status. May be
+        called by a signal."""
         if self._interrupted_at is None:
+            self._why = why
             self._interrupted_at = time.monotonic()
 
     def run(self) -> str:
-        """Run to the end; returns complete, incomplete or interrupted."""
+        """Run to the end; returns complete, incomplete or why it was interrupted."""
         self._resume()
         self._pool.start()
         try:
@@ -86,29 +93,60 @@ class Runner:
                 self._emit(Decided(step.name, step.prepared))
 
     def _step(self) -> None:
-        begin = time.monotonic()
         if self._interrupted_at is None:
             self._feed()
-        elif not self._pool.draining:
-            for lease in self._queue.withdraw():
-                self._schedule.give_back(lease)
-            self._pool.drain()
-        answers = self._queue.answers(0.05)
-        for answer in answers:
+        else:
+            self._drain()
+        for answer in self._queue.answers(BEAT_SECONDS):
+            self._feeds[self._plan.stages[answer.stage].worker_kind].answered(1)
             self._take(answer)
-        took = max(time.monotonic() - begin, 1e-3)
-        self._per_second += 0.1 * (len(answers) / took - self._per_second)
+        if time.monotonic() - self._beaten >= BEAT_SECONDS:
+            self._beat()
+
+    def _beat(self) -> None:
+        self._beaten = time.monotonic()
         self._flush()
         if self._pool.error is not None:
             raise self._pool.error
+        if self._beaten - self._looked >= self._plan.job.heartbeat:
+            self._looked = self._beaten
+            if self._asked_to_stop():
+                self.interrupt()
         self._emit(Tick(self._schedule))
 
+    def _asked_to_stop(self) -> bool:
+        try:
+            return Folder(self._plan.work).exists(STOP)
+        except StorageError:  # it is asked again, and the ledger will say what is wrong
+            return False
+
     def _feed(self) -> None:
-        """Keep the queue as full as the pools will need within about a second."""
-        self._put(self._rested())
-        ahead = int(np.clip(self._per_second, self._workers * (IN_HAND + 1), MOST_AHEAD))
-        if self._outstanding < ahead:
-            self._put(self._schedule.take(ahead - self._outstanding))
+        """Keep as much on the queue for each kind of worker as the pools will need within about a second."""
+        offered = self._rested()
+        backlog = self._queue.backlog()
+        for kind, feed in enumerate(self._feeds):
+            wanted = feed.wanted(backlog[kind], self._schedule.ready(kind))
+            if wanted > 0:
+                offered += self._schedule.take(wanted, kind)
+        if offered:
+            self._queue.put(offered)
+
+    def _drain(self) -> None:
+        """Take back what no pool has begun."""
+        if not self._pool.draining:
+            self._pool.drain()
+        if self._plan.job.queue and not self._told:
+            self._tell_pools()
+        for lease in self._queue.withdraw():
+            self._schedule.give_back(lease)
+
+    def _tell_pools(self) -> None:
+        """Pools of other clusters learn by a file that they are to drain."""
+        try:
+            Folder(self._plan.work).put(STOP, b"")
+            self._told = True
+        except StorageError:  # it is tried again, and the ledger will say what is wrong
+            pass
 
     def _rested(self) -> list[Range]:
         """The cells whose next attempt is due."""
@@ -126,10 +164,6 @@ class Runner:
         """Cells on the queue or in the hands of a pool."""
         return self._schedule.leased_count - len(self._resting)
 
-    def _put(self, ranges: list[Range]) -> None:
-        if ranges:
-            self._queue.put(ranges)
-
     def _take(self, answer: Answer) -> None:
         """Hear an answer; a queue may bring one twice, or one that nobody waits for any more."""
         if answer.cause is not None:
@@ -144,17 +178,7 @@ class Runner:
         if answer.values is not None:
             self._ledger.record_prepared(stage.name, answer.values)
             self._emit(Decided(stage.name, answer.values))
-        self._ledger.record_done(
-            stage.name,
-            answer.index,
-            attempt=self._judge.attempt(answer.stage, answer.index),
-            empty=answer.empty,
-            seconds=answer.seconds,
-            bytes_in=answer.bytes_in,
-            bytes_out=answer.bytes_out,
-            worker=answer.worker,
-            counts=answer.counts,
-        )
+        self._ledger.record_done(stage.name, answer, self._judge.attempt(answer.stage, answer.index))
         self._judge.forget(answer.stage, answer.index)
         self._emit(CellDone(answer))
 
@@ -162,15 +186,8 @@ class Runner:
         assert answer.cause is not None
         verdict = self._judge.judge(answer)
         if answer.cause is not Cause.GIVEN_BACK:
-            self._ledger.record_failed(
-                self._plan.stages[answer.stage].name,
-                answer.index,
-                attempt=verdict.charged,
-                cause=str(answer.cause),
-                traceback=answer.traceback,
-                final=verdict.final,
-                worker=answer.worker,
-            )
+            name = self._plan.stages[answer.stage].name
+            self._ledger.record_failed(name, answer, verdict.charged, verdict.final)
             self._emit(CellFailed(answer, verdict.charged, verdict.final))
         if verdict.final:
             self._schedule.failed(answer.stage, answer.index)
@@ -208,7 +225,7 @@ class Runner:
     def _status(self) -> str:
         if self._schedule.complete:
             return "complete"
-        return "interrupted" if self._interrupted_at is not None else "incomplete"
+        return self._why if self._interrupted_at is not None else "incomplete"
 
     def _emit(self, event: Event) -> None:
         for listener in self._listeners:

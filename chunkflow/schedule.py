@@ -2,7 +2,7 @@
 
 For each cell it keeps one byte of state and how many cells it still waits for; a cell that is done lowers
 the counts of those that wait for it. Later stages go first, so that what has begun is finished and little
-lies half-made.
+lies half-made. Cells are taken for one kind of worker at a time: those for GPUs hold up none for cores.
 """
 
 from __future__ import annotations
@@ -72,6 +72,9 @@ class Schedule:
         for index, stage in enumerate(stages):
             for wait in stage.waits:
                 self._followers[wait.stage].append((index, wait))
+        self._by_kind: dict[int, list[int]] = {}  # the stages of each kind of worker, later ones first
+        for index in reversed(range(len(stages))):
+            self._by_kind.setdefault(stages[index].worker_kind, []).append(index)
         self.counts = np.zeros((len(stages), len(STATE_NAMES)), np.int64)
         for index, stage in enumerate(stages):
             self.counts[index, WAITING] = len(stage.grid)
@@ -108,10 +111,11 @@ class Schedule:
             known.flat[ready] = READY
             self.counts[index] = np.bincount(known.flat, minlength=len(STATE_NAMES))
 
-    def take(self, most: int) -> list[Range]:
-        """Up to `most` ready cells, as ranges; they count as leased until done, failed or given back."""
+    def take(self, most: int, worker_kind: int = 0) -> list[Range]:
+        """Up to `most` ready cells for workers of one kind, as ranges; they count as leased until done,
+        failed or given back."""
         taken: list[Range] = []
-        for index in range(len(self._stages) - 1, -1, -1):
+        for index in self._by_kind.get(worker_kind, ()):
             known = self._stages[index]
             if most <= 0:
                 break
@@ -121,6 +125,10 @@ class Schedule:
                 taken += self._lease(index, cells)
                 most -= count
         return taken
+
+    def ready(self, worker_kind: int = 0) -> int:
+        """How many cells are ready for workers of one kind."""
+        return sum(int(self.counts[index, READY]) for index in self._by_kind.get(worker_kind, ()))
 
     def _lease(self, index: int, cells: npt.NDArray[np.int64]) -> list[Range]:
         known = self._stages[index]

@@ -72,10 +72,10 @@ def run_plan(
     try:
         with ledger, _Interrupts(console) as interrupts:
             executor, workers = _executor(plan, means, folder, console)
-            queue = MemoryQueue()
-            pool = Pool(queue, executor, workers)
+            queue = MemoryQueue(len(plan.worker_kinds))
+            pool = Pool(queue, executor, [workers] * len(plan.worker_kinds))
             listeners: list[Listener] = [progress, Log(Folder(plan.work)), end]
-            runner = Runner(plan, ledger, queue, pool, workers, listeners)
+            runner = Runner(plan, ledger, queue, pool, listeners)
             interrupts.attend(runner)
             try:
                 runner.run()

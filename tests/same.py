@@ -102,7 +102,12 @@ class KillingExecutor:
 def run_in(way: Way, job: Job) -> str:
     """Run a job in one way, to its end."""
     plan = open_plan(job)
-    return run_with(plan, executor_of(way, plan), ShufflingQueue() if way.shuffled else None, way.workers)
+    return run_with(
+        plan,
+        executor_of(way, plan),
+        ShufflingQueue(len(plan.worker_kinds)) if way.shuffled else None,
+        way.workers,
+    )
 
 
 def executor_of(way: Way, plan: Plan) -> Executor:
@@ -120,10 +125,10 @@ def run_with(
     patience: float = 600.0,
     restart: str = "",
 ) -> str:
-    queue = queue or MemoryQueue()
+    queue = queue or MemoryQueue(len(plan.worker_kinds))
     with open_run(plan, {}, restart) as ledger:
-        pool = Pool(queue, executor, workers, patience)
-        return Runner(plan, ledger, queue, pool, workers, (), 0.01).run()
+        pool = Pool(queue, executor, [workers] * len(plan.worker_kinds), patience)
+        return Runner(plan, ledger, queue, pool, (), 0.01).run()
 
 
 def same_everywhere(

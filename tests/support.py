@@ -83,10 +83,10 @@ def run_job(
 ) -> str:
     """Run a job to its end in this process, and say how it ended."""
     plan = open_plan(job, box)
-    queue = MemoryQueue()
+    queue = MemoryQueue(len(plan.worker_kinds))
     with open_run(plan, {}, restart) as ledger:
-        pool = Pool(queue, executor(plan), workers, patience)
-        return Runner(plan, ledger, queue, pool, workers, listeners, backoff).run()
+        pool = Pool(queue, executor(plan), [workers] * len(plan.worker_kinds), patience)
+        return Runner(plan, ledger, queue, pool, listeners, backoff).run()
 
 
 __all__ = ["describe", "make_job", "make_layer", "read_layer", "read_table", "run_job"]

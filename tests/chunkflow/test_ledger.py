@@ -22,6 +22,7 @@ from chunkflow import chain as chain_module
 from chunkflow.errors import BadInput, Overtaken, StorageError
 from chunkflow.ledger import Ledger, difference
 from chunkflow.ledger_state import DONE, FAILED, UNKNOWN, State, pack_indexes, unpack_indexes
+from chunkflow.queue import Answer, Cause
 from chunkflow.storage import Folder
 from tests.servers import s3_bucket
 
@@ -42,13 +43,17 @@ def ledger(folder: Folder) -> Iterator[Ledger]:
         yield opened
 
 
+def done(ledger: Ledger, step: str, index: int, attempt: int = 1, worker: str = "w", **answered: Any) -> None:
+    ledger.record_done(step, Answer(0, index, worker, **answered), attempt)
+
+
 def failed(ledger: Ledger, step: str, index: int, attempt: int, final: bool) -> None:
-    ledger.record_failed(step, index, attempt=attempt, cause="bug", traceback="Boom", final=final, worker="w")
+    ledger.record_failed(step, Answer(0, index, "w", Cause.BUG, traceback="Boom"), attempt, final)
 
 
 def test_a_unit_is_done_when_it_was_flushed(folder: Folder, ledger: Ledger) -> None:
-    ledger.record_done("segment", 3, seconds=(0.5, 2.0, 0.25), bytes_in=10, bytes_out=20, worker="a")
-    ledger.record_done("segment", 4, attempt=2, empty=True, seconds=(0.5, 1.0, 0.25), worker="b")
+    done(ledger, "segment", 3, worker="a", seconds=(0.5, 2.0, 0.25), bytes_in=10, bytes_out=20)
+    done(ledger, "segment", 4, 2, worker="b", empty=True, seconds=(0.5, 1.0, 0.25))
     assert ledger.steps["segment"].done == Ledger.load(folder).steps["segment"].done == 0
     ledger.flush(now=True)
     for step in (ledger.steps["segment"], Ledger.load(folder).steps["segment"]):
@@ -65,8 +70,8 @@ def test_a_unit_is_done_when_it_was_flushed(folder: Folder, ledger: Ledger) -> N
 
 def test_a_second_answer_is_counted_and_harmless(folder: Folder, ledger: Ledger) -> None:
     for _ in range(2):
-        ledger.record_done("segment", 3)
-        ledger.record_done("segment", 3)
+        done(ledger, "segment", 3)
+        done(ledger, "segment", 3)
         ledger.flush(now=True)
     step = Ledger.load(folder).steps["segment"]
     assert (step.done, step.repeats) == (1, 3)
@@ -82,7 +87,7 @@ def test_failures_are_kept_with_their_cause(folder: Folder, ledger: Ledger) -> N
     assert step.indexes(FAILED).tolist() == [5]
     assert (step.failures[5].attempt, step.failures[5].traceback, step.failures[5].final) == (2, "Boom", True)
     assert step.attempts[[5, 6]].tolist() == [2, 1]
-    ledger.record_done("segment", 6)
+    done(ledger, "segment", 6)
     ledger.record_retried("segment", [5, 6])
     failed(ledger, "segment", 6, 3, final=True)  # late news of another attempt
     ledger.flush(now=True)
@@ -117,7 +122,7 @@ def test_what_is_said_about_the_job_is_kept(folder: Folder, ledger: Ledger) -> N
 def test_a_record_that_could_not_be_applied_is_refused(folder: Folder, ledger: Ledger) -> None:
     for step, index in (("mesh", 0), ("segment", 12), ("segment", -1)):
         with pytest.raises(ValueError, match="step"):
-            ledger.record_done(step, index)
+            done(ledger, step, index)
         with pytest.raises(ValueError, match="step"):
             failed(ledger, step, index, 1, True)
         with pytest.raises(ValueError, match="step"):
@@ -142,7 +147,7 @@ def test_a_resumed_run_finds_what_the_last_left(folder: Folder) -> None:
     with Ledger.open(folder) as first:
         assert not first.took_over
         first.record_job(JOB, {"chunkflow": "1"}, UNITS)
-        first.record_done("segment", 1)
+        done(first, "segment", 1)
     assert not first.is_writing
     with Ledger.open(folder) as second:
         assert not second.took_over
@@ -162,12 +167,12 @@ def test_an_overtaken_ledger_stops_and_closes_quietly(folder: Folder) -> None:
     first.flush(now=True)
     second = Ledger.open(folder, silence=0)
     assert second.took_over
-    first.record_done("segment", 1)
+    done(first, "segment", 1)
     with pytest.raises(Overtaken):
         first.flush(now=True)
     assert not first.is_writing
     first.close()
-    second.record_done("segment", 2)
+    done(second, "segment", 2)
     second.close()
     assert Ledger.load(folder).steps["segment"].indexes(DONE).tolist() == [2]
 
@@ -183,11 +188,11 @@ def test_a_storage_error_loses_and_repeats_nothing(folder: Folder, ledger: Ledge
         raise StorageError("no connection")
 
     for index, way in enumerate((lost, unmade)):
-        ledger.record_done("segment", index)
+        done(ledger, "segment", index)
         with mock.patch.object(Folder, "put_if_absent", way), pytest.raises(StorageError):
             ledger.flush(now=True)
         assert ledger.steps["segment"].done == index
-        ledger.record_done("measure", index)
+        done(ledger, "measure", index)
         assert ledger.flush(now=True)
         step = Ledger.load(folder).steps["segment"]
         assert (step.done, step.repeats) == (index + 1, 0)
@@ -198,7 +203,7 @@ def test_a_watcher_sees_what_comes(folder: Folder, ledger: Ledger, monkeypatch: 
     monkeypatch.setattr(chain_module, "BLOCK", 4)
     watcher = Ledger.load(folder)
     for index in range(12):
-        ledger.record_done("segment", index)
+        done(ledger, "segment", index)
         ledger.flush(now=True)
         if index % 5 != 3:
             assert watcher.refresh().steps["segment"].done == index + 1
@@ -222,7 +227,7 @@ book.flush(now=True)
 index = book.steps["segment"].done
 while True:
     for index in range(index, index + 3):
-        book.record_done("segment", index)
+        done(book, "segment", index)
     book.flush(now=True)
     print(index, flush=True)
     index += 1
@@ -263,11 +268,11 @@ def test_on_s3_too(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Ledger.open(folder) as ledger:
         ledger.record_job(JOB, {}, UNITS)
         for index in range(10):
-            ledger.record_done("segment", index)
+            done(ledger, "segment", index)
             ledger.flush(now=True)
     with Ledger.open(folder) as ledger:
         assert ledger.steps["segment"].done == 10
-        ledger.record_done("segment", 11)
+        done(ledger, "segment", 11)
     assert Ledger.load(folder).steps["segment"].done == 11
     assert sum(1 for _ in folder.list("ledger/")) < 15
 
@@ -335,7 +340,7 @@ class Model:
 
 def perform(ledger: Ledger, operation: str, step: str, *rest: Any) -> None:
     if operation == "done":
-        ledger.record_done(step, rest[0], attempt=rest[1], empty=rest[2])
+        done(ledger, step, rest[0], rest[1], empty=rest[2])
         ledger._close_batches()  # a dictionary keeps the order of two answers for one unit; so must this
     elif operation == "failed":
         failed(ledger, step, *rest)
@@ -379,7 +384,7 @@ def test_the_end_of_a_long_traceback_is_kept(folder: Folder, ledger: Ledger) -> 
         raise ValueError("x" * 20_000 + " the end")
     except ValueError:
         text = traceback.format_exc()
-    ledger.record_failed("segment", 0, attempt=1, cause="bug", traceback=text, final=True)
+    ledger.record_failed("segment", Answer(0, 0, "w", Cause.BUG, traceback=text), 1, True)
     ledger.flush(now=True)
     kept = Ledger.load(folder).steps["segment"].failures[0].traceback
     assert len(kept) == 8000

@@ -28,9 +28,11 @@ def main(path: str, address: str = "", workers: str = "1") -> int:
     plan = open_plan(Job.model_validate_json(Path(path).read_text()))
     try:
         with open_run(plan, {}) as ledger:
-            queue = MemoryQueue()
-            pool = Pool(queue, _executor(plan, address, int(workers)), int(workers))
-            runner = Runner(plan, ledger, queue, pool, int(workers), (), 0.01)
+            queue = MemoryQueue(len(plan.worker_kinds))
+            pool = Pool(
+                queue, _executor(plan, address, int(workers)), [int(workers)] * len(plan.worker_kinds)
+            )
+            runner = Runner(plan, ledger, queue, pool, (), 0.01)
             signal.signal(signal.SIGINT, lambda *_: runner.interrupt())
             print("begun", flush=True)
             status = runner.run()

@@ -1,0 +1,288 @@
+"""A crew: the workers of one kind in a pool, what each has in hand, and what waits for one of them.
+
+1. A worker with room is given a batch: those with least in hand first, and of these the one that was busy
+   last, so that where little is to be done some are left with nothing and can be ended.
+2. While workers have lately been started, the last few cells are left for them.
+3. A worker whose node ends soon is given no more than it can do until then; one that can do nothing more
+   until then leaves.
+4. A cell to be tried alone goes to a worker with nothing in hand; until there is one, at most half of the
+   workers are kept from anything new.
+
+A crew decides and counts; it starts, ends and asks nobody. Nothing that is done for every batch goes through
+all workers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+
+from chunkflow.queue import Answer, Range
+
+IN_HAND = 3
+"""Batches a worker holds: one it reads for, one it maps, one it writes."""
+BATCH_SECONDS = 0.25
+LARGEST_BATCH = 64
+REMEMBERED = 101
+"""Cells of a stage whose seconds are remembered, to know what is usual."""
+HELD_SECONDS = 1.0
+"""What is leased and would wait for longer than this is given back, as another pool may do it sooner."""
+SOON = 0.5
+"""What waits is to be begun within so many seconds, else more workers are started."""
+ENDS_MARGIN = 2.0
+"""A batch is given if it would end in time even if it took so many times as long as usual."""
+UNKNOWN_LEFT = 60.0
+"""Seconds that a worker must have left to be given what nobody knows the seconds of."""
+PATIENCE_FACTOR = 20.0
+COMING_SECONDS = 30.0
+"""How long something is left for a worker that has been started."""
+
+
+@dataclass(eq=False)
+class Hand:
+    """One worker and what it has in hand, in the order given."""
+
+    worker: str
+    since: float
+    """When it was started, when the oldest batch was begun, or when it last answered."""
+    batches: list[Range] = field(default_factory=list)
+    is_up: bool = False
+    is_leaving: bool = False
+    is_kept: bool = False
+    """It gets nothing new until a cell can be tried on it alone."""
+    is_fresh: bool = True
+    """It was never given anything."""
+    ends: float | None = None
+
+    @property
+    def room(self) -> int:
+        """How many batches more it may be given; none beside a cell that is tried alone."""
+        if not self.is_up or self.is_leaving or self.is_kept or any(batch.alone for batch in self.batches):
+            return 0
+        return IN_HAND - len(self.batches)
+
+
+class Crew:
+    """Up to `size` workers of one kind."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.hands: dict[str, Hand] = {}
+        self.todo: deque[Range] = deque()
+        self.suspects: deque[Range] = deque()
+        self.waiting = 0
+        """Cells that are leased and in no hand."""
+        self.backlog = 0
+        """Cells on the queue, when the pool last looked."""
+        self._with_room: list[dict[str, Hand]] = [{} for _ in range(IN_HAND + 1)]  # by their room
+        self._kept: dict[str, Hand] = {}
+        self._leaving: dict[str, Hand] = {}
+        self._up = self._coming = 0
+        self._seconds: dict[int, deque[float]] = {}  # of the last cells of each stage
+        self._recent: deque[float] = deque(maxlen=REMEMBERED)
+
+    # who is there
+
+    def started(self, worker: str) -> None:
+        self.hands[worker] = Hand(worker, time.monotonic())
+
+    def came_up(self, worker: str, ends: float | None) -> None:
+        hand = self.hands[worker]
+        hand.is_up, hand.ends, hand.since = True, ends, time.monotonic()
+        self._up += 1
+        self._settle(hand)
+
+    def leaves(self, worker: str) -> None:
+        """It gets nothing new; somebody else may take its place."""
+        hand = self._leaving[worker] = self.hands[worker]
+        hand.is_leaving = True
+        self._kept.pop(worker, None)
+        self._settle(hand)
+
+    def lost(self, worker: str) -> list[Range]:
+        """A worker is there no more; what it had in hand."""
+        hand = self.hands.pop(worker)
+        self._up -= hand.is_up
+        hand.is_up = False
+        self._leaving.pop(worker, None)
+        self._kept.pop(worker, None)
+        self._settle(hand)
+        return hand.batches
+
+    def look_round(self, backlog: int) -> None:
+        """What is too dear to be counted for every batch; to be called a few times a second."""
+        self.backlog = backlog
+        lately = time.monotonic() - COMING_SECONDS
+        self._coming = sum(not hand.is_up and hand.since > lately for hand in self.hands.values())
+
+    def missing(self, elastic: bool) -> int:
+        """How many workers should be started."""
+        vacant = self.size - len(self.hands) + len(self._leaving)
+        if not elastic:
+            return vacant
+        cells = self.waiting + self.backlog
+        seconds = fmean(self._recent) if self._recent else SOON
+        wanted = min(cells, math.ceil(cells * seconds / SOON))
+        ready = len(self._with_room[IN_HAND]) + len(self.hands) - self._up
+        return max(0, min(vacant, wanted - ready))
+
+    def needless(self, idle_seconds: float) -> list[str]:
+        """The workers that have had nothing in hand for so long, while nothing waits for them."""
+        if self.waiting or self.backlog:
+            return []
+        before = time.monotonic() - idle_seconds
+        return [name for name, hand in self.hands.items() if not hand.batches and hand.since < before]
+
+    def departed(self) -> list[str]:
+        """The workers that leave and have nothing in hand any more."""
+        return [name for name, hand in self._leaving.items() if not hand.batches]
+
+    def silent(self, patience: float) -> dict[str, float]:
+        """The workers that gave no word for too long, and what was too long for each."""
+        now, found = time.monotonic(), {}
+        for name, hand in self.hands.items():
+            if not hand.batches or now - hand.since < patience:
+                continue
+            usual = max(self._usual(batch.stage) * len(batch) for batch in hand.batches)
+            limit = max(patience, PATIENCE_FACTOR * usual)
+            if now - hand.since > limit:
+                found[name] = limit
+        return found
+
+    # what is to be done
+
+    def room(self) -> int:
+        """About how many cells should be leased now."""
+        idle = len(self._with_room[IN_HAND])
+        slots = sum(room * len(hands) for room, hands in enumerate(self._with_room))
+        quick = self._batch(fmean(self._recent)) if self._recent else 1
+        return (idle if self._leaves_some else slots) * quick - self.waiting
+
+    def add(self, leases: Sequence[Range]) -> None:
+        for lease in leases:
+            self.waiting += len(lease)
+            (self.suspects if lease.alone else self.todo).append(lease)
+
+    def assign(self) -> Iterator[tuple[str, Range]]:
+        """Who is to be given what, now in hand; what nobody has room for is left waiting."""
+        yield from self._try_alone()
+        while self.todo and (hand := self._least_busy()) is not None:
+            if hand.batches and self._leaves_some:
+                return
+            count = self._fitting(hand, self.todo[0].stage, self._share())
+            if count:
+                yield hand.worker, self._give(hand, self.todo, count)
+            else:
+                self.leaves(hand.worker)
+
+    def finished(self, worker: str, batch: Range, answers: Sequence[Answer]) -> None:
+        hand = self.hands[worker]
+        hand.batches.remove(batch)
+        hand.since = time.monotonic()
+        for answer in answers:
+            seconds = sum(answer.seconds)
+            self._recent.append(seconds)
+            if (known := self._seconds.get(answer.stage)) is None:
+                known = self._seconds[answer.stage] = deque(maxlen=REMEMBERED)
+            known.append(seconds)
+        self._settle(hand)
+
+    def surplus(self) -> list[Range]:
+        """What waits for too long, the last first; no longer waiting here."""
+        left = HELD_SECONDS * self._up
+        returned: list[Range] = []
+        kept: deque[Range] = deque()
+        for lease in self.todo:
+            left -= self._usual(lease.stage, BATCH_SECONDS) * len(lease)
+            (kept if left >= 0 else returned).append(lease)
+        self.todo = kept
+        self.waiting -= sum(len(lease) for lease in returned)
+        return returned
+
+    def put_down(self) -> list[Range]:
+        """All that is in no hand; no longer waiting here."""
+        ranges = [*self.todo, *self.suspects]
+        self.todo.clear()
+        self.suspects.clear()
+        self.waiting = 0
+        return ranges
+
+    @property
+    def _leaves_some(self) -> bool:
+        """Whether what waits is no more than what those who were lately started can begin with."""
+        return self._coming >= self.waiting + self.backlog
+
+    def _least_busy(self) -> Hand | None:
+        for hands in reversed(self._with_room):
+            if hands:
+                return next(reversed(hands.values()))
+        return None
+
+    def _try_alone(self) -> Iterator[tuple[str, Range]]:
+        """Keep as many workers as there are suspects from anything new, and give to those with nothing."""
+        most = min(len(self.suspects), -(-self._up // 2))
+        while len(self._kept) < most and (hand := self._least_busy()) is not None:
+            self._keep(hand, True)
+        for hand in list(self._kept.values()):
+            if not self.suspects:
+                self._keep(hand, False)
+            elif not hand.batches:
+                self._keep(hand, False)
+                yield hand.worker, self._give(hand, self.suspects, 1)
+
+    def _keep(self, hand: Hand, kept: bool) -> None:
+        hand.is_kept = kept
+        if kept:
+            self._kept[hand.worker] = hand
+        else:
+            del self._kept[hand.worker]
+        self._settle(hand)
+
+    def _give(self, hand: Hand, ranges: deque[Range], count: int) -> Range:
+        batch = ranges.popleft()
+        if len(batch) > count:
+            batch, rest = batch.split(count)
+            ranges.appendleft(rest)
+        self.waiting -= len(batch)
+        if not hand.batches:
+            hand.since = time.monotonic()
+        hand.batches.append(batch)
+        hand.is_fresh = False
+        self._settle(hand)
+        return batch
+
+    def _share(self) -> int:
+        """Cells for one batch of the next stage: no more than its share of what there is room for."""
+        slots = sum(room * len(hands) for room, hands in enumerate(self._with_room))
+        return min(self._batch(self._usual(self.todo[0].stage, BATCH_SECONDS)), -(-self.waiting // slots))
+
+    @staticmethod
+    def _batch(seconds: float) -> int:
+        """As many cells as take a quarter of a second."""
+        return max(1, min(int(BATCH_SECONDS / max(seconds, 1e-4)), LARGEST_BATCH))
+
+    def _fitting(self, hand: Hand, stage: int, count: int) -> int:
+        """How many of so many cells a worker can do before its node ends; one that is new always tries."""
+        if hand.ends is None:
+            return count
+        left = hand.ends - time.time()
+        left -= ENDS_MARGIN * sum(self._usual(batch.stage) * len(batch) for batch in hand.batches)
+        usual = self._usual(stage)
+        fitting = int(left / (ENDS_MARGIN * usual)) if usual else count * (left >= UNKNOWN_LEFT)
+        return max(min(count, fitting), int(hand.is_fresh))
+
+    def _usual(self, stage: int, unknown: float = 0.0) -> float:
+        """The seconds that a cell of this stage usually takes."""
+        known = self._seconds.get(stage)
+        return median(known) if known else unknown
+
+    def _settle(self, hand: Hand) -> None:
+        """File a worker by its room, where there is any."""
+        for hands in self._with_room:
+            hands.pop(hand.worker, None)
+        if room := hand.room:
+            self._with_room[room][hand.worker] = hand
