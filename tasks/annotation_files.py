@@ -42,6 +42,13 @@ class Writes(Task):
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box.grow(MARGIN)]
 
+    def _shown(
+        self, cell: Cell, objects: pa.Table, decided: Decided
+    ) -> tuple[pa.Table, npt.NDArray[np.float32], npt.NDArray[Any]]:
+        """The rows that the layer shows, where they are, and each as the layer stores it."""
+        rows, places = shown(cell, objects, self.chosen)
+        return rows, places, records_of(rows, places, decided.properties(self.chosen))
+
 
 class Cells(Writes):
     """The cells of the spatial index, and the layer's info."""
@@ -51,9 +58,8 @@ class Cells(Writes):
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
         decided = Decided.of(levels)
-        rows, places = shown(cell, objects, self.chosen)
+        rows, places, records = self._shown(cell, objects, decided)
         ids = rows["id"].to_numpy()
-        records = records_of(rows, places, decided.properties(self.chosen))
         grid = self.gathers(cell.layout, cell.bounds)
         level_of = layers.levels_by_hash(ids, decided.shares)
         level_of = np.minimum(level_of, finest_of(cell, self.chosen, places))
@@ -100,9 +106,8 @@ class ById(Writes):
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
         decided = Decided.of(levels)
-        rows, places = shown(cell, objects, self.chosen)
+        rows, _, records = self._shown(cell, objects, decided)
         ids = rows["id"].to_numpy()
-        records = records_of(rows, places, decided.properties(self.chosen))
         related = [related_of(rows, column) for column in self.chosen.relationships.values()]
         data, sizes = layers.encode_singles(records, related)
         ends = pa.py_buffer(np.concatenate([[0], np.cumsum(sizes)]))

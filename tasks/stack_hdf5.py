@@ -16,6 +16,7 @@ from chunkflow.geometry import Box, Vec
 from tasks.stack_arrays import chosen
 from tasks.stack_axes import Axes, moment_of, type_name
 from tasks.stack_facts import Facts, sizes_of
+from tasks.stacks import refuse_unreadable
 
 
 def opened(path: Path) -> h5py.File:
@@ -78,10 +79,7 @@ class DatasetStack:
 
     def check(self) -> None:
         """One chunk of each channel is decoded, to see that it can be."""
-        try:
-            self.read(Box.of_size((1, 1, 1)))
-        except DamagedInput as error:
-            raise BadInput(f"{error}.") from error
+        refuse_unreadable(self, Box.of_size((1, 1, 1)))
 
     def read(self, box: Box, channel: int | None = None) -> Array:
         wanted = range(self.channels) if channel is None else [channel]

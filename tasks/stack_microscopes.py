@@ -22,6 +22,7 @@ from chunkflow.geometry import Box, Vec
 from tasks.stack_arrays import chosen
 from tasks.stack_axes import Axes
 from tasks.stack_facts import Facts, sizes_of
+from tasks.stacks import refuse_unreadable
 
 Plane = Callable[[int, int, Box], Array]
 """The voxels x, y of a section of the plane z, in a channel."""
@@ -51,10 +52,7 @@ class PlanesStack:
         """The last plane can only be read of a file that is whole."""
         x, y, z = self.size
         for k in (0, z - 1):
-            try:
-                self.read(Box((x - 1, y - 1, k), (x, y, k + 1)))
-            except DamagedInput as error:
-                raise BadInput(f"{error}.") from error
+            refuse_unreadable(self, Box((x - 1, y - 1, k), (x, y, k + 1)))
 
     def read(self, box: Box, channel: int | None = None) -> Array:
         wanted = range(self.channels) if channel is None else [channel]

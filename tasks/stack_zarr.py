@@ -20,7 +20,7 @@ from chunkflow.geometry import Box
 from tasks.stack_arrays import chosen
 from tasks.stack_axes import Axes, type_name
 from tasks.stack_facts import Facts, nanometres, offset_of, sizes_of
-from tasks.stacks import is_zarr
+from tasks.stacks import is_zarr, refuse_unreadable
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,7 @@ class ChunkedStack:
 
     def check(self) -> None:
         """One chunk is decoded, to see that it can be; the others are looked at when they are read."""
-        try:
-            self.read(Box.of_size((1, 1, 1)))
-        except DamagedInput as error:
-            raise BadInput(f"{error}.") from error
+        refuse_unreadable(self, Box.of_size((1, 1, 1)))
 
     def read(self, box: Box, channel: int | None = None) -> Array:
         try:

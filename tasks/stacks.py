@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from chunkflow.chunk import Array
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.geometry import Box, Vec
 from tasks.stack_facts import Facts
 
@@ -62,6 +62,14 @@ class Stack(Protocol):
 
     def read(self, box: Box, channel: int | None = None) -> Array:
         """The voxels x, y, z, channel of a box, counted from the first voxel; all channels, or one."""
+
+
+def refuse_unreadable(stack: Stack, box: Box) -> None:
+    """Voxels are decoded, to see that they can be."""
+    try:
+        stack.read(box)
+    except DamagedInput as error:
+        raise BadInput(f"{error}.") from error
 
 
 def open_stack(source: str, axes: str = "", time: int | None = None) -> Stack:

@@ -23,7 +23,7 @@ from chunkflow.task import Cell, Image, Layout, Objects, Out
 from chunkflow.volume import LayerInfo
 from tasks.ingest import SLAB_BYTES, SLAB_CHUNKS, cell_size
 from tasks.stitch_light import Field, field_of
-from tasks.stitch_links import Jitter, OfTiles, starts
+from tasks.stitch_links import OnCanvas, starts
 from tasks.stitch_tiles import TileGrid, Tiles
 
 EDGE_TILES = 64
@@ -32,7 +32,7 @@ AT_ONCE = 8
 """Planes that are blended at once: sums take eight times the memory of what they are sums of."""
 
 
-class Fuse(OfTiles):
+class Fuse(OnCanvas):
     """One channel of all tiles as one volume."""
 
     working_bytes: ClassVar[float] = 12.0
@@ -43,15 +43,9 @@ class Fuse(OfTiles):
     gains: Objects = ""
     image: Image = Out()
     overlap: float
-    least_overlap: float
-    jitter: Jitter
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        tiles = self.setup()
-        bounds = Box.of_size(canvas(tiles.grid, tiles.size, self.least_overlap, self.jitter))
-        size, dtype = self.voxel_size, tiles.dtype
-        info = LayerInfo(url="", kind="image", bounds=bounds, volume=bounds, voxel_size=size, dtype=dtype)
-        return {"image": info}
+        return {"image": self.whole("image").model_copy(update={"dtype": self.setup().dtype})}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         """Where tiles are decoded in larger pieces than chunks, cells of as many of them as fit."""
@@ -173,17 +167,6 @@ def _beyond(places: Sequence[Doubles], size: Vec, start: Sequence[int]) -> list[
     """How far places lie beyond a tile, squared, along each axis."""
     axes = zip(places, start, size, strict=True)
     return [np.maximum(np.maximum(a - place, place - (a + n - 1)), 0.0) ** 2 for place, a, n in axes]
-
-
-def canvas(grid: TileGrid, size: Vec, least_overlap: float, jitter: Jitter) -> Vec:
-    """The voxels that the volume is given before it is known where the tiles lie: the grid as wide as it can
-    be, and `jitter` on all sides."""
-    counts = (grid.columns, grid.rows, 1)
-    deep = size[2] > 1
-    return vec(
-        n + (count - 1) * (n - int(least_overlap * n)) + 2 * margin * (axis < 2 or deep)
-        for axis, (n, count, margin) in enumerate(zip(size, counts, jitter, strict=True))
-    )
 
 
 def _check_whole(places: pa.Table, grid: TileGrid) -> None:

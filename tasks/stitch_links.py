@@ -13,7 +13,7 @@ from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.placement import Placement, place
 from chunkflow.kernels.registration import Match, evidence, match_by_overlap, match_by_phase
 from chunkflow.task import Cell, Layout, Objects, Out, Task
-from chunkflow.volume import LayerInfo
+from chunkflow.volume import Kind, LayerInfo
 from tasks.stitch_tiles import Source, TileGrid, Tiles
 
 Jitter = tuple[int, int, int]
@@ -54,6 +54,26 @@ class OfTiles(Task):
     def merge(self, rows: pa.Table) -> pa.Table:
         """Each row comes from one cell."""
         return rows
+
+
+class OnCanvas(OfTiles):
+    """What the steps have in common that show all tiles as one volume."""
+
+    least_overlap: float
+    jitter: Jitter
+
+    def whole(self, kind: Kind) -> LayerInfo:
+        """The volume, as large as it is given before it is known where the tiles lie: the grid as wide as it
+        can be, and `jitter` on all sides."""
+        tiles = self.setup()
+        counts = (tiles.grid.columns, tiles.grid.rows, 1)
+        deep = tiles.size[2] > 1
+        size = vec(
+            n + (count - 1) * (n - int(self.least_overlap * n)) + 2 * margin * (axis < 2 or deep)
+            for axis, (n, count, margin) in enumerate(zip(tiles.size, counts, self.jitter, strict=True))
+        )
+        bounds = Box.of_size(size)
+        return LayerInfo(url="", kind=kind, bounds=bounds, volume=bounds, voxel_size=self.voxel_size)
 
 
 class Links(OfTiles):

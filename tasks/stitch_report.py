@@ -16,9 +16,8 @@ from chunkflow.kernels.placement import Placement
 from chunkflow.task import Cell, Files, Layout, Objects, Out, Report
 from chunkflow.volume import LayerInfo
 from tasks.pictures import GREY, INK, LINE, RED, figure, png
-from tasks.stitch_fuse import canvas
 from tasks.stitch_light import fields, write_light
-from tasks.stitch_links import Jitter, OfTiles, placed
+from tasks.stitch_links import OnCanvas, placed
 from tasks.stitch_tiles import TileGrid
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ LINK_COLUMNS = (
 )
 
 
-class Summary(OfTiles):
+class Summary(OnCanvas):
     """links.csv, places.csv and layout.png; light.png and shading.npz where light was corrected."""
 
     links: Objects
@@ -40,14 +39,9 @@ class Summary(OfTiles):
     gains: Objects = ""
     report: Report = Out()
     least_correlation: float
-    least_overlap: float
-    jitter: Jitter
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        tiles = self.setup()
-        bounds = Box.of_size(canvas(tiles.grid, tiles.size, self.least_overlap, self.jitter))
-        size = self.voxel_size
-        return {"report": LayerInfo(url="", kind="folder", bounds=bounds, volume=bounds, voxel_size=size)}
+        return {"report": self.whole("folder")}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)

@@ -28,10 +28,9 @@ from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, Counts, Layout
 from chunkflow.volume import LayerInfo
-from tasks.class_features import FEATURES, choose_features
+from tasks.class_features import FEATURES, PLACES, choose_features
 from tasks.classifier import (
     DOCUMENT,
-    PLACES,
     Description,
     Model,
     load,
