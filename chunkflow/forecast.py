@@ -1,4 +1,4 @@
-"""What a plan will take: chunks, bytes and requests in and out, the memory of a worker, before anything runs."""
+"""What a plan will take: chunks, bytes and requests in and out, a worker's memory, before anything runs."""
 
 from __future__ import annotations
 

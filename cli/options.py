@@ -38,6 +38,19 @@ Until = Annotated[
         "--until", metavar="TASK", help="Run the tasks up to this one; go on with the others later."
     ),
 ]
+Prices = Annotated[
+    Path | None,
+    typer.Option(
+        "--prices",
+        metavar="FILE",
+        help="A price table (YAML) of your own; by default the one that comes with chunkflow.",
+        show_default=False,
+    ),
+]
+Sample = Annotated[
+    int,
+    typer.Option("--sample", min=0, help="First measure so many chunks of each task that can be read now."),
+]
 Restart = Annotated[str, typer.Option("--restart", help="Clear this task and those after it first.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")]
 Settings = Annotated[

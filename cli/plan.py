@@ -1,50 +1,100 @@
-"""The command that tells what running a job would take."""
+"""The command that tells what running a job would take, and cost."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from chunkflow.accounts import measures_of
 from chunkflow.describe import open_plan
+from chunkflow.errors import BadInput
+from chunkflow.estimate import Wanted
 from chunkflow.forecast import StepForecast, forecast, worker_memory
-from chunkflow.plan import Plan
-from chunkflow.worker import Worker
-from cli.builtin import load_job
-from cli.options import BoxOption, JobFile, Settings, Until, Workers, parse_box
+from chunkflow.measures import Measures, chosen_cells, measure, together
+from chunkflow.plan import Plan, spec_of
+from chunkflow.prices import PACKAGED, SPOT, load_prices
+from cli.builtin import load_job, sources_of
+from cli.options import Address, BoxOption, JobFile, Prices, Sample, Settings, Until, Workers, parse_box
+from cli.plan_prices import parse_deadline, show_prices
 from cli.running import Means
 from cli.words import in_words
+
+HERE = ""
+"""The device of workers for which nothing is paid, as of those on this machine."""
 
 
 def plan(
     job: JobFile,
     box: BoxOption = "",
-    sample: Annotated[
-        int, typer.Option(min=0, help="Measure this many chunks of each task that can be read now.")
-    ] = 0,
+    sample: Sample = 0,
     until: Until = "",
     workers: Workers = 0,
+    address: Address = "",
+    prices: Prices = None,
+    nodes: Annotated[int, typer.Option(min=0, help="Nodes of each device that prices are told for.")] = 0,
+    deadline: Annotated[
+        str, typer.Option(help="When all must be done, as in 36h or 2d: chooses the cheapest pool in time.")
+    ] = "",
     set_: Settings = None,
 ) -> None:
-    """Tell what a job would take: chunks, bytes, memory, and with --sample the time. Writes nothing.
+    """Tell what a job would take: chunks, bytes, memory, with --sample the time, and what it would cost.
 
-    Example: chunkflow plan nuclei.yaml --sample 4
+    Writes nothing. With --address it measures on one node of each device of that cluster.
+
+    Example: chunkflow plan nuclei.yaml --sample 8 --prices prices.yaml --deadline 2d
     """
     console = Console()
-    means = Means(workers)
+    means = Means(workers, address)
+    wanted = Wanted(nodes or None, parse_deadline(deadline))
+    if nodes and deadline:
+        raise BadInput("--nodes says how many nodes there are, --deadline chooses it; give one of them.")
+    if address and not sample:
+        raise BadInput("--address is where a plan measures: say of how many chunks, as in --sample 8.")
+    table = load_prices(prices or PACKAGED) if prices or nodes or deadline or address else None
     planned = open_plan(load_job(job, set_, until), parse_box(box), means.local_workers)
-    seconds = _sampled(planned, sample) if sample else {}
+    measured = measures_on(planned, sample, address, job.resolve().parent)
+    _show_work(console, planned, measured.get(HERE, {}), means.local_workers)
+    if table is not None:
+        console.print(
+            f"\nPrices of {table.as_of}, from {prices or PACKAGED}:", highlight=False, soft_wrap=True
+        )
+        show_prices(console, planned, table, measured, wanted)
+
+
+def measures_on(planned: Plan, sample: int, address: str, folder: Path) -> dict[str, Measures]:
+    """What cells take by device, as the price table names it: of a sample done now, and of earlier runs of
+    this job."""
+    found: dict[str, list[Measures]] = {}
+    for device, measures in measures_of(planned.job.work):
+        found.setdefault(device.removesuffix(SPOT), []).append(measures)
+    chosen = chosen_cells(planned, sample)
+    if sample and address:
+        from cluster.sampling import measure_on_devices  # takes two seconds, which others need not pay
+
+        for device, measures in measure_on_devices(
+            address, spec_of(planned), sources_of(planned.job, folder), chosen
+        ).items():
+            found.setdefault(device, []).append(measures)
+    elif sample:
+        found[HERE] = [measure(planned, chosen)]
+    return {device: together(planned, several) for device, several in found.items()}
+
+
+def _show_work(console: Console, planned: Plan, measures: Measures, workers: int) -> None:
+    """Print what the job takes, on this machine where it was measured here."""
     steps = forecast(planned)
     console.print(
-        f"Chunks of {list(planned.chunk)} voxels; {means.local_workers} workers of at most "
+        f"Chunks of {list(planned.chunk)} voxels; {workers} workers of at most "
         f"{worker_memory(planned) / 2**30:.2f} GiB each.",
         highlight=False,
     )
-    console.print(_table(steps, seconds, means.local_workers))
+    seconds = {name: found.mean for name, found in measures.items()}
+    console.print(_table(steps, seconds, workers))
     for step in steps:
         if step.read_factor > 2:
             console.print(
@@ -53,7 +103,7 @@ def plan(
                 highlight=False,
             )
     if seconds:
-        total = sum(seconds.get(step.name, 0.0) * step.cells for step in steps) / means.local_workers
+        total = sum(seconds.get(step.name, 0.0) * step.cells for step in steps) / workers
         unsampled = [step.name for step in steps if step.name not in seconds]
         rest = f", without {', '.join(unsampled)}, which read what is not made yet" if unsampled else ""
         console.print(f"About {in_words(total)} in all{rest}.", highlight=False)
@@ -88,22 +138,3 @@ def _gibibytes(usual: int, most: int) -> str:
     """What is usual, and what is the most where that differs."""
     said = f"{usual / 2**30:,.2f} GiB"
     return said if most < 1.05 * usual else f"{usual / 2**30:,.2f} to {most / 2**30:,.2f} GiB"
-
-
-def _sampled(planned: Plan, count: int) -> dict[str, float]:
-    """Mean seconds a chunk of each task whose inputs exist, measured here without writing."""
-    worker = Worker(planned, "sample", writes=False)
-    measured: dict[str, float] = {}
-    for step in planned.steps:
-        if any(p.maker is not None for products in step.inputs.values() for p in products):
-            continue
-        stage = planned.stages_of(step.index, "map")[0]
-        cells = len(step.grid)
-        chosen = [cell * cells // count for cell in range(count)] if count < cells else list(range(cells))
-        worker.decide(step)
-        worker.do(stage, chosen[0])  # the first also compiles and opens
-        begin = time.perf_counter()
-        for cell in chosen:
-            worker.do(stage, cell)
-        measured[step.name] = (time.perf_counter() - begin) / len(chosen)
-    return measured

@@ -21,3 +21,8 @@ def counted(count: int, what: str) -> str:
 def plain(url: str) -> str:
     """A place on this machine as its path, to be pasted; others as their URL."""
     return url.removeprefix("file://")
+
+
+def dollars(amount: float) -> str:
+    """$0.004, $3.21, $22,726.90."""
+    return f"${amount:,.2f}" if amount >= 0.1 or not amount else f"${amount:.2g}"

@@ -1,0 +1,151 @@
+"""The part of a plan that speaks of money: what a job takes and costs on each device of a price table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from math import isfinite
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Table
+
+from chunkflow.errors import BadInput
+from chunkflow.estimate import Offer, Wanted, cheapest, crossings, fees, offers, refuse_all
+from chunkflow.forecast import Traffic, traffic
+from chunkflow.measures import Measures
+from chunkflow.plan import Plan
+from chunkflow.prices import SPOT, PriceTable
+from cli.words import dollars, in_words
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d|)")
+_SECONDS = {"min": 60.0, "h": 3600.0, "": 3600.0, "d": 86400.0}
+
+
+def parse_deadline(text: str) -> float | None:
+    """Seconds, from hours or a number with its unit: 36, 36h, 2d, 90min; None where none was given."""
+    if not text:
+        return None
+    found = _DURATION.fullmatch(text.strip())
+    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise BadInput(f"--deadline takes hours, or a number with min, h or d, as in 2d; not {text!r}.")
+    return seconds
+
+
+def show_prices(
+    console: Console, plan: Plan, prices: PriceTable, measures: Mapping[str, Measures], wanted: Wanted
+) -> None:
+    """Print the table of devices, what it does not say, and the pool that a deadline chooses."""
+    used = traffic(plan)
+    regions = {bucket: region for bucket in used if (region := bucket_region(bucket))}
+    found = offers(plan, prices, measures, wanted, used, regions)
+    console.print(_table(found, fees(prices, used), used, wanted))
+    for line in (*_unmeasured(found), *_crossed(prices, used, regions, found)):
+        console.print(line, highlight=False, soft_wrap=True)
+    if wanted.deadline is not None:
+        best = cheapest(found)
+        if best is None:
+            raise refuse_all(found, wanted.deadline)
+        console.print(_choice(best), highlight=False, soft_wrap=True)
+
+
+def _table(
+    found: Sequence[Offer],
+    fee: tuple[float, float],
+    used: Mapping[str, Traffic],
+    wanted: Wanted,
+) -> Table:
+    """A line a device, those that are measured first."""
+    table = Table(box=None, pad_edge=False)
+    shown = ["device", "kvoxel/s", "nodes", "time", "±95 %", "spot", "on demand"]
+    shown += ["requests", "a month", "traffic"] if used else []
+    for name in shown:
+        table.add_column(name, justify="left" if name == "device" else "right", no_wrap=True)
+    best = cheapest(found)
+    for offer in sorted(found, key=lambda offer: bool(offer.effort.obstacle)):
+        if offer.effort.obstacle:
+            table.add_row(offer.device, offer.effort.obstacle)
+            continue
+        more = "+" if offer.effort.unmeasured else ""
+        late = wanted.deadline is not None and not offer.in_time
+        table.add_row(
+            offer.device + (" ◀" if offer is best else ""),
+            f"{offer.kvoxels_per_second:,.2f}",
+            f"{offer.nodes:,}",
+            _time(offer.seconds) + more + (" late" if late else ""),
+            _margin(offer),
+            *(_dollars(price, more) for price in (offer.preemptible, offer.on_demand)),
+            *([dollars(fee[0]), dollars(fee[1]), dollars(offer.transfer)] if used else []),
+        )
+    return table
+
+
+def _dollars(price: float | None, more: str) -> str:
+    return "–" if price is None else dollars(price) + more
+
+
+def _margin(offer: Offer) -> str:
+    if not isfinite(offer.effort.margin):
+        return "unknown"
+    return f"{offer.effort.margin / offer.effort.seconds:.0%}" if offer.effort.margin else "given"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 86400:,.2f} days" if seconds >= 86400 / 2 else in_words(seconds)
+
+
+def _unmeasured(found: Sequence[Offer]) -> list[str]:
+    """For each device that was measured in part, what its figures lack."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for offer in found:
+        if not offer.effort.obstacle and offer.effort.unmeasured:
+            lacking.setdefault(offer.effort.unmeasured, []).append(offer.device)
+    return [
+        f"Without {', '.join(steps)}, not measured on {', '.join(devices)}: run a part with --box first, or "
+        "give kvoxels_per_second in the price table."
+        for steps, devices in lacking.items()
+    ]
+
+
+def _crossed(
+    prices: PriceTable, used: Mapping[str, Traffic], regions: Mapping[str, str], found: Sequence[Offer]
+) -> list[str]:
+    """The buckets that are elsewhere than the workers, each with its price a GB."""
+    lines: dict[str, None] = {}
+    for offer in found:
+        if offer.effort.obstacle:
+            continue
+        device = prices.devices[offer.device]
+        for bucket, (each, _) in crossings(device, prices, used, regions).items():
+            gigabytes = (used[bucket].bytes_in + used[bucket].bytes_out) / 1e9
+            lines[
+                f"{bucket} is in {regions.get(bucket, 'another cloud')}, workers in {device.region}: "
+                f"{gigabytes:,.2f} GB between them at ${each:g} a GB."
+            ] = None
+    unknown = [bucket for bucket in used if bucket not in regions]
+    if unknown:
+        lines[f"The region of {', '.join(unknown)} is not known; it is taken as the workers' own."] = None
+    return list(lines)
+
+
+def _choice(best: Offer) -> str:
+    price = best.preemptible is not None and best.preemptible <= (best.on_demand or best.preemptible)
+    return (
+        f"In time and cheapest: {best.nodes:,} nodes of {best.device}{SPOT * price}, "
+        f"{dollars(best.dollars)}; all is done after {_time(best.seconds)}, at most "
+        f"{_time(best.latest)}."
+    )
+
+
+def bucket_region(bucket: str) -> str:
+    """The region of an S3 bucket; empty where it is not known or may not be asked."""
+    scheme, _, name = bucket.partition("://")
+    if scheme != "s3":
+        return ""
+    try:
+        answer = boto3.client("s3").get_bucket_location(Bucket=name)
+    except (BotoCoreError, ClientError):
+        return ""
+    return str(answer.get("LocationConstraint") or "us-east-1")
