@@ -46,6 +46,8 @@ def is_fault(error: BaseException) -> bool:
 def is_refusal(error: BaseException) -> bool:
     """Whether the store has understood, and will answer the same when asked again."""
     if isinstance(error, ClientError):
+        if error.response.get("Error", {}).get("Code", "").isdigit():
+            return False  # what it had to say did not arrive: it may be that there is no such file, or worse
         return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in _REFUSALS
     if isinstance(error, requests.HTTPError):
         return error.response is not None and error.response.status_code in _REFUSALS
