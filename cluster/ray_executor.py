@@ -1,188 +1,159 @@
 """Ray actors as workers: on this machine by default, on any Ray cluster by its address.
 
 Ray restarts nothing and retries nothing here: the runner judges failures, so an actor that ends is reported
-with the reason (its process or its node) and a new one is started in its place.
+with the reason (its process or its node) and a new one is started in its place. What comes back from actors
+is put on one queue as it comes, so that ten thousand of them cost no more to wait for than ten.
 """
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import sys
-import tempfile
+import secrets
 import threading
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import islice
+from queue import Empty, SimpleQueue
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
 from chunkflow.errors import BadInput, WorkerLost
-from chunkflow.plan import plan_of_spec
-from chunkflow.pool import IN_HAND, Finished, Gone, Happening, Up
-from chunkflow.queue import Answer, Cause, Range
-from chunkflow.worker import Worker
+from chunkflow.pool import IN_HAND, Finished, Gone, Happening, Leaving, Up
+from chunkflow.queue import Cause, Range
+from chunkflow.resources import Resources
+from cluster.actor import NOTICE, WORD, Actor, Sources
+from cluster.capacity import needs
+from cluster.connection import join, start_here
 
-Sources = dict[str, bytes]
-"""The user's own modules, by their path relative to the folder they are imported from."""
-
-ONE_THREAD = dict.fromkeys(
-    ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
-)
-LOCAL_STORE_BYTES = 128 * 1024**2
+THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FAILED_STARTS = 10
 DOUBT_SECONDS = 60.0
 LEAVE_SECONDS = 5.0
+WORD_HEARTBEATS = 3
+"""A worker is told so often that its runner lives: of many thousands not every heartbeat."""
+TOLD_AT_ONCE = 500
 
 
-def start_ray(address: str | None, workers: int) -> int:
-    """Connect to a cluster, or start one on this machine; returns the number of workers it can hold."""
-    if ray.is_initialized():
-        return workers
-    if address is None:
-        ray.init(
-            address="local",
-            num_cpus=workers,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=LOCAL_STORE_BYTES,
-        )
-        return workers
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BadInput(f"No Ray cluster answers at {address}: {error}") from error
-    return workers or int(ray.cluster_resources().get("CPU", 1))
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """One call of an actor's method that has not come back."""
+
+    worker: str
+    what: Literal["greet", "leaving", "process"]
+    batch: Range | None = None
 
 
-class _Actor:
-    """One worker process. Its methods run in threads: a few batches at once, and the runner's word beside."""
+@dataclass
+class _Known:
+    """One worker, from its start to its end."""
 
-    def __init__(self, spec: dict[str, Any], sources: Sources, name: str) -> None:
-        self._folder = _importable(sources) if sources else None
-        self._worker = Worker(plan_of_spec(spec), name)
-
-    def pid(self) -> int:
-        return os.getpid()
-
-    def process(self, batch: Range) -> list[Answer]:
-        return [
-            self._worker.process(batch.stage, index, batch.skip, batch.alone)
-            for index in range(batch.start, batch.stop)
-        ]
-
-    def heard(self) -> None:
-        self._worker.heard()
-
-    def leave(self) -> None:
-        """Remove what this worker laid on its node: one that is killed runs nothing at its exit."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _importable(sources: Sources) -> Path:
-    """Lay modules where they can be imported, after all that is installed: as where the job was started, a
-    file beside the job may bear the name of a package and is not taken for it."""
-    folder = Path(tempfile.mkdtemp(prefix="chunkflow-tasks-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for path, data in sources.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(data)
-    sys.path.append(str(folder))
-    return folder
+    actor: Any
+    calls: set[_Call] = field(default_factory=set)
+    pid: int | None = None
+    """Its process on its own node, once it is up."""
+    leaving: bool = False
+    doubted: float | None = None
+    """Since when its connection is broken."""
+    told: float = float("-inf")
 
 
 class RayExecutor:
-    """Starts, feeds and watches the actors of one job."""
+    """Starts, feeds and watches the actors of one pool."""
 
-    def __init__(self, spec: dict[str, Any], sources: Sources | None = None, cpus: float = 1.0) -> None:
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        sources: Sources | None = None,
+        kinds: Sequence[Resources] = (Resources(),),
+    ) -> None:
         self._spec = ray.put(spec)
         self._sources = sources or {}
-        self._class = ray.remote(
-            num_cpus=cpus,
-            max_restarts=0,
-            max_task_retries=0,
-            max_concurrency=IN_HAND,
-            concurrency_groups={"word": 1},
-            runtime_env={"env_vars": ONE_THREAD},
-        )(_grouped(_Actor))
-        self._actors: dict[str, Any] = {}
-        self.pids: dict[str, int] = {}
-        """The process of each worker that is up, on its own node."""
-        self._doubted: dict[str, float] = {}
+        self._classes = [_class_for(taken) for taken in kinds]
+        self._word_seconds = WORD_HEARTBEATS * float(spec["job"]["heartbeat"])
+        self._known: dict[str, _Known] = {}
+        self._back: SimpleQueue[tuple[_Call, Future[Any]]] = SimpleQueue()
         self._failed_starts = 0
-        self._running: dict[Any, tuple[str, Range | None]] = {}
+        self._pool = secrets.token_hex(2)  # several pools may share a queue, and names are in the ledger
         self._count = 0
         self._lock = threading.Lock()
 
-    def start_worker(self, kind: int = 0) -> str:
-        name = f"worker-{self._count}"
-        self._count += 1
-        actor = self._class.remote(self._spec, self._sources, name)
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process of each worker that is up, on its own node."""
         with self._lock:
-            self._actors[name] = actor
-        self._ask_pid(name)
+            return {name: known.pid for name, known in self._known.items() if known.pid is not None}
+
+    def start_worker(self, kind: int = 0) -> str:
+        name = f"worker-{self._pool}-{self._count}"
+        self._count += 1
+        known = _Known(self._classes[kind].remote(self._spec, self._sources, name))
+        with self._lock:
+            self._known[name] = known
+        self._await(_Call(name, "greet"), known.actor.greet.remote())
         return name
 
     def submit(self, worker: str, batch: Range) -> None:
-        self._running[self._actors[worker].process.remote(batch)] = (worker, batch)
+        reference = self._known[worker].actor.process.remote(batch)
+        self._await(_Call(worker, "process", batch), reference)
+
+    def _await(self, call: _Call, reference: Any) -> None:
+        self._known[call.worker].calls.add(call)
+        reference.future().add_done_callback(lambda future: self._back.put((call, future)))
 
     def wait(self, seconds: float) -> list[Happening]:
-        if not self._running:
-            threading.Event().wait(seconds)
-            return []
-        done, _ = ray.wait(list(self._running), num_returns=1, timeout=seconds)
-        if done:  # take all that is ready, not one at a time
-            done, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
         events: list[Happening] = []
-        for reference in done:
-            if reference in self._running:
-                events += self._take(reference)
-        return events
-
-    def _take(self, reference: Any) -> list[Happening]:
-        worker, batch = self._running.pop(reference)
         try:
-            result = ray.get(reference)
+            call, future = self._back.get(timeout=seconds)
+            while True:
+                events += self._take(call, future)
+                call, future = self._back.get_nowait()
+        except Empty:
+            return events
+
+    def _take(self, call: _Call, future: Future[Any]) -> list[Happening]:
+        known = self._known.get(call.worker)
+        if known is None or call not in known.calls:
+            return []  # it was ended, or given up
+        known.calls.remove(call)
+        try:
+            result = future.result()
         except ActorUnavailableError as error:
-            return self._doubt(worker, error)
+            return self._doubt(call.worker, known, error)
         except (RayActorError, OutOfMemoryError) as error:
-            return self._lost(worker, error, cause_of_loss(error))
+            return self._lost(call.worker, error, cause_of_loss(error))
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, BadInput) else error from None
-        if batch is None:
-            if worker in self._doubted:  # alive, but what it answered is lost
-                return self._lost(
-                    worker, ConnectionError("the connection to the worker broke"), Cause.NODE_LOST
-                )
-            self.pids[worker] = result
-            self._failed_starts = 0
-            return [Up(worker)]
-        return [Finished(worker, batch, result)]
+        if call.batch is not None:
+            return [Finished(call.worker, call.batch, result)]
+        if call.what == "leaving":
+            known.leaving = True
+            return [Leaving(call.worker, result)]
+        if known.doubted is not None:  # alive, but what it answered is lost
+            broken = ConnectionError("the connection to the worker broke")
+            return self._lost(call.worker, broken, Cause.NODE_LOST)
+        known.pid = result.pid
+        self._failed_starts = 0
+        self._await(_Call(call.worker, "leaving"), known.actor.leaving.remote())
+        return [Up(call.worker, result.place, result.ends)]
 
-    def _doubt(self, worker: str, error: Exception) -> list[Happening]:
+    def _doubt(self, worker: str, known: _Known, error: Exception) -> list[Happening]:
         """The connection broke: what comes of the next call tells whether the process or its node is gone."""
-        if worker not in self._actors:
-            return []
-        since = self._doubted.setdefault(worker, time.monotonic())
-        if time.monotonic() - since > DOUBT_SECONDS:
+        known.doubted = known.doubted or time.monotonic()
+        if time.monotonic() - known.doubted > DOUBT_SECONDS:
             return self._lost(worker, error, Cause.NODE_LOST)
-        self._running = {ref: item for ref, item in self._running.items() if item[0] != worker}
-        self._ask_pid(worker)
+        known.calls.clear()
+        self._await(_Call(worker, "greet"), known.actor.greet.remote())
         return []
 
-    def _ask_pid(self, worker: str) -> None:
-        actor = self._actors[worker]
-        self._running[actor.pid.options(concurrency_group="word").remote()] = (worker, None)
-
     def _lost(self, worker: str, error: Exception, cause: Cause) -> list[Happening]:
-        if worker not in self._actors:
-            return []
-        if worker not in self.pids:
+        known = self._known[worker]
+        if known.pid is None:
             self._judge_start(cause, error)
+        if known.leaving and cause is not Cause.MEMORY:
+            cause = Cause.PREEMPTED  # as was said; a node that is taken ends its processes one by one
         self._forget(worker)
         return [Gone(worker, cause, str(error))]
 
@@ -197,12 +168,9 @@ class RayExecutor:
 
     def _forget(self, worker: str) -> None:
         with self._lock:
-            actor = self._actors.pop(worker, None)
-        self.pids.pop(worker, None)
-        self._doubted.pop(worker, None)
-        self._running = {ref: item for ref, item in self._running.items() if item[0] != worker}
-        if actor is not None:
-            ray.kill(actor, no_restart=True)
+            known = self._known.pop(worker, None)
+        if known is not None:
+            ray.kill(known.actor, no_restart=True)
 
     def end_worker(self, worker: str) -> None:
         self._say_leave([worker])
@@ -214,29 +182,44 @@ class RayExecutor:
         if not self._sources:
             return
         with self._lock:
-            actors = [self._actors[name] for name in workers if name in self._actors and name in self.pids]
-        said = [actor.leave.options(concurrency_group="word").remote() for actor in actors]
+            known = [self._known[name] for name in workers if name in self._known]
+        said = [one.actor.leave.remote() for one in known if one.pid is not None]
         if said:
             ray.wait(said, num_returns=len(said), timeout=LEAVE_SECONDS)
 
     def heard(self) -> None:
+        now = time.monotonic()
         with self._lock:
-            actors = list(self._actors.values())
-        for actor in actors:
-            actor.heard.options(concurrency_group="word").remote()
+            due = (known for known in self._known.values() if now - known.told > self._word_seconds)
+            told = list(islice(due, max(TOLD_AT_ONCE, len(self._known) // 8)))
+        for known in told:
+            known.told = now
+            known.actor.heard.remote()
 
     def close(self) -> None:
-        self._say_leave(list(self._actors))
-        for worker in list(self._actors):
+        self._say_leave(list(self._known))
+        for worker in list(self._known):
             self._forget(worker)
 
 
-def _grouped(kind: type[_Actor]) -> type[_Actor]:
-    """The methods that must answer while batches run get a thread of their own."""
-    kind.heard = ray.method(concurrency_group="word")(kind.heard)  # type: ignore[method-assign]
-    kind.pid = ray.method(concurrency_group="word")(kind.pid)  # type: ignore[method-assign]
-    kind.leave = ray.method(concurrency_group="word")(kind.leave)  # type: ignore[method-assign]
-    return kind
+def _class_for(taken: Resources) -> Any:
+    """The actors of one kind."""
+    asked = needs(taken)
+    return ray.remote(
+        num_cpus=asked.pop("CPU"),
+        num_gpus=asked.pop("GPU", 0),
+        memory=asked.pop("memory", None),
+        max_restarts=0,
+        max_task_retries=0,
+        max_concurrency=IN_HAND,
+        concurrency_groups={WORD: 1, NOTICE: 1},
+        runtime_env={"env_vars": threads_of(taken)},
+    )(Actor)
+
+
+def threads_of(taken: Resources) -> dict[str, str]:
+    """The environment in which libraries start as many threads as a worker has cores."""
+    return dict.fromkeys(THREADS, str(max(1, int(taken.cpus))))
 
 
 def cause_of_loss(error: Exception) -> Cause:
@@ -251,3 +234,12 @@ def cause_of_loss(error: Exception) -> Cause:
     if getattr(error, "preempted", False):
         return Cause.PREEMPTED
     return Cause.NODE_LOST if "its node has died" in text else Cause.CRASH
+
+
+def start_ray(address: str | None, workers: int) -> int:
+    """Connect to a cluster, or start one on this machine; returns the number of workers it can hold."""
+    if address is None:
+        start_here(workers)
+        return workers
+    join(address)
+    return workers or int(ray.cluster_resources().get("CPU", 1))

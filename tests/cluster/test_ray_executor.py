@@ -14,7 +14,8 @@ import pytest
 from chunkflow.describe import open_plan
 from chunkflow.plan import Plan, spec_of
 from chunkflow.pool import Up
-from cluster.ray_executor import RayExecutor, _Actor
+from cluster.actor import importable
+from cluster.ray_executor import RayExecutor
 from tests.support import make_job, make_layer
 
 OWN = "tests.tasks_for_tests:"
@@ -30,17 +31,15 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def test_modules_beside_the_job_do_not_stand_before_what_is_installed(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = list(sys.path)
-    actor = _Actor(spec_of(plan), SOURCES, "worker-0")
-    (folder,) = tmp_path.glob("chunkflow-tasks-*")
+    folder = importable(SOURCES)
+    assert list(tmp_path.glob("chunkflow-tasks-*")) == [folder]
     assert sys.path == [*before, str(folder)]
     assert (folder / "own" / "steps.py").read_bytes() == SOURCES["own/steps.py"]
-    actor.leave()
-    assert not folder.exists()
 
 
 @pytest.mark.parametrize("at_once", [False, True])

@@ -1,0 +1,92 @@
+"""What runs in the process of a Ray worker: batches, the runner's word, and the watch for a notice."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from chunkflow.plan import plan_of_spec
+from chunkflow.queue import Answer, Cause, Place, Range
+from chunkflow.worker import Worker
+from cluster.nodes import drain_this_node, this_place
+from cluster.notices import SIGTERM, Notices, sources_here
+
+Sources = dict[str, bytes]
+"""The user's own modules, by their path relative to the folder they are imported from."""
+
+WORD, NOTICE = "word", "notice"
+"""Groups of methods that answer while batches run, each with a thread of its own."""
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a worker says of itself once it is up."""
+
+    pid: int
+    place: Place
+    ends: float | None
+
+
+class Actor:
+    """One worker process. Its methods run in threads: a few batches at once, and the runner's word beside."""
+
+    def __init__(self, spec: dict[str, Any], sources: Sources, name: str) -> None:
+        self._notices = Notices(sources_here())
+        self._notices.hear_sigterm()
+        self._folder = importable(sources) if sources else None
+        self._place = this_place()
+        self._worker = Worker(plan_of_spec(spec), name, place=self._place)
+
+    @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
+    def greet(self) -> Greeting:
+        ends = os.environ.get("CHUNKFLOW_ENDS")
+        return Greeting(os.getpid(), self._place, float(ends) if ends else None)
+
+    @ray.method(concurrency_group=NOTICE)  # type: ignore[untyped-decorator]
+    def leaving(self) -> str:
+        """Wait until the node is to be taken, and say why."""
+        why = self._notices.wait()
+        if why != SIGTERM:  # which tells of this process alone
+            drain_this_node(why)
+        return why
+
+    def process(self, batch: Range) -> list[Answer]:
+        """Do the cells of a batch; those not begun when a notice comes are left for others."""
+        return [self._do(batch, index) for index in range(batch.start, batch.stop)]
+
+    def _do(self, batch: Range, index: int) -> Answer:
+        if self._notices.came:
+            return Answer(
+                batch.stage, index, self._worker.name, Cause.PREEMPTED, batch.alone, place=self._place
+            )
+        return self._worker.process(batch.stage, index, batch.skip, batch.alone)
+
+    @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
+    def heard(self) -> None:
+        self._worker.heard()
+
+    @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
+    def leave(self) -> None:
+        """Remove what this worker laid on its node: one that is killed runs nothing at its exit."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def importable(sources: Sources) -> Path:
+    """Lay modules where they can be imported, after all that is installed: as where the job was started, a
+    file beside the job may bear the name of a package and is not taken for it."""
+    folder = Path(tempfile.mkdtemp(prefix="chunkflow-tasks-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for path, data in sources.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    sys.path.append(str(folder))
+    return folder

@@ -1,0 +1,71 @@
+"""A Ray cluster on this machine, or the connection to one by its address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+import ray
+import ray.cloudpickle
+from ray.exceptions import GetTimeoutError, RayError
+
+from chunkflow.errors import BadInput
+from cluster import probe
+
+LOCAL_STORE_BYTES = 128 * 1024**2
+ASK_SECONDS = 300.0
+"""A cluster that went to sleep may first have to start a node."""
+ADVICE = "Use chunkflow submit, which runs the job there as it is here, or install the same on its nodes."
+
+
+def start_here(cores: float) -> None:
+    """Start Ray on this machine with so many cores to give to workers, and all its GPUs."""
+    if ray.is_initialized():
+        return
+    ray.init(
+        address="local",
+        num_cpus=cores,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        object_store_memory=LOCAL_STORE_BYTES,
+        _memory=psutil.virtual_memory().total,
+    )
+
+
+def join(address: str) -> None:
+    """Connect to a cluster that has this machine's Python, Ray and chunkflow."""
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise BadInput(_why_not(address, " ".join(str(error).split()))) from error
+    ray.cloudpickle.register_pickle_by_value(probe)  # chunkflow may not be there
+    try:
+        there = ray.get(ray.remote(num_cpus=0)(probe.here).remote(), timeout=ASK_SECONDS)
+    except (RayError, GetTimeoutError) as error:
+        raise BadInput(f"The cluster at {address} runs nothing: {' '.join(str(error).split())}") from error
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(probe)
+    refuse_other_versions(address, there, probe.here())
+
+
+def _why_not(address: str, said: str) -> str:
+    """Ray compares its own version and Python's before anything else."""
+    if "ersion" in said and ("ismatch" in said or "differ" in said):
+        return f"The cluster at {address} has other versions than this machine: {said} {ADVICE}"
+    return f"No Ray cluster answers at {address}: {said}"
+
+
+def refuse_other_versions(address: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise BadInput where workers would not run what is run here."""
+    for name, parts in (("python", 2), ("ray", 3)):
+        if there[name].split(".")[:parts] != here[name].split(".")[:parts]:
+            has = f"{name.capitalize()} {there[name]}, and this machine {here[name]}"
+            raise BadInput(f"The cluster at {address} has {has}. {ADVICE}")
+    if not there["chunkflow"]:
+        raise BadInput(f"The cluster at {address} has no chunkflow. {ADVICE}")
+    if there["chunkflow"] != here["chunkflow"]:
+        raise BadInput(f"The cluster at {address} has another chunkflow than this machine. {ADVICE}")
