@@ -25,8 +25,8 @@ from chunkflow.pool import IN_HAND, Finished, Gone, Happening, Leaving, Up
 from chunkflow.queue import Cause, Range
 from chunkflow.resources import Resources
 from cluster.actor import NOTICE, WORD, Actor, Sources
-from cluster.capacity import needs
 from cluster.connection import join, start_here
+from cluster.staff import needs
 
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FAILED_STARTS = 10

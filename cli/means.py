@@ -1,0 +1,92 @@
+"""With what a job runs: this process, this machine, or a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from chunkflow.errors import BadInput
+from chunkflow.plan import Plan, spec_of
+from chunkflow.pool import Executor
+from chunkflow.prices import PACKAGED
+from chunkflow.serial import SerialExecutor
+from cli.builtin import sources_of
+from cli.words import counted
+from cluster.staff import Staff, staff_for
+
+ADDRESS_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Money:
+    """What the user said of money."""
+
+    prices: Path = PACKAGED
+    budget: float | None = None
+    """Dollars that a job may cost in all."""
+    sample: int = 0
+    """Cells of each task that are measured before."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the user said of it; `workers` is 0 for as many as there is room for."""
+
+    workers: int = 0
+    address: str = ""
+    serial: bool = False
+    money: Money = field(default_factory=Money)
+
+    def __post_init__(self) -> None:
+        if self.serial and self.address:
+            raise BadInput("--serial runs in this process, --address on a Ray cluster; give one of them.")
+
+    @property
+    def local_workers(self) -> int:
+        return 1 if self.serial else self.workers or os.cpu_count() or 1
+
+    def staff(self, plan: Plan) -> Staff:
+        """The workers for a plan. To be asked before anything is written: it joins the cluster, if there is
+        one, and refuses what no worker could do there."""
+        if self.serial:
+            return Staff((1,) * len(plan.worker_kinds), None, 1.0)
+        if not self.address:
+            from cluster.capacity import room_here  # Ray takes two seconds, which serial need not pay
+
+            return staff_for(plan, room_here(self.workers), self.workers)
+        _refuse_dead(self.address)
+        from cluster.capacity import room_of
+        from cluster.connection import join
+
+        join(self.address)
+        return staff_for(plan, room_of(self.address), self.workers)
+
+    def executor(self, plan: Plan, staff: Staff, folder: Path, console: Console) -> Executor:
+        """Where map runs; starts Ray if that is on this machine."""
+        if self.serial:
+            return SerialExecutor(plan)
+        where = f"on {self.address}" if self.address else f"with {counted(sum(staff.sizes), 'worker')}"
+        console.print(f"Starting Ray {where}.", highlight=False)
+        from cluster.connection import start_here
+        from cluster.ray_executor import RayExecutor
+
+        if not self.address:
+            start_here(staff.cores)
+        return RayExecutor(spec_of(plan), sources_of(plan.job, folder), plan.worker_kinds)
+
+
+def _refuse_dead(address: str) -> None:
+    """Ray itself asks a head that is not there for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if address in ("auto", "local"):
+        return
+    if not colon or not port.isdigit():
+        raise BadInput(f"--address takes ray://HOST:PORT, HOST:PORT or auto, not {address!r}.")
+    try:
+        socket.create_connection((host, int(port)), timeout=ADDRESS_SECONDS).close()
+    except OSError as error:
+        raise BadInput(f"No Ray cluster answers at {address}: {error.strerror or error}.") from error
