@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, TimeoutError, sync_playwright
 
 WIDTH, HEIGHT, BARS = 1000, 800, 48
 ARGUMENTS = (
@@ -27,6 +27,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--disable-gpu-watchdog",  # which ends the drawing process where the machine is busy
 )
 LOADED = "typeof viewer == 'object' && viewer.layerManager.managedLayers.length > 0 && viewer.isReady()"
 PATIENCE = 240_000  # milliseconds: the machine may be busy with other things
@@ -69,10 +70,11 @@ class Viewer:
 
     def _picture(self) -> np.ndarray:
         """The window once all is loaded and two pictures in a row are equal."""
-        ready = (
-            "typeof viewer === 'object' && viewer.layerManager.managedLayers.length > 0 && viewer.isReady()"
-        )
-        self.page.wait_for_function(ready, timeout=PATIENCE)
+        try:
+            self.page.wait_for_function(LOADED, timeout=PATIENCE / 4)
+        except TimeoutError:  # the client now and then stands still on a busy machine, for good
+            self.page.reload()
+            self.page.wait_for_function(LOADED)
         before = self._shot()
         for _ in range(240):
             self.page.wait_for_timeout(250)
