@@ -20,8 +20,9 @@ from chunkflow.kernels.matching import match_points
 from chunkflow.plan import Plan
 from cli.builtin import task_type
 from cli.demo_light_sheet import run_light_sheet
+from cli.means import Means
 from cli.options import Serial, Workers
-from cli.running import Means, run_plan
+from cli.running import run_plan
 from cli.view import start_server, tunnel, wait_for_interrupt
 from cli.words import in_words
 from cli.work_layers import layers_of_plan

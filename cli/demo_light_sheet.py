@@ -28,7 +28,8 @@ from chunkflow.job import Job
 from chunkflow.kernels.matching import match_points, matched_pairs
 from chunkflow.plan import Plan
 from cli.builtin import load_job, task_type
-from cli.running import Means, run_plan
+from cli.means import Means
+from cli.running import run_plan
 from cli.train import train
 
 LABELLED = 1000

@@ -14,9 +14,9 @@ from chunkflow.geometry import Box
 from chunkflow.volume import LayerInfo, full_url
 from cli.evaluate_scores import Comparison, Scores, compare_points
 from cli.evaluate_sides import Place, points_of, refuse_unlike
+from cli.means import Means
 from cli.options import Address, Serial, Workers, parse_box
 from cli.places import parse_tolerance
-from cli.running import Means
 
 Predicted = Annotated[
     str, typer.Argument(metavar="PREDICTED", help="Points (a file, a table, WORK:TABLE) or labels.")

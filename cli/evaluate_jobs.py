@@ -24,7 +24,8 @@ from chunkflow.volume import LayerInfo, full_url
 from cli.builtin import task_type
 from cli.evaluate_scores import LEAST_IOU, Comparison
 from cli.evaluate_sides import Place, Side, side_of_rows
-from cli.running import Means, run_plan
+from cli.means import Means
+from cli.running import run_plan
 from cli.table_layer import write_table
 
 

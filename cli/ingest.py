@@ -14,8 +14,9 @@ from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.volume import full_url
 from cli.builtin import task_type
+from cli.means import Means
 from cli.options import Address, Serial, Workers
-from cli.running import Means, run_plan
+from cli.running import run_plan
 from tasks.ingest import Ingest
 
 Source = Annotated[

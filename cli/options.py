@@ -51,6 +51,15 @@ Sample = Annotated[
     int,
     typer.Option("--sample", min=0, help="First measure so many chunks of each task that can be read now."),
 ]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        metavar="DOLLARS",
+        help="Stop in good order before all runs of this job have cost more than that.",
+        show_default=False,
+    ),
+]
 Restart = Annotated[str, typer.Option("--restart", help="Clear this task and those after it first.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")]
 Settings = Annotated[

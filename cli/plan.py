@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.accounts import measures_of
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.estimate import Wanted
 from chunkflow.forecast import StepForecast, forecast, worker_memory
-from chunkflow.measures import Measures, chosen_cells, measure, together
-from chunkflow.plan import Plan, spec_of
-from chunkflow.prices import PACKAGED, SPOT, load_prices
-from cli.builtin import load_job, sources_of
+from chunkflow.measures import Measures
+from chunkflow.plan import Plan
+from chunkflow.prices import PACKAGED, load_prices
+from cli.builtin import load_job
+from cli.means import Means
+from cli.money import HERE, measured
 from cli.options import Address, BoxOption, JobFile, Prices, Sample, Settings, Until, Workers, parse_box
 from cli.plan_prices import parse_deadline, show_prices
-from cli.running import Means
 from cli.words import in_words
-
-HERE = ""
-"""The device of workers for which nothing is paid, as of those on this machine."""
 
 
 def plan(
@@ -57,32 +53,15 @@ def plan(
         raise BadInput("--address is where a plan measures: say of how many chunks, as in --sample 8.")
     table = load_prices(prices or PACKAGED) if prices or nodes or deadline or address else None
     planned = open_plan(load_job(job, set_, until), parse_box(box), means.local_workers)
-    measured = measures_on(planned, sample, address, job.resolve().parent)
-    _show_work(console, planned, measured.get(HERE, {}), means.local_workers)
+    if address:
+        means.staff(planned)  # refuses a cluster that is not there, or has no room
+    found = measured(planned, sample, address, job.resolve().parent)
+    _show_work(console, planned, found.get(HERE, {}), means.local_workers)
     if table is not None:
         console.print(
             f"\nPrices of {table.as_of}, from {prices or PACKAGED}:", highlight=False, soft_wrap=True
         )
-        show_prices(console, planned, table, measured, wanted)
-
-
-def measures_on(planned: Plan, sample: int, address: str, folder: Path) -> dict[str, Measures]:
-    """What cells take by device, as the price table names it: of a sample done now, and of earlier runs of
-    this job."""
-    found: dict[str, list[Measures]] = {}
-    for device, measures in measures_of(planned.job.work):
-        found.setdefault(device.removesuffix(SPOT), []).append(measures)
-    chosen = chosen_cells(planned, sample)
-    if sample and address:
-        from cluster.sampling import measure_on_devices  # takes two seconds, which others need not pay
-
-        for device, measures in measure_on_devices(
-            address, spec_of(planned), sources_of(planned.job, folder), chosen
-        ).items():
-            found.setdefault(device, []).append(measures)
-    elif sample:
-        found[HERE] = [measure(planned, chosen)]
-    return {device: together(planned, several) for device, several in found.items()}
+        show_prices(console, planned, table, found, wanted)
 
 
 def _show_work(console: Console, planned: Plan, measures: Measures, workers: int) -> None:

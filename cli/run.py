@@ -5,12 +5,17 @@ from __future__ import annotations
 from rich.console import Console
 
 from chunkflow.describe import open_plan
+from chunkflow.prices import PACKAGED
 from cli.builtin import load_job
+from cli.means import Means, Money
 from cli.options import (
     Address,
     BoxOption,
+    Budget,
     JobFile,
+    Prices,
     Restart,
+    Sample,
     Serial,
     Settings,
     Until,
@@ -20,7 +25,7 @@ from cli.options import (
     agreed,
     parse_box,
 )
-from cli.running import Means, run_plan
+from cli.running import run_plan
 from cli.work import Work
 
 
@@ -32,6 +37,9 @@ def run(
     address: Address = "",
     serial: Serial = False,
     restart: Restart = "",
+    budget: Budget = None,
+    prices: Prices = None,
+    sample: Sample = 0,
     yes: Yes = False,
     set_: Settings = None,
 ) -> None:
@@ -41,7 +49,7 @@ def run(
 
     Example: chunkflow run nuclei.yaml --workers 8 --set layers.dapi=/data/rat7/dapi
     """
-    means = Means(workers, address, serial)
+    means = Means(workers, address, serial, Money(prices or PACKAGED, budget, sample))
     plan = open_plan(load_job(job, set_, until), parse_box(box), means.local_workers)
     run_plan(plan, means, job.resolve().parent, Console(), restart, lambda what: yes or agreed(what))
 
@@ -51,10 +59,17 @@ def retry(
     workers: Workers = 0,
     address: Address = "",
     serial: Serial = False,
+    budget: Budget = None,
+    prices: Prices = None,
 ) -> None:
     """Go on with a job from its work folder alone: chunks that failed get new attempts.
 
     Example: chunkflow retry /data/jobs/rat-cortex
     """
     known = Work.open(work)
-    run_plan(known.plan(), Means(workers, address, serial), known.folder, Console())
+    run_plan(
+        known.plan(),
+        Means(workers, address, serial, Money(prices or PACKAGED, budget)),
+        known.folder,
+        Console(),
+    )

@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import signal
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType, TracebackType
 
 from rich.console import Console
 
-from chunkflow.errors import BadInput, Incomplete, Interrupted, StorageError
+from chunkflow.errors import Incomplete, Interrupted, StorageError
 from chunkflow.events import Ended, Event, Listener
 from chunkflow.opening import open_run
-from chunkflow.plan import Plan, spec_of
-from chunkflow.pool import Executor, Pool
+from chunkflow.plan import Plan
+from chunkflow.pool import Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
 from chunkflow.schedule import FAILED
-from chunkflow.serial import SerialExecutor
 from chunkflow.storage import Folder
-from cli.builtin import sources_of
+from cli.interrupts import Interrupts
 from cli.log import Log
+from cli.means import Means
+from cli.money import OVER_BUDGET, begin_account, over_budget, refuse_budget, said_cost
 from cli.progress import Progress
 from cli.report import write_report
 from cli.words import counted, plain
-
-ADDRESS_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Means:
-    """With what a job runs."""
-
-    workers: int = 0
-    address: str = ""
-    serial: bool = False
-
-    def __post_init__(self) -> None:
-        if self.serial and self.address:
-            raise BadInput("--serial runs in this process, --address on a Ray cluster; give one of them.")
-
-    @property
-    def local_workers(self) -> int:
-        return 1 if self.serial else self.workers or os.cpu_count() or 1
 
 
 def versions(folder: Path) -> dict[str, str]:
@@ -65,18 +43,21 @@ def run_plan(
     agree: Callable[[str], bool] = lambda _: True,
 ) -> None:
     """Run a plan to its end; raises Incomplete or Interrupted where it did not get there."""
-    _refuse_dead(means.address)
+    refuse_budget(plan, means)
+    staff = means.staff(plan)
     again = f"Go on with: chunkflow retry {plain(plan.work)}"
+    meter = begin_account(plan, means, folder)
     progress, end = Progress(console), _End()
     ledger = open_run(plan, versions(folder), restart, agree)
     try:
-        with ledger, _Interrupts(console) as interrupts:
-            executor, workers = _executor(plan, means, folder, console)
+        with ledger, Interrupts(console) as interrupts:
+            executor = means.executor(plan, staff, folder, console)
             queue = MemoryQueue(len(plan.worker_kinds))
-            pool = Pool(queue, executor, [workers] * len(plan.worker_kinds))
-            listeners: list[Listener] = [progress, Log(Folder(plan.work)), end]
+            pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
+            listeners: list[Listener] = [progress, Log(Folder(plan.work)), end, meter]
             runner = Runner(plan, ledger, queue, pool, listeners)
             interrupts.attend(runner)
+            meter.attend(lambda: runner.interrupt(OVER_BUDGET))
             try:
                 runner.run()
             except KeyboardInterrupt:
@@ -88,23 +69,13 @@ def run_plan(
         raise StorageError(f"{str(error).rstrip('.')}. {again}") from error
     finally:
         progress.close()
-    console.print(f"The report is at {write_report(plan.work)}", highlight=False, soft_wrap=True)
+    for line in (*said_cost(meter), f"The report is at {write_report(plan.work)}"):
+        console.print(line, highlight=False, soft_wrap=True)
+    if end.events[-1].status == OVER_BUDGET:
+        raise over_budget(meter, means.money, end.events[-1].schedule, plain(plan.work))
     _judge(end, plan, again)
     if plan.box is not None:
         console.print(f"The part's layers are in {plain(plan.work)}/layers", highlight=False, soft_wrap=True)
-
-
-def _refuse_dead(address: str) -> None:
-    """Ray itself asks a head that is not there for minutes, and by then the job's layers would be made."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not address or address in ("auto", "local"):
-        return
-    if not colon or not port.isdigit():
-        raise BadInput(f"--address takes ray://HOST:PORT, HOST:PORT or auto, not {address!r}.")
-    try:
-        socket.create_connection((host, int(port)), timeout=ADDRESS_SECONDS).close()
-    except OSError as error:
-        raise BadInput(f"No Ray cluster answers at {address}: {error.strerror or error}.") from error
 
 
 @dataclass
@@ -116,54 +87,6 @@ class _End:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Ended):
             self.events.append(event)
-
-
-def _executor(plan: Plan, means: Means, folder: Path, console: Console) -> tuple[Executor, int]:
-    if means.serial:
-        return SerialExecutor(plan), 1
-    where = f"on {means.address}" if means.address else f"with {counted(means.local_workers, 'worker')}"
-    console.print(f"Starting Ray {where}.", highlight=False)
-    from cluster.ray_executor import RayExecutor, start_ray  # takes two seconds, which serial need not pay
-
-    workers = start_ray(means.address or None, means.workers if means.address else means.local_workers)
-    return RayExecutor(spec_of(plan), sources_of(plan.job, folder)), workers
-
-
-class _Interrupts:
-    """Ctrl-C (and SIGTERM) ends the run in good order, the second one at once.
-
-    One that comes while Ray starts waits until it is up: a start that is torn apart leaves processes behind.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._runner: Runner | None = None
-        self._asked = False
-
-    def attend(self, runner: Runner) -> None:
-        self._runner = runner
-        if self._asked:
-            runner.interrupt()
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        if self._runner is not None:
-            self._runner.interrupt()
-        self._console.print(
-            "Stopping: what is in flight is being finished. Once more to stop at once.", highlight=False
-        )
-
-    def __enter__(self) -> _Interrupts:
-        self._before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 def _judge(end: _End, plan: Plan, again: str) -> None:

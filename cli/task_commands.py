@@ -23,8 +23,9 @@ from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.task import FieldRole, Task
 from cli.builtin import builtin_task, task_type
+from cli.means import Means
 from cli.options import Address, BoxOption, Restart, Serial, Workers, Yes, agreed, parse_box
-from cli.running import Means, run_plan
+from cli.running import run_plan
 
 SIMPLE = (int, float, bool, str)
 

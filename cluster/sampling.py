@@ -1,0 +1,92 @@
+"""Measures on a cluster: some cells done, without writing, on one node of each device.
+
+A node is filled with workers as a run would fill it, as workers that share a node slow each other down.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from chunkflow.errors import BadInput
+from chunkflow.measures import Measures, map_stage, measure, together
+from chunkflow.plan import Plan, plan_of_spec
+from chunkflow.prices import SPOT
+from chunkflow.resources import Resources
+from cluster.actor import Sources, importable
+from cluster.connection import join
+from cluster.nodes import DEVICE
+from cluster.ray_executor import threads_of
+from cluster.staff import needs
+
+Chosen = Mapping[int, Sequence[int]]
+"""Cells by step."""
+
+
+def measure_on_devices(
+    address: str, spec: dict[str, Any], sources: Sources, chosen: Chosen
+) -> dict[str, Measures]:
+    """What the chosen cells take, by device as the price table names it."""
+    plan = plan_of_spec(spec)
+    join(address)
+    nodes = _node_of_each_device()
+    if not nodes:
+        raise BadInput(
+            "No node of this cluster says which device it is, as those that `chunkflow cluster up` starts "
+            f"do; start Ray on one with --resources='{{\"{DEVICE}NAME\": 1}}'."
+        )
+    tasks = {
+        device: [
+            _begin(node, plan, spec, sources, share, kind) for kind, share in _shares(plan, node, chosen)
+        ]
+        for device, node in nodes.items()
+    }
+    return {device: together(plan, ray.get(begun)) for device, begun in tasks.items() if begun}
+
+
+def _node_of_each_device() -> dict[str, dict[str, Any]]:
+    nodes = {}
+    for node in ray.nodes():
+        for name in node["Resources"] if node["Alive"] else ():
+            if name.startswith(DEVICE):
+                nodes.setdefault(name.removeprefix(DEVICE).removesuffix(SPOT), node)
+    return nodes
+
+
+def _shares(plan: Plan, node: dict[str, Any], chosen: Chosen) -> list[tuple[Resources, Chosen]]:
+    """The cells dealt out to as many workers of each kind as this node holds; none where none fits."""
+    shares: list[tuple[Resources, Chosen]] = []
+    for kind, taken in enumerate(plan.worker_kinds):
+        has = node["Resources"]
+        fits = int(min(has.get(name, 0) // amount for name, amount in needs(taken).items()))
+        own = {index: cells for index, cells in chosen.items() if map_stage(plan, index).worker_kind == kind}
+        for worker in range(fits):
+            share = {index: cells[worker::fits] for index, cells in own.items() if cells[worker::fits]}
+            if share:
+                shares.append((taken, share))
+    return shares
+
+
+def _begin(node: dict[str, Any], spec: Any, sources: Sources, share: Chosen, taken: Resources) -> Any:
+    asked = needs(taken)
+    return _measure.options(
+        num_cpus=asked["CPU"],
+        num_gpus=asked.get("GPU", 0),
+        memory=asked.get("memory", 0),
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        runtime_env={"env_vars": threads_of(taken)},
+    ).remote(spec, sources, share)
+
+
+@ray.remote(max_retries=0)  # type: ignore[untyped-decorator]
+def _measure(spec: dict[str, Any], sources: Sources, share: Chosen) -> Measures:
+    folder = importable(sources) if sources else None
+    try:
+        return measure(plan_of_spec(spec), share)
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
