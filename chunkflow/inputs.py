@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from chunkflow.chunk import Chunk
 from chunkflow.errors import DamagedInput
 from chunkflow.geometry import Box, ratios
 from chunkflow.plan import Plan, Product, Step
-from chunkflow.storage import Folder
+from chunkflow.storage import Folder, side_by_side
 from chunkflow.task import Cell
 from chunkflow.volume import LayerInfo, Volume
 
@@ -134,7 +135,7 @@ class Inputs:
 
 def read_table(info: LayerInfo, box: Box) -> pa.Table:
     """All rows of the files of a table whose cells meet `box`."""
-    pieces = [file.read() for file in _table_files(info, box)]
+    pieces = side_by_side(lambda index: _read_file(info, index), list(info.grid.indexes_meeting(box)))
     return (
         pa.concat_tables(pieces, promote_options="default").combine_chunks()
         if pieces
@@ -144,17 +145,22 @@ def read_table(info: LayerInfo, box: Box) -> pa.Table:
 
 def table_pieces(info: LayerInfo, box: Box) -> Iterator[pa.Table]:
     """The same rows in pieces that fit in memory, of each file at least one, be it without rows."""
-    for file in _table_files(info, box):
-        yield file.schema_arrow.remove_metadata().empty_table()
-        for batch in file.iter_batches(BATCH):
-            yield pa.table(batch)
-
-
-def _table_files(info: LayerInfo, box: Box) -> Iterator[pq.ParquetFile]:
-    folder = Folder(info.url)
     for index in info.grid.indexes_meeting(box):
-        with folder.opened(f"{index:06d}.parquet") as data:
-            if data is None:
-                raise DamagedInput(f"The table {info.url} lacks its file {index:06d}.parquet.")
-            # else all that will be asked for is read ahead, and memory grows with the file
-            yield pq.ParquetFile(data, pre_buffer=False)
+        with _opened(info, index) as file:
+            yield file.schema_arrow.remove_metadata().empty_table()
+            for batch in file.iter_batches(BATCH):
+                yield pa.table(batch)
+
+
+def _read_file(info: LayerInfo, index: int) -> pa.Table:
+    with _opened(info, index) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(info: LayerInfo, index: int) -> Iterator[pq.ParquetFile]:
+    with Folder(info.url).opened(f"{index:06d}.parquet") as data:
+        if data is None:
+            raise DamagedInput(f"The table {info.url} lacks its file {index:06d}.parquet.")
+        # else all that will be asked for is read ahead, and memory grows with the file
+        yield pq.ParquetFile(data, pre_buffer=False)

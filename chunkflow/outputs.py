@@ -22,14 +22,15 @@ from chunkflow.ledger import Ledger
 from chunkflow.parts import Parts
 from chunkflow.plan import Plan, Product, Step
 from chunkflow.sharded import shard_names
-from chunkflow.storage import Folder
+from chunkflow.storage import Folder, side_by_side
 from chunkflow.volume import layer_document, scale_key
 
 
 def refuse_foreign(plan: Plan, created: Mapping[str, str]) -> None:
     """Raise BadInput for an output that is there already and was not made by this job."""
-    for url in _made_urls(plan):
-        if url not in created and Folder(url).exists("info"):
+    asked = [url for url in _made_urls(plan) if url not in created]
+    for url, found in zip(asked, side_by_side(lambda url: Folder(url).exists("info"), asked), strict=True):
+        if found:
             raise BadInput(
                 f"{url} exists and was not made by this job (or its ledger is gone); nothing was touched. "
                 "Name another place for it, or delete it yourself."
@@ -43,15 +44,17 @@ def create(plan: Plan, ledger: Ledger) -> None:
         ledger.record_created(url, plan.steps[step].name)
     if fresh:
         ledger.flush(now=True)
+    documents: list[tuple[str, str, dict[str, Any]]] = []
     for name, mips in plan.made_layers().items():
-        folder = Folder(mips[0].info.url)
+        url = mips[0].info.url
         parts = [part for part in ("mesh", "segment_properties") if (f"{name}/{part}", 0) in plan.products]
-        _put_changed(folder, "info", layer_document([p.info for p in mips], parts))
-        _put_changed(folder, "provenance", _provenance(plan, mips))
+        documents.append((url, "info", layer_document([p.info for p in mips], parts)))
+        documents.append((url, "provenance", _provenance(plan, mips)))
     for product in plan.made_others():
         document = _other_document(plan, product)
         if document:
-            _put_changed(Folder(product.info.url), "info", document)
+            documents.append((product.info.url, "info", document))
+    side_by_side(_put_changed, documents)
 
 
 def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[str]]]:
@@ -65,12 +68,10 @@ def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[s
     for index in [i for i, stage in enumerate(plan.stages) if stage.step == step.index]:
         stage = plan.stages[index]
         own: list[str] = [f"parts/{stage.name}.json"] if stage.kind == "prepare" else []
-        for cell in range(len(stage.grid)) if stage.kind != "prepare" and step.leaves_parts else ():
-            found = parts.names(stage.name, cell)
+        cells = range(len(stage.grid)) if stage.kind != "prepare" and step.leaves_parts else range(0)
+        for found, files in parts.written(stage.name, cells):
             own += found
-            if found:
-                files = parts.files(stage.name, cell)
-                yield from ((p.info.url, files) for p in step.outputs.values() if p.info.kind == "folder")
+            yield from ((p.info.url, files) for p in step.outputs.values() if p.info.kind == "folder")
         yield plan.work, own
         if stage.kind == "finish" or (step.task.row_by_row and not step.leaves_parts):
             tables = [p.info.url for p in step.outputs.values() if p.info.kind == "table"]
@@ -100,7 +101,9 @@ def _made_urls(plan: Plan) -> dict[str, int]:
     return urls
 
 
-def _put_changed(folder: Folder, name: str, document: dict[str, Any]) -> None:
+def _put_changed(wanted: tuple[str, str, dict[str, Any]]) -> None:
+    url, name, document = wanted
+    folder = Folder(url)
     data = json.dumps(document, indent=1).encode()
     before = folder.get(name)
     if before is None or _undated(json.loads(before)) != _undated(document):

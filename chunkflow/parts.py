@@ -9,7 +9,7 @@ each of these, and the part itself, written last, says which.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ BATCH = 2**17
 """Rows that are held at once; a part with more is read and written piece by piece."""
 AT_ONCE = 256
 """Files that are asked for together."""
+HEADS_AT_ONCE = 8
+"""The same where each may hold as many rows as a batch."""
 
 
 class Parts:
@@ -84,30 +86,33 @@ class Parts:
 
     def rows(self, stage: str, index: int) -> Iterator[pa.Table]:
         """The pieces of a part, one at a time."""
-        head = self._read(f"{_place(stage, index)}.arrow")
+        return next(self.each(stage, [index]))
+
+    def each(self, stage: str, indexes: Sequence[int]) -> Iterator[Iterator[pa.Table]]:
+        """The pieces of several parts, part by part, whose first pieces are fetched side by side."""
+        for index, head in self._heads(stage, indexes):
+            yield self._pieces(stage, index, head)
+
+    def _pieces(self, stage: str, index: int, head: pa.Table) -> Iterator[pa.Table]:
         yield head.replace_schema_metadata(None)
         for piece in range(1, int(head.schema.metadata[b"pieces"]) + 1):
             yield self._read(f"{_place(stage, index)}-{piece}.arrow").replace_schema_metadata(None)
 
-    def files(self, stage: str, index: int) -> list[str]:
-        """The files that this cell wrote beside its part."""
-        head = self._read(f"{_place(stage, index)}.arrow")
-        return list(json.loads(head.schema.metadata[b"files"]))
+    def written(self, stage: str, indexes: Sequence[int]) -> Iterator[tuple[list[str], list[str]]]:
+        """Of each part that was written, the files that it consists of, and those that its cell wrote beside
+        it."""
+        for start in range(0, len(indexes), AT_ONCE):
+            some = indexes[start : start + AT_ONCE]
+            names = [f"{_place(stage, index)}.arrow" for index in some]
+            for index, name, data in zip(some, names, self._folder.get_all(names), strict=True):
+                if data is not None:
+                    head = self._decoded(name, data).schema.metadata
+                    yield _own_names(_place(stage, index), head), list(json.loads(head[b"files"]))
 
-    def names(self, stage: str, index: int) -> list[str]:
-        """The files that this part itself consists of (none if it was never written)."""
-        try:
-            head = self._read(f"{_place(stage, index)}.arrow")
-        except DamagedInput:
-            return []
-        pieces = int(head.schema.metadata[b"pieces"])
-        place = _place(stage, index)
-        sent = json.loads(head.schema.metadata.get(b"sent", b"[]"))
-        return [
-            f"{place}.arrow",
-            *(f"{place}-{piece}.arrow" for piece in range(1, pieces + 1)),
-            *(f"{place}-to-{cell}.arrow" for cell in sent),
-        ]
+    def _heads(self, stage: str, indexes: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
+        for start in range(0, len(indexes), HEADS_AT_ONCE):
+            some = indexes[start : start + HEADS_AT_ONCE]
+            yield from zip(some, self._read_all([f"{_place(stage, i)}.arrow" for i in some]), strict=True)
 
     def put_values(self, stage: str, values: dict[str, object]) -> None:
         """What a `prepare` decided."""
@@ -146,6 +151,14 @@ class Parts:
 
 def _place(stage: str, index: int) -> str:
     return f"parts/{stage}/{index // 1000:04d}/{index}"
+
+
+def _own_names(place: str, head: Mapping[bytes, bytes]) -> list[str]:
+    return [
+        f"{place}.arrow",
+        *(f"{place}-{piece}.arrow" for piece in range(1, int(head[b"pieces"]) + 1)),
+        *(f"{place}-to-{cell}.arrow" for cell in json.loads(head.get(b"sent", b"[]"))),
+    ]
 
 
 def _encode(rows: pa.Table, metadata: dict[str, str]) -> bytes:

@@ -53,22 +53,21 @@ def merge_block(plan: Plan, stage_index: int, cell: int, parts: Parts) -> Iterat
     position = stage.grid.position(cell)
     block = stage.grid.box(cell)
     x, y, z = wait.needed(position)
+    children = [
+        below.grid.index((i, j, k))
+        for k in range(z.start, z.stop)
+        for j in range(y.start, y.stop)
+        for i in range(x.start, x.stop)
+    ]
     streams = [
-        _open_rows(
-            parts, below.name, child, outer_faces(below.grid.box(child), block), step.rows_are_final_early
-        )
-        for child in (
-            below.grid.index((i, j, k))
-            for k in range(z.start, z.stop)
-            for j in range(y.start, y.stop)
-            for i in range(x.start, x.stop)
-        )
+        _open_rows(pieces, outer_faces(below.grid.box(child), block), step.rows_are_final_early)
+        for child, pieces in zip(children, parts.each(below.name, children), strict=True)
     ]
     return in_order(step.task.merge(piece) if len(piece) else piece for piece in merged_streams(streams))
 
 
-def _open_rows(parts: Parts, stage: str, cell: int, outer: int, final_early: bool) -> Iterator[pa.Table]:
-    for rows in parts.rows(stage, cell):
+def _open_rows(pieces: Iterator[pa.Table], outer: int, final_early: bool) -> Iterator[pa.Table]:
+    for rows in pieces:
         if "faces" in rows.column_names:
             if final_early:
                 rows = rows.filter(pc.not_equal(rows["faces"], 0))
@@ -96,9 +95,9 @@ def final_rows(plan: Plan, stage_index: int, cell: int, parts: Parts) -> Iterato
     box = stage.grid.box(cell)
     found = []
     for level in levels:
-        grid = plan.stages[level].grid
-        for index in grid.indexes_meeting(box):
-            for rows in parts.rows(plan.stages[level].name, index):
+        below = plan.stages[level]
+        for pieces in parts.each(below.name, list(below.grid.indexes_meeting(box))):
+            for rows in pieces:
                 if level != root and "faces" in rows.column_names:
                     rows = rows.filter(pc.equal(rows["faces"], 0))
                 found.append(rows.filter(pa.array(_named_within(rows["id"].to_numpy(), step, box))))

@@ -12,10 +12,11 @@ import io
 import os
 import posixpath
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import google.api_core.exceptions
 from botocore.exceptions import ClientError
@@ -27,11 +28,26 @@ from chunkflow.errors import BadInput, StorageError
 from chunkflow.files import create_once, is_temporary, twins_of, write_whole
 from chunkflow.files import make_file_writes_atomic as make_file_writes_atomic
 
+AT_ONCE = 32
+"""Requests under way at a time."""
 _CONFLICT_TRIES = 5
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 if "AWS_ACCESS_KEY_ID" in os.environ:
     # Keys of a user have no session token; cloud-files looks for one all the same. An empty one is none.
     os.environ.setdefault("AWS_SESSION_TOKEN", "")
+
+
+def side_by_side(do: Callable[[Item], Made], items: Sequence[Item]) -> list[Made]:
+    """What `do` makes of each, in their order, many at a time: a store takes its time over each request.
+
+    cloud-files has such a thing, but sleeps for 100 ms while any of them waits.
+    """
+    if len(items) < 2:
+        return [do(item) for item in items]
+    with ThreadPoolExecutor(min(len(items), AT_ONCE)) as pool:
+        return list(pool.map(do, items))
 
 
 class Folder:
@@ -73,13 +89,11 @@ class Folder:
         To look for compressed twins of each would cost more than the writing, as every look gives other
         threads of the process their turn.
         """
-        if not files:
+        if self._root is None:
+            side_by_side(lambda name: self.put(name, files[name]), list(files))
             return
-        with self._speaking_of("write", next(iter(files))):
-            if self._root is None:
-                self._cloud.puts(files.items(), compress=None, cache_control="no-cache")
-                return
-            for name, data in files.items():
+        for name, data in files.items():
+            with self._speaking_of("write", name):
                 write_whole(self._path(name), data)
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
@@ -123,11 +137,9 @@ class Folder:
 
     def get_all(self, names: Sequence[str]) -> list[bytes | None]:
         """The bytes of many files, in the order of their names, fetched side by side from a cloud."""
-        if self._root is not None or not names:
+        if self._root is not None:
             return [self.get(name) for name in names]
-        with self._speaking_of("read", names[0]):
-            content: dict[str, bytes | None] = self._cloud.get(list(names), return_dict=True)
-            return [content[name] for name in names]
+        return side_by_side(self.get, names)
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
@@ -163,14 +175,12 @@ class Folder:
     def delete(self, names: Iterable[str]) -> int:
         """Delete files, and on a disk the folders that this empties; return how many files there were."""
         named = list(dict.fromkeys(names))
-        if self._root is not None:
-            present = [name for name in named if self.exists(name)]
-        elif named:
-            with self._speaking_of("delete", named[0]):
-                found: dict[str, bool] = self._cloud.exists(named)
-                present = [name for name in named if found[name]]
-        else:
-            present = []
+        there = (
+            [self.exists(name) for name in named]
+            if self._root is not None
+            else side_by_side(self.exists, named)
+        )
+        present = [name for name, found in zip(named, there, strict=True) if found]
         self.discard(present)
         if self._root is not None:
             self._remove_empty_folders({self._path(name).parent for name in present})

@@ -65,11 +65,11 @@ def test_a_part_in_pieces(tmp_path: Path) -> None:
     table = rows(list(range(10)))
     size = parts.put("count", 12_345, in_order([table], 4), ["a", "b"])
     files = {str(f.relative_to(tmp_path)): f.stat().st_size for f in tmp_path.rglob("*") if f.is_file()}
-    assert set(files) == set(parts.names("count", 12_345))
+    ((own, beside),) = parts.written("count", [3, 12_345])
+    assert (set(own), beside) == (set(files), ["a", "b"])
     assert sum(files.values()) == size
     assert [len(piece) for piece in parts.rows("count", 12_345)] == [4, 4, 2]
     assert pa.concat_tables(parts.rows("count", 12_345)).equals(table)
-    assert parts.files("count", 12_345) == ["a", "b"]
 
 
 def test_a_part_without_rows_keeps_its_columns(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def test_a_part_that_is_missing_or_cut_is_never_a_silent_gap(tmp_path: Path) -> 
     parts = Parts(Folder(str(tmp_path)))
     with pytest.raises(DamagedInput, match="missing"):
         list(parts.rows("count", 3))
-    assert parts.names("count", 3) == []
+    assert list(parts.written("count", [3])) == []
     parts.put("count", 3, in_order([rows(list(range(10)))], 4))
-    second = tmp_path / parts.names("count", 3)[1]
+    second = tmp_path / next(parts.written("count", [3]))[0][1]
     data = second.read_bytes()
     second.write_bytes(data[: len(data) // 2])
     with pytest.raises(DamagedInput, match="damaged"):
