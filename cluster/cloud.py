@@ -26,7 +26,7 @@ from chunkflow.errors import BadInput, ChunkflowError
 from cluster.cloud_file import CloudFile, WorkerType, memory_of
 from cluster.cloud_nodes import (
     FILES,
-    TOKEN,
+    TOKEN_FOLDER,
     head_commands,
     head_setup_commands,
     setup_commands,
@@ -131,6 +131,11 @@ class CloudCluster(CloudFile):
         """Where the config and the token of this cluster are kept, on the machine that started it."""
         return CLUSTERS.expanduser() / self.name
 
+    @property
+    def token(self) -> Path:
+        """Whoever has it may run anything on the cluster."""
+        return self.folder / "ray" / "auth_token"
+
     def ray_config(self) -> dict[str, Any]:
         """The config of Ray's launcher, checked against Ray's own schema."""
         cloud = self.cloud()
@@ -144,7 +149,7 @@ class CloudCluster(CloudFile):
             "auth": {"ssh_user": "ubuntu"},
             "head_node_type": HEAD,
             "available_node_types": {HEAD: self._head_node(cloud), **types},
-            "file_mounts": {FILES: str(self.folder / "files"), TOKEN: str(self.folder / "token")},
+            "file_mounts": {FILES: str(self.folder / "files"), TOKEN_FOLDER: str(self.token.parent)},
             "cluster_synced_files": [],
             "file_mounts_sync_continuously": False,
             "initialization_commands": [],
@@ -187,18 +192,19 @@ class CloudCluster(CloudFile):
         """Lay the config, the token and the running chunkflow into the cluster's folder."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_files(self.folder)
-        token = self.folder / "token"
-        token.unlink(missing_ok=True)
-        token.touch(mode=0o600)
-        token.write_text(secrets.token_hex(32))
+        self.token.parent.mkdir(exist_ok=True)
+        self.token.unlink(missing_ok=True)
+        self.token.touch(mode=0o600)
+        self.token.write_text(secrets.token_hex(32))
         path = self.folder / "ray.yaml"
         path.write_text(yaml.safe_dump(self.ray_config(), sort_keys=False))
         return path
 
     def _launch(self, config: Path) -> None:
         environment = {**os.environ, "RAY_UP_enable_autoscaler_v2": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-        command = [sys.executable, "-m", "ray.scripts.scripts", "up", "--yes", "--no-config-cache"]
-        if subprocess.run([*command, str(config)], env=environment).returncode != 0:
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "up"]
+        command = [*ray, "--yes", "--no-config-cache", "--log-style", "pretty", str(config)]
+        if subprocess.run(command, env=environment).returncode != 0:
             raise ChunkflowError(
                 f"The cluster {self.name} did not come up: Ray says why above. What it started may cost "
                 "money until `chunkflow cluster down` has ended it."
@@ -206,5 +212,5 @@ class CloudCluster(CloudFile):
 
     def _say_address(self, cloud: Cloud, head: Thing, say: Say) -> None:
         say(f"Bring its dashboard here, in a terminal of its own: {cloud.reach(head)}")
-        say(f"Let Ray find its token: export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={self.folder / 'token'}")
+        say(f"Let Ray find its token: export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={self.token}")
         say(f"Then: chunkflow submit JOB --address http://127.0.0.1:{DASHBOARD}")

@@ -14,10 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.prices import SPOT
-from chunkflow.storage import Folder
 from cluster.cloud_file import CloudFile
 from cluster.cloud_roles import make_roles, profile_of, remove_roles
-from cluster.cloud_things import Thing
+from cluster.cloud_things import Thing, shown
 from cluster.place import Say
 
 TAG = "chunkflow-cluster"
@@ -28,6 +27,7 @@ IMAGES = {
 """Where AWS says which image is the newest, for nodes without and with GPUs."""
 ENDED = ("shutting-down", "terminated")
 END_SECONDS = 300.0
+_AT_ONCE = 500
 ROLE_SECONDS = 90.0
 """A role that was just made is not known to EC2 at once."""
 
@@ -47,6 +47,7 @@ class Aws:
             boto3.client("sts", region_name=self._file.region).get_caller_identity()
         self._check_types()
         self._check_network()
+        _ = self._images  # asked for now, as there may be none
         return self._check_bucket()
 
     def _check_types(self) -> None:
@@ -79,30 +80,37 @@ class Aws:
             )
 
     def _check_bucket(self) -> list[str]:
-        Folder(self._file.bucket).check_conditional_put()
         said = []
         for url in (self._file.bucket, *self._file.reads):
-            name = bucket_name(url)
-            with _asking(
-                f"where the bucket {name} is", "Allow s3:GetBucketLocation and s3:ListBucket on it."
-            ):
+            name = url.removeprefix("s3://").split("/", 1)[0]
+            hint = "Make it, or allow s3:GetBucketLocation on it."
+            with _asking(f"where the bucket {name} is", hint):
                 client = boto3.client("s3", region_name=self._file.region)
                 region = client.get_bucket_location(Bucket=name)["LocationConstraint"] or "us-east-1"
             if region != self._file.region:
                 said.append(self._file.far_bucket(name, region))
+        self._file.check_bucket()
         return said
 
     @cached_property
-    def _images(self) -> dict[bool, str]:
-        """The images of nodes without and with GPUs."""
+    def _images(self) -> dict[bool, tuple[str, str]]:
+        """The images of nodes without and with GPUs, and what each calls its disk."""
         given = {False: self._file.image, True: self._file.gpu_image or self._file.image}
-        ssm = boto3.client("ssm", region_name=self._file.region)
-        for gpu in given:
-            if not given[gpu] and self._has(gpu):
-                hint = "Allow ssm:GetParameter, or give `image:` (and `gpu_image:`) in the cluster's file."
-                with _asking(f"for its newest image ({IMAGES[gpu]})", hint):
-                    given[gpu] = ssm.get_parameter(Name=IMAGES[gpu])["Parameter"]["Value"]
-        return given
+        return {gpu: self._image(name or self._newest(gpu)) for gpu, name in given.items() if self._has(gpu)}
+
+    def _newest(self, gpu: bool) -> str:
+        hint = "Allow ssm:GetParameter, or give `image:` (and `gpu_image:`) in the cluster's file."
+        with _asking(f"for its newest image ({IMAGES[gpu]})", hint):
+            ssm = boto3.client("ssm", region_name=self._file.region)
+            name: str = ssm.get_parameter(Name=IMAGES[gpu])["Parameter"]["Value"]
+        return name
+
+    def _image(self, name: str) -> tuple[str, str]:
+        with _asking(f"for the image {name}", "Give one of this region as `image:` (and `gpu_image:`)."):
+            found = self._ec2.describe_images(ImageIds=[name])["Images"]
+        if not found:
+            raise BadInput(f"{self._file.region} has no image {name} that you may use.")
+        return name, found[0].get("RootDeviceName", "/dev/sda1")
 
     def _has(self, gpu: bool) -> bool:
         types = [self._file.head_type, *(worker.type for worker in self._file.workers)]
@@ -114,7 +122,7 @@ class Aws:
 
     def node_config(self, device: str, head: bool) -> dict[str, Any]:
         kind = device.removesuffix(SPOT)
-        image = self._images[bool(self._file.device(kind).gpus)]
+        image, root = self._images[bool(self._file.device(kind).gpus)]
         disk = {"VolumeSize": self._file.disk, "VolumeType": "gp3", "DeleteOnTermination": True}
         tagged = ["instance", "volume"] + ["spot-instances-request"] * device.endswith(SPOT)
         tag = {"Key": TAG, "Value": self._file.name}
@@ -122,7 +130,7 @@ class Aws:
             "InstanceType": kind,
             "ImageId": image,
             "IamInstanceProfile": {"Name": profile_of(self._file, head)},
-            "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": disk}],
+            "BlockDeviceMappings": [{"DeviceName": root, "Ebs": disk}],
             "InstanceInitiatedShutdownBehavior": "terminate",
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 2},
             "TagSpecifications": [{"ResourceType": what, "Tags": [{**tag}]} for what in tagged],
@@ -192,40 +200,57 @@ class Aws:
                 yield Thing("disk", disk["VolumeId"], f"{disk['Size']} GiB, of no node")
 
     def end(self, say: Say) -> None:
-        """The head first: its autoscaler would start workers again."""
+        """End all, until nothing is left, or what is left is refused; the head first, as its autoscaler would
+        start workers again."""
         until = time.monotonic() + END_SECONDS
-        while True:
-            things = self.found()
-            if things:
-                self._end_all(things, say)
-            if not (things and self._waits_for_ends()) or time.monotonic() > until:
+        refused: set[str] = set()
+        while time.monotonic() < until:
+            things = [thing for thing in self.found() if thing.name not in refused]
+            if not things and not self._is_ending():
                 break
-            time.sleep(2.0)
+            if things:
+                say(f"Ending {shown(things)}.")
+                refused |= self._refused(sorted(things, key=lambda thing: not thing.is_head), say)
+            time.sleep(1.0)
         if not self._file.head_role:
             with _asking("to remove the cluster's roles", "Allow iam:DeleteRole and its like."):
                 remove_roles(self._file)
 
-    def _end_all(self, things: list[Thing], say: Say) -> None:
-        nodes = sorted((t for t in things if t.kind == "node"), key=lambda thing: not thing.is_head)
-        requests = [thing.name for thing in things if thing.kind == "spot request"]
-        say(f"Ending {len(things)} things: {', '.join(thing.name for thing in things)}.")
-        with _asking("to end the cluster", "Allow ec2:TerminateInstances and ec2:DeleteVolume."):
-            for first in range(0, len(nodes), 500):
-                names = [node.name for node in nodes[first : first + 500]]
-                self._ec2.terminate_instances(InstanceIds=names)
-            if requests:
-                self._ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=requests)
-            for thing in things:
-                if thing.kind == "disk":
-                    self._ec2.delete_volume(VolumeId=thing.name)
+    def _refused(self, things: list[Thing], say: Say) -> set[str]:
+        """Ask for the end of each; returns what AWS would not end."""
+        nodes = [thing for thing in things if thing.kind == "node"]
+        batches = [nodes[first : first + _AT_ONCE] for first in range(0, len(nodes), _AT_ONCE)]
+        batches += [[thing] for thing in things if thing.kind != "node"]
+        refused = set()
+        while batches:
+            batch = batches.pop(0)
+            try:
+                self._end_all(batch)
+            except ClientError as error:
+                if len(batch) > 1:  # one that is refused spoils it for all
+                    batches += [[thing] for thing in batch]
+                    continue
+                say(f"AWS does not end {batch[0].name}: {error.response['Error']['Message']}")
+                refused.add(batch[0].name)
+        return refused
 
-    def _waits_for_ends(self) -> bool:
-        states = [
-            node["State"]["Name"]
+    def _end_all(self, things: list[Thing]) -> None:
+        """End things of one kind."""
+        names = [thing.name for thing in things]
+        if things[0].kind == "node":
+            self._ec2.terminate_instances(InstanceIds=names)
+        elif things[0].kind == "disk":
+            self._ec2.delete_volume(VolumeId=names[0])
+        else:
+            self._ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=names)
+
+    def _is_ending(self) -> bool:
+        """Whether nodes are on their way out: only then their disks are gone, or are left over."""
+        return any(
+            node["State"]["Name"] == "shutting-down"
             for reservation in self._tagged("describe_instances", "Reservations")
             for node in reservation["Instances"]
-        ]
-        return any(state != "terminated" for state in states)
+        )
 
     def reach(self, head: Thing) -> str:
         return f"ssh -N -L 8265:127.0.0.1:8265 {head.address}"
@@ -234,10 +259,6 @@ class Aws:
 def _last_resort(hours: float) -> str:
     """A script that each node runs as it boots: it is off after so many hours, whatever runs on it."""
     return f"#!/bin/sh\nshutdown -h +{max(1, round(hours * 60))}\n"
-
-
-def bucket_name(url: str) -> str:
-    return url.split("//", 1)[1].split("/", 1)[0]
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, StorageError
 from chunkflow.prices import PACKAGED, SPOT, Device, PriceTable, load_prices
+from chunkflow.storage import Folder
 from cluster.place import ClusterFile
 
 HEADS = {"aws": "m5.xlarge", "gcp": "n2-standard-4"}
@@ -127,6 +128,13 @@ class CloudFile(ClusterFile):
         table = self.table()
         workers = sum(worker.most * (table.hourly(worker.device) or 0) for worker in self.workers)
         return (table.hourly(self.head_type) or 0) + workers
+
+    def check_bucket(self) -> None:
+        """Raise BadInput unless the bucket can be written from here, and makes a file only if absent."""
+        try:
+            Folder(self.bucket).check_conditional_put()
+        except StorageError as error:
+            raise BadInput(f"The bucket cannot be written from here: {error}") from error
 
     def far_bucket(self, name: str, region: str) -> str:
         """What to say of a bucket that lies in another region than the nodes."""

@@ -22,10 +22,9 @@ from google.auth.transport.requests import AuthorizedSession
 
 from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.prices import SPOT
-from chunkflow.storage import Folder
 from cluster.cloud_file import CloudFile
 from cluster.cloud_nodes import GCP_CLIENT
-from cluster.cloud_things import Thing
+from cluster.cloud_things import Thing, shown
 from cluster.place import Say
 
 LABEL = "chunkflow-cluster"
@@ -111,7 +110,6 @@ class Gcp:
             raise
 
     def _check_bucket(self) -> list[str]:
-        Folder(self._file.bucket).check_conditional_put()
         said = []
         for url in (self._file.bucket, *self._file.reads):
             name = url.removeprefix("gs://").split("/", 1)[0]
@@ -122,6 +120,7 @@ class Gcp:
             region = str(found.location).lower()
             if region not in (self._file.region, self._file.region.split("-")[0]):
                 said.append(self._file.far_bucket(name, region))
+        self._file.check_bucket()
         return said
 
     def prepare(self, say: Say) -> None:
@@ -198,7 +197,7 @@ class Gcp:
         while things := self.found():
             new = [thing for thing in things if thing.name not in asked]
             if new:
-                say(f"Ending {len(new)} things: {', '.join(thing.name for thing in new)}.")
+                say(f"Ending {shown(new)}.")
             for thing in sorted(new, key=lambda thing: not thing.is_head):
                 self._delete(thing)
                 asked.add(thing.name)

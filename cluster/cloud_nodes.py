@@ -19,7 +19,7 @@ from cluster.cloud_file import CloudFile
 from cluster.wheel import build_wheel, constraints
 
 FILES = "~/chunkflow/files"
-TOKEN = "~/.ray/auth_token"  # where Ray looks for it
+TOKEN_FOLDER = "~/.ray"  # where Ray looks for auth_token
 PYTHON = "~/chunkflow/env/bin/python"
 _RAY = "~/chunkflow/env/bin/ray"
 _PORT = 6379

@@ -29,7 +29,7 @@ def profile_of(file: CloudFile, head: bool) -> str:
 
 def make_roles(file: CloudFile) -> None:
     """Make the two roles of this cluster, or bring them up to date."""
-    iam = boto3.client("iam")
+    iam = boto3.client("iam", region_name=file.region)
     worker = _make(iam, profile_of(file, head=False), list(_buckets(file)))
     _make(iam, profile_of(file, head=True), [*_buckets(file), *_cluster(file, worker)])
 
@@ -70,7 +70,7 @@ def _cluster(file: CloudFile, worker: str) -> Iterator[dict[str, Any]]:
 
 def remove_roles(file: CloudFile) -> None:
     """Remove the two roles; it is no error if they are not there."""
-    iam = boto3.client("iam")
+    iam = boto3.client("iam", region_name=file.region)
     for head in (False, True):
         name = profile_of(file, head)
         gone = suppress(iam.exceptions.NoSuchEntityException)
