@@ -18,13 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 import chunkflow
-from chunkflow.errors import ChunkflowError
-from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, Volume, full_url
-from cli.layers import kind_of, read_info
+from cli.doctor_cluster import examine_cluster
+from cli.doctor_places import reach
+from cluster.probe import PACKAGES
 
 OURS = "chunkflow-ray"
-PACKAGES = ("chunkflow", "tasks", "cluster", "cli")
 LIBRARIES = (
     "ray",
     "numpy",
@@ -44,14 +42,25 @@ def doctor(
     layers: Annotated[
         list[str] | None, typer.Argument(metavar="[LAYER]...", help="Layers or work folders to be read.")
     ] = None,
+    address: Annotated[
+        str,
+        typer.Option(
+            "--address",
+            help="Ask every node of a Ray cluster instead: its dashboard, http://HOST:8265, or ray://HOST:10001.",
+        ),
+    ] = "",
 ) -> None:
     """Tell versions, cores, memory and disk, and whether layers can be read; name what is wrong.
 
-    Exits with 1 if anything is wrong.
+    With --address, every node of a cluster that is up tells what it is, and tries to read each layer and to
+    write and delete a small file there. Exits with 1 if anything is wrong.
 
-    Example: chunkflow doctor s3://lab/rat/dapi
+    Example: chunkflow doctor --address http://head:8265 s3://lab/rat/dapi s3://lab/jobs
     """
     console = Console()
+    if address:
+        _conclude(examine_cluster(address, layers or [], console), console)
+        return
     console.print(as_table("versions", versions()))
     console.print(as_table("machine", machine()))
     faults = strangers(importlib.metadata.packages_distributions())
@@ -59,6 +68,10 @@ def doctor(
         reached = {layer: reach(layer) for layer in layers}
         console.print(as_table("reachable", {name: text for name, (text, _) in reached.items()}))
         faults += [f"{name}: {text}" for name, (text, good) in reached.items() if not good]
+    _conclude(faults, console)
+
+
+def _conclude(faults: Sequence[str], console: Console) -> None:
     for fault in faults:
         console.print(f"[bold red]wrong[/]  {fault}", highlight=False, soft_wrap=True)
     if faults:
@@ -131,31 +144,3 @@ def strangers(distributions: Mapping[str, Sequence[str]]) -> list[str]:
                 f"`pip uninstall {name}` and install {OURS} again, or give {OURS} an environment of its own."
             )
     return faults
-
-
-def reach(location: str) -> tuple[str, bool]:
-    """What lies at a place, and whether it could be read."""
-    try:
-        url = full_url(location)
-        folder = Folder(url)
-        if folder.get("info") is None:
-            work = next(iter(folder.list("ledger")), None)
-            return ("a work folder", True) if work else ("nothing is there: no layer, no work folder", False)
-        info = read_info(url)
-        kind = kind_of(info, url)
-        if kind in ("image", "segmentation"):
-            return describe_volume(LayerInfo.of_layer(url)), True
-        return f"a layer of kind {kind}", True
-    except ChunkflowError as error:
-        return str(error), False
-    except Exception as error:  # missing keys, refused connections: each client has errors of its own
-        return f"{type(error).__name__}: {error}", False
-
-
-def describe_volume(layer: LayerInfo) -> str:
-    """One storage chunk is read, so that voxels too, not only the description, are known to be there."""
-    size = " x ".join(str(n) for n in layer.bounds.size)
-    corner = layer.bounds.clip(type(layer.bounds).of_size(layer.storage, layer.bounds.start))
-    Volume(layer).read(corner)
-    voxel = " x ".join(f"{v:g}" for v in layer.voxel_size)
-    return f"{layer.kind} of {size} voxels of {voxel} nm, {layer.dtype}; a first chunk was read"

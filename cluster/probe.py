@@ -16,18 +16,20 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("chunkflow", "tasks", "cluster", "cli")
+KINDS = (".py", ".typed", ".yaml", ".html", ".json")
+"""What is installed of them; other files may lie about in a source tree."""
 MARK = "what this machine has: "
 
 
 def package_files() -> dict[str, Path]:
-    """Every file of the running chunkflow, by its name as it is imported; nothing is imported for that."""
+    """The files of the running chunkflow, by its name as it is imported; nothing is imported for that."""
     files: dict[str, Path] = {}
     for package in PACKAGES:
         found = importlib.util.find_spec(package)
         for place in (found.submodule_search_locations if found else None) or ():
             root = Path(place)
             for file in root.rglob("*"):
-                if file.is_file() and "__pycache__" not in file.parts:
+                if file.suffix in KINDS and file.is_file():
                     files[f"{package}/{file.relative_to(root).as_posix()}"] = file
     return dict(sorted(files.items()))
 

@@ -11,7 +11,8 @@ from cloudvolume import CloudVolume
 from typer.testing import CliRunner
 
 from cli import doctor as module
-from cli.doctor import doctor, reach, strangers
+from cli.doctor import doctor, strangers
+from cli.doctor_places import reach
 
 
 def run(*arguments: str) -> tuple[int, str]:

@@ -1,0 +1,123 @@
+"""What the nodes of a cluster are and what each can reach, and what is wrong with it.
+
+Through the dashboard (http://HOST:8265) the question goes as a small job, with chunkflow if it is not there,
+as a job would; through ray:// it is asked from here. Nodes that are not up are not asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from chunkflow.errors import BadInput, ChunkflowError
+from chunkflow.volume import full_url
+from cli.doctor_places import Tried
+from cli.words import counted, plain
+from cluster import probe
+
+Answers = Mapping[str, Mapping[str, Any] | str]
+HEAD = ("device", "python", "ray", "chunkflow", "cores", "memory")
+
+
+def examine_cluster(address: str, places: Sequence[str], console: Console) -> list[str]:
+    """Show what the nodes said; returns what is wrong."""
+    urls = [full_url(place) for place in places]
+    answers = _by_client(address, urls) if address.startswith("ray://") else _by_job(address, urls)
+    if isinstance(answers, list):
+        return answers
+    known = {node: said for node, said in answers.items() if not isinstance(said, str)}
+    console.print(_nodes_table(known))
+    _tell_places(known, urls, console)
+    silent = [f"{node}: {said}" for node, said in answers.items() if isinstance(said, str)]
+    return silent + [fault for node, said in known.items() for fault in node_faults(node, said)]
+
+
+def _by_job(address: str, urls: Sequence[str]) -> Answers | list[str]:
+    from cli.doctor_nodes import MARK
+    from cluster.environment import look, what_goes_along
+    from cluster.submission import Jobs, folder_of
+
+    jobs = Jobs(address)
+    there = look(jobs)
+    if faults := there.faults():
+        return faults
+    files, environment = what_goes_along(there)
+    with folder_of(files) as folder:
+        said = jobs.ask(folder, ["python", "-m", "cli.doctor_nodes", *urls], environment)
+    for line in said.splitlines():
+        if line.startswith(MARK):
+            answers: Answers = json.loads(line.removeprefix(MARK))
+            return answers
+    raise ChunkflowError(f"{jobs.address} did not tell what its nodes are: {' '.join(said.split())[-300:]}")
+
+
+def _by_client(address: str, urls: Sequence[str]) -> Answers | list[str]:
+    import ray
+
+    from cli.doctor_nodes import examine
+    from cluster.connection import join
+    from cluster.everywhere import ask_each_node
+
+    try:
+        join(address)
+    except BadInput as error:
+        return [str(error)]
+    try:
+        return ask_each_node(examine, urls)
+    finally:
+        ray.shutdown()
+
+
+def node_faults(node: str, said: Mapping[str, Any]) -> list[str]:
+    """What is wrong with one node."""
+    from cli.doctor import strangers
+
+    here = probe.here()
+    faults = [f"{place}: {Tried(**tried).fault}" for place, tried in said["places"].items()]
+    found = [fault for fault in faults if not fault.endswith(": ")]
+    for name in ("python", "ray"):
+        if said[name].split(".")[:2] != here[name].split(".")[:2]:
+            found.append(f"it has {name} {said[name]}, and this machine {here[name]}")
+    if said["chunkflow"] != here["chunkflow"]:
+        found.append("it has another chunkflow than this machine")
+    return [f"{said['host']} ({node}): {fault}" for fault in [*found, *strangers(said["packages"])]]
+
+
+def _nodes_table(known: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A row for nodes that are alike: a cluster may have thousands."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for said in known.values():
+        words = {**said, "memory": f"{said['memory']} GiB", "cores": str(said["cores"])}
+        words["chunkflow"] = "this one" if said["chunkflow"] == probe.here()["chunkflow"] else "another"
+        alike.setdefault(tuple(words[name] for name in HEAD), []).append(said["host"])
+    table = Table(title="nodes", title_justify="left", box=None, padding=(0, 2))
+    for name in ("", *HEAD):
+        table.add_column(name, overflow="fold")
+    for row, hosts in alike.items():
+        table.add_row(_named(hosts), *row)
+    return table
+
+
+def _tell_places(known: Mapping[str, Mapping[str, Any]], urls: Sequence[str], console: Console) -> None:
+    """A line for nodes that found the same."""
+    for url in urls:
+        alike: dict[Tried, list[str]] = {}
+        for said in known.values():
+            alike.setdefault(Tried(**said["places"][url]), []).append(said["host"])
+        for tried, hosts in alike.items():
+            where = "all nodes" if len(alike) == 1 else _named(hosts)
+            console.print(
+                f"{plain(url)} from {where}: {tried.what}; read: {tried.read}, write: {tried.write}, "
+                f"delete: {tried.delete}",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
+            )
+
+
+def _named(hosts: Sequence[str]) -> str:
+    return hosts[0] if len(hosts) == 1 else counted(len(hosts), "node")
