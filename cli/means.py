@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
 from chunkflow.errors import BadInput
+from chunkflow.events import Listener
 from chunkflow.plan import Plan, spec_of
 from chunkflow.pool import Executor
 from chunkflow.prices import PACKAGED
@@ -77,6 +79,14 @@ class Means:
         if not self.address:
             start_here(staff.cores)
         return RayExecutor(spec_of(plan), sources_of(plan.job, folder), plan.worker_kinds)
+
+    def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
+        """Who lets a cluster's metrics tell of the run."""
+        if not self.address:
+            return []
+        from cluster.metrics import Metrics
+
+        return [Metrics(backlog, dollars)]
 
 
 def _refuse_dead(address: str) -> None:

@@ -55,6 +55,7 @@ def run_plan(
             queue = MemoryQueue(len(plan.worker_kinds))
             pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
             listeners: list[Listener] = [progress, Log(Folder(plan.work)), end, meter]
+            listeners += means.exported(queue.backlog, lambda: meter.spent)
             runner = Runner(plan, ledger, queue, pool, listeners)
             interrupts.attend(runner)
             meter.attend(lambda: runner.interrupt(OVER_BUDGET))

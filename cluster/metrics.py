@@ -29,7 +29,7 @@ GAUGES = {
     "chunkflow_backlog": ("chunks that no pool has leased yet", ()),
     "chunkflow_quiet_seconds": ("seconds since a worker last answered", ()),
     "chunkflow_workers": ("workers that answered within two minutes", ("device",)),
-    "chunkflow_dollars": ("what the run has cost so far, where prices are known", ()),
+    "chunkflow_dollars": ("what all runs of the job have cost, as far as prices are known", ()),
 }
 COUNTERS = {
     "chunkflow_done": ("chunks done in this run", ("task",)),
@@ -43,7 +43,7 @@ _Count = tuple[str, tuple[str, ...]]
 class Metrics:
     """Listens, and lets Ray export what it heard."""
 
-    def __init__(self, backlog: Callable[[], list[int]], dollars: Callable[[], float] | None = None) -> None:
+    def __init__(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> None:
         self._backlog, self._dollars = backlog, dollars
         self._gauges = {
             name: metrics.Gauge(name, text, ("chunkflow_job", *tags)) for name, (text, tags) in GAUGES.items()
@@ -96,8 +96,7 @@ class Metrics:
                 self._set("chunkflow_chunks", count, stage.name, state)
         self._set("chunkflow_backlog", sum(self._backlog()))
         self._set("chunkflow_quiet_seconds", now - self._heard)
-        if self._dollars is not None:
-            self._set("chunkflow_dollars", self._dollars())
+        self._set("chunkflow_dollars", self._dollars())
         self._tell_workers(now)
 
     def _tell_workers(self, now: float) -> None:
