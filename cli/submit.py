@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -28,10 +28,11 @@ from chunkflow.geometry import Box
 from chunkflow.job import Job, load_task_type
 from chunkflow.ledger import Ledger
 from chunkflow.opening import refuse_unfit
+from chunkflow.prices import load_prices
 from chunkflow.storage import Folder
 from chunkflow.task import Located
 from cli.builtin import load_job, sources_of
-from cli.options import BoxOption, JobFile, Restart, Settings, Until, Yes, agreed, parse_box
+from cli.options import BoxOption, Budget, JobFile, Prices, Restart, Settings, Until, Yes, agreed, parse_box
 from cli.status import alive
 from cli.submitted import note
 from cli.words import plain
@@ -61,6 +62,8 @@ def submit(
     box: BoxOption = "",
     until: Until = "",
     restart: Restart = "",
+    budget: Budget = None,
+    prices: Prices = None,
     yes: Yes = False,
     set_: Settings = None,
 ) -> None:
@@ -73,6 +76,7 @@ def submit(
     """
     wanted, part = load_job(job, set_, until), parse_box(box)
     work = wanted.work if part is None else f"{wanted.work}/try/{part}"
+    table = checked_money(budget, prices)
     console = Console(soft_wrap=True, highlight=False)
     jobs = Jobs(address)
     paths = local_paths(wanted)
@@ -84,23 +88,38 @@ def submit(
         raise BadInput("Nothing was deleted, and nothing was submitted.")
     own = {f"job/{name}": data for name, data in sources_of(wanted, job.resolve().parent).items()}
     files, environment = what_goes_along(there, extras(wanted, own))
-    files |= own | {"job/job.yaml": yaml.safe_dump(wanted.model_dump(mode="json")).encode()}
+    files |= own | table | {"job/job.yaml": yaml.safe_dump(wanted.model_dump(mode="json")).encode()}
     if environment:
         console.print("The cluster has not this chunkflow: it goes along, and is installed there first.")
     known = {"chunkflow": chunkflow.__version__, "job": wanted.job, "work": work}
     with folder_of(files) as folder:
-        submitted = jobs.submit(entrypoint(workers, part, restart), folder, environment, known)
-    note(work, jobs, submitted, job.resolve().parent)
+        words = entrypoint(workers, part, restart, budget, list(table))
+        submitted = jobs.submit(words, folder, environment, known)
+    note(work, jobs.address, submitted, job.resolve().parent)
     tell(console, jobs, submitted, work)
 
 
-def entrypoint(workers: int, box: Box | None, restart: str) -> str:
+def checked_money(budget: float | None, prices: Path | None) -> dict[str, bytes]:
+    """The price table to be sent, if one was named."""
+    if budget is not None and budget <= 0:
+        raise BadInput(f"--budget takes dollars above 0, not {budget:g}.")
+    if prices is None:
+        return {}
+    load_prices(prices)
+    return {"job/prices.yaml": prices.read_bytes()}
+
+
+def entrypoint(
+    workers: int, box: Box | None, restart: str, budget: float | None, tables: Sequence[str]
+) -> str:
     """What is run there; `job/` is a folder of its own, so that a module beside the job file that bears the
     name of an installed one is not taken for it."""
     words = ["python", "-m", "cli.main", "run", "job/job.yaml", "--address", "auto"]
     words += ["--workers", str(workers)] if workers else []
     words += ["--box", str(box)] if box is not None else []
     words += ["--restart", restart, "--yes"] if restart else []
+    words += ["--budget", f"{budget:g}"] if budget is not None else []
+    words += [word for table in tables for word in ("--prices", table)]
     return shlex.join(words)
 
 

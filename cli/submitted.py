@@ -11,20 +11,22 @@ import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.storage import Folder
-from cluster.submission import Jobs, Submission
+
+if TYPE_CHECKING:
+    from cluster.submission import Jobs, Submission
 
 PLACE = "submitted/"
 
 
-def note(work: str, jobs: Jobs, submission: str, folder: Path) -> None:
-    """Write down a submission; `folder` is where the job file lies, on this machine."""
+def note(work: str, address: str, submission: str, folder: Path) -> None:
+    """Write down a submission; the address is without credentials, `folder` where the job file lies here."""
     now = time.time()
     known = {
-        "address": jobs.address,
+        "address": address,
         "submission": submission,
         "at": round(now, 3),
         "by": getpass.getuser(),
@@ -48,6 +50,8 @@ def notes(work: str) -> Iterator[dict[str, Any]]:
 def find(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
     """The last submission of a work folder and the cluster that it went to; None where it was never submitted
     from anywhere. With an address, what that cluster knows of it."""
+    from cluster.submission import Jobs  # takes two seconds, which other commands need not pay
+
     if address:
         jobs = Jobs(address)
         for submission in jobs.submissions():

@@ -13,6 +13,7 @@ from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, full_url
 from cli.builtin import see_modules_of
+from cli.submitted import notes
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,13 @@ class Work:
 
     @property
     def folder(self) -> Path:
-        """Where the job file lay, beside which the user's own tasks are."""
-        return Path(str(self.ledger.state.versions.get("folder", ".")))
+        """Where the job file lies, beside which the user's own tasks are; of a job that was submitted from this
+        machine its place here, as the folder that it ran from is gone."""
+        ran_from = Path(str(self.ledger.state.versions.get("folder", ".")))
+        if ran_from.is_dir():
+            return ran_from
+        lay = (Path(str(known.get("folder", ""))) for known in notes(self.url))
+        return next((folder for folder in lay if folder.is_dir()), ran_from)
 
     def job(self) -> Job:
         assert self.ledger.state.job is not None
