@@ -39,17 +39,15 @@ def measure_on_devices(
             "No node of this cluster says which device it is, as those that `chunkflow cluster up` starts "
             f"do; start Ray on one with --resources='{{\"{DEVICE}NAME\": 1}}'."
         )
-    tasks = {
-        device: [
-            _begin(node, plan, spec, sources, share, kind) for kind, share in _shares(plan, node, chosen)
-        ]
+    begun = {
+        device: [_begin(node, spec, sources, share, taken) for taken, share in _shares(plan, node, chosen)]
         for device, node in nodes.items()
     }
-    return {device: together(plan, ray.get(begun)) for device, begun in tasks.items() if begun}
+    return {device: together(plan, ray.get(shares)) for device, shares in begun.items() if shares}
 
 
 def _node_of_each_device() -> dict[str, dict[str, Any]]:
-    nodes = {}
+    nodes: dict[str, dict[str, Any]] = {}
     for node in ray.nodes():
         for name in node["Resources"] if node["Alive"] else ():
             if name.startswith(DEVICE):
