@@ -34,7 +34,7 @@ from chunkflow.task import Located
 from cli.builtin import load_job, sources_of
 from cli.options import BoxOption, Budget, JobFile, Prices, Restart, Settings, Until, Yes, agreed, parse_box
 from cli.status import alive
-from cli.submitted import note
+from cli.submitted import note, remember
 from cli.words import plain
 from cluster.environment import There, look, refuse_other, what_goes_along
 from cluster.submission import Jobs, folder_of
@@ -95,6 +95,7 @@ def submit(
     with folder_of(files) as folder:
         words = entrypoint(workers, part, restart, budget, list(table))
         submitted = jobs.submit(words, folder, environment, known)
+    remember(jobs.address)
     note(work, jobs.address, submitted, job.resolve().parent)
     tell(console, jobs, submitted, work)
 

@@ -1,6 +1,7 @@
 """Where a job was submitted to, written into its work folder, so that its name is enough for every command.
 
-Neither tokens nor passwords are written.
+Neither tokens nor passwords are written. Ray's client sends the user's token to whatever address it is given,
+so an address that a work folder names is used only if the user has named it before, on this machine.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.storage import Folder
@@ -42,9 +45,31 @@ def notes(work: str) -> Iterator[dict[str, Any]]:
     folder = Folder(work)
     for name in sorted(folder.list(PLACE), reverse=True):
         try:
-            yield json.loads(folder.get(name) or b"")
+            known = json.loads(folder.get(name) or b"")
         except ValueError:
             continue
+        if isinstance(known, dict):
+            yield known
+
+
+def remember(address: str) -> None:
+    """The user has named this cluster."""
+    known = _remembered()
+    if address not in known:
+        file = _memory()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"{line}\n" for line in [*known, address]))
+
+
+def _remembered() -> list[str]:
+    try:
+        return _memory().read_text().split()
+    except OSError:
+        return []
+
+
+def _memory() -> Path:
+    return Path(typer.get_app_dir("chunkflow")) / "clusters"
 
 
 def find(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
@@ -54,12 +79,19 @@ def find(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
 
     if address:
         jobs = Jobs(address)
+        remember(jobs.address)
         for submission in jobs.submissions():
             if submission.work == work:
                 return jobs, submission
         raise BadInput(f"{jobs.address} knows no job with the work folder {work}; see: chunkflow jobs.")
     for known in notes(work):
-        jobs = Jobs(str(known.get("address", "")))
+        named = str(known.get("address", ""))
+        if named not in _remembered():
+            raise BadInput(
+                f"{work} was submitted to {named}, which was never named on this machine: if you know that "
+                f"cluster, say --address {named}."
+            )
+        jobs = Jobs(named)
         return jobs, jobs.submission(str(known.get("submission", "")))
     return None
 

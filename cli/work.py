@@ -33,8 +33,8 @@ class Work:
 
     @property
     def folder(self) -> Path:
-        """Where the job file lies, beside which the user's own tasks are; of a job that was submitted from this
-        machine its place here, as the folder that it ran from is gone."""
+        """Where the job file lies, beside which the user's own tasks are; of a job that was submitted from
+        this machine its place here, as the folder that it ran from is gone."""
         ran_from = Path(str(self.ledger.state.versions.get("folder", ".")))
         if ran_from.is_dir():
             return ran_from
