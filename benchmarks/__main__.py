@@ -18,6 +18,7 @@ MODULES = (
     "segment_kernel",
     "engine",
     "ledger",
+    "simulated",
     "mesh",
     "downsample",
     "annotate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from chunkflow.chunk import Chunk
-from chunkflow.task import Cell, Image, Task
+from chunkflow.task import Cell, Image, Out, Task
 
 
 class Nothing(Task):
@@ -18,3 +18,13 @@ class Nothing(Task):
 
     def map(self, cell: Cell) -> Chunk | pa.Table | None:  # type: ignore[override]
         return None
+
+
+class Copy(Task):
+    """Makes one layer from another, for planning alone: a simulated worker maps nothing."""
+
+    image: Image
+    copied: Image = Out()
+
+    def map(self, cell: Cell, image: Chunk) -> Chunk:  # type: ignore[override]
+        return image

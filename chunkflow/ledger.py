@@ -53,10 +53,13 @@ class _Batch:
             self.attempts.setdefault(min(attempt, 255), []).append(answer.index)
         if answer.empty:
             self.empty.append(answer.index)
-        self.seconds = [a + b for a, b in zip(self.seconds, answer.seconds, strict=True)]
+        for place, seconds in enumerate(answer.seconds):
+            self.seconds[place] += seconds
         self.slowest = max(self.slowest, answer.seconds[1])
-        self.bytes = [self.bytes[0] + answer.bytes_in, self.bytes[1] + answer.bytes_out]
-        self.counts.update(answer.counts)
+        self.bytes[0] += answer.bytes_in
+        self.bytes[1] += answer.bytes_out
+        if answer.counts:
+            self.counts.update(answer.counts)
         share = self.workers.setdefault(answer.worker, [0, 0.0])
         share[0] += 1
         share[1] += sum(answer.seconds)
@@ -178,7 +181,9 @@ class Ledger:
     def record_done(self, step: str, answer: Answer, attempt: int = 1) -> None:
         """One unit is finished and written, at this attempt of those that are charged."""
         self._check(step, (answer.index,))
-        self._batches.setdefault(step, _Batch()).add(answer, attempt)
+        if (batch := self._batches.get(step)) is None:
+            batch = self._batches[step] = _Batch()
+        batch.add(answer, attempt)
         self._waiting += 1
 
     def record_failed(self, step: str, answer: Answer, attempt: int, final: bool) -> None:

@@ -180,6 +180,7 @@ class Pool:
         """Start whom is missing, and end whom is silent or needless; now and then, as it goes through all."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
+        self._looked = time.monotonic()
         backlog = [0] * len(self._crews) if self._draining.is_set() else self._queue.backlog()
         for kind in reversed(range(len(self._crews))):  # the plain workers may run anywhere: they come last
             crew = self._crews[kind]
@@ -190,13 +191,15 @@ class Pool:
                 self._lost(worker, Cause.SILENT, why)
             if not self._draining.is_set():
                 self._staff(kind, crew)
-        self._looked = time.monotonic()
 
     def _staff(self, kind: int, crew: Crew) -> None:
         if self._idle_seconds is not None:
             for worker in crew.needless(self._idle_seconds):
                 self._end(crew, worker)
-        for _ in range(min(crew.missing(self._idle_seconds is not None), STARTS_AT_ONCE)):
+        missing = crew.missing(self._idle_seconds is not None)
+        if missing > STARTS_AT_ONCE:
+            self._looked = 0.0  # the others at the next turn
+        for _ in range(min(missing, STARTS_AT_ONCE)):
             worker = self._executor.start_worker(kind)
             crew.started(worker)
             self._crew_of[worker] = crew

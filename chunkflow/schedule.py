@@ -33,6 +33,7 @@ class _StageState:
         self.missing = np.zeros(shape, np.int32, order="F")
         for wait in stage.waits:
             self.missing += wait.counts()
+        self.flat_missing = self.missing.reshape(-1, order="F")
         self.flat = self.state.reshape(-1, order="F")
         self.flat_empty = self.empty.reshape(-1, order="F")
         self.at_start: npt.NDArray[np.int32] = np.zeros(0, np.int32)
@@ -163,16 +164,28 @@ class Schedule:
         if known.flat[cell] == DONE:
             return False
         self._move(stage, cell, DONE)
-        known.flat_empty[cell] = empty
-        position = known.stage.grid.position(cell)
+        if empty:
+            known.flat_empty[cell] = True
         for follower, wait in self._followers[stage]:
-            state = self._stages[follower]
-            x, y, z = wait.waiting(position)
-            missing = state.missing[x, y, z]
-            missing -= 1
-            if missing.size and not missing.all():
-                self._free(follower, (x.start, y.start, z.start), np.argwhere(missing == 0))
+            self._discount(follower, wait.waiting(known.stage.grid.position(cell)))
         return True
+
+    def _discount(self, index: int, waiting: tuple[slice, slice, slice]) -> None:
+        """One of those that these cells of a stage wait for is done."""
+        known = self._stages[index]
+        x, y, z = waiting
+        if (x.stop - x.start, y.stop - y.start, z.stop - z.start) == (1, 1, 1):  # most are such: be quick
+            nx, ny, _ = known.stage.grid.shape
+            cell = x.start + nx * (y.start + ny * z.start)
+            known.flat_missing[cell] -= 1
+            if known.flat_missing[cell] == 0 and known.flat[cell] == WAITING:
+                self._move(index, cell, READY)
+                known.fresh.append(cell)
+            return
+        missing = known.missing[x, y, z]
+        missing -= 1
+        if missing.size and not missing.all():
+            self._free(index, (x.start, y.start, z.start), np.argwhere(missing == 0))
 
     def _free(self, index: int, origin: tuple[int, int, int], places: npt.NDArray[np.int64]) -> None:
         known = self._stages[index]

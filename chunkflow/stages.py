@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from chunkflow.geometry import Box, Grid, Vec
 
 StageKind = Literal["prepare", "map", "merge", "finish"]
+NOBODY = slice(0, 0)
 Ranges = tuple[npt.NDArray[np.int64], ...]
 
 
@@ -39,11 +41,25 @@ class Wait:
 
     def waiting(self, position: Vec) -> tuple[slice, slice, slice]:
         """The cells that need the cell at `position` of the other grid."""
-        x, y, z = (
-            slice(int(np.searchsorted(high, p, "right")), int(np.searchsorted(low, p, "right")))
-            for low, high, p in zip(self.low, self.high, position, strict=True)
+        (x, y, z), (i, j, k) = self._waiting, position
+        return (
+            x[i] if i < len(x) else NOBODY,
+            y[j] if j < len(y) else NOBODY,
+            z[k] if k < len(z) else NOBODY,
         )
-        return x, y, z
+
+    @cached_property
+    def _waiting(self) -> tuple[list[slice], ...]:
+        """By axis and position of the other grid, who needs it: looked up for every cell that is done."""
+        found = []
+        for low, high in zip(self.low, self.high, strict=True):
+            positions = np.arange(high.max(initial=0))
+            starts, stops = (
+                np.searchsorted(high, positions, "right"),
+                np.searchsorted(low, positions, "right"),
+            )
+            found.append([slice(a, b) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)])
+        return tuple(found)
 
     def counts(self) -> npt.NDArray[np.int32]:
         """How many cells each cell waits for, indexed x, y, z."""
