@@ -10,9 +10,14 @@ import pytest
 
 from chunkflow.queue import Answer, Cause, MemoryQueue, Place, Queue, Range
 from tests.same import ShufflingQueue
+from tests.sqs import SqsPair
 
 KINDS = 3
-QUEUES: dict[str, Callable[[int], Queue]] = {"memory": MemoryQueue, "shuffling": ShufflingQueue}
+QUEUES: dict[str, Callable[[int], Queue]] = {
+    "memory": MemoryQueue,
+    "shuffling": ShufflingQueue,
+    "sqs": SqsPair,
+}
 """Each makes a queue for so many kinds of workers."""
 
 

@@ -1,0 +1,97 @@
+"""Gathers small things and hands them on together, so that many cost few requests.
+
+1. What comes after a pause is handed on at once; what comes after that waits until `seconds` have passed
+   since, or until there are `most`.
+2. A thread hands on; what goes wrong there is raised to whoever adds or flushes next.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Gatherer(Generic[T]):
+    """Hands on to `hand_on`, from a thread of its own, in the order in which things were added."""
+
+    def __init__(self, hand_on: Callable[[list[T]], None], seconds: float, most: int) -> None:
+        self._hand_on, self._seconds, self._most = hand_on, seconds, most
+        self._items: list[T] = []
+        self._changed = threading.Condition()
+        self._hurried = self._busy = self._closed = False
+        self._last = 0.0
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def add(self, items: Sequence[T]) -> None:
+        with self._changed:
+            if self._error is not None:
+                raise self._error
+            self._items.extend(items)
+            if self._thread is None and self._items:
+                self._thread = threading.Thread(target=self._run, name="gatherer", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def take_back(self) -> list[T]:
+        """What was added and is not handed on yet."""
+        with self._changed:
+            items, self._items = self._items, []
+            return items
+
+    def waiting(self) -> list[T]:
+        """A copy of what is not handed on yet."""
+        with self._changed:
+            return list(self._items)
+
+    def flush(self) -> None:
+        """Hand on all that was added, and wait for that."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
+            while (self._items or self._busy) and self._error is None:
+                self._changed.wait()
+            self._hurried = False
+            if self._error is not None:
+                raise self._error
+
+    def close(self) -> None:
+        """Hand on all that was added, then end."""
+        with self._changed:
+            self._closed = True
+        self.flush()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while items := self._next():
+            try:
+                self._hand_on(items)
+            except BaseException as error:  # whoever adds or flushes must hear of it
+                self._error = error
+            with self._changed:
+                self._busy, self._last = False, time.monotonic()
+                self._changed.notify_all()
+            if self._error is not None:
+                return
+
+    def _next(self) -> list[T]:
+        """What is due; waits for it. Nothing once closed."""
+        with self._changed:
+            while not self._due():
+                if self._closed and not self._items:
+                    return []
+                rest = self._last + self._seconds - time.monotonic()
+                self._changed.wait(max(rest, 0.001) if self._items else None)
+            items, self._items, self._busy = self._items, [], True
+            return items
+
+    def _due(self) -> bool:
+        if not self._items:
+            return False
+        late = time.monotonic() - self._last >= self._seconds
+        return self._hurried or self._closed or late or len(self._items) >= self._most
