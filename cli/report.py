@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 
+from chunkflow.accounts import Account, read_accounts
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State, Step
@@ -16,6 +18,7 @@ from chunkflow.storage import Folder
 from cli.log import read_log
 from cli.methods import decided, methods
 from cli.pages import STYLE
+from cli.report_costs import estimate_and_actual
 from cli.report_files import files_for_people
 from cli.timeline import timeline
 from cli.words import counted, in_words, plain
@@ -30,11 +33,12 @@ def write_report(work: str) -> str:
     folder = Folder(work)
     state = Ledger.load(folder).state
     left = files_for_people(folder, (re.split("[/.]", name)[0] for name in state.steps))
-    folder.put("report.html", report(state, read_log(folder, MOST_LINES), left).encode())
+    page = report(state, read_log(folder, MOST_LINES), left, read_accounts(folder))
+    folder.put("report.html", page.encode())
     return f"{work}/report.html"
 
 
-def report(state: State, log: list[dict[str, Any]], left: str = "") -> str:
+def report(state: State, log: list[dict[str, Any]], left: str = "", accounts: Sequence[Account] = ()) -> str:
     """The page; `left` is the part of it that shows what tasks left for people."""
     assert state.job is not None
     name = html.escape(state.job["plan"]["job"]["job"])
@@ -44,6 +48,7 @@ def report(state: State, log: list[dict[str, Any]], left: str = "") -> str:
         f"<h1>{name}</h1>{_summary(state)}",
         left,
         "<h2>Tasks</h2>" + _tasks(state),
+        estimate_and_actual(state, accounts),
         "<h2>Timeline</h2>" + timeline(log, whole),
         "<h2>Failures</h2>" + _failures(state),
         "<h2>Methods</h2><p class=quiet>To be quoted.</p><blockquote>" + html.escape(methods(state)),

@@ -13,9 +13,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from chunkflow.accounts import dollars_of, read_accounts
 from chunkflow.ledger_state import DONE, FAILED, State
+from chunkflow.storage import Folder
 from cli.options import WorkUrl
-from cli.words import in_words, plain
+from cli.words import dollars, in_words, plain
 from cli.work import Work
 
 WIDEST = 64
@@ -27,25 +29,32 @@ def status(
     work: WorkUrl,
     watch: Annotated[bool, typer.Option("--watch", help="Go on showing it until the run ends.")] = False,
 ) -> None:
-    """Show how a job stands: each task's chunks, rate and time left, and a picture of the grid.
+    """Show how a job stands: each task's chunks, rate and time left, a picture of the grid, and its cost.
 
     Example: chunkflow status s3://lab/jobs/rat-cortex --watch
     """
     known = Work.open(work)
     console = Console()
     if not watch:
-        console.print(_picture(known.ledger.state))
+        console.print(_picture(known.ledger.state, _cost(known.url)))
         return
     with Live(console=console, refresh_per_second=2) as live:
         while True:
             state = known.ledger.refresh()
-            live.update(_picture(state))
+            live.update(_picture(state, _cost(known.url)))
             if not alive(state):
                 return
             time.sleep(2)
 
 
-def _picture(state: State) -> Group:
+def _cost(work: str) -> str:
+    """What the job has cost, where anything was paid."""
+    accounts = read_accounts(Folder(work))
+    paid = any(account.spent for account in accounts)
+    return f"; {dollars(dollars_of(accounts))} spent" if paid else ""
+
+
+def _picture(state: State, cost: str) -> Group:
     assert state.job is not None
     table = Table(box=None, pad_edge=False)
     rest = (
@@ -66,7 +75,7 @@ def _picture(state: State) -> Group:
             f"{rate:,.1f}/s" if rate else "",
             in_words(left / rate) if rate and left and state.ended is None else "",
         )
-    head = Text(f"{state.job['plan']['job']['job']}: {_standing(state)}")
+    head = Text(f"{state.job['plan']['job']['job']}: {_standing(state)}{cost}")
     maps = [
         (step, state.job["grids"].get(step.name)) for step in state.steps.values() if "." not in step.name
     ]
