@@ -18,6 +18,8 @@ from chunkflow.task import Task
 from chunkflow.volume import full_url
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+QUEUE = re.compile(r"(sqs://[A-Za-z0-9_-]{1,70})?")
+"""SQS takes names of 80 characters; `-answers` and `-work-12` come after."""
 
 
 class LayerEntry(BaseModel):
@@ -93,6 +95,13 @@ class Job(BaseModel):
         for name in value:
             if not NAME.fullmatch(name):
                 raise ValueError(f"a layer may not be named {name!r}: use letters, digits, '_', '-' and '.'")
+        return value
+
+    @field_validator("queue")
+    @classmethod
+    def _queue_named(cls, value: str) -> str:
+        if not QUEUE.fullmatch(value):
+            raise ValueError("must be sqs://NAME with letters, digits, '-' and '_', 70 at most")
         return value
 
     @classmethod

@@ -27,9 +27,6 @@ from botocore.exceptions import (
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.sqs_messages import MOST_BYTES
 
-SCHEME = "sqs://"
-NAME = re.compile(r"[A-Za-z0-9_-]{1,70}")
-"""SQS takes 80 characters; `-answers` and `-work-12` come after."""
 TOGETHER = 10
 """Messages in a request."""
 CONNECTIONS = 20
@@ -53,17 +50,6 @@ class NoQueue(StorageError):
 
 class JustRemoved(StorageError):
     """A queue of this name was removed less than a minute ago, and SQS does not make it again so soon."""
-
-
-def name_of(url: str) -> str:
-    """The name in sqs://NAME, checked."""
-    name = url.removeprefix(SCHEME)
-    if not url.startswith(SCHEME) or not NAME.fullmatch(name):
-        raise BadInput(
-            f"The job file: queue: must be {SCHEME}NAME with letters, digits, '-' and '_', "
-            f"70 at most, not {url!r}."
-        )
-    return name
 
 
 @dataclass(frozen=True)

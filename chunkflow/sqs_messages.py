@@ -35,12 +35,17 @@ class Unreadable(ValueError):
     """A message that no runner or pool of this version has written."""
 
 
-@dataclasses.dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True)
 class Run:
     """Which run of its work folder a message belongs to: the how-manyeth, and when it began."""
 
     number: int
     began: float
+
+    def follows(self, other: Run) -> bool:
+        """Whether it is a later one. A higher number alone is of a work folder that was deleted and made
+        again."""
+        return self.number > other.number and self.began > other.began
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from chunkflow.errors import BadInput
-from chunkflow.sqs_client import TOGETHER, Count, JustRemoved, NoQueue, Received, SqsClient, name_of
+from chunkflow.sqs_client import TOGETHER, Count, JustRemoved, NoQueue, Received, SqsClient
 from chunkflow.sqs_messages import Answers, Run, Unreadable, Work
 
+SCHEME = "sqs://"
 TAG = "chunkflow"
 TAGGABLE = re.compile(r"[^A-Za-z0-9 _.:/=+@-]")
 RECEIVES = "1000"
@@ -58,10 +59,10 @@ USUAL = Timing()
 class Queues:
     """The URLs of a job's queues."""
 
-    def __init__(self, client: SqsClient, name: str, kinds: int, run: Run) -> None:
-        """Find them; raises NoQueue."""
-        self.client, self.name, self.run = client, name, run
-        *self.work, self.answers, self.dead = [client.find(queue) for queue in _names(name, kinds)]
+    def __init__(self, client: SqsClient, url: str, kinds: int, run: Run) -> None:
+        """Find those of sqs://NAME; raises NoQueue."""
+        self.client, self.run = client, run
+        *self.work, self.answers, self.dead = [client.find(queue) for queue in _names(url, kinds)]
 
     def count_work(self, kind: int) -> Count:
         return self.client.count(self.work[kind])
@@ -82,7 +83,7 @@ class Queues:
             if said.run == self.run:
                 ours.append((message.handle, said))
             else:
-                (later if said.run > self.run else earlier).append(message.handle)
+                (later if said.run.follows(self.run) else earlier).append(message.handle)
         self.client.acknowledge(url, earlier)
         self.client.keep(url, later, AWAY_SECONDS)
         return ours
@@ -92,15 +93,15 @@ class Queues:
         self.client.send(self.dead, [body], reason.encode("ascii", "replace").decode() or "unknown")
 
 
-def _names(name: str, kinds: int) -> list[str]:
+def _names(url: str, kinds: int) -> list[str]:
+    name = url.removeprefix(SCHEME)
     return [*(f"{name}-work-{kind}" for kind in range(kinds)), f"{name}-answers", f"{name}-dead"]
 
 
 def make_queues(url: str, kinds: int, work: str, say: Callable[[str], None] = lambda _: None) -> SqsClient:
     """Let all queues of a job be there; refuses those of another work folder. May be called again."""
-    client, name = SqsClient(), name_of(url)
-    tag = _tag(work)
-    *others, dead = _names(name, kinds)
+    client, tag = SqsClient(), _tag(work)
+    *others, dead = _names(url, kinds)
     dead_arn = client.arn(_made(client, dead, {"MessageRetentionPeriod": str(DEAD_SECONDS)}, tag, say))
     redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": RECEIVES})
     for other in others:
@@ -155,7 +156,7 @@ def dead_letters(url: str) -> list[tuple[str, str]]:
     """The reasons and the texts of what could not be read; none where there is no such queue."""
     client = SqsClient()
     try:
-        dead = client.find(f"{name_of(url)}-dead")
+        dead = client.find(_names(url, 0)[-1])
     except NoQueue:
         return []
     found: list[Received] = []

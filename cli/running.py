@@ -15,11 +15,11 @@ from chunkflow.events import Ended, Event, Listener
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
 from chunkflow.pool import Pool
-from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
 from chunkflow.schedule import FAILED
 from chunkflow.storage import Folder
 from cli.interrupts import Interrupts
+from cli.job_queue import JobQueue
 from cli.log import Log
 from cli.means import Means
 from cli.money import OVER_BUDGET, begin_account, over_budget, refuse_budget, said_cost
@@ -45,14 +45,14 @@ def run_plan(
     """Run a plan to its end; raises Incomplete or Interrupted where it did not get there."""
     refuse_budget(plan, means)
     staff = means.staff(plan)
+    job_queue = JobQueue(plan, console)
     again = f"Go on with: chunkflow retry {plain(plan.work)}"
     meter = begin_account(plan, means, folder)
     progress, end = Progress(console), _End()
     ledger = open_run(plan, versions(folder), restart, agree)
     try:
-        with ledger, Interrupts(console) as interrupts:
+        with ledger, job_queue.opened(ledger.state) as queue, Interrupts(console) as interrupts:
             executor = means.executor(plan, staff, folder, console)
-            queue = MemoryQueue(len(plan.worker_kinds))
             pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
             listeners: list[Listener] = [progress, Log(Folder(plan.work)), end, meter]
             listeners += means.exported(queue.backlog, lambda: meter.spent)

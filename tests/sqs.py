@@ -32,20 +32,20 @@ def environment() -> dict[str, str]:
     return {**CREDENTIALS, "AWS_ENDPOINT_URL": address}
 
 
-def new_name() -> str:
-    return f"test-{secrets.token_hex(4)}"
+def new_queue() -> str:
+    return f"sqs://test-{secrets.token_hex(4)}"
 
 
-def make(name: str, kinds: int = 1, work: str = "file:///work") -> SqsClient:
+def make(url: str, kinds: int = 1, work: str = "file:///work") -> SqsClient:
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in environment().items():
             patch.setenv(variable, value)
-        return make_queues(f"sqs://{name}", kinds, work)
+        return make_queues(url, kinds, work)
 
 
-def sqs_queue(name: str, kinds: int = 1, run: Run = FIRST, timing: Timing = QUICK) -> SqsQueue:
+def sqs_queue(url: str, kinds: int = 1, run: Run = FIRST, timing: Timing = QUICK) -> SqsQueue:
     """One side, or both, of the queue of a run; each call makes a client of its own."""
-    return SqsQueue(Queues(make(name, kinds), name, kinds, run), CELLS, timing)
+    return SqsQueue(Queues(make(url, kinds), url, kinds, run), CELLS, timing)
 
 
 class SqsPair:
@@ -53,9 +53,9 @@ class SqsPair:
     are none: what SQS holds takes a moment to come, and a pool asks again and again."""
 
     def __init__(self, kinds: int = 1) -> None:
-        name = new_name()
-        self.runner, self.pool = sqs_queue(name, kinds), sqs_queue(name, kinds)
-        self._queues = Queues(make(name, kinds), name, kinds, FIRST)
+        url = new_queue()
+        self.runner, self.pool = sqs_queue(url, kinds), sqs_queue(url, kinds)
+        self._queues = Queues(make(url, kinds), url, kinds, FIRST)
 
     def put(self, ranges: Sequence[Range]) -> None:
         self.runner.put(ranges)

@@ -1,0 +1,58 @@
+"""The queue that a job names: within the runner's process, or over SQS with the pools of other clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from chunkflow.errors import ChunkflowError
+from chunkflow.ledger_state import State
+from chunkflow.plan import Plan
+from chunkflow.queue import MemoryQueue, Queue
+from chunkflow.sqs import SqsQueue
+from chunkflow.sqs_messages import Run
+from chunkflow.sqs_queues import USUAL, Queues, Timing, make_queues, remove_queues
+
+
+class JobQueue:
+    """To be made before anything is written: it refuses a queue that cannot be used."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self._plan, self._console = plan, console
+        if plan.job.queue:
+            kinds = len(plan.worker_kinds)
+            self._client = make_queues(plan.job.queue, kinds, plan.work, self._say)
+            self._say(f"Pools on other clusters may join: chunkflow work {plan.work}")
+
+    @contextmanager
+    def opened(self, state: State) -> Iterator[Queue]:
+        """The queue of the run that the ledger has just begun; removed with it if it completes the job."""
+        kinds = len(self._plan.worker_kinds)
+        if not self._plan.job.queue:
+            yield MemoryQueue(kinds)
+            return
+        queues = Queues(self._client, self._plan.job.queue, kinds, run_of(state))
+        queue = sqs_queue(self._plan, queues)
+        try:
+            yield queue
+        finally:
+            queue.close()
+        if state.ended == "complete":
+            try:
+                remove_queues(queues, self._plan.work)
+            except ChunkflowError as error:  # all is done, and an empty queue costs nothing
+                self._say(f"The job's queues were left: {error}")
+
+    def _say(self, sentence: str) -> None:
+        self._console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def sqs_queue(plan: Plan, queues: Queues, timing: Timing = USUAL) -> SqsQueue:
+    return SqsQueue(queues, [len(stage.grid) for stage in plan.stages], timing)
+
+
+def run_of(state: State) -> Run:
+    """Which run the ledger is in, as everyone can know who reads it."""
+    return Run(len(state.runs), state.runs[-1][2])
