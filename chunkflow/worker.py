@@ -1,19 +1,18 @@
 """A worker: one cell after another through read, map and write, the three overlapped.
 
-A worker may be called from several threads at once: one reads while another maps and a third writes, and
-never more than one does each, so at most three cells are in memory. It writes nothing any more once its
-runner has given no word for `silence` seconds, as another runner may have taken over.
+A worker may be called from several threads at once: one reads while another maps and a third writes
+(turns.py).
 """
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +31,7 @@ from chunkflow.spent import Spent
 from chunkflow.stages import Stage
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, WindowTooSmall
+from chunkflow.turns import Left, Turns
 
 SILENCE_HEARTBEATS = 12
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -43,21 +43,22 @@ class Worker:
     def __init__(self, plan: Plan, name: str, writes: bool = True, place: Place = NOWHERE) -> None:
         self.name = name
         self._plan = plan
-        self._writes = writes
         self._place = place
         self._inputs = Inputs(plan)
         self._results = Results(self._inputs, writes)
         self._parts = Parts(Folder(plan.work), writes)
         self._setups: dict[int, Any] = {}
         self._values: dict[int, dict[str, Any]] = {}
-        self._reading, self._mapping, self._writing = threading.Lock(), threading.Lock(), threading.Lock()
+        self._turns = Turns(SILENCE_HEARTBEATS * plan.job.heartbeat if writes else math.inf)
         self._loading = threading.Lock()
-        self._silence = SILENCE_HEARTBEATS * plan.job.heartbeat
-        self._last_word = time.monotonic()
+
+    def leave(self) -> None:
+        """The node is about to be taken: what is being mapped is finished, what is not is left for others."""
+        self._turns.leave()
 
     def heard(self) -> None:
         """The runner lives, and holds the work folder."""
-        self._last_word = time.monotonic()
+        self._turns.heard()
 
     def decide(self, step: Step) -> None:
         """Let this worker decide a step's values for itself, without a word of it being written."""
@@ -71,7 +72,10 @@ class Worker:
         trace, empty = "", False
         values: dict[str, Any] | None = None
         try:
+            self._turns.begin()
             empty, values = self.do(stage_index, index, skip, spent)
+        except Left:
+            cause = Cause.PREEMPTED
         except Overtaken:
             cause = Cause.GIVEN_BACK
         except (Exception, SystemExit) as error:  # a task that calls sys.exit() ends no worker
@@ -112,9 +116,9 @@ class Worker:
         return False, None
 
     def _prepare(self, step: Step, stage: Stage, spent: Spent) -> dict[str, Any]:
-        with self._reading, self._mapping, spent.timed("map"):
+        with self._turns.decide(spent):
             values = step.task.prepare(step.layout, self._inputs.samples(step)) or {}
-        with self._write(spent):
+        with self._turns.write(spent):
             self._parts.put_values(stage.name, values)
         return values
 
@@ -126,7 +130,7 @@ class Worker:
         skip = skip or self._inputs.masked_out(step, cell)
         made = Sorted() if skip else sort_out(step, self._made(step, cell, spent))
         spent.counts = made.counts
-        with self._write(spent):
+        with self._turns.write(spent):
             empty = True
             for name, product in step.layer_outputs:
                 chunk = self._results.ready_chunk(step, name, made.chunks.get(name), cell.box)
@@ -153,14 +157,14 @@ class Worker:
                 if made.rows is not None:
                     both = pa.concat_tables([rows, made.rows], promote_options="default")
                     rows = sorted_rows(step.task, both)
-            with self._write(spent):
+            with self._turns.write(spent):
                 self._write_part(step, stage, cell.index, Sorted(rows=rows), spent)
             return
         with TableFile() as table:
             for made in self._made_of_rows(step, cell, spent):
                 if made.rows is not None:
                     table.add(made.rows)
-            with self._write(spent):
+            with self._turns.write(spent):
                 for product in step.outputs.values():
                     spent.bytes_out += self._results.write_table(product, cell.index, table.end(step))
 
@@ -170,7 +174,7 @@ class Worker:
             for made in self._made_of_rows(step, cell, spent):
                 if made.rows is not None:
                     outbox.add(made.rows)
-            with self._write(spent):
+            with self._turns.write(spent):
                 spent.bytes_out += self._parts.put_sent(stage.name, cell.index, outbox.by_cell())
 
     def _made_of_rows(self, step: Step, cell: Cell, spent: Spent) -> Iterator[Sorted]:
@@ -184,7 +188,7 @@ class Worker:
             spent.bytes_in += rows.nbytes
             while True:
                 try:
-                    with self._mapping, spent.timed("map"):
+                    with self._turns.map(spent):
                         made = sort_out(step, step.task.map(cell, **{field: rows}, **others))
                     break
                 except WindowTooSmall:
@@ -207,7 +211,7 @@ class Worker:
         while True:
             inputs = self._read(step, cell, attempt, spent)
             try:
-                with self._mapping, spent.timed("map"):
+                with self._turns.map(spent):
                     return step.task.map(cell, **inputs)
             except WindowTooSmall:
                 if attempt >= last:
@@ -216,7 +220,7 @@ class Worker:
             del inputs  # before the larger one is read
 
     def _read(self, step: Step, cell: Cell, attempt: int, spent: Spent, without: str = "") -> dict[str, Any]:
-        with self._reading, spent.timed("read"):
+        with self._turns.read(spent):
             inputs, size = self._inputs.read(step, cell, attempt, without)
             spent.bytes_in += size
         return inputs
@@ -231,7 +235,7 @@ class Worker:
 
     def _merge(self, stage_index: int, stage: Stage, index: int, spent: Spent) -> None:
         """Rows are merged as they are written, as there may be more than fit in memory."""
-        with self._mapping, self._write(spent):
+        with self._turns.merge(spent):
             pieces = merge_block(self._plan, stage_index, index, self._parts)
             spent.bytes_out += self._parts.put(stage.name, index, pieces)
 
@@ -243,18 +247,18 @@ class Worker:
         others = self._read(step, cell, 0, spent, next(iter(step.inputs))) if gathers_rows else {}
         with TableFile() as table:
             while True:
-                with self._mapping, spent.timed("map"):
+                with self._turns.map(spent):
                     rows = next(pieces, None)
                     if rows is None:
                         break
                     made = sort_out(step, step.task.finish(cell, rows, **others))
                     if made.rows is not None:
                         table.add(made.rows)
-                with self._write(spent):
+                with self._turns.write(spent):
                     for name, written in made.files.items():
                         spent.bytes_out += self._results.write_files(step.outputs[name], written)
                         files.extend(written)
-            with self._write(spent):
+            with self._turns.write(spent):
                 for product in step.outputs.values():
                     if product.info.kind == "table":
                         spent.bytes_out += self._results.write_table(product, index, table.end(step))
@@ -283,10 +287,3 @@ class Worker:
         if step.index not in self._values:
             self._values[step.index] = dict(self._parts.values(f"{step.name}.prepare"))
         return self._values[step.index]
-
-    @contextmanager
-    def _write(self, spent: Spent) -> Iterator[None]:
-        with self._writing, spent.timed("write"):
-            if self._writes and time.monotonic() - self._last_word > self._silence:
-                raise Overtaken(f"Worker {self.name} had no word from its runner for {self._silence:.0f} s.")
-            yield

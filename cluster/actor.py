@@ -14,7 +14,7 @@ from typing import Any
 import ray
 
 from chunkflow.plan import plan_of_spec
-from chunkflow.queue import Answer, Cause, Place, Range
+from chunkflow.queue import Answer, Place, Range
 from chunkflow.worker import Worker
 from cluster.nodes import drain_this_node, this_place
 from cluster.notices import SIGTERM, Notices, sources_here
@@ -52,22 +52,18 @@ class Actor:
 
     @ray.method(concurrency_group=NOTICE)  # type: ignore[untyped-decorator]
     def leaving(self) -> str:
-        """Wait until the node is to be taken, and say why."""
+        """Wait until the node is to be taken, and say why; what is not begun by then is left for others."""
         why = self._notices.wait()
+        self._worker.leave()
         if why != SIGTERM:  # which tells of this process alone
             drain_this_node(why)
         return why
 
     def process(self, batch: Range) -> list[Answer]:
-        """Do the cells of a batch; those not begun when a notice comes are left for others."""
-        return [self._do(batch, index) for index in range(batch.start, batch.stop)]
-
-    def _do(self, batch: Range, index: int) -> Answer:
-        if self._notices.came:
-            return Answer(
-                batch.stage, index, self._worker.name, Cause.PREEMPTED, batch.alone, place=self._place
-            )
-        return self._worker.process(batch.stage, index, batch.skip, batch.alone)
+        return [
+            self._worker.process(batch.stage, index, batch.skip, batch.alone)
+            for index in range(batch.start, batch.stop)
+        ]
 
     @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
     def heard(self) -> None:

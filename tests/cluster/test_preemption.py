@@ -1,0 +1,159 @@
+"""Workers of several kinds on several nodes, and nodes that are taken away after a notice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from chunkflow.describe import open_plan
+from chunkflow.events import CellDone, CellFailed, Event
+from chunkflow.job import Job
+from chunkflow.ledger import Ledger
+from chunkflow.plan import Plan, spec_of
+from chunkflow.pool import Happening, Up
+from chunkflow.queue import Answer, Cause
+from chunkflow.storage import Folder
+from cluster.ray_executor import RayExecutor
+from tests.ray_nodes import Node, add_node, end_node
+from tests.same import all_made, assert_all_accounted, assert_same
+from tests.support import make_job, make_layer, run_job
+
+OWN = "tests.tasks_for_tests:"
+PLAIN, GPU = "Faulty", "Faulty-2"
+ENDS = 4e9
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Two nodes with a GPU each, as they say; the first hears notices from a file."""
+
+    taken: Node
+    stays: Node
+    notice: Path
+
+
+@pytest.fixture(scope="module")
+def nodes(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    notice = tmp_path_factory.mktemp("notice") / "notice"
+    taken = add_node(2, 1, "fast spot", {"CHUNKFLOW_NOTICE": str(notice)})
+    stays = add_node(2, 1, "fast", {"CHUNKFLOW_ENDS": str(ENDS)})
+    yield Nodes(taken, stays, notice)
+    end_node(taken)
+    end_node(stays)
+
+
+def gpu_job(folder: Path, pause: float) -> Job:
+    """Cells for plain workers, and as many for workers with a GPU."""
+    folder.mkdir(exist_ok=True)
+    (folder / "marks").mkdir()
+    make_layer(
+        folder / "image", np.random.default_rng(3).integers(0, 1000, (128, 64, 32)).astype(np.uint16)
+    )
+    both = {"image": "image", "marks": str(folder / "marks"), "pause": pause}
+    return make_job(
+        folder,
+        {name: str(folder / name) for name in ("image", "plain", "gpu", "tiles")},
+        [
+            {OWN + "Faulty": both | {"labels": "plain"}},
+            {OWN + "Faulty": both | {"labels": "gpu"}},
+            {OWN + "Count": {"labels": "gpu", "objects": "objects"}},
+        ],
+        chunk=[32, 32, 32],
+        storage=[32, 32, 32],
+        resources={GPU: {"gpus": 1}},
+    )
+
+
+def on_kinds(plan: Plan) -> RayExecutor:
+    return RayExecutor(spec_of(plan), kinds=plan.worker_kinds)
+
+
+def stage_name(plan: Plan, answer: Answer) -> str:
+    return plan.stages[answer.stage].name
+
+
+def test_workers_with_and_without_a_gpu_are_busy_at_the_same_time(tmp_path: Path, nodes: Nodes) -> None:
+    job = gpu_job(tmp_path / "job", pause=0.5)
+    answers: list[Answer] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, CellDone):
+            answers.append(event.answer)
+
+    assert run_job(job, executor=on_kinds, workers=2, listeners=[listen]) == "complete"
+    plan = open_plan(job)
+    on_gpus = [answer for answer in answers if stage_name(plan, answer) == GPU]
+    on_cores = [answer for answer in answers if stage_name(plan, answer) == PLAIN]
+    assert len(on_gpus) == len(on_cores) == 8
+    assert {answer.place.device for answer in on_gpus} == {"fast", "fast spot"}
+    assert {answer.place.node for answer in on_gpus} == {nodes.taken.id, nodes.stays.id}
+    assert any(overlap(one, other) for one in on_gpus for other in on_cores)
+    assert not {answer.worker for answer in on_gpus} & {answer.worker for answer in on_cores}
+    assert_all_accounted(job, clean=True)
+    serial = gpu_job(tmp_path / "serial", pause=0.0)
+    assert run_job(serial) == "complete"
+    assert_same(all_made(job), all_made(serial), "on two kinds of workers")
+
+
+def overlap(one: Answer, other: Answer) -> bool:
+    return max(one.started, other.started) < min(
+        one.started + one.seconds[1], other.started + other.seconds[1]
+    )
+
+
+def until(executor: RayExecutor, kind: type[Happening], count: int = 1) -> list[Happening]:
+    found: list[Happening] = []
+    for _ in range(600):
+        found += executor.wait(0.1)
+        if sum(isinstance(event, kind) for event in found) >= count:
+            return found
+    raise AssertionError(f"only {found} happened")
+
+
+def test_a_worker_says_where_it_runs_and_when_its_node_ends(tmp_path: Path, nodes: Nodes) -> None:
+    plan = open_plan(gpu_job(tmp_path / "job", 0.0))
+    executor = on_kinds(plan)
+    try:
+        for _ in range(2):
+            executor.start_worker(1)
+        up = {event.place.device: event for event in until(executor, Up, 2) if isinstance(event, Up)}
+    finally:
+        executor.close()
+    assert (up["fast"].place.node, up["fast"].ends) == (nodes.stays.id, ENDS)
+    assert (up["fast spot"].place.node, up["fast spot"].ends) == (nodes.taken.id, None)
+    started = {n["NodeID"]: n for n in ray.nodes()}
+    assert up["fast"].place.since > up["fast spot"].place.since > 0
+    assert up["fast"].place.node in started
+
+
+def test_a_node_that_is_taken_after_a_notice_costs_no_attempt(tmp_path: Path, nodes: Nodes) -> None:
+    """Last here, as nothing is started on the node any more."""
+    job = gpu_job(tmp_path / "job", pause=0.6)
+    failed: list[Answer] = []
+    done: list[Answer] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, CellFailed):
+            assert event.attempt == 0, "no attempt is charged"
+            failed.append(event.answer)
+        elif isinstance(event, CellDone):
+            done.append(event.answer)
+            if event.answer.place.node == nodes.taken.id:
+                nodes.notice.write_text("the batch system takes the node")
+
+    assert run_job(job, executor=on_kinds, workers=2, listeners=[listen]) == "complete"
+    assert {answer.cause for answer in failed} == {Cause.PREEMPTED}
+    assert {answer.place.node for answer in failed} == {nodes.taken.id}
+    state = Ledger.load(Folder(job.work)).state
+    assert not any(step.failures for step in state.steps.values())
+    assert state.steps[GPU].causes["preempted"] == len(failed)
+    assert len({a.worker for a in done if a.place.node == nodes.taken.id}) == 1, "none came after it"
+    assert_all_accounted(job)
+    serial = gpu_job(tmp_path / "serial", pause=0.0)
+    assert run_job(serial) == "complete"
+    assert_same(all_made(job), all_made(serial), "after a preemption")

@@ -1,0 +1,60 @@
+"""Further nodes of the Ray cluster of these tests, on this machine: what they have is as they say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psutil
+import ray
+from ray._private.node import Node as Processes
+from ray._private.parameter import RayParams
+
+STORE = 80 * 2**20
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node that was added."""
+
+    id: str
+    raylet: int
+
+
+def add_node(
+    cpus: float = 0, gpus: float = 0, device: str = "", variables: Mapping[str, str] | None = None
+) -> Node:
+    """Start one more node; one after another, as raylets that start at once race for a socket's name."""
+    context = ray.get_runtime_context()
+    processes = Processes(
+        RayParams(
+            gcs_address=context.gcs_address,
+            redis_address=context.gcs_address,
+            num_cpus=cpus,
+            num_gpus=gpus,
+            resources={f"device:{device}": 1} if device else None,
+            object_store_memory=STORE,
+            env_vars=dict(variables or {}),
+            include_log_monitor=False,
+            node_manager_port=0,
+            node_ip_address=ray.util.get_node_ip_address(),
+            dashboard_agent_listen_port=0,
+        ),
+        head=False,
+        shutdown_at_exit=False,
+        spawn_reaper=False,
+    )
+    raylet = processes.all_processes["raylet"][0].process.pid
+    for _ in range(600):
+        for known in ray.nodes():
+            if known["ObjectStoreSocketName"] == processes.plasma_store_socket_name and known["Alive"]:
+                return Node(known["NodeID"], raylet)
+        time.sleep(0.05)
+    raise AssertionError("the node did not come up")
+
+
+def end_node(node: Node) -> None:
+    """End it at once with all that runs on it, as when a machine goes."""
+    for process in [psutil.Process(node.raylet), *psutil.Process(node.raylet).children(recursive=True)]:
+        process.kill()
