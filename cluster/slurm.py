@@ -105,7 +105,8 @@ class SlurmCluster:
                 head = self._head()
                 if head is None:
                     raise ChunkflowError(f"The head ended as it started; see {self._log(number)}.")
-                state = f"The head waits: {head.reason}." if head.state == "PENDING" else "The head starts."
+                why = f": {head.reason}" if head.reason not in ("", "None") else ""
+                state = f"The head waits{why}." if head.state == "PENDING" else "The head starts."
                 if state != said:
                     say(said := state)
                 look = time.monotonic() + pause

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -94,7 +94,9 @@ class Workers(Request):
     gpu_type: str = Field(default="", pattern=r"^[\w.-]*$", description="as the site names it, as in a100")
     preemptable: bool = Field(default=False, description="its jobs may be preempted: they are queued again")
     device: str = Field(
-        default="", pattern=r"^[\w.-]*$", description="what its nodes are called in a price table"
+        default="",
+        pattern=r"^[\w.-]*$",
+        description="what its nodes are called in a price table; left out where nothing is paid for them",
     )
 
 
@@ -103,7 +105,7 @@ class SlurmFile(ClusterFile):
 
     provider: Literal["slurm"]
     folder: Path = Field(description="seen by all nodes: scripts, logs, address and token lie there")
-    name: str = Field(default="", pattern=rf"(?:{_NAME})?", description="by default the folder's name")
+    name: str = Field(pattern=_NAME, description="by default the folder's name")
     head: Head = Head()
     workers: dict[str, Workers] = Field(min_length=1)
     submit_from: Literal["head", "login"] = "head"
@@ -140,11 +142,12 @@ class SlurmFile(ClusterFile):
                 raise ValueError(f"{name!r} cannot name workers: use small letters, digits and -, not head")
         return workers
 
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        if self.name:
-            return self
-        name = re.sub(r"[^a-z0-9-]+", "-", self.folder.name.lower()).strip("-")
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, document: dict[str, object]) -> dict[str, object]:
+        if document.get("name") or not isinstance(document.get("folder"), str):
+            return document
+        name = re.sub(r"[^a-z0-9-]+", "-", Path(str(document["folder"])).name.lower()).strip("-")
         if not re.fullmatch(_NAME, name):
-            raise ValueError(f"give the cluster a name: its folder's, {self.folder.name!r}, cannot be one")
-        return self.model_copy(update={"name": name})
+            raise ValueError(f"the key 'name' is missing, as the folder's name, {name!r}, cannot be one")
+        return document | {"name": name}

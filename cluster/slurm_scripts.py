@@ -12,21 +12,32 @@ from cluster.slurm_site import TASKS
 
 NOTICE_SECONDS = 60
 """Before its walltime a job is told that it ends. SLURM may tell up to a minute sooner."""
+TURN_SECONDS = 5.0
+"""Between two turns of the autoscaler; SLURM is asked more seldom."""
 STORE_BYTES = 256 * 2**20
 """Of Ray's object store: chunks go through storage, not through Ray."""
 
 _COMMON = """
 # Everything of this job is in a folder of its own, under its own ports: the node may be shared.
 scratch=@scratch@/cf-$SLURM_JOB_ID
-base=$(( 20000 + SLURM_JOB_ID % 1200 * 10 ))
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=@folder@/token RAY_TMPDIR=$scratch
-export RAY_USAGE_STATS_ENABLED=0 RAY_DEDUP_LOGS=0
-@environment@
-rm -rf "$scratch" && mkdir -m 700 "$scratch" || exit 1
-trap 'rm -rf "$scratch"' EXIT
+base=$(( 24000 + SLURM_JOB_ID % 800 * 10 ))  # Ray's client takes 23000 to 23999
 ports=(--metrics-export-port=$base --dashboard-agent-listen-port=$((base + 1))
   --dashboard-agent-grpc-port=$((base + 2)) --runtime-env-agent-port=$((base + 3))
   --node-manager-port=$((base + 4)) --object-manager-port=$((base + 5)))
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=@folder@/token RAY_TMPDIR=$scratch
+export RAY_USAGE_STATS_ENABLED=0 PATH=@bin@:$PATH
+
+# Whatever ends this script ends Ray: each process that it started, by its id. Asked politely, Ray can wait
+# for minutes for a head that is gone.
+below() { local child; for child in $(pgrep -P "$1"); do echo "$child"; below "$child"; done; }
+end() {
+  local ray
+  for ray in $(jobs -rp); do kill -KILL "$ray" $(below "$ray") 2>/dev/null; done
+  wait 2>/dev/null
+  rm -rf "$scratch"
+}
+trap end EXIT
+rm -rf "$scratch" && mkdir -m 700 "$scratch" || exit 1
 """
 
 _HEAD = """#!/bin/bash
@@ -34,25 +45,23 @@ _HEAD = """#!/bin/bash
 #SBATCH --no-requeue
 #SBATCH --output=@folder@/logs/head-%j.out
 
-# The head of a chunkflow cluster: Ray's head with its autoscaler, which asks SLURM for workers
-# (worker-*.sbatch) as work waits and returns them when it is done. It runs no work itself.
+# The head of a chunkflow cluster: Ray's head with its autoscaler, which asks SLURM for workers by the other
+# scripts here as work waits, and returns them when it is done. It runs no chunks itself.
 @common@
-export AUTOSCALER_METRIC_PORT=$((base + 9)) RAY_enable_autoscaler_v2=0
+trap 'exit 0' TERM
+export AUTOSCALER_METRIC_PORT=$((base + 9)) AUTOSCALER_UPDATE_INTERVAL_S=@turn@ RAY_enable_autoscaler_v2=0
 export RAY_AUTOSCALER_UTILIZATION_SCORER=cluster.slurm_provider.in_order
-address=$(@python@ -m cluster.slurm_address) || exit 1
+export @environment@
+address=$(python -m cluster.slurm_address) || exit 1
 # The autoscaler names this file `address` once it is at work: Ray, its client, dashboard and jobs, this job.
 echo "$address:$((base + 6)) $address:$((base + 7)) $address:$((base + 8)) $SLURM_JOB_ID" \\
   > @folder@/address.next
-@ray@ start --head --block --node-ip-address="$address" --port=$((base + 6)) \\
+ray start --head --block --node-ip-address="$address" --port=$((base + 6)) \\
   --ray-client-server-port=$((base + 7)) --dashboard-host="$address" --dashboard-port=$((base + 8)) \\
   --num-cpus=0 --num-gpus=0 --object-store-memory=@store@ \\
   --resources="{\\"NODE_ID_AS_RESOURCE\\": $(( SLURM_JOB_ID * @tasks@ ))}" \\
   --autoscaling-config=@folder@/autoscaling.yaml --temp-dir="$scratch" "${ports[@]}" &
-ray=$!
-trap 'kill -TERM $ray' TERM
-wait $ray
-trap '' TERM
-wait $ray
+wait $!
 """
 
 _WORKER = """#!/bin/bash
@@ -66,35 +75,40 @@ _WORKER = """#!/bin/bash
 @common@
 export CHUNKFLOW_NOTICE=$scratch/notice CHUNKFLOW_ENDS=@ends@
 export RAY_gcs_rpc_server_reconnect_timeout_s=@patience@  # then a worker whose head is gone ends
-read -r head _ < @folder@/address || exit 1
-@ray@ start --block --address="$head" --num-cpus=@cpus@ --num-gpus=@gpus@ --memory=@memory@ \\
-  --object-store-memory=@store@ --temp-dir="$scratch" "${ports[@]}" \\
-  --resources="{\\"NODE_ID_AS_RESOURCE\\": $(( SLURM_ARRAY_JOB_ID * @tasks@ + SLURM_ARRAY_TASK_ID )), \\
-\\"device:@device@\\": 1}" &
-ray=$!
 
 # The walltime comes, or the node is wanted back: chunkflow reads the notice and gives nothing new to this
-# node. When no worker process is left, or when there is no more time, Ray's own processes are ended.
+# node. When no worker process is left, or no more time, the job is over.
+works() {
+  pgrep -P "$1" -f raylet/raylet | xargs -r ps -o args= --ppid | grep '^ray::' | grep -qv '^ray::IDLE'
+}
 leave() {
   touch "$CHUNKFLOW_NOTICE"
+  local second
   for ((second = 0; second < @notice@ - 5; second++)); do
     sleep 1
-    kill -0 $ray 2>/dev/null || break
-    raylet=$(pgrep -P $ray -f raylet/raylet) || break
-    ps -o args= --ppid "$raylet" | grep '^ray::' | grep -qv '^ray::IDLE' || break
+    works $ray || break
   done
-  kill -TERM $ray 2>/dev/null
+  exit 0
 }
 trap leave TERM
-wait $ray
-trap '' TERM
+node=$(( SLURM_ARRAY_JOB_ID * @tasks@ + SLURM_ARRAY_TASK_ID ))
+read -r head _ < @folder@/address || exit 1
+ray start --block --address="$head" --num-cpus=@cpus@ --num-gpus=@gpus@ --memory=@memory@ \\
+  --object-store-memory=@store@ --temp-dir="$scratch" "${ports[@]}" \\
+  --resources="{\\"NODE_ID_AS_RESOURCE\\": $node@device@}" &
+ray=$!
 wait $ray
 """
 
 
 def head_script(file: SlurmFile) -> str:
     """The batch script of the head."""
-    own = {"lines": _lines(file.head), "store": STORE_BYTES, "environment": _exports(HEAD_ENVIRONMENT)}
+    own = {
+        "lines": _lines(file.head),
+        "store": STORE_BYTES,
+        "environment": " ".join(f"{name}={value}" for name, value in HEAD_ENVIRONMENT.items()),
+        "turn": int(min(file.poll, TURN_SECONDS)),
+    }
     return _filled(_HEAD, file, own)
 
 
@@ -114,8 +128,7 @@ def worker_script(file: SlurmFile, group: str, workers: Workers, limit: float | 
         "gpus": workers.gpus,
         "memory": memory_bytes(workers),
         "store": STORE_BYTES,
-        "device": workers.device or workers.partition or group,
-        "environment": "",
+        "device": f', \\"device:{workers.device}\\": 1' if workers.device else "",
     }
     return _filled(_WORKER, file, own)
 
@@ -145,17 +158,12 @@ def _lines(request: Request) -> str:
     return "\n".join(f"#SBATCH {word}" for word in request_words(request))
 
 
-def _exports(variables: dict[str, str]) -> str:
-    return "export " + " ".join(f"{name}={value}" for name, value in variables.items())
-
-
 def _filled(template: str, file: SlurmFile, own: dict[str, object]) -> str:
-    ray = Path(sys.executable).with_name("ray")
+    folder = Path(sys.executable).parent
     shared = {
         "folder": shlex.quote(str(file.folder)),
         "scratch": shlex.quote(file.scratch),
-        "python": shlex.quote(sys.executable),
-        "ray": shlex.quote(str(ray)),
+        "bin": shlex.quote(str(folder)),
         "tasks": TASKS,
     }
     text = template.replace("@common@", _COMMON.strip())

@@ -50,7 +50,7 @@ MpiDefault=none
 ReturnToService=2
 MaxArraySize=101
 FirstJobId={first_job}
-KillWait=5
+KillWait=30
 MinJobAge=10
 {nodes}
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=1:00:00 DefaultTime=30:00 PriorityTier=10 State=UP
