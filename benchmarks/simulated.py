@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import resource
 import shutil
 import sys
 import tempfile
@@ -53,7 +54,9 @@ class SimulatedExecutor:
         return name
 
     def submit(self, worker: str, batch: Range) -> None:
-        begin = max(self._free[worker], time.monotonic())
+        now = time.monotonic()
+        begin = max(self._free[worker], now)
+        started = time.time() + begin - now
         seconds = self._seconds(batch.stage)
         self._free[worker] = begin + seconds * len(batch)
         answers = [
@@ -61,11 +64,12 @@ class SimulatedExecutor:
                 batch.stage,
                 index,
                 worker,
+                started=started + seconds * place,
                 seconds=(0.0, seconds, 0.0),
                 bytes_out=CHUNK**3,
                 place=self._places[worker],
             )
-            for index in range(batch.start, batch.stop)
+            for place, index in enumerate(range(batch.start, batch.stop))
         ]
         done = Finished(worker, batch, answers)
         heapq.heappush(self._due, (self._free[worker], next(self._order), done))
@@ -142,7 +146,7 @@ def dependent(folder: Path, side: int, workers: int = 1000) -> list[Figure]:
     plan = open_plan(job_of(folder, f"dependent{side}", (side, side, side), 3))
     before = psutil.Process().memory_info().rss
     took = run_simulated(plan, SimulatedExecutor(lambda stage: 0.01), workers)
-    grown = (psutil.Process().memory_info().rss - before) / 1e6
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6
     cells = sum(len(stage.grid) for stage in plan.stages)
     what = f"{side**3} chunks × 3 tasks"
     return [

@@ -3,8 +3,8 @@
 1. A worker with room is given a batch: those with least in hand first, and of these the one that was busy
    last, so that where little is to be done some are left with nothing and can be ended.
 2. While workers have lately been started, the last few cells are left for them.
-3. A worker whose node ends soon is given no more than it can do until then; one that can do nothing more
-   until then leaves.
+3. A worker whose node ends soon is given no more than it can do until then. One that can do nothing more is
+   replaced, but stays where it is: else the next would be started on the same node.
 4. A cell to be tried alone goes to a worker with nothing in hand; until there is one, at most half of the
    workers are kept from anything new.
 
@@ -56,6 +56,8 @@ class Hand:
     """It gets nothing new until a cell can be tried on it alone."""
     is_fresh: bool = True
     """It was never given anything."""
+    stays: bool = False
+    """It is left to its node's end."""
     ends: float | None = None
 
     @property
@@ -77,11 +79,11 @@ class Crew:
         self.waiting = 0
         """Cells that are leased and in no hand."""
         self.backlog = 0
-        """Cells on the queue, when the pool last looked."""
+        """Cells on the queue, as far as this pool knows."""
         self._with_room: list[dict[str, Hand]] = [{} for _ in range(IN_HAND + 1)]  # by their room
         self._kept: dict[str, Hand] = {}
         self._leaving: dict[str, Hand] = {}
-        self._up = self._coming = 0
+        self._up = self._coming = self._in_hand = 0
         self._seconds: dict[int, deque[float]] = {}  # of the last cells of each stage
         self._recent: deque[float] = deque(maxlen=REMEMBERED)
 
@@ -89,17 +91,19 @@ class Crew:
 
     def started(self, worker: str) -> None:
         self.hands[worker] = Hand(worker, time.monotonic())
+        self._coming += 1
 
     def came_up(self, worker: str, ends: float | None) -> None:
         hand = self.hands[worker]
         hand.is_up, hand.ends, hand.since = True, ends, time.monotonic()
         self._up += 1
+        self._coming = max(0, self._coming - 1)
         self._settle(hand)
 
-    def leaves(self, worker: str) -> None:
+    def leaves(self, worker: str, stays: bool = False) -> None:
         """It gets nothing new; somebody else may take its place."""
         hand = self._leaving[worker] = self.hands[worker]
-        hand.is_leaving = True
+        hand.is_leaving, hand.stays = True, stays
         self._kept.pop(worker, None)
         self._settle(hand)
 
@@ -107,6 +111,7 @@ class Crew:
         """A worker is there no more; what it had in hand."""
         hand = self.hands.pop(worker)
         self._up -= hand.is_up
+        self._in_hand -= sum(len(batch) for batch in hand.batches)
         hand.is_up = False
         self._leaving.pop(worker, None)
         self._kept.pop(worker, None)
@@ -124,11 +129,10 @@ class Crew:
         vacant = self.size - len(self.hands) + len(self._leaving)
         if not elastic:
             return vacant
-        cells = self.waiting + self.backlog
-        seconds = fmean(self._recent) if self._recent else SOON
-        wanted = min(cells, math.ceil(cells * seconds / SOON))
-        ready = len(self._with_room[IN_HAND]) + len(self.hands) - self._up
-        return max(0, min(vacant, wanted - ready))
+        cells, starting = self.waiting + self.backlog, len(self.hands) - self._up
+        seconds = max(fmean(self._recent), 1e-4) if self._recent else SOON
+        wanted = math.ceil((cells + self._in_hand) * seconds / SOON) - (len(self.hands) - len(self._leaving))
+        return max(0, min(vacant, wanted, cells - len(self._with_room[IN_HAND]) - starting))
 
     def needless(self, idle_seconds: float) -> list[str]:
         """The workers that have had nothing in hand for so long, while nothing waits for them."""
@@ -138,8 +142,8 @@ class Crew:
         return [name for name, hand in self.hands.items() if not hand.batches and hand.since < before]
 
     def departed(self) -> list[str]:
-        """The workers that leave and have nothing in hand any more."""
-        return [name for name, hand in self._leaving.items() if not hand.batches]
+        """The workers that are to be ended, as they leave and have nothing in hand any more."""
+        return [name for name, hand in self._leaving.items() if not hand.batches and not hand.stays]
 
     def silent(self, patience: float) -> dict[str, float]:
         """The workers that gave no word for too long, and what was too long for each."""
@@ -165,6 +169,7 @@ class Crew:
     def add(self, leases: Sequence[Range]) -> None:
         for lease in leases:
             self.waiting += len(lease)
+            self.backlog = max(0, self.backlog - len(lease))
             (self.suspects if lease.alone else self.todo).append(lease)
 
     def assign(self) -> Iterator[tuple[str, Range]]:
@@ -177,11 +182,12 @@ class Crew:
             if count:
                 yield hand.worker, self._give(hand, self.todo, count)
             else:
-                self.leaves(hand.worker)
+                self.leaves(hand.worker, stays=True)
 
     def finished(self, worker: str, batch: Range, answers: Sequence[Answer]) -> None:
         hand = self.hands[worker]
         hand.batches.remove(batch)
+        self._in_hand -= len(batch)
         hand.since = time.monotonic()
         for answer in answers:
             seconds = sum(answer.seconds)
@@ -200,7 +206,8 @@ class Crew:
             left -= self._usual(lease.stage, BATCH_SECONDS) * len(lease)
             (kept if left >= 0 else returned).append(lease)
         self.todo = kept
-        self.waiting -= sum(len(lease) for lease in returned)
+        count = sum(len(lease) for lease in returned)
+        self.waiting, self.backlog = self.waiting - count, self.backlog + count
         return returned
 
     def put_down(self) -> list[Range]:
@@ -230,9 +237,11 @@ class Crew:
         for hand in list(self._kept.values()):
             if not self.suspects:
                 self._keep(hand, False)
-            elif not hand.batches:
+            elif not hand.batches and self._fitting(hand, self.suspects[0].stage, 1):
                 self._keep(hand, False)
                 yield hand.worker, self._give(hand, self.suspects, 1)
+            elif not hand.batches:
+                self.leaves(hand.worker, stays=True)
 
     def _keep(self, hand: Hand, kept: bool) -> None:
         hand.is_kept = kept
@@ -248,6 +257,7 @@ class Crew:
             batch, rest = batch.split(count)
             ranges.appendleft(rest)
         self.waiting -= len(batch)
+        self._in_hand += len(batch)
         if not hand.batches:
             hand.since = time.monotonic()
         hand.batches.append(batch)
@@ -266,14 +276,16 @@ class Crew:
         return max(1, min(int(BATCH_SECONDS / max(seconds, 1e-4)), LARGEST_BATCH))
 
     def _fitting(self, hand: Hand, stage: int, count: int) -> int:
-        """How many of so many cells a worker can do before its node ends; one that is new always tries."""
+        """How many of so many cells a worker can do before its node ends. One that is new needs no margin:
+        no node may last longer."""
         if hand.ends is None:
             return count
+        margin = 1.0 if hand.is_fresh else ENDS_MARGIN
         left = hand.ends - time.time()
-        left -= ENDS_MARGIN * sum(self._usual(batch.stage) * len(batch) for batch in hand.batches)
-        usual = self._usual(stage)
-        fitting = int(left / (ENDS_MARGIN * usual)) if usual else count * (left >= UNKNOWN_LEFT)
-        return max(min(count, fitting), int(hand.is_fresh))
+        left -= margin * sum(self._usual(batch.stage) * len(batch) for batch in hand.batches)
+        if usual := self._usual(stage):
+            return min(count, max(0, int(left / (margin * usual))))
+        return count if left >= UNKNOWN_LEFT else 0
 
     def _usual(self, stage: int, unknown: float = 0.0) -> float:
         """The seconds that a cell of this stage usually takes."""

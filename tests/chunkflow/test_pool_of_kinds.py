@@ -1,0 +1,190 @@
+"""A pool of several kinds of workers, one that grows and shrinks, and workers whose nodes are taken away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from chunkflow.pool import Gone, Leaving, Pool, Up
+from chunkflow.queue import Answer, Cause, MemoryQueue, Range
+from tests.puppet import Puppet, eventually
+
+Start = Callable[..., Pool]
+
+
+@pytest.fixture
+def puppet() -> Puppet:
+    return Puppet()
+
+
+@pytest.fixture
+def start(puppet: Puppet) -> Iterator[Start]:
+    pools: list[Pool] = []
+
+    def begin(queue: MemoryQueue, *sizes: int, idle_seconds: float | None = None) -> Pool:
+        pools.append(Pool(queue, puppet, sizes, idle_seconds=idle_seconds))
+        pools[-1].start()
+        return pools[-1]
+
+    yield begin
+    for pool in pools:
+        pool.stop()
+        assert pool.error is None
+
+
+def kinds_given(puppet: Puppet) -> list[tuple[int, int]]:
+    """The kind of the worker and of the cell, for all that was given."""
+    return [(puppet.kinds[worker], batch.worker_kind) for worker, batch in puppet.given]
+
+
+def answers_in(queue: MemoryQueue, count: int) -> list[Answer]:
+    found: list[Answer] = []
+    eventually(lambda: found.extend(queue.answers(0)) or len(found) >= count)
+    return found
+
+
+def test_each_kind_is_kept_busy_whatever_the_other_has_to_do(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue(2)
+    start(queue, 1, 1)
+    queue.put([Range(0, 0, 100)])
+    eventually(lambda: kinds_given(puppet) == [(0, 0)] * 3)
+    queue.put([Range(1, 0, 100, worker_kind=1)])
+    eventually(lambda: len(puppet.given) == 6)
+    assert sorted(kinds_given(puppet)) == [(0, 0)] * 3 + [(1, 1)] * 3
+    for _ in range(3):
+        puppet.finish(0, seconds=1.0)
+    eventually(lambda: len(puppet.given) == 6)
+    assert sorted(kinds_given(puppet)) == [(0, 0)] * 3 + [(1, 1)] * 3
+
+
+def test_a_pool_leases_no_more_than_its_workers_have_room_for(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 50)])
+    start(queue, 2)
+    eventually(lambda: len(puppet.given) == 6)
+    time.sleep(0.05)
+    assert queue.backlog() == [44]
+
+
+def test_what_was_leased_as_quick_and_is_slow_is_given_back(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue()
+    start(queue, 1)
+    queue.put([Range(0, 0, 3)])
+    eventually(lambda: len(puppet.given) == 3)
+    for _ in range(3):
+        puppet.finish(0, seconds=0.001)
+    answers_in(queue, 3)
+    queue.put([Range(1, 0, 150)])
+    eventually(lambda: len(puppet.given) == 3)
+    eventually(lambda: queue.backlog()[0] >= 140)
+    assert [len(batch) for _, batch in puppet.given] == [1, 1, 1]
+
+
+def test_the_last_cells_are_left_for_workers_that_are_coming_up(start: Start, puppet: Puppet) -> None:
+    puppet.up = False
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 3)])
+    start(queue, 3)
+    eventually(lambda: puppet.count == 3)
+    for worker in ("p1", "p2", "p3"):
+        puppet.tell(Up(worker))
+        time.sleep(0.05)
+    eventually(lambda: len(puppet.given) == 3)
+    assert {worker for worker, _ in puppet.given} == {"p1", "p2", "p3"}
+
+
+def test_an_elastic_pool_has_workers_only_while_there_is_work(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue(2)
+    start(queue, 8, 8, idle_seconds=0.3)
+    time.sleep(0.3)
+    assert puppet.count == 0
+    queue.put([Range(0, 0, 3, worker_kind=1)])
+    eventually(lambda: len(puppet.given) == 3)
+    assert list(puppet.kinds.values()) == [1, 1, 1], "no more workers than cells"
+    for _ in range(3):
+        puppet.finish(0, seconds=5.0)
+    eventually(lambda: len(puppet.ended) == 3)
+    assert sorted(puppet.ended) == ["p1", "p2", "p3"]
+    queue.put([Range(0, 3, 4, worker_kind=1)])
+    eventually(lambda: puppet.given)
+    assert puppet.count == 4
+
+
+def test_an_elastic_pool_does_not_grow_for_what_its_workers_soon_do(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue()
+    start(queue, 100, idle_seconds=60)
+    queue.put([Range(0, 0, 1)])
+    eventually(lambda: puppet.given)
+    puppet.finish(0, seconds=0.001)
+    answers_in(queue, 1)
+    queue.put([Range(0, 1, 200)])
+    eventually(lambda: puppet.given)
+    time.sleep(0.5)
+    assert puppet.count == 1
+    queue.put([Range(1, 0, 400)])
+    for _ in range(3):
+        puppet.finish(0, seconds=2.0)
+    eventually(lambda: puppet.count > 10)
+
+
+def test_a_worker_that_leaves_does_what_it_has_and_is_replaced(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 10)])
+    start(queue, 1)
+    eventually(lambda: len(puppet.given) == 3)
+    puppet.tell(Leaving("p1", "its node is taken away"))
+    eventually(lambda: puppet.count == 2 and len(puppet.given) == 6)
+    assert puppet.ended == []
+    for _ in range(3):
+        place = [worker for worker, _ in puppet.given].index("p1")
+        puppet.finish(place, seconds=1.0)
+    eventually(lambda: puppet.ended == ["p1"])
+    assert {answer.cause for answer in answers_in(queue, 3)} == {None}
+    assert not [worker for worker, _ in puppet.given if worker == "p1"]
+
+
+def test_what_a_lost_node_had_is_answered_at_once(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 2)])
+    start(queue, 1)
+    eventually(lambda: len(puppet.given) == 2)
+    puppet.tell(Leaving("p1", "its node is taken away"), Gone("p1", Cause.PREEMPTED, "the node is gone"))
+    assert [(a.index, a.cause) for a in answers_in(queue, 2)] == [(0, Cause.PREEMPTED), (1, Cause.PREEMPTED)]
+    eventually(lambda: puppet.count == 2)
+    assert puppet.ended == []
+
+
+def test_nothing_is_begun_that_would_not_end_before_the_walltime(puppet: Puppet, start: Start) -> None:
+    puppet.up = False
+    queue = MemoryQueue()
+    start(queue, 1)
+    eventually(lambda: puppet.count == 1)
+    puppet.tell(Up("p1", ends=time.time() + 100))
+    queue.put([Range(0, 0, 1)])
+    eventually(lambda: puppet.given)
+    puppet.finish(0, seconds=30.0)
+    queue.put([Range(0, 1, 10)])
+    eventually(lambda: len(puppet.given) == 1)
+    eventually(lambda: puppet.count == 2)
+    assert [worker for worker, _ in puppet.given] == ["p1"], "60 of 100 s are taken, with a margin"
+    assert puppet.ended == [], "the next would be started on the same node"
+    puppet.tell(Up("p2", ends=time.time() + 40))
+    eventually(lambda: len(puppet.given) == 2)
+    assert [worker for worker, _ in puppet.given] == ["p1", "p2"], "a new one tries what may just end"
+    puppet.tell(Gone("p1", Cause.NODE_LOST, "its time is over"))
+    assert [answer.cause for answer in answers_in(queue, 2)] == [None, Cause.NODE_LOST]
+
+
+@pytest.mark.parametrize(("left", "given"), [(90, 3), (30, 0)])
+def test_what_takes_nobody_knows_how_long_needs_a_minute(
+    puppet: Puppet, start: Start, left: float, given: int
+) -> None:
+    puppet.up = False
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 9)])
+    start(queue, 1)
+    eventually(lambda: puppet.count == 1)
+    puppet.tell(Up("p1", ends=time.time() + left))
+    eventually(lambda: len(puppet.given) == given and puppet.count == 1 + (given == 0))
