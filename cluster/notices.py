@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -24,7 +23,6 @@ from types import FrameType
 ASK_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 TIMEOUT = 2.0
-TOKEN_SECONDS = 21600
 MACHINE = Path("/sys/class/dmi/id")
 SIGTERM = "SIGTERM"
 AWS_DEFAULT, GCP_DEFAULT = "http://169.254.169.254", "metadata.google.internal"
@@ -81,7 +79,7 @@ def sources_here(environment: Mapping[str, str] = os.environ, machine: Path = MA
     maker = _maker(machine)
     aws = environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", AWS_DEFAULT if "Amazon EC2" in maker else "")
     if aws and environment.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true":
-        sources[AwsNotice(aws)] = ASK_SECONDS
+        sources[lambda: aws_notice(aws)] = ASK_SECONDS
     google = environment.get("GCE_METADATA_HOST", GCP_DEFAULT if "Google Compute Engine" in maker else "")
     if google:
         sources[lambda: google_notice(google)] = ASK_SECONDS
@@ -107,24 +105,12 @@ def file_notice(path: Path) -> str:
         return ""
 
 
-class AwsNotice:
-    """Asks the metadata service of an EC2 instance (its second version, with a token)."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._root = endpoint.rstrip("/")
-        self._token = ""
-        self._until = 0.0
-
-    def __call__(self) -> str:
-        if time.monotonic() > self._until:
-            seconds = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
-            self._token = _answer(f"{self._root}/latest/api/token", seconds, "PUT")
-            if not self._token:
-                return ""
-            self._until = time.monotonic() + TOKEN_SECONDS / 2
-        place = f"{self._root}/latest/meta-data/spot/instance-action"
-        said = _answer(place, {"X-aws-ec2-metadata-token": self._token})
-        return f"spot instance: {said}" if said else ""
+def aws_notice(endpoint: str) -> str:
+    """Ask the metadata service of an EC2 instance (its second version, which wants a token)."""
+    root = endpoint.rstrip("/") + "/latest"
+    token = _answer(f"{root}/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, "PUT")
+    action = token and _answer(f"{root}/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token})
+    return f"spot instance: {action}" if action else ""
 
 
 def google_notice(host: str) -> str:
