@@ -157,6 +157,7 @@ class State:
     )  # each job and its versions that differed from the last
     steps: dict[str, Step] = field(default_factory=dict)
     created: dict[str, str] = field(default_factory=dict)  # URL of a layer or table -> the step that makes it
+    begun: int = 0  # how many runs there were when the job was recorded last: a run does so once it is open
     clearing: list[str] = field(default_factory=list)  # steps whose clearing began and has not ended
     ended: str | None = None  # how the last run ended; None while one runs, or if it was killed
     runs: list[list[Any]] = field(
@@ -216,6 +217,7 @@ class State:
 
     def _apply_job(self, record: Record, at: float) -> None:
         self.job, self.versions = record["job"], record["versions"]
+        self.begun = len(self.runs)
         last = self.history[-1] if self.history else {"job": None, "versions": None}
         if (last["job"], last["versions"]) != (self.job, self.versions):
             self.history.append({"at": at, "job": self.job, "versions": self.versions})

@@ -6,6 +6,7 @@ and one that never ends cannot be ended.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
 
@@ -23,10 +24,11 @@ class SerialExecutor:
         self._workers: dict[str, Worker] = {}
         self._batches: deque[tuple[str, Range]] = deque()
         self._started: list[Happening] = []
+        self._pool = secrets.token_hex(2)  # several pools may share a queue, and names are in the ledger
         self._count = 0
 
     def start_worker(self, kind: int = 0) -> str:
-        name = f"serial-{self._count}"
+        name = f"serial-{self._pool}-{self._count}"
         self._count += 1
         self._workers[name] = Worker(self._plan, name)
         self._started.append(Up(name))

@@ -30,6 +30,7 @@ COMMANDS = {
     "status": "cli.status",
     "failed": "cli.status",
     "retry": "cli.run",
+    "work": "cli.pool_process",
     "replay": "cli.replay",
     "view": "cli.view",
     "export": "cli.export",
