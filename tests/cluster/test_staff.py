@@ -1,0 +1,115 @@
+"""How many workers of each kind there is room for, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from ray.experimental.internal_kv import _internal_kv_del
+
+from chunkflow.describe import open_plan
+from chunkflow.errors import BadInput
+from chunkflow.plan import Plan
+from cluster import capacity
+from cluster.staff import IDLE_SECONDS, SHARING_SECONDS, Room, staff_for
+from tests.support import make_job, make_layer
+
+OWN = "tests.tasks_for_tests:"
+GIB = 2.0**30
+
+
+def plan_of(folder: Path, resources: dict[str, Any]) -> Plan:
+    """A task for each set of resources."""
+    if not (folder / "image").exists():
+        make_layer(folder / "image", np.ones((32, 32, 32), np.uint16))
+    names = ["Smooth", *(f"Smooth-{i + 2}" for i in range(len(resources)))]
+    layers = {name: str(folder / name) for name in ("image", *names)}
+    tasks = [{OWN + "Smooth": {"image": "image", "smooth": name}} for name in names]
+    return open_plan(make_job(folder, layers, tasks, chunk=[32] * 3, storage=[32] * 3, resources=resources))
+
+
+def room(cores: float, gpus: float = 0, gib: float = 64, nodes: int = 1, grows: bool = False) -> Room:
+    total = {"CPU": cores, "GPU": gpus, "memory": gib * GIB}
+    largest = total if grows else {name: amount / nodes for name, amount in total.items()}
+    return Room("this machine", total, largest, grows)
+
+
+def test_plain_workers_take_a_core_each(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, {})
+    staff = staff_for(plan, room(8))
+    assert (staff.sizes, staff.idle_seconds, staff.cores) == ((8,), None, 8.0)
+    assert staff_for(plan, room(8), workers=3).sizes == (3,)
+
+
+def test_workers_with_gpus_get_their_cores_first(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, {"Smooth-2": {"gpus": 0.5, "cpus": 2}})
+    staff = staff_for(plan, room(16, gpus=2))
+    assert (staff.sizes, staff.idle_seconds) == ((8, 4), None)
+    assert staff_for(plan, room(16, gpus=2), workers=3).sizes == (3, 3)
+
+
+def test_two_kinds_share_the_gpus(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, {"Smooth-2": {"gpus": 1}, "Smooth-3": {"gpus": 1, "memory": 4}})
+    staff = staff_for(plan, room(16, gpus=4))
+    assert staff.sizes == (12, 2, 2)
+
+
+def test_kinds_that_share_cores_end_their_idle_workers(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, {"Smooth-2": {"cpus": 4}})
+    staff = staff_for(plan, room(16))
+    assert (staff.sizes, staff.idle_seconds) == ((12, 3), SHARING_SECONDS)
+    tight = staff_for(plan, room(4))
+    assert (tight.sizes, tight.idle_seconds, tight.cores) == ((1, 1), SHARING_SECONDS, 4.0)
+
+
+def test_memory_limits_workers_too(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, {"Smooth-2": {"memory": 24}})
+    assert staff_for(plan, room(16, gib=64)).sizes == (15, 2)
+
+
+def test_a_cluster_that_grows_lets_its_nodes_go(tmp_path: Path) -> None:
+    staff = staff_for(plan_of(tmp_path, {}), room(2000, grows=True))
+    assert (staff.sizes, staff.idle_seconds) == ((2000,), IDLE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "has", "said"),
+    [
+        ({"gpus": 1}, room(8), "Task Smooth-2 asks for 1 GPU a worker, and this machine has none"),
+        ({"gpus": 2}, room(8, gpus=2, nodes=2), r"the most that this machine has on one node is 1 GPU\."),
+        ({"cpus": 16}, room(32, nodes=4), r"asks for 16 cores a worker, and .* on one node is 8 cores\."),
+        ({"memory": 100}, room(8), r"asks for 100 GiB of memory a worker, and .* is 64 GiB of memory\."),
+        ({"gpus": 9}, room(8, gpus=8, grows=True), r"the most that this machine may grow to is 8 GPUs\."),
+    ],
+)
+def test_what_finds_no_place_is_refused_by_name(
+    tmp_path: Path, asked: dict[str, Any], has: Room, said: str
+) -> None:
+    plan = plan_of(tmp_path, {"Smooth-2": asked})
+    with pytest.raises(BadInput, match=said) as refused:
+        staff_for(plan, has)
+    assert "resources.Smooth-2" in str(refused.value), "what to do"
+
+
+def test_what_is_announced_is_what_a_cluster_may_grow_to(ray_here: None) -> None:
+    now = capacity.room_of("auto")
+    assert not now.grows
+    assert now.total["CPU"] == ray.cluster_resources()["CPU"]
+    assert now.largest["CPU"] == max(node["Resources"].get("CPU", 0) for node in ray.nodes())
+    try:
+        capacity.announce({"CPU": 2.0, "GPU": 40.0})
+        grown = capacity.room_of("auto")
+        assert grown.grows
+        assert (grown.total["GPU"], grown.largest["GPU"]) == (40.0, 40.0)
+        assert grown.total["CPU"] == now.total["CPU"], "what is there already is more"
+    finally:
+        _internal_kv_del("most", namespace="chunkflow")
+    assert capacity.announced() == {}
+
+
+def test_this_machine_has_as_many_cores_as_workers_are_asked_for() -> None:
+    assert capacity.room_here(1000).total["CPU"] == 1000
+    assert capacity.room_here(0).total["memory"] > GIB
