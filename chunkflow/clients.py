@@ -30,8 +30,9 @@ CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
 """Without a connection, and without a byte of an answer, after which a request of S3 has failed."""
 TRIES = 3
 LONGEST_WAIT = 2.0
-GCS_SECONDS = 20.0
-"""For which the client of GCS tries by itself, two minutes otherwise."""
+GCS_FIRST_WAIT, GCS_SECONDS = 0.2, 20.0
+"""Before the client of GCS asks again for the first time, and for how long it does, where it would wait for a
+second and try for two minutes."""
 _LIBRARIES = {"botocore", "boto3", "google", "urllib3", "requests", "cloudfiles", "tenacity"}
 _REFUSALS = (401, 403, 404)
 
@@ -59,7 +60,8 @@ def make_clients_quick() -> None:
     session = botocore.session.get_session()
     session.set_default_client_config(Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS))
     cloudfiles.connectionpools.boto3 = boto3.Session(botocore_session=session)
-    google.cloud.storage.retry.DEFAULT_RETRY._timeout = GCS_SECONDS
+    gcs: Any = google.cloud.storage.retry.DEFAULT_RETRY
+    gcs._initial, gcs._timeout = GCS_FIRST_WAIT, GCS_SECONDS
     stop, wait = tenacity.stop_after_attempt(TRIES), tenacity.wait_random_exponential(0.25, LONGEST_WAIT)
     again = tenacity.retry_if_exception(lambda error: not is_refusal(error))
     for interface in (S3Interface, GoogleCloudStorageInterface, HttpInterface):

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlparse
@@ -131,6 +131,10 @@ class _Proxy(BaseHTTPRequestHandler):
             self._reset()
         elif cut:
             self.close_connection = True
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # who asks may give up, too
+            super().handle()
 
     def _reset(self) -> None:
         self.wfile.flush()

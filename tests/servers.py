@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import socket
@@ -11,7 +13,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -57,14 +59,32 @@ def moto_server() -> Iterator[str]:
 
 
 @contextmanager
-def s3_bucket(name: str) -> Iterator[str]:
-    """Run S3 with one empty bucket and let this process and its children find it; gives the bucket's URL."""
-    with moto_server() as address, pytest.MonkeyPatch.context() as patch:
+def s3_at(address: str) -> Iterator[None]:
+    """Let this process and its children find S3 at an address."""
+    with pytest.MonkeyPatch.context() as patch:
         for variable, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": address}.items():
             patch.setenv(variable, value)
         cloudfiles.interfaces.reset_connection_pools()
+        yield
+    cloudfiles.interfaces.reset_connection_pools()
+
+
+@contextmanager
+def s3_bucket(name: str) -> Iterator[str]:
+    """Run S3 with one empty bucket and let this process and its children find it; gives the bucket's URL."""
+    with moto_server() as address, s3_at(address):
         boto3.client("s3").create_bucket(Bucket=name)
         yield f"s3://{name}"
+
+
+@contextmanager
+def gcs_at(address: str) -> Iterator[None]:
+    """Let this process and its children find GCS at an address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORAGE_EMULATOR_HOST", address)
+        patch.setenv("GOOGLE_CLOUD_PROJECT", "project")
+        cloudfiles.interfaces.reset_connection_pools()
+        yield
     cloudfiles.interfaces.reset_connection_pools()
 
 
@@ -73,6 +93,7 @@ class _Bucket(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     objects: dict[str, bytes]
+    encodings: dict[str, str]
 
     def do_POST(self) -> None:
         query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
@@ -83,11 +104,13 @@ class _Bucket(BaseHTTPRequestHandler):
         boundary = re.search(rb'boundary="?([^";]+)', self.headers["Content-Type"].encode())
         assert boundary is not None
         _, meta, data, _ = body.split(b"--" + boundary[1])
-        name = json.loads(meta.partition(b"\r\n\r\n")[2])["name"]
+        described = json.loads(meta.partition(b"\r\n\r\n")[2])
+        name = described["name"]
         if query.get("ifGenerationMatch") == ["0"] and name in self.objects:
             self._answer(412, {"error": {"code": 412, "message": "conditionNotMet"}})
             return
         self.objects[name] = data.partition(b"\r\n\r\n")[2][:-2]
+        self.encodings[name] = described.get("contentEncoding", "")
         self._answer(200, {"name": name, "bucket": "bucket", "generation": "1"})
 
     def _answer_batch(self, body: bytes) -> None:
@@ -116,8 +139,10 @@ class _Bucket(BaseHTTPRequestHandler):
         elif url.path.startswith("/download"):
             data = self.objects[name]
             wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-            part = data[int(wanted[1]) : int(wanted[2]) + 1] if wanted else data
-            self._answer(206 if wanted else 200, part)
+            part = data[int(wanted[1]) : int(wanted[2] or len(data)) + 1] if wanted else data
+            digest = base64.b64encode(hashlib.md5(data).digest()).decode()
+            told = {"X-Goog-Hash": f"md5={digest}", "Content-Encoding": self.encodings[name]}
+            self._answer(206 if wanted else 200, part, more=told)
         else:
             self._answer(200, {"name": name, "size": str(len(self.objects[name]))})
 
@@ -125,11 +150,20 @@ class _Bucket(BaseHTTPRequestHandler):
         name = urllib.parse.unquote(urllib.parse.urlparse(self.path).path.partition("/o/")[2])
         self._answer(204 if self.objects.pop(name, None) is not None else 404, b"")
 
-    def _answer(self, status: int, body: dict[str, object] | bytes, kind: str = "application/json") -> None:
+    def _answer(
+        self,
+        status: int,
+        body: dict[str, object] | bytes,
+        kind: str = "application/json",
+        more: Mapping[str, str] | None = None,
+    ) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        for name, value in (more or {}).items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 
@@ -140,7 +174,7 @@ class _Bucket(BaseHTTPRequestHandler):
 @contextmanager
 def gcs_server() -> Iterator[str]:
     """Run a bucket in memory; gives the address for STORAGE_EMULATOR_HOST."""
-    handler = type("Bucket", (_Bucket,), {"objects": {}})
+    handler = type("Bucket", (_Bucket,), {"objects": {}, "encodings": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -21,7 +21,7 @@ from cloudfiles import CloudFiles
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.files import is_temporary, make_file_writes_atomic, write_whole
 from chunkflow.storage import Folder
-from tests.servers import gcs_server, s3_bucket
+from tests.servers import gcs_at, gcs_server, s3_bucket
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +32,8 @@ def s3() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def gcs() -> Iterator[str]:
-    with gcs_server() as address, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORAGE_EMULATOR_HOST", address)
-        patch.setenv("GOOGLE_CLOUD_PROJECT", "project")
-        cloudfiles.interfaces.reset_connection_pools()
+    with gcs_server() as address, gcs_at(address):
         yield "gs://bucket"
-    cloudfiles.interfaces.reset_connection_pools()
 
 
 @pytest.fixture(params=["disk", "s3", "gcs"])
