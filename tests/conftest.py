@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests.ray_head import Head, ray_head
+
 hypothesis.settings.register_profile("busy", deadline=None)  # machines are shared: time proves nothing
 hypothesis.settings.load_profile("busy")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -19,8 +21,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     started once, and begins with them, as they take longest; the others go file by file."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            shares = "ray_here" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("ray" if shares else str(item.path)))
+            names = getattr(item, "fixturenames", ())
+            shared = "ray" if "ray_here" in names else "head" if "head" in names else str(item.path)
+            item.add_marker(pytest.mark.xdist_group(shared))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ray",))
 
 
@@ -39,3 +42,10 @@ def ray_here() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[Head]:
+    """A Ray cluster with a dashboard and a token, met from outside."""
+    with ray_head() as running:
+        yield running
