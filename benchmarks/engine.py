@@ -34,7 +34,8 @@ from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, layer_document
 from cli.builtin import task_type
 from cli.demo import document
-from cluster.ray_executor import RayExecutor, start_ray
+from cluster.connection import start_here
+from cluster.ray_executor import RayExecutor
 
 WORKERS = 2
 WHOLE_SIZE = (512, 512, 256)
@@ -176,7 +177,7 @@ def whole_job(folder: Path) -> list[Figure]:
 
 def _on_ray(plan: Plan, listeners: list[Any]) -> tuple[float, str]:
     """Seconds from the moment all workers are up until the last chunk is recorded."""
-    start_ray(None, WORKERS)
+    start_here(WORKERS)
     queue = MemoryQueue(len(plan.worker_kinds))
     first: list[float] = []
 

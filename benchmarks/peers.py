@@ -29,7 +29,8 @@ from chunkflow.pool import Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
 from cli.builtin import task_type
-from cluster.ray_executor import RayExecutor, start_ray
+from cluster.connection import start_here
+from cluster.ray_executor import RayExecutor
 
 ROOT = Path(__file__).parents[1]
 LABELS = ROOT.parent / "shared" / "data" / "connectomics_512.npy.ckl.gz"
@@ -106,7 +107,7 @@ def seconds_on_ray(folder: Path, layers: dict[str, str], tasks: list[Any], chunk
         if isinstance(event, CellDone):
             begun.append(event.answer.started)
 
-    start_ray(None, WORKERS)
+    start_here(WORKERS)
     queue = MemoryQueue(len(plan.worker_kinds))
     with open_run(plan, {}) as ledger:
         pool = Pool(queue, _Awaited(spec_of(plan)), [WORKERS])

@@ -25,7 +25,6 @@ from chunkflow.pool import IN_HAND, Finished, Gone, Happening, Leaving, Up
 from chunkflow.queue import Cause, Range
 from chunkflow.resources import Resources
 from cluster.actor import NOTICE, WORD, Actor, Sources
-from cluster.connection import join, start_here
 from cluster.staff import needs
 
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -234,12 +233,3 @@ def cause_of_loss(error: Exception) -> Cause:
     if getattr(error, "preempted", False):
         return Cause.PREEMPTED
     return Cause.NODE_LOST if "its node has died" in text else Cause.CRASH
-
-
-def start_ray(address: str | None, workers: int) -> int:
-    """Connect to a cluster, or start one on this machine; returns the number of workers it can hold."""
-    if address is None:
-        start_here(workers)
-        return workers
-    join(address)
-    return workers or int(ray.cluster_resources().get("CPU", 1))

@@ -29,9 +29,7 @@ def main(path: str, address: str = "", workers: str = "1") -> int:
     try:
         with open_run(plan, {}) as ledger:
             queue = MemoryQueue(len(plan.worker_kinds))
-            pool = Pool(
-                queue, _executor(plan, address, int(workers)), [int(workers)] * len(plan.worker_kinds)
-            )
+            pool = Pool(queue, _executor(plan, address), [int(workers)] * len(plan.worker_kinds))
             runner = Runner(plan, ledger, queue, pool, (), 0.01)
             signal.signal(signal.SIGINT, lambda *_: runner.interrupt())
             print("begun", flush=True)
@@ -46,13 +44,14 @@ def main(path: str, address: str = "", workers: str = "1") -> int:
     return EXITS[status]
 
 
-def _executor(plan: Plan, address: str, workers: int) -> Executor:
+def _executor(plan: Plan, address: str) -> Executor:
     if not address:
         return SerialExecutor(plan)
-    from cluster.ray_executor import RayExecutor, start_ray
+    from cluster.connection import join
+    from cluster.ray_executor import RayExecutor
 
-    start_ray(address, workers)
-    return RayExecutor(spec_of(plan))
+    join(address)
+    return RayExecutor(spec_of(plan), kinds=plan.worker_kinds)
 
 
 if __name__ == "__main__":
