@@ -28,6 +28,13 @@ class CellDone:
 
 
 @dataclass(frozen=True)
+class CellAgain:
+    """A cell that was done already was done once more, as where its lease ran out; only the first counts."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True)
 class CellFailed:
     """An attempt failed; `final` where the cell is set aside."""
 
@@ -60,5 +67,5 @@ class Ended:
     blocked: int
 
 
-Event = Started | CellDone | CellFailed | Decided | Tick | Ended
+Event = Started | CellDone | CellAgain | CellFailed | Decided | Tick | Ended
 Listener = Callable[[Event], None]

@@ -186,6 +186,11 @@ class Ledger:
         batch.add(answer, attempt)
         self._waiting += 1
 
+    def record_again(self, step: str, answer: Answer) -> None:
+        """A unit that is finished was done once more; nothing of that counts."""
+        self._check(step, (answer.index,))
+        self._add({"kind": "again", "step": step, "index": answer.index, "worker": answer.worker})
+
     def record_failed(self, step: str, answer: Answer, attempt: int, final: bool) -> None:
         """An attempt failed; `final` sets the unit aside. `attempt` counts only those that are charged."""
         self._check(step, (answer.index,))

@@ -69,7 +69,7 @@ class Step:
     done: int = 0
     failed: int = 0
     empty: int = 0
-    repeats: int = 0  # answers for units that were done already
+    repeats: int = 0  # units that were done once more
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_TIMES, 0.0))
     slowest: float = 0.0  # seconds of map
     bytes_in: int = 0
@@ -196,6 +196,8 @@ class State:
             {"done": step.apply_done, "failed": step.apply_failed, "retried": step.apply_retried}[kind](
                 record
             )
+        elif kind == "again":
+            self.steps[record["step"]].repeats += 1
         elif kind == "job":
             self._apply_job(record, at)
         elif kind == "step":

@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 from chunkflow.errors import StorageError
-from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Listener, Started, Tick
+from chunkflow.events import CellAgain, CellDone, CellFailed, Decided, Ended, Event, Listener, Started, Tick
 from chunkflow.failure import Judge
 from chunkflow.feed import Feed
 from chunkflow.ledger import Ledger
@@ -174,6 +174,8 @@ class Runner:
         self._resting.discard((answer.stage, answer.index))
         stage = self._plan.stages[answer.stage]
         if not self._schedule.done(answer.stage, answer.index, answer.empty):
+            self._ledger.record_again(stage.name, answer)
+            self._emit(CellAgain(answer))
             return
         if answer.values is not None:
             self._ledger.record_prepared(stage.name, answer.values)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from chunkflow.errors import StorageError
-from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Started
+from chunkflow.events import CellAgain, CellDone, CellFailed, Decided, Ended, Event, Started
 from chunkflow.plan import Plan
 from chunkflow.storage import Folder
 
@@ -49,7 +49,7 @@ class Log:
         if isinstance(event, Started):
             self._plan = event.plan
             return {"at": now, "event": "started", "resumed": event.resumed}
-        if isinstance(event, CellDone | CellFailed):
+        if isinstance(event, CellDone | CellAgain | CellFailed):
             return self._attempt(event)
         if isinstance(event, Decided):
             return {"at": now, "event": "decided", "task": event.step, "values": event.values}
@@ -57,7 +57,7 @@ class Log:
             return {"at": now, "event": event.status}
         return None
 
-    def _attempt(self, event: CellDone | CellFailed) -> dict[str, Any]:
+    def _attempt(self, event: CellDone | CellAgain | CellFailed) -> dict[str, Any]:
         assert self._plan is not None
         answer = event.answer
         cell = (answer.stage, answer.index)
@@ -73,6 +73,8 @@ class Log:
             "bytes": [answer.bytes_in, answer.bytes_out],
         }
         line |= {word: True for word in ("alone", "empty") if getattr(answer, word)}
+        if isinstance(event, CellAgain):
+            return line | {"again": True}
         if isinstance(event, CellDone):
             self._failures.pop(cell, None)
             return line

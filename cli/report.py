@@ -65,7 +65,7 @@ def _summary(state: State) -> str:
     status = state.ended or "running"
     bad = "" if status == "complete" else " bad"
     repeats = sum(step.repeats for step in steps)
-    again = f" {counted(repeats, 'answer')} came twice, and counted once." if repeats else ""
+    again = f" Done twice, and counted once: {counted(repeats, 'piece')}." if repeats else ""
     took = in_words(sum(run[3] - run[2] for run in state.runs))
     return (
         f'<p><span class="status{bad}">{status}</span> {took} in {counted(len(state.runs), "run")}, until '

@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from chunkflow.accounts import dollars_of, read_accounts
+from chunkflow.errors import ChunkflowError
 from chunkflow.ledger_state import DONE, FAILED, State
+from chunkflow.sqs_queues import dead_letters
 from chunkflow.storage import Folder
 from cli.options import WorkUrl
 from cli.words import dollars, in_words, plain
@@ -23,6 +25,7 @@ from cli.work import Work
 WIDEST = 64
 SHADES = " ░▒▓█"
 RECENT_HEARTBEATS = 6
+SHOWN_OF_LETTER = 200
 
 
 def status(
@@ -143,3 +146,17 @@ def failed(work: WorkUrl) -> None:
             console.print(again, highlight=False, soft_wrap=True)
     if not found:
         console.print("No chunk has failed.")
+    for line in unread(known):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def unread(known: Work) -> list[str]:
+    """What pools and runner could not read of what they were sent over the job's queue."""
+    url = known.job().queue
+    if not url:
+        return []
+    try:
+        letters = dead_letters(url)
+    except ChunkflowError as error:
+        return [f"What could not be read of {url} cannot be listed. {error}"]
+    return [f"Not read from {url}: {reason}: {body[:SHOWN_OF_LETTER]}" for reason, body in letters]
