@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chunkflow.accounts import Account, Estimate, Spent, account_name, dollars_of, read_accounts
+from chunkflow.accounts import Account, Estimate, Spent, account_name, dollars_of
 from chunkflow.errors import StorageError
 from chunkflow.events import CellDone, CellFailed, Ended, Event, Started, Tick
 from chunkflow.measures import measure_of
@@ -69,11 +69,12 @@ class CostMeter:
         prices: PriceTable,
         estimate: Estimate,
         budget: float | None = None,
+        before: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plan, self._prices, self._budget, self._clock = plan, prices, budget, clock
         self._folder = Folder(plan.work)
-        self._before = dollars_of(read_accounts(self._folder))
+        self._before = before
         now = clock()
         self.account = Account(began=now, heard=now, estimate=estimate)
         self._nodes: dict[str, _Node] = {}
@@ -82,7 +83,7 @@ class CostMeter:
         self._looked = self._written = 0.0
         self._reached: Callable[[], None] = lambda: None
         self.is_reached = False
-        """Whether the budget is used up."""
+        """Whether the budget is used up, or cannot be held as a device has no price."""
 
     def attend(self, reached: Callable[[], None]) -> None:
         """What to call, once, when the budget is reached."""
@@ -151,7 +152,8 @@ class CostMeter:
             if node.heard + self._linger > self.account.heard
         )
         draining = min(IN_HAND * self._usual, DRAIN_SECONDS) / 3600
-        if self.spent + hourly * draining >= self._budget:
+        unpriced = any(spent.dollars is None for spent in self.account.spent.values())
+        if unpriced or self.spent + hourly * draining >= self._budget:
             self.is_reached = True
             self._reached()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 
-from chunkflow.accounts import measures_of
+from chunkflow.accounts import dollars_of, measures_of, read_accounts
 from chunkflow.cost import CostMeter
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.estimate import estimate_of
@@ -12,6 +13,7 @@ from chunkflow.measures import Measures, chosen_cells, measure, together
 from chunkflow.plan import Plan, spec_of
 from chunkflow.prices import SPOT, load_prices
 from chunkflow.schedule import DONE, Schedule
+from chunkflow.storage import Folder
 from cli.builtin import sources_of
 from cli.means import Means, Money
 from cli.words import dollars
@@ -27,7 +29,7 @@ def refuse_budget(plan: Plan, means: Means) -> None:
     budget = means.money.budget
     if budget is None:
         return
-    if budget <= 0:
+    if not (isfinite(budget) and budget > 0):
         raise BadInput(f"--budget takes dollars above 0, not {budget:g}.")
     if not means.address and not plan.job.queue:
         raise BadInput("--budget is held against what a cluster's nodes cost; this machine costs nothing.")
@@ -53,9 +55,15 @@ def measured(plan: Plan, sample: int, address: str, folder: Path) -> dict[str, M
 
 def begin_account(plan: Plan, means: Means, folder: Path) -> CostMeter:
     """The account of a run that is about to begin, with what it is thought to take."""
-    prices = load_prices(means.money.prices)
+    prices, budget = load_prices(means.money.prices), means.money.budget
+    before = dollars_of(read_accounts(Folder(plan.work)))
+    if budget is not None and before >= budget:
+        raise BadInput(
+            f"All runs of this job have cost {dollars(before)} already, which --budget {budget:g} counts in: "
+            "give a larger one."
+        )
     measures = measured(plan, means.money.sample, means.address, folder)
-    return CostMeter(plan, prices, estimate_of(plan, prices, measures), means.money.budget)
+    return CostMeter(plan, prices, estimate_of(plan, prices, measures), budget, before)
 
 
 def said_cost(meter: CostMeter) -> list[str]:

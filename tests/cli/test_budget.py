@@ -1,0 +1,130 @@
+"""What a run on a cluster costs: counted by its nodes, held to a budget, told at its end and afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import yaml
+
+from chunkflow.accounts import Account, dollars_of, read_accounts
+from chunkflow.storage import Folder
+from tests.cli.conftest import Command, job_document
+from tests.cli.test_wrong_input import is_one_sentence
+from tests.ray_nodes import add_node, end_node
+
+TABLE = """
+as_of: 2026-01-01
+devices:
+  tiny: {cpus: 1, memory: 2, on_demand: 90, preemptible: 36, kvoxels_per_second: {Slow: 50}}
+"""
+CHUNKS = 27
+
+
+@pytest.fixture(scope="module")
+def address(ray_here: None) -> Iterator[str]:
+    """A cluster with a node that says what it is, on which alone the tasks of these tests can run."""
+    node = add_node(cpus=5, device="tiny spot")
+    yield ray.get_runtime_context().gcs_address
+    end_node(node)
+
+
+@pytest.fixture
+def prices(lab: Path) -> Path:
+    """A price table, and a job whose workers fit on the one node alone that it prices."""
+    (lab / "prices.yaml").write_text(TABLE)
+    (lab / "slow.py").write_text(SLOW)
+    task = {"slow:Slow": {"image": "dapi", "kept": "copied", "seconds": 0.1}}
+    keys = {"chunk": [16, 16, 16], "tasks": [task], "resources": {"Slow": {"cpus": 5}}}
+    (lab / "job.yaml").write_text(yaml.safe_dump({**job_document(), **keys}))
+    return lab / "prices.yaml"
+
+
+def test_a_job_stops_at_its_budget_and_its_end_tells_what_all_runs_cost(
+    lab: Path, command: Command, address: str, prices: Path
+) -> None:
+    work = Folder(f"file://{lab}/work")
+    words = ("--address", address, "--prices", prices)
+    said = command("run", "job.yaml", *words, "--budget", 0.1, "--sample", 2)
+    assert said.code == 1
+    assert is_one_sentence(said.err)
+    assert "budget of $0.10 is used up" in said.err
+    assert "going on would cost about $" in said.err
+    more = re.search(r"--budget ([\d.]+)", said.err)
+    assert more is not None
+    assert float(more[1]) > 0.1
+    (first,) = read_accounts(work)
+    spent = first.spent["tiny spot"]
+    assert 0 < spent.hours <= (first.heard - first.began) / 3600
+    assert spent.dollars == pytest.approx(spent.hours * 36)
+    assert 0 < first.measured["tiny spot"]["Slow"].cells < CHUNKS
+    status = command("status", "work").out
+    assert "incomplete: budget" in status
+    assert f"${spent.dollars:,.2f} spent" in status
+
+    again = command("retry", "work", *words, "--budget", 0.1)
+    assert again.code == 2, "the budget is that of all runs"
+    assert is_one_sentence(again.err)
+
+    prices.write_text(TABLE.replace("preemptible: 36, ", ""))
+    unpriced = command("retry", "work", *words, "--budget", 50)
+    assert unpriced.code == 1
+    assert is_one_sentence(unpriced.err)
+    assert "no price for tiny spot" in unpriced.err
+
+    prices.write_text(TABLE)
+    rest = command("retry", "work", *words)
+    assert (rest.code, rest.err) == (0, "")
+    accounts = read_accounts(work)
+    assert sum(account.measured.get("tiny spot", {})["Slow"].cells for account in accounts) == CHUNKS
+    assert f"This job has cost ${dollars_of(accounts):,.2f} so far." in rest.out
+    assert_report(lab, first)
+
+
+def assert_report(lab: Path, first: Account) -> None:
+    """The estimate is the one that the first run began with, from the throughput in the table."""
+    assert first.estimate.chunks == CHUNKS
+    hours = 48 * 40 * 36 / 50_000 / 3600
+    assert first.estimate.dollars["tiny spot"].value == pytest.approx(hours * 36)
+    assert first.estimate.dollars["tiny"].value == pytest.approx(hours * 90)
+    page = (lab / "work" / "report.html").read_text()
+    assert f"<td>chunks<td>{CHUNKS}<td>{CHUNKS}<td>1.00" in page
+    assert re.search(r"<td>hours of tiny spot<td>[\d.]+<td>[\d.]+<td>[\d.]+", page)
+    assert "<td>cost of tiny spot<td>$0.014<td>no price" in page, "one run had no price for it"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--budget", "5"], "this machine costs nothing"),
+        (["--budget", "0", "--address", "127.0.0.1:1"], "--budget takes dollars"),
+        (["--budget", "nan", "--address", "127.0.0.1:1"], "--budget takes dollars"),
+        (["--prices", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_what_cannot_be_held_is_refused_before_anything_is_written(
+    lab: Path, command: Command, words: list[str], named: str
+) -> None:
+    said = command("run", "job.yaml", *words)
+    assert said.code == 2
+    assert is_one_sentence(said.err)
+    assert named in said.err
+    assert not (lab / "work").exists()
+
+
+SLOW = """
+import time
+
+from own import Keep
+
+
+class Slow(Keep):
+    seconds: float = 0.0
+
+    def map(self, cell, image):
+        time.sleep(self.seconds)
+        return image
+"""
