@@ -1,0 +1,111 @@
+"""Runs a job on a Ray cluster of this machine whose nodes are killed all the time, and whose runner is, too.
+
+`python -m benchmarks.chaos_run JOB.yaml [KILLS_OF_THE_RUNNER]` prints what it took, as JSON; without kills of
+the runner nothing is disturbed. In a process of its own, as a process can hold one cluster.
+
+1. A node is killed, with all that runs on it, a second or two after the last one and once something more is
+   done; another takes its place.
+2. The runner is killed when its share of the work is done, and is started again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cluster.capacity import HEAD_ENVIRONMENT
+
+os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_raylet_start_wait_time_s": "120", **HEAD_ENVIRONMENT}
+
+import psutil
+import yaml
+from ray.cluster_utils import Cluster
+
+from chunkflow.ledger import Ledger
+from chunkflow.storage import Folder
+
+NODES = 2
+STORE = 80 * 2**20
+PATIENCE = 600.0
+
+
+class Chaos:
+    """A cluster, the runner of one job, and the dice."""
+
+    def __init__(self, job: Path, runner_kills: int) -> None:
+        self._job, self._runner_kills = job, runner_kills
+        self._work = Folder(yaml.safe_load(job.read_text())["work"])
+        self._dice = random.Random(1)
+        self._cluster = Cluster(initialize_head=True, head_node_args=_node(0))
+        self._nodes = [self._cluster.add_node(**_node(1)) for _ in range(NODES)]  # one after another
+        self.killed = {"nodes": 0, "runners": 0}
+
+    def run(self) -> tuple[int, float]:
+        """The runner's exit code once it ends by itself, and the seconds until then."""
+        begin = time.monotonic()
+        runner = self._runner()
+        next_kill, before = begin + self._pause(), 0
+        while time.monotonic() - begin < PATIENCE and runner.poll() is None:
+            time.sleep(0.1)
+            done, units = self._progress()
+            if self.killed["runners"] < self._runner_kills:
+                if done * (self._runner_kills + 1) > units * (self.killed["runners"] + 1):
+                    runner = self._another(runner)
+                elif time.monotonic() > next_kill and done > before:
+                    self._kill_a_node()
+                    next_kill, before = time.monotonic() + self._pause(), done
+        runner.kill()
+        return runner.wait(), time.monotonic() - begin
+
+    def _pause(self) -> float:
+        return self._dice.uniform(1.0, 2.0)
+
+    def _runner(self) -> subprocess.Popen[bytes]:
+        words = ["-m", "cli.main", "run", str(self._job), "--address", self._cluster.address]
+        return subprocess.Popen([sys.executable, *words, "--workers", str(NODES)], stdout=sys.stderr)
+
+    def _another(self, runner: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        runner.kill()
+        runner.wait()
+        self.killed["runners"] += 1
+        return self._runner()
+
+    def _progress(self) -> tuple[int, int]:
+        """The pieces of work that the ledger says are done, and all."""
+        steps = Ledger.load(self._work).state.steps.values()
+        return sum(step.done for step in steps), sum(step.units for step in steps) or 1
+
+    def _kill_a_node(self) -> None:
+        node = self._nodes.pop(self._dice.randrange(NODES))
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        for process in [raylet, *raylet.children(recursive=True)]:  # all at once, as when a machine goes
+            process.kill()
+        self.killed["nodes"] += 1
+        self._nodes.append(self._cluster.add_node(**_node(1)))
+
+    def close(self) -> None:
+        for node in (*self._nodes, self._cluster.head_node):
+            self._cluster.remove_node(node, allow_graceful=False)
+
+
+def _node(cpus: int) -> dict[str, Any]:
+    return {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE}
+
+
+def main(job: str, runner_kills: str = "0") -> None:
+    chaos = Chaos(Path(job), int(runner_kills))
+    try:
+        code, seconds = chaos.run()
+    finally:
+        chaos.close()
+    print(json.dumps({"code": code, "seconds": seconds, **chaos.killed}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
