@@ -21,7 +21,7 @@ SPOT = " spot"
 class Device(BaseModel):
     """One type of node: what is in it, what it costs, what it does."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     provider: str = ""
     region: str = ""
@@ -46,7 +46,7 @@ class Device(BaseModel):
 class StoragePrice(BaseModel):
     """What one kind of storage costs, in dollars."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     provider: str
     gigabyte_month: float = Field(ge=0)
@@ -59,7 +59,7 @@ class StoragePrice(BaseModel):
 class PriceTable(BaseModel):
     """All prices, as of a day."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     as_of: date
     devices: dict[str, Device] = Field(min_length=1)
