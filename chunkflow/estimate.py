@@ -92,7 +92,7 @@ def effort_on(plan: Plan, device: Device, measures: Mapping[str, Measure]) -> Ef
             total.give(steps, 1000 * rate)
             continue
         for step in steps:
-            workers = workers_on(device, _kind(plan, step))
+            workers = workers_on(device, kind_of(plan, step))
             if not workers:
                 return Effort(obstacle=f"no room for {step.name}")
             total.measure(step, workers, measures.get(step.name))
@@ -136,7 +136,8 @@ class _Sum:
         return Effort(self.seconds, margin, self.shortest, tuple(self.unmeasured))
 
 
-def _kind(plan: Plan, step: Step) -> Resources:
+def kind_of(plan: Plan, step: Step) -> Resources:
+    """What a worker of this step takes."""
     return plan.worker_kinds[map_stage(plan, step.index).worker_kind]
 
 

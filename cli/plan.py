@@ -20,7 +20,7 @@ from cli.builtin import load_job
 from cli.means import Means
 from cli.money import HERE, measured
 from cli.options import Address, BoxOption, JobFile, Prices, Sample, Settings, Until, Workers, parse_box
-from cli.plan_prices import parse_deadline, show_prices
+from cli.plan_prices import parse_deadline, show_prices, throughputs
 from cli.words import in_words
 
 
@@ -86,6 +86,9 @@ def _show_work(console: Console, planned: Plan, measures: Measures, workers: int
         unsampled = [step.name for step in steps if step.name not in seconds]
         rest = f", without {', '.join(unsampled)}, which read what is not made yet" if unsampled else ""
         console.print(f"About {in_words(total)} in all{rest}.", highlight=False)
+        if rates := throughputs(planned, measures, lambda _: workers):
+            told = f"For nodes like this machine in a price table: {rates}"
+            console.print(told, highlight=False, soft_wrap=True)
 
 
 def _table(steps: Sequence[StepForecast], seconds: Mapping[str, float], workers: int) -> Table:

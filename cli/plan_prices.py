@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 
 import boto3
@@ -12,11 +12,21 @@ from rich.console import Console
 from rich.table import Table
 
 from chunkflow.errors import BadInput
-from chunkflow.estimate import Offer, Wanted, cheapest, crossings, fees, offers, refuse_all
+from chunkflow.estimate import (
+    Offer,
+    Wanted,
+    cheapest,
+    crossings,
+    fees,
+    kind_of,
+    offers,
+    refuse_all,
+    workers_on,
+)
 from chunkflow.forecast import Traffic, traffic
 from chunkflow.measures import Measures
-from chunkflow.plan import Plan
-from chunkflow.prices import SPOT, PriceTable
+from chunkflow.plan import Plan, Step
+from chunkflow.prices import SPOT, Device, PriceTable
 from cli.words import dollars, in_words
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d|)")
@@ -42,13 +52,42 @@ def show_prices(
     regions = {bucket: region for bucket in used if (region := bucket_region(bucket))}
     found = offers(plan, prices, measures, wanted, used, regions)
     console.print(_table(found, fees(prices, used), used, wanted))
-    for line in (*_unmeasured(found), *_crossed(prices, used, regions, found)):
+    told = (*_measured(plan, prices, measures), *_unmeasured(found), *_crossed(prices, used, regions, found))
+    for line in told:
         console.print(line, highlight=False, soft_wrap=True)
     if wanted.deadline is not None:
         best = cheapest(found)
         if best is None:
             raise refuse_all(found, wanted.deadline)
         console.print(_choice(best), highlight=False, soft_wrap=True)
+
+
+def throughputs(plan: Plan, measures: Measures, workers: Callable[[Step], int]) -> str:
+    """What was measured of a node that holds so many workers, as a line for a price table."""
+    rates = {}
+    for entry in plan.job.tasks:
+        steps = [step for step in plan.steps if step.entry == entry.name]
+        if all(step.name in measures and workers(step) for step in steps):
+            seconds = sum(len(step.grid) * measures[step.name].mean / workers(step) for step in steps)
+            rates[entry.name] = max(step.region.voxels for step in steps) / seconds / 1000
+    said = ", ".join(f"{name}: {rate:.4g}" for name, rate in rates.items())
+    return f"kvoxels_per_second: {{{said}}}" if said else ""
+
+
+def _measured(plan: Plan, prices: PriceTable, measures: Mapping[str, Measures]) -> Iterator[str]:
+    """What was measured on nodes, to be kept in a table, and on what no table has."""
+    for name, found in measures.items():
+        device = prices.devices.get(name)
+        if device is None:
+            if name:
+                yield f"{name} was measured, but the price table does not have it."
+            continue
+
+        def workers(step: Step, device: Device = device) -> int:
+            return workers_on(device, kind_of(plan, step))
+
+        if rates := throughputs(plan, found, workers):
+            yield f"Measured on {name}, to be kept in the price table: {rates}"
 
 
 def _table(
