@@ -155,7 +155,6 @@ class Leases:
             for desk in self._desks:
                 desk.offered.clear()
             left = [cell for message in self._held for cell in message.left.values()]
-            self._holders.clear()  # it is all in `left`
         self.give_back(left)
 
     def join(self) -> None:
