@@ -24,7 +24,6 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
-from chunkflow.clients import is_refusal
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.sqs_messages import MOST_BYTES
 
@@ -36,7 +35,6 @@ CONNECT_SECONDS, READ_SECONDS = 5, 30
 SEND_TRIES = 5
 OPENING_PATIENCE, RUNNING_PATIENCE = 5.0, 300.0
 LONGEST_PAUSE = 10.0
-# AWS refuses with the status 400, too
 REFUSALS = re.compile(
     "AccessDenied|InvalidClientTokenId|SignatureDoesNotMatch|ExpiredToken|UnrecognizedClient|InvalidAccessKey"
     "|AuthFailure|MissingAuthenticationToken|InvalidSecurity|OptInRequired"
@@ -247,7 +245,7 @@ def _judged(error: ClientError, what: str) -> BadInput | StorageError:
         return NoQueue(f"Cannot {what}: it is not there.")
     if JUST_REMOVED in code:
         return JustRemoved(f"Cannot {what}: {said}.")
-    if is_refusal(error) or REFUSALS.search(code):
+    if REFUSALS.search(f"{code} {said}"):
         return BadInput(
             f"Cannot {what}: AWS does not allow it ({said}); ask for the rights in docs/cloud.md."
         )
