@@ -26,7 +26,7 @@ from cloudfiles.exceptions import UnsupportedProtocolError
 from cloudfiles.interfaces import GoogleCloudStorageInterface, HttpInterface, S3Interface
 from google.api_core.exceptions import GoogleAPICallError
 
-CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
+CONNECT_SECONDS, READ_SECONDS = 10.0, 20.0
 """Without a connection, and without a byte of an answer, after which a request of S3 has failed."""
 TRIES = 3
 LONGEST_WAIT = 2.0

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.chain import Chain, Record, Segment
-from chunkflow.errors import BadInput, Overtaken
+from chunkflow.errors import BadInput, Overtaken, StorageError
 from chunkflow.ledger_state import State, Step, pack_indexes
 from chunkflow.ledger_state import difference as difference
 from chunkflow.queue import Answer
@@ -259,7 +260,8 @@ class Ledger:
         if not self.is_writing:
             return
         self.flush(now=True)
-        self._apply(self._chain.close())
+        with suppress(StorageError):  # all is recorded: whoever follows waits a few heartbeats for nothing
+            self._apply(self._chain.close())
 
     def __enter__(self) -> Ledger:
         return self

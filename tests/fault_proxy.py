@@ -43,10 +43,12 @@ class Faults:
     in_a_row: int = 2
     """Faults of the same method and key that may follow each other."""
     kinds: tuple[str, ...] = FAULTS
+    only: str = ""
+    """A pattern; faults befall what is asked (as in `GET /bucket/key`) and matches it."""
     latency: float = 0.0
     """Seconds that every answer takes longer."""
     dead: str = ""
-    """A pattern; what is asked (as in `GET /bucket/key`) and matches it gets 503, for ever."""
+    """A pattern; what is asked and matches it gets 503, for ever."""
     hung: str = ""
     """A pattern; what is asked and matches it gets no answer, for ever."""
     met: Counter[str] = field(default_factory=Counter)
@@ -73,6 +75,8 @@ class Faults:
             return "hung"
         chance = random.Random(seed)
         if self._row[request] >= self.in_a_row or chance.random() >= self.rate:
+            return ""
+        if not re.search(self.only, request):
             return ""
         # an answer to HEAD has no body that could be cut; only what is read is worth cutting in the middle
         possible = self.kinds if method == "GET" else [k for k in self.kinds if k not in ("short", "torn")]
@@ -153,7 +157,7 @@ def fault_proxy(store: str, faults: Faults) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Proxy", (_Proxy,), about))
     server.daemon_threads = True
     server.request_queue_size = 128
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"

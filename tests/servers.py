@@ -176,7 +176,7 @@ def gcs_server() -> Iterator[str]:
     """Run a bucket in memory; gives the address for STORAGE_EMULATOR_HOST."""
     handler = type("Bucket", (_Bucket,), {"objects": {}, "encodings": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
