@@ -22,7 +22,7 @@ from chunkflow.errors import BadInput, ChunkflowError
 from cluster.place import Say
 from cluster.slurm_checks import Site, check
 from cluster.slurm_file import SlurmFile
-from cluster.slurm_refusals import Refusals
+from cluster.slurm_refusals import FAILED, REFUSED, Refusals
 from cluster.slurm_scripts import head_script, memory_bytes, worker_script
 from cluster.slurm_site import HEAD, Relay, Slurm, SlurmJob, SlurmRefused, write_whole
 
@@ -82,7 +82,7 @@ class SlurmCluster:
 
     def _write(self, site: Site) -> None:
         """All that the head and its workers read."""
-        for name in ("address", "address.next", "refused.json"):
+        for name in ("address", "address.next", REFUSED, FAILED):
             (self._folder / name).unlink(missing_ok=True)
         token = self._folder / "token"
         token.touch(mode=0o600)
@@ -159,12 +159,11 @@ class SlurmCluster:
             return [f"Nothing of the cluster {self._file.name} is there; chunkflow cluster up {self._path}"]
         heads = [job for job in jobs if job.group == HEAD]
         lines = [_told(HEAD, heads)] if heads else ["head: gone; its workers end within a minute or so"]
-        refused = Refusals.load(self._folder / "refused.json")
+        troubles = [Refusals.load(self._folder / name) for name in (REFUSED, FAILED)]
         for name, group in self._file.workers.items():
             lines.append(f"{_told(name, [job for job in jobs if job.group == name])} (at most {group.most})")
-            if name in refused:
-                ago = time.time() - refused[name].at
-                lines.append(f"  {ago:.0f} s ago: {refused[name].said}")
+            for trouble in (known[name] for known in troubles if name in known):
+                lines.append(f"  {time.time() - trouble.at:.0f} s ago: {trouble.said}")
         if heads and self._address(heads[0].number):
             lines += self._how_to_use()
         return lines
@@ -182,7 +181,7 @@ class SlurmCluster:
             said += len(live)
             time.sleep(pause)
             pause = min(pause * 1.5, 10.0)
-        for name in ("token", "address.next", "refused.json"):
+        for name in ("token", "address.next", REFUSED, FAILED):
             (self._folder / name).unlink(missing_ok=True)
         say(f"Nothing of the cluster is left. Logs are in {self._folder / 'logs'}")
         return 0

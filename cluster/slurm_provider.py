@@ -13,6 +13,7 @@ Nothing is kept but what SLURM itself knows: a job is known by its name and numb
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
 from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer
 from ray.autoscaler.node_launch_exception import NodeLaunchException
 from ray.autoscaler.node_provider import NodeProvider
@@ -37,7 +39,7 @@ from ray.autoscaler.v2.sdk import get_cluster_resource_state
 from ray.core.generated.autoscaler_pb2 import NodeStatus
 
 from cluster.capacity import announce
-from cluster.slurm_refusals import Refusals
+from cluster.slurm_refusals import FAILED, REFUSED, Refusals
 from cluster.slurm_site import HEAD, TASKS, Relay, Slurm, SlurmJob, SlurmRefused, run_here
 
 LONGEST_POLL = 300.0
@@ -69,7 +71,8 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
         _order[:] = provider_config["groups"]
         run = Relay(self._folder / "asked").run if provider_config["relay"] else run_here
         self._slurm = Slurm(cluster_name, tuple(_order), run)
-        self._refusals = Refusals(self._folder / "refused.json")
+        self._refused = Refusals(self._folder / REFUSED)
+        self._failed = Refusals(self._folder / FAILED)
         self._lock = threading.RLock()
         self._jobs: dict[str, SlurmJob] = {}
         self._ended: set[str] = set()  # keys that were cancelled, until SLURM has forgotten them
@@ -120,7 +123,7 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
             lost = [job for job in gone if job.group == group and job.key not in self._ended | self._joined]
             if lost:
                 place = self._folder / "logs" / f"{group}-{lost[-1].id}.out"
-                self._refusals.note(group, f"{len(lost)} ended before they joined; see {place}")
+                self._failed.note(group, f"{len(lost)} ended before they joined; see {place}")
 
     def safe_to_scale(self) -> bool:
         return self._failures == 0
@@ -156,7 +159,8 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
     def create_node(self, node_config: dict[str, Any], tags: dict[str, str], count: int) -> None:
         group = tags[TAG_RAY_USER_NODE_TYPE]
         with self._lock:
-            said = self._refusals.holds_back(group) or self._ask(group, count)
+            said = self._refused.holds_back(group) or self._failed.holds_back(group)
+            said = said or self._ask(group, count)
             if said:
                 raise NodeLaunchException("refused", said, None)
 
@@ -177,7 +181,9 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
                 break
             size = min(count - got, most)
         if said:
-            self._refusals.note(group, f"{count} asked for, {got} taken: {said}")
+            self._refused.note(group, f"{count} asked for, {got} taken: {said}")
+        else:
+            self._refused.clear(group)
         return said if not got else ""
 
     def terminate_node(self, node_id: str) -> None:
@@ -201,12 +207,17 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
         with self._lock:
             for key in (keys & self._jobs.keys()) - self._joined:
                 self._joined.add(key)
-                self._refusals.clear(self._jobs[key].group)
-            if state.pending_resource_requests:
+                self._failed.clear(self._jobs[key].group)
+            if state.pending_resource_requests or self._requested():
                 self._waited = time.monotonic()
             elif time.monotonic() - self._waited > float(self.provider_config["idle"]):
                 waiting = [key for key, job in self._jobs.items() if job.state == "PENDING"]
                 self.terminate_nodes([key for key in waiting if key not in self._ended])
+
+    def _requested(self) -> bool:
+        """Somebody asked Ray to keep nodes, whether work waits or not."""
+        said = self._gcs.internal_kv_get(AUTOSCALER_RESOURCE_REQUEST_CHANNEL, None)
+        return bool(json.loads(said or "[]"))
 
 
 def _asked(group: str, number: int, count: int) -> list[SlurmJob]:

@@ -1,4 +1,4 @@
-"""What SLURM refuses, group by group: told in `status`, and not asked for again for a while."""
+"""What SLURM refuses or what fails as it starts, by group: told in `status`, not asked for again at once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cluster.slurm_site import write_whole
 
+REFUSED, FAILED = "refused.json", "failed.json"
 SHORTEST_WAIT, LONGEST_WAIT = 30.0, 600.0
 
 

@@ -26,6 +26,7 @@ ports=(--metrics-export-port=$base --dashboard-agent-listen-port=$((base + 1))
   --node-manager-port=$((base + 4)) --object-manager-port=$((base + 5)))
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=@folder@/token RAY_TMPDIR=$scratch
 export RAY_USAGE_STATS_ENABLED=0 PATH=@bin@:$PATH
+export RAY_raylet_start_wait_time_s=180  # hundreds of jobs may load Python from one file system at a time
 
 # Whatever ends this script ends Ray: each process that it started, by its id. Asked politely, Ray can wait
 # for minutes for a head that is gone.

@@ -160,7 +160,7 @@ def _idle_nodes() -> int:
     return found.stdout.split().count("idle")
 
 
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
     """Wait for something that happens in its own time; fails where it never does."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -17,7 +17,6 @@ import psutil
 import pytest
 import yaml
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
@@ -27,7 +26,19 @@ from tests.same import all_made, assert_all_accounted, assert_same
 from tests.slurm_cluster import Site, slurm_site, wait_until
 from tests.support import make_job, make_layer, run_job
 
-CPU = {"partition": "cpu", "cpus": 1, "memory": 1, "most": 3}
+CPU = {"partition": "cpu", "cpus": 1, "memory": 1, "most": 3, "preemptable": True}
+DRIVER = """
+import sys
+import ray
+from ray.autoscaler.sdk import request_resources
+ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
+for line in sys.stdin:
+    if line.strip():
+        request_resources(bundles=[{"CPU": 1}] * int(line))
+    keys = [int(node["Resources"]["NODE_ID_AS_RESOURCE"]) for node in ray.nodes() if node["Alive"]]
+    print("nodes", *keys, flush=True)
+"""
+"""Asks for as many nodes as a line says, and tells after each line what nodes there are."""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +64,7 @@ class Up:
     name: str
     place: ClusterPlace
     said: list[str] = field(default_factory=list)
+    _driver: subprocess.Popen[str] | None = None
 
     @property
     def folder(self) -> Path:
@@ -71,23 +83,39 @@ class Up:
         return subprocess.Popen(
             [sys.executable, *words],
             env={**os.environ, **token},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def ask_for(self, cpus: int) -> str:
-        """Let the cluster have nodes for so many workers of one CPU, whatever waits; says what nodes it has."""
-        code = (
-            "import ray; from ray.autoscaler.sdk import request_resources;"
-            f"ray.init('{self.address}', log_to_driver=False);"
-            f"request_resources(bundles=[{{'CPU': 1}}] * {cpus});"
-            "print([int(n['Resources']['NODE_ID_AS_RESOURCE']) for n in ray.nodes() if n['Alive']])"
-        )
-        process = self.python("-c", code)
-        output, _ = process.communicate()
-        assert process.returncode == 0, output
-        return output.splitlines()[-1]
+    def ask_for(self, cpus: int) -> None:
+        """Let the cluster have nodes of so many CPUs, whatever waits."""
+        self._tell(str(cpus))
+
+    def joined(self) -> set[str]:
+        """The numbers of the nodes that Ray has."""
+        return set(self._tell("").split())
+
+    def _tell(self, word: str) -> str:
+        if self._driver is None:
+            self._driver = self.python("-c", DRIVER, self.address)
+        assert self._driver.stdin is not None
+        assert self._driver.stdout is not None
+        print(word, file=self._driver.stdin, flush=True)
+        line = next((line for line in self._driver.stdout if line.startswith("nodes ")), "nodes ")
+        return line.removeprefix("nodes ")
+
+    def leave(self) -> None:
+        """End the process that is connected to it."""
+        if self._driver is not None:
+            self._driver.communicate()
+
+    def keys(self) -> set[str]:
+        """The numbers of the nodes that SLURM runs for it, as Ray should know them."""
+        lines = self.site.run("squeue", "--noheader", "--states=RUNNING", "--format=%F %K %j").splitlines()
+        jobs = [line.split() for line in lines if f"chunkflow-{self.name}-" in line]
+        return {str(int(job) * 10_000 + int(index.replace("N/A", "0"))) for job, index, _ in jobs}
 
 
 def bring_up(site: Site, path: Path) -> Up:
@@ -97,8 +125,10 @@ def bring_up(site: Site, path: Path) -> Up:
 
 
 @pytest.fixture(scope="module")
-def cluster(site: Site) -> Up:
-    return bring_up(site, write_file(site, "first"))
+def cluster(site: Site) -> Iterator[Up]:
+    up = bring_up(site, write_file(site, "first"))
+    yield up
+    up.leave()
 
 
 def small_job(folder: Path, **faulty: object) -> Job:
@@ -126,7 +156,7 @@ def run_on(cluster: Up, job: Job, folder: Path) -> subprocess.Popen[str]:
     }
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(document))
-    return cluster.python("-m", "cli.main", "run", str(path), "--address", cluster.address)
+    return cluster.python("-m", "cli.main", "run", str(path), "--address", cluster.address, "--workers", "2")
 
 
 def test_what_a_site_would_refuse_is_said_before_anything_runs(site: Site) -> None:
@@ -183,7 +213,84 @@ def test_a_job_gets_its_workers_and_gives_them_back(cluster: Up, tmp_path: Path)
             continue
     output = process.communicate()[0]
     assert process.returncode == 0, output
-    assert 1 <= most <= 3
+    assert 1 <= most <= 2
     assert_same(all_made(job), all_made(reference), "on SLURM")
     assert_all_accounted(job, clean=True)
     wait_until(lambda: not cluster.jobs("cpu"), "idle workers to be given back")
+
+
+def test_what_slurm_refuses_is_asked_for_in_part(cluster: Up) -> None:
+    """The site takes no array of three: one is asked for, and `status` says so."""
+    cluster.ask_for(3)
+    wait_until(lambda: "3 asked for, 1 taken" in "\n".join(cluster.place.status()), "the refusal to be told")
+    assert len(cluster.jobs("cpu")) == 1
+    assert "Job violates accounting/QOS policy" in "\n".join(cluster.place.status())
+    cluster.ask_for(1)  # the one stays for the tests below
+
+
+def test_two_clusters_on_the_same_nodes_keep_apart(cluster: Up, site: Site) -> None:
+    """The second submits by way of the login node. When its head is gone its worker ends, the first's not."""
+    second = Up(site, "second", load_place(write_file(site, "second", submit_from="login")))
+    login = threading.Thread(target=second.place.up, args=(lambda what: True, second.said.append))
+    login.start()
+    wait_until(lambda: any("submits for the cluster" in line for line in second.said), "the second cluster")
+    second.ask_for(1)
+    wait_until(lambda: len(second.keys()) == 2 and second.joined() == second.keys(), "its worker")
+    assert cluster.joined() == cluster.keys()
+    second.leave()
+    assert not cluster.keys() & second.keys()
+    site.run("scancel", *second.jobs("head"))
+    wait_until(lambda: not second.jobs("cpu"), "the worker without a head to end")
+    assert len(cluster.jobs("cpu")) == 1
+    assert cluster.joined() == cluster.keys()
+    assert second.place.down(second.said.append) == 0
+    login.join(60)
+    assert not login.is_alive()
+
+
+def test_a_worker_that_is_queued_again_joins_again(cluster: Up, site: Site) -> None:
+    (job,) = cluster.jobs("cpu")
+    before = cluster.keys()
+    cluster.ask_for(2)  # one more than there is, so that it is wanted when it comes back
+    site.run("scontrol", "requeue", job)
+    wait_until(lambda: not before <= cluster.keys(), "the worker to be stopped")
+    wait_until(lambda: not _is_ending(site, job), "the worker to wait")
+    site.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+    wait_until(lambda: before <= cluster.joined(), "the worker to be back")
+    cluster.ask_for(1)
+    wait_until(lambda: len(cluster.jobs("cpu")) == 1, "the other to go")
+
+
+def test_a_worker_told_to_go_costs_no_attempt(cluster: Up, site: Site, tmp_path: Path) -> None:
+    """As SLURM tells it: SIGTERM to the batch script, before a walltime or a preemption."""
+    job = small_job(tmp_path, pause=0.5)
+    (worker,) = cluster.jobs("cpu")
+    process = run_on(cluster, job, tmp_path)
+    wait_until(lambda: (tmp_path / "labels").exists() and any((tmp_path / "labels").rglob("*_*")), "a chunk")
+    site.run("scancel", "--signal=TERM", "--batch", worker)
+    wait_until(lambda: worker not in cluster.jobs("cpu"), "the worker to leave")
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    assert_all_accounted(job)
+    causes = {cause for known in Ledger.load(Folder(job.work)).state.steps.values() for cause in known.causes}
+    assert causes <= {"preempted"}
+
+
+def test_nothing_is_left_when_a_cluster_is_taken_down(cluster: Up, site: Site) -> None:
+    assert cluster.jobs("head")
+    assert cluster.place.down(cluster.said.append) == 0
+    assert not site.jobs()
+    assert cluster.said[-1].startswith("Nothing of the cluster is left.")
+    wait_until(lambda: not _processes(f"{site.folder}/cf-"), "all processes to end")
+    assert not list(site.folder.glob("cf-*"))
+    assert not (cluster.folder / "token").exists()
+
+
+def _is_ending(site: Site, job: str) -> bool:
+    return "COMPLETING" in site.run("squeue", "--noheader", f"--jobs={job}", "--format=%T")
+
+
+def _processes(place: str) -> list[int]:
+    """The processes whose command names a place."""
+    found = psutil.process_iter(["cmdline"])
+    return [process.pid for process in found if place in " ".join(process.info["cmdline"] or ())]
