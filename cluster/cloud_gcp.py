@@ -84,10 +84,14 @@ class Gcp:
             raise BadInput(
                 f"Ray needs Google's own client to start nodes: pip install {' '.join(GCP_CLIENT)}."
             )
+        self.check_place()
+        return self._check_bucket()
+
+    def check_place(self) -> None:
+        """Raise BadInput unless the zone is there, and has all types."""
         self._check_zone()
         for kind in {self._file.head_type, *(worker.type for worker in self._file.workers)}:
             self._check_type(kind)
-        return self._check_bucket()
 
     def _check_zone(self) -> None:
         try:
@@ -191,27 +195,34 @@ class Gcp:
         return Thing("node", node["name"], detail, device, head)
 
     def end(self, say: Say) -> None:
-        """The head first: its autoscaler would start workers again."""
+        """End all, until nothing is left, or what is left is refused; the head first, as its autoscaler would
+        start workers again."""
         until = time.monotonic() + END_SECONDS
         asked: set[str] = set()
-        while things := self.found():
+        refused: set[str] = set()
+        while time.monotonic() < until:
+            things = [thing for thing in self.found() if thing.name not in refused]
+            if not things:
+                return
             new = [thing for thing in things if thing.name not in asked]
             if new:
                 say(f"Ending {shown(new)}.")
             for thing in sorted(new, key=lambda thing: not thing.is_head):
-                self._delete(thing)
                 asked.add(thing.name)
-            if time.monotonic() > until:
-                return
+                if not self._delete(thing, say):
+                    refused.add(thing.name)
             time.sleep(2.0)
 
-    def _delete(self, thing: Thing) -> None:
+    def _delete(self, thing: Thing, say: Say) -> bool:
+        """Ask for the end of one; returns whether GCP does that."""
         kind = "instances" if thing.kind == "node" else "disks"
         try:
             self._ask(f"to end {thing.name}", "DELETE", f"zones/{self._zone}/{kind}/{thing.name}")
         except _Refused as error:
-            if error.code != 404:  # it has ended meanwhile
-                raise
+            if error.code != 404:  # then it has ended meanwhile
+                say(str(error))
+                return False
+        return True
 
     def reach(self, head: Thing) -> str:
         return (

@@ -65,7 +65,7 @@ def head_commands(file: CloudFile) -> list[str]:
     environment = " ".join(f"{name}={value}" for name, value in {**_TOKEN, **HEAD_ENVIRONMENT}.items())
     most = quote(json.dumps(file.capacity()))
     watch = (
-        f"{PYTHON} -m cluster.head --address 127.0.0.1:{_PORT} --announce {most} "
+        f"{PYTHON} -m cluster.head --announce {most} "
         f"--idle-minutes {file.head_idle_minutes:g} --max-hours {file.max_hours:g} "
         f"--end {PYTHON} -m cluster.cloud_end cluster --provider {file.provider}"
     )

@@ -20,8 +20,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import ray
 import requests
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.experimental.internal_kv import _initialize_internal_kv
 from ray.job_submission import JobSubmissionClient
 
 from cluster.capacity import announce
@@ -48,10 +49,9 @@ class Limits:
 
 
 def announce_at(address: str, most: Mapping[str, float]) -> None:
-    """Announce it to the cluster whose head is here."""
-    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    """Announce what the cluster may grow to; its head alone need be there."""
+    _initialize_internal_kv(GcsClient(address=address))
     announce(most)
-    ray.shutdown()
 
 
 def is_at_work(address: str, dashboard: str) -> bool:
@@ -100,14 +100,15 @@ def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m cluster.head", description=__doc__)
     parser.add_argument("--address", default="127.0.0.1:6379", help="where Ray's head is")
     parser.add_argument("--dashboard", default="http://127.0.0.1:8265")
-    parser.add_argument("--announce", type=json.loads, default={}, metavar="JSON", help='as {"CPU": 640}')
-    parser.add_argument("--idle-minutes", type=float, required=True)
-    parser.add_argument("--max-hours", type=float, required=True)
+    parser.add_argument("--announce", type=json.loads, required=True, metavar="JSON", help='as {"CPU": 640}')
+    parser.add_argument("--idle-minutes", type=float, default=15.0)
+    parser.add_argument("--max-hours", type=float, default=24.0)
     parser.add_argument("--look-seconds", type=float, default=LOOK_SECONDS)
-    parser.add_argument("--end", nargs=argparse.REMAINDER, required=True, metavar="COMMAND")
+    parser.add_argument("--end", nargs=argparse.REMAINDER, metavar="COMMAND", help="left out: only announce")
     given = parser.parse_args(words)
-    if given.announce:
-        announce_at(given.address, given.announce)
+    announce_at(given.address, given.announce)
+    if not given.end:
+        return
     limits = Limits(given.idle_minutes * 60, given.max_hours * 3600)
     _say(f"watching, as process {os.getpid()}")
     why = watch(given.address, given.dashboard, limits, given.look_seconds)
