@@ -17,6 +17,7 @@ from benchmarks.figure import Figure
 MODULES = (
     "segment_kernel",
     "engine",
+    "chaos",
     "ledger",
     "simulated",
     "mesh",

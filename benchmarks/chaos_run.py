@@ -21,7 +21,7 @@ from typing import Any
 
 from cluster.capacity import HEAD_ENVIRONMENT
 
-os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_raylet_start_wait_time_s": "120", **HEAD_ENVIRONMENT}
+os.environ |= {"RAY_AUTH_MODE": "disabled", **HEAD_ENVIRONMENT}
 
 import psutil
 import yaml
@@ -43,7 +43,7 @@ class Chaos:
         self._work = Folder(yaml.safe_load(job.read_text())["work"])
         self._dice = random.Random(1)
         self._cluster = Cluster(initialize_head=True, head_node_args=_node(0))
-        self._nodes = [self._cluster.add_node(**_node(1)) for _ in range(NODES)]  # one after another
+        self._nodes = [self._added() for _ in range(NODES)]  # one after another
         self.killed = {"nodes": 0, "runners": 0}
 
     def run(self) -> tuple[int, float]:
@@ -82,16 +82,35 @@ class Chaos:
         return sum(step.done for step in steps), sum(step.units for step in steps) or 1
 
     def _kill_a_node(self) -> None:
-        node = self._nodes.pop(self._dice.randrange(NODES))
-        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
-        for process in [raylet, *raylet.children(recursive=True)]:  # all at once, as when a machine goes
+        """One that has a worker, if any has."""
+        self._dice.shuffle(self._nodes)
+        node = max(self._nodes, key=lambda node: len(_actors(node)))
+        self._nodes.remove(node)
+        for process in [_raylet(node), *_raylet(node).children(recursive=True)]:  # as when a machine goes
             process.kill()
         self.killed["nodes"] += 1
-        self._nodes.append(self._cluster.add_node(**_node(1)))
+        self._nodes.append(self._added())
+
+    def _added(self) -> Any:
+        """One more node; Ray gives up on one that has not started in half a minute, as on a busy machine."""
+        for _ in range(3):
+            try:
+                return self._cluster.add_node(**_node(1))
+            except Exception as error:
+                said = error
+        raise said
 
     def close(self) -> None:
         for node in (*self._nodes, self._cluster.head_node):
             self._cluster.remove_node(node, allow_graceful=False)
+
+
+def _raylet(node: Any) -> psutil.Process:
+    return psutil.Process(node.all_processes["raylet"][0].process.pid)
+
+
+def _actors(node: Any) -> list[psutil.Process]:
+    return [process for process in _raylet(node).children() if process.name().startswith("ray::Actor")]
 
 
 def _node(cpus: int) -> dict[str, Any]:

@@ -14,7 +14,6 @@ hypothesis.settings.register_profile("busy", deadline=None)  # machines are shar
 hypothesis.settings.load_profile("busy")
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -41,7 +41,7 @@ def test_nothing_is_lost_when_nodes_and_the_runner_are_killed(tmp_path: Path) ->
     assert ran.returncode == 0, err[-3000:]
     told = json.loads(out.splitlines()[-1])
     assert (told["code"], told["runners"]) == (0, RUNNER_KILLS), err[-3000:]
-    assert told["nodes"] >= 2
+    assert told["nodes"] >= 1
     job = Job.from_document(written, task_type, tmp_path)
     state = Ledger.load(Folder(job.work)).state
     assert len(state.runs) == 1 + RUNNER_KILLS
