@@ -32,8 +32,11 @@ def examine_cluster(address: str, places: Sequence[str], console: Console) -> li
     known = {node: said for node, said in answers.items() if not isinstance(said, str)}
     console.print(_nodes_table(known))
     _tell_places(known, urls, console)
-    silent = [f"{node}: {said}" for node, said in answers.items() if isinstance(said, str)]
-    return silent + [fault for node, said in known.items() for fault in node_faults(node, said)]
+    alike: dict[str, list[str]] = {}
+    for node, said in answers.items():
+        for fault in [said] if isinstance(said, str) else node_faults(said):
+            alike.setdefault(fault, []).append(node if isinstance(said, str) else f"{said['host']} ({node})")
+    return [f"{_among(nodes)}: {fault}" for fault, nodes in alike.items()]
 
 
 def _by_job(address: str, urls: Sequence[str]) -> Answers | list[str]:
@@ -72,7 +75,7 @@ def _by_client(address: str, urls: Sequence[str]) -> Answers | list[str]:
         ray.shutdown()
 
 
-def node_faults(node: str, said: Mapping[str, Any]) -> list[str]:
+def node_faults(said: Mapping[str, Any]) -> list[str]:
     """What is wrong with one node."""
     from cli.doctor import strangers
 
@@ -84,7 +87,7 @@ def node_faults(node: str, said: Mapping[str, Any]) -> list[str]:
             found.append(f"it has {name} {said[name]}, and this machine {here[name]}")
     if said["chunkflow"] != here["chunkflow"]:
         found.append("it has another chunkflow than this machine")
-    return [f"{said['host']} ({node}): {fault}" for fault in [*found, *strangers(said["packages"])]]
+    return [*found, *strangers(said["packages"])]
 
 
 def _nodes_table(known: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -121,3 +124,7 @@ def _tell_places(known: Mapping[str, Mapping[str, Any]], urls: Sequence[str], co
 
 def _named(hosts: Sequence[str]) -> str:
     return hosts[0] if len(hosts) == 1 else counted(len(hosts), "node")
+
+
+def _among(nodes: Sequence[str]) -> str:
+    return nodes[0] if len(nodes) == 1 else f"{counted(len(nodes), 'node')}, {nodes[0]} among them"

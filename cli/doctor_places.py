@@ -83,12 +83,12 @@ def _try_writing(url: str) -> tuple[str, str]:
         folder = Folder(_existing(url))
         folder.put(name, b"")
     except Exception as error:
-        return _said(error), "not tried"
+        return _said(error, name), "not tried"
     try:
         folder.discard([name])
         return YES, "it was deleted, and is still there" if folder.exists(name) else YES
     except Exception as error:
-        return YES, f"{posixpath.join(folder.url, name)} stays: {_said(error)}"
+        return YES, f"{posixpath.join(folder.url, name)} stays: {_said(error, name)}"
 
 
 def _existing(url: str) -> str:
@@ -99,5 +99,7 @@ def _existing(url: str) -> str:
     return f"file://{next(folder for folder in (path, *path.parents) if folder.is_dir())}"
 
 
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, ChunkflowError) else f"{type(error).__name__}: {error}"
+def _said(error: Exception, name: str) -> str:
+    """Without the number of the file, so that nodes which found the same say the same."""
+    text = str(error) if isinstance(error, ChunkflowError) else f"{type(error).__name__}: {error}"
+    return text.replace(name, "probe")

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from cli import doctor as module
 from cli.doctor import doctor, strangers
-from cli.doctor_places import reach
+from cli.doctor_places import NOTHING, WORK, Tried, reach, try_place
+from tests.ray_head import Head
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -71,3 +72,37 @@ def test_nothing_there_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     code, text = run(str(tmp_path / "nothing"))
     assert code == 1
     assert "no layer, no work folder" in text
+
+
+def test_a_place_is_tried_and_left_as_it_was(layer: str, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    image = try_place(layer)
+    assert (image.read, image.write, image.delete, image.fault) == ("yes", "yes", "yes", "")
+    new = try_place(str(tmp_path / "jobs" / "rat"))
+    assert (new.what, new.read, new.write, new.fault) == (NOTHING, "no", "yes", "")
+    assert sorted(tmp_path.rglob("*")) == before
+    refused = try_place("/proc/rat")
+    assert refused.write.startswith("could not write")
+    assert refused.fault.startswith("nothing is there, and it cannot be made: could not write")
+
+
+def test_an_image_may_be_read_only_and_a_work_folder_not() -> None:
+    assert Tried("image of 2 voxels", "yes", "forbidden", "not tried").fault == ""
+    assert Tried("image of 2 voxels", "yes", "yes", "forbidden").fault == "forbidden"
+    assert Tried(WORK, "yes", "forbidden", "not tried").fault == "forbidden"
+    assert Tried("could not read info", "no", "yes", "yes").fault == "could not read info"
+
+
+def test_each_node_of_a_cluster_tells_what_it_is_and_reaches(layer: str, head: Head) -> None:
+    with head.another_node("g4dn.xlarge spot"):
+        told = head.chunkflow("doctor", "--address", head.address, layer, "/proc/rat")
+    assert told.code == 1, told
+    rows = [line.split() for line in told.out.splitlines() if "this one" in line]
+    assert len(rows) == 2
+    assert any(row[1:3] == ["g4dn.xlarge", "spot"] for row in rows)
+    assert f"{layer} from all nodes: segmentation of 20 x 10 x 5 voxels" in told.out, told.out
+    assert "a first chunk was read; read: yes, write: yes, delete: yes" in told.out
+    wrong = [line for line in told.out.splitlines() if line.startswith("wrong")]
+    assert len(wrong) == 1
+    assert "wrong  2 nodes, " in wrong[0]
+    assert "file:///proc/rat: nothing is there, and it cannot be made: could not write" in wrong[0]
