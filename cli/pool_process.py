@@ -153,7 +153,7 @@ class _PoolProcess:
 
     def _serve(self, state: State) -> None:
         """Work for one run until it is over."""
-        plan = _plan_of(state, self._modules)
+        plan = plan_of(state, self._modules)
         run = run_of(state)
         staff = self._means.staff(plan)
         try:
@@ -225,7 +225,7 @@ def _refuse_without_queue(state: State, url: str) -> None:
         )
 
 
-def _plan_of(state: State, modules: Path) -> Plan:
+def plan_of(state: State, modules: Path) -> Plan:
     """The run's plan, if it means the same here. Nothing that the ledger names is imported but tasks that are
     installed here, or lie in a folder that the user named."""
     assert state.job is not None

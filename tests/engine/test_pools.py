@@ -1,0 +1,174 @@
+"""One runner and several pools, each a process of its own, over a queue on a stand-in for SQS."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+import chunkflow
+from chunkflow.errors import BadInput
+from chunkflow.job import Job
+from chunkflow.ledger import Ledger
+from chunkflow.ledger_state import State
+from chunkflow.storage import Folder
+from cli.pool_process import plan_of, work
+from tests.engine.test_one_runner import ROOT, as_run_at_once, slow_job
+from tests.sqs import environment, make, new_queue
+from tests.support import run_job
+from tests.tasks_for_tests import Faulty
+
+MAIN = """
+from dataclasses import replace
+from cli import main, pool_process
+pool_process.TIMING = replace(pool_process.TIMING, visibility=3, poll=2)
+main.main()
+"""
+"""The command, for whose pools a lease is of seconds."""
+
+
+@contextmanager
+def started(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process of its own; it is ended if it has not ended by itself."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *words],
+        cwd=ROOT,
+        env=os.environ | environment() | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def says(process: subprocess.Popen[str], words: str) -> None:
+    """Read on to a line with these words."""
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if words in line:
+            return
+    raise AssertionError(f"it never said {words!r}: {said}")
+
+
+def state_of(job: Job) -> State:
+    return Ledger.load(Folder(job.work)).state
+
+
+def wait_until_shared(job: Job, pools: int) -> None:
+    """Until so many pools have done something."""
+    while len(workers_of(job)) < pools:
+        time.sleep(0.1)
+
+
+def workers_of(job: Job) -> set[str]:
+    step = state_of(job).steps.get("Faulty")
+    return set(step.workers) if step is not None else set()
+
+
+def job_with_queue(folder: Path, pause: float) -> tuple[Job, Path]:
+    job = slow_job(folder, pause, heartbeat=1.0).model_copy(update={"queue": new_queue()})
+    path = folder / "job.yaml"
+    path.write_text(job.model_dump_json())
+    return job, path
+
+
+def test_pools_share_a_job_and_one_that_is_ended_loses_nothing(tmp_path: Path) -> None:
+    job, path = job_with_queue(tmp_path, pause=0.4)
+    with ExitStack() as stack:
+        pools = [stack.enter_context(started("work", job.work, "--serial")) for _ in range(2)]
+        for pool in pools:
+            says(pool, "Waiting for a run")
+        runner = stack.enter_context(started("run", str(path), "--serial"))
+        wait_until_shared(job, 3)
+        pools[0].send_signal(signal.SIGTERM)
+        said, _ = pools[0].communicate(timeout=120)
+        assert pools[0].returncode == 130, said
+        assert "back on the queue" in said
+        said, _ = runner.communicate(timeout=120)
+        assert runner.returncode == 0, said
+        said, _ = pools[1].communicate(timeout=120)
+        assert pools[1].returncode == 0, said
+        assert "has ended: complete" in said
+    as_run_at_once(job, tmp_path)
+    assert len(workers_of(job)) == 3
+    assert sum(step.repeats for step in state_of(job).steps.values()) == 0
+    assert sum(sum(step.causes.values()) for step in state_of(job).steps.values()) == 0
+    made = make(new_queue()).boto.list_queues(QueueNamePrefix=job.queue.removeprefix("sqs://"))
+    assert "QueueUrls" not in made, "the queues of a complete job are removed"
+
+
+def test_a_pool_that_is_killed_and_a_runner_that_is_interrupted(tmp_path: Path) -> None:
+    job, path = job_with_queue(tmp_path, pause=0.5)
+    with ExitStack() as stack:
+        pools = [stack.enter_context(started("work", job.work, "--serial")) for _ in range(2)]
+        for pool in pools:
+            says(pool, "Waiting for a run")
+        runner = stack.enter_context(started("run", str(path), "--serial"))
+        wait_until_shared(job, 3)
+        pools[0].kill()
+        runner.send_signal(signal.SIGINT)
+        says(pools[1], "Draining")
+        said, _ = runner.communicate(timeout=120)
+        assert runner.returncode == 130, said
+        says(pools[1], "Waiting for a run")
+        before = state_of(job).steps["Faulty"].done
+        assert 0 < before < 16
+        runner = stack.enter_context(started("retry", job.work, "--serial"))
+        said, _ = runner.communicate(timeout=120)
+        assert runner.returncode == 0, said
+        said, _ = pools[1].communicate(timeout=120)
+        assert pools[1].returncode == 0, said
+    as_run_at_once(job, tmp_path)
+    assert len(state_of(job).runs) == 2
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    folder = tmp_path_factory.mktemp("finished")
+    job = slow_job(folder)
+    assert run_job(job) == "complete"
+    return job
+
+
+def test_a_job_without_a_queue_takes_no_other_pools(finished: Job) -> None:
+    with pytest.raises(BadInput, match="names no queue"):
+        work(finished.work, 1, "", True, Path())
+
+
+def test_a_pool_whose_tasks_are_others_is_refused(finished: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = state_of(finished)
+    assert plan_of(state, Path()).work == finished.work
+    with monkeypatch.context() as patch:
+        patch.setattr(Faulty, "version", Faulty.version + 1)
+        with pytest.raises(BadInput, match="The tasks here are not those of the run"):
+            plan_of(state, Path())
+    with monkeypatch.context() as patch:
+        patch.setattr(chunkflow, "__version__", "0.0.1")
+        with pytest.raises(BadInput, match=r"here is 0\.0\.1: install the same"):
+            plan_of(state, Path())
+
+
+def test_a_pool_takes_own_tasks_from_a_named_folder_alone(finished: Job, tmp_path: Path) -> None:
+    state = state_of(finished)
+    assert state.job is not None
+    state.job["plan"]["job"]["tasks"][0]["type"] = "task_that_lies_beside_the_job:Own"
+    (Path(finished.work.removeprefix("file://")) / "task_that_lies_beside_the_job.py").write_text(
+        "raise OSError"
+    )
+    state.versions["folder"] = finished.work.removeprefix("file://")
+    with pytest.raises(BadInput, match=r"cannot be imported .* --modules FOLDER"):
+        plan_of(state, tmp_path)
