@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from chunkflow.errors import BadInput, Incomplete
-from cli.options import Yes
 from cli.words import counted
 from cluster.place import load_place
 
 ClusterPath = Annotated[Path, typer.Argument(metavar="FILE", help="The cluster's file (YAML).")]
+Agreed = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before nodes are asked for.")]
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -24,7 +24,7 @@ def cluster() -> None:
 
 
 @app.command()
-def up(file: ClusterPath, yes: Yes = False) -> None:
+def up(file: ClusterPath, yes: Agreed = False) -> None:
     """Check the file against the site, start the cluster, and say its address.
 
     It grows and shrinks with the work. Where it is up already, only its address is said.
