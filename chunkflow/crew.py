@@ -87,8 +87,6 @@ class Crew:
         self._seconds: dict[int, deque[float]] = {}  # of the last cells of each stage
         self._recent: deque[float] = deque(maxlen=REMEMBERED)
 
-    # who is there
-
     def started(self, worker: str) -> None:
         self.hands[worker] = Hand(worker, time.monotonic())
         self._coming += 1
@@ -157,8 +155,6 @@ class Crew:
                 found[name] = limit
         return found
 
-    # what is to be done
-
     def room(self) -> int:
         """About how many cells should be leased now."""
         idle = len(self._with_room[IN_HAND])
@@ -181,6 +177,8 @@ class Crew:
             count = self._fitting(hand, self.todo[0].stage, self._share())
             if count:
                 yield hand.worker, self._give(hand, self.todo, count)
+            elif hand.batches:
+                del self._with_room[hand.room][hand.worker]  # until it answers
             else:
                 self.leaves(hand.worker, stays=True)
 
@@ -189,12 +187,11 @@ class Crew:
         hand.batches.remove(batch)
         self._in_hand -= len(batch)
         hand.since = time.monotonic()
+        known = self._seconds.setdefault(batch.stage, deque(maxlen=REMEMBERED))
         for answer in answers:
-            seconds = sum(answer.seconds)
-            self._recent.append(seconds)
-            if (known := self._seconds.get(answer.stage)) is None:
-                known = self._seconds[answer.stage] = deque(maxlen=REMEMBERED)
-            known.append(seconds)
+            if answer.cause is None:
+                known.append(sum(answer.seconds))
+                self._recent.append(known[-1])
         self._settle(hand)
 
     def surplus(self) -> list[Range]:

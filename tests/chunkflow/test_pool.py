@@ -7,7 +7,7 @@ import time
 import pytest
 
 from chunkflow.crew import LARGEST_BATCH
-from chunkflow.pool import Gone, Happening, Pool, Up
+from chunkflow.pool import Finished, Gone, Happening, Pool, Up
 from chunkflow.queue import Answer, Cause, MemoryQueue, Range
 from tests.puppet import Puppet, eventually
 
@@ -48,6 +48,19 @@ def test_quick_cells_are_handed_out_in_batches_and_slow_ones_singly(puppet: Pupp
     eventually(lambda: len(puppet.given) == 3)
     assert max(len(batch) for _, batch in puppet.given) > 10
     assert max(len(batch) for _, batch in puppet.given) <= LARGEST_BATCH
+    pool.stop()
+
+
+def test_cells_that_were_not_done_do_not_make_the_others_quick(puppet: Puppet) -> None:
+    queue = MemoryQueue()
+    pool = started(queue, puppet, size=1)
+    queue.put([Range(0, 0, 1000)])
+    eventually(lambda: len(puppet.given) == 3)
+    while puppet.given:
+        worker, batch = puppet.given.pop()
+        puppet.tell(Finished(worker, batch, [Answer(0, batch.start, worker, Cause.PREEMPTED)]))
+    eventually(lambda: len(puppet.given) == 3)
+    assert [len(batch) for _, batch in puppet.given] == [1, 1, 1]
     pool.stop()
 
 
