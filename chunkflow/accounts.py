@@ -1,17 +1,19 @@
 """Accounts: of each run of a job, what it was thought to take and what it took, kept in the work folder.
 
 One file a run, accounts/WHEN.json, written again every half minute: a run that is killed has cost money, too.
+Runs on parts of the volume keep theirs there as well, as all are paid from one purse.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from pydantic import BaseModel, Field, ValidationError
 
 from chunkflow.errors import DamagedInput
 from chunkflow.measures import Measure, Measures
+from chunkflow.prices import SPOT
 from chunkflow.storage import Folder
 
 _FOLDER = "accounts/"
@@ -54,6 +56,8 @@ class Account(BaseModel):
 
     began: float
     heard: float
+    box: str = ""
+    """The part of the volume that it was on; empty for the whole."""
     estimate: Estimate
     spent: dict[str, Spent] = Field(default_factory=dict)
     """By device, of nodes that say what they are; nothing is paid for others."""
@@ -70,30 +74,29 @@ def account_name(began: float) -> str:
     )
 
 
-def read_accounts(folder: Folder) -> list[Account]:
-    """The accounts of all runs, oldest first."""
+def read_accounts(work: str) -> list[Account]:
+    """The accounts of all runs of a job, those on parts included, oldest first."""
+    folder = Folder(work)
     names = sorted(folder.list(_FOLDER))
-    return [
-        _parsed(folder, name, data) for name, data in zip(names, folder.get_all(names), strict=True) if data
-    ]
+    return [_parsed(name, data) for name, data in zip(names, folder.get_all(names), strict=True) if data]
 
 
-def _parsed(folder: Folder, name: str, data: bytes) -> Account:
+def _parsed(name: str, data: bytes) -> Account:
     try:
         return Account.model_validate_json(data)
     except ValidationError as error:
-        raise DamagedInput(f"{name} in {folder} is not the account of a run: delete it.") from error
+        raise DamagedInput(f"{name} in the work folder is not the account of a run: delete it.") from error
 
 
-def measures_of(work: str) -> Iterator[tuple[str, Measures]]:
-    """What the cells of all runs of a job took, those on parts included: device and measures."""
-    folder = Folder(work)
-    names = [*folder.list(_FOLDER), *(name for name in folder.list("try/") if f"/{_FOLDER}" in name)]
-    for name, data in zip(names, folder.get_all(names), strict=True):
-        if data:
-            yield from _parsed(folder, name, data).measured.items()
+def measures_of(accounts: Sequence[Account]) -> dict[str, list[Measures]]:
+    """What cells took, by device as a price table names it."""
+    found: dict[str, list[Measures]] = {}
+    for account in accounts:
+        for device, measures in account.measured.items():
+            found.setdefault(device.removesuffix(SPOT), []).append(measures)
+    return found
 
 
-def dollars_of(accounts: list[Account]) -> float:
+def dollars_of(accounts: Sequence[Account]) -> float:
     """What runs have cost, as far as it is known."""
     return sum(spent.dollars or 0.0 for account in accounts for spent in account.spent.values())

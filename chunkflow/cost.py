@@ -73,10 +73,10 @@ class CostMeter:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._plan, self._prices, self._budget, self._clock = plan, prices, budget, clock
-        self._folder = Folder(plan.work)
+        self._folder = Folder(plan.job.work)
         self._before = before
         now = clock()
-        self.account = Account(began=now, heard=now, estimate=estimate)
+        self.account = Account(began=now, heard=now, box=str(plan.box or ""), estimate=estimate)
         self._nodes: dict[str, _Node] = {}
         self._stages = [_Took() for _ in plan.stages]
         self._longest = 0.0

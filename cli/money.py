@@ -11,9 +11,8 @@ from chunkflow.errors import BadInput, Incomplete
 from chunkflow.estimate import estimate_of
 from chunkflow.measures import Measures, chosen_cells, measure, together
 from chunkflow.plan import Plan, spec_of
-from chunkflow.prices import SPOT, load_prices
+from chunkflow.prices import load_prices
 from chunkflow.schedule import DONE, Schedule
-from chunkflow.storage import Folder
 from cli.builtin import sources_of
 from cli.means import Means, Money
 from cli.words import dollars
@@ -38,9 +37,7 @@ def refuse_budget(plan: Plan, means: Means) -> None:
 def measured(plan: Plan, sample: int, address: str, folder: Path) -> dict[str, Measures]:
     """What cells take by device, as the price table names it: of a sample done now, and of earlier runs of
     this job."""
-    found: dict[str, list[Measures]] = {}
-    for device, measures in measures_of(plan.job.work):
-        found.setdefault(device.removesuffix(SPOT), []).append(measures)
+    found = measures_of(read_accounts(plan.job.work))
     chosen = chosen_cells(plan, sample)
     if sample and address:
         from cluster.sampling import measure_on_devices  # takes two seconds, which others need not pay
@@ -56,7 +53,7 @@ def measured(plan: Plan, sample: int, address: str, folder: Path) -> dict[str, M
 def begin_account(plan: Plan, means: Means, folder: Path) -> CostMeter:
     """The account of a run that is about to begin, with what it is thought to take."""
     prices, budget = load_prices(means.money.prices), means.money.budget
-    before = dollars_of(read_accounts(Folder(plan.work)))
+    before = dollars_of(read_accounts(plan.job.work))
     if budget is not None and before >= budget:
         raise BadInput(
             f"All runs of this job have cost {dollars(before)} already, which --budget {budget:g} counts in: "

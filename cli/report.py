@@ -33,7 +33,9 @@ def write_report(work: str) -> str:
     folder = Folder(work)
     state = Ledger.load(folder).state
     left = files_for_people(folder, (re.split("[/.]", name)[0] for name in state.steps))
-    page = report(state, read_log(folder, MOST_LINES), left, read_accounts(folder))
+    box = (state.job or {}).get("plan", {}).get("box") or ""
+    accounts = [one for one in read_accounts(work.removesuffix(f"/try/{box}")) if one.box == box]
+    page = report(state, read_log(folder, MOST_LINES), left, accounts)
     folder.put("report.html", page.encode())
     return f"{work}/report.html"
 

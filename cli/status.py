@@ -17,7 +17,6 @@ from chunkflow.accounts import dollars_of, read_accounts
 from chunkflow.errors import ChunkflowError
 from chunkflow.ledger_state import DONE, FAILED, State
 from chunkflow.sqs_queues import dead_letters
-from chunkflow.storage import Folder
 from cli.options import WorkUrl
 from cli.words import dollars, in_words, plain
 from cli.work import Work
@@ -39,12 +38,12 @@ def status(
     known = Work.open(work)
     console = Console()
     if not watch:
-        console.print(_picture(known.ledger.state, _cost(known.url)))
+        console.print(_picture(known.ledger.state, _cost(known.job().work)))
         return
     with Live(console=console, refresh_per_second=2) as live:
         while True:
             state = known.ledger.refresh()
-            live.update(_picture(state, _cost(known.url)))
+            live.update(_picture(state, _cost(known.job().work)))
             if not alive(state):
                 return
             time.sleep(2)
@@ -52,7 +51,7 @@ def status(
 
 def _cost(work: str) -> str:
     """What the job has cost, where anything was paid."""
-    accounts = read_accounts(Folder(work))
+    accounts = read_accounts(work)
     paid = any(account.spent for account in accounts)
     return f"; {dollars(dollars_of(accounts))} spent" if paid else ""
 

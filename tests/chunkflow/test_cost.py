@@ -155,20 +155,19 @@ def test_going_on_costs_as_much_a_chunk_as_so_far(plan: Plan) -> None:
 
 
 def test_an_account_is_kept_though_the_run_is_killed_and_read_by_the_next(plan: Plan) -> None:
-    folder = Folder(plan.work)
     run = Run(plan)
     run.done(10, took=8)
     run.done(WRITE_SECONDS + 11, took=10)
-    (account,) = read_accounts(folder)  # no end was heard
+    (account,) = read_accounts(plan.work)  # no end was heard
     assert account.began == START
     assert account.memory == 7
     assert account.estimate.chunks == 16
     assert dollars_of([account]) == pytest.approx((WRITE_SECONDS + 11) / 3600 * 0.5)
-    measured = dict(measures_of(plan.work))["k80 spot"]["copy"]
+    measured = measures_of([account])["k80"][0]["copy"]
     assert (measured.cells, measured.mean) == (2, 9)
-    folder.put("accounts/broken.json", b"{}")
+    Folder(plan.work).put("accounts/broken.json", b"{}")
     with pytest.raises(DamagedInput, match="broken"):
-        read_accounts(folder)
+        read_accounts(plan.work)
 
 
 def test_what_ran_is_the_measure_of_the_next_estimate(plan: Plan) -> None:
@@ -176,9 +175,9 @@ def test_what_ran_is_the_measure_of_the_next_estimate(plan: Plan) -> None:
     for after in (10, 20, 30):
         run.done(after, took=after)
     run.end(30)
-    ((device, measures),) = measures_of(plan.work)
-    assert device == "k80 spot"
-    found = estimate_of(plan, PRICES, {"k80": together(plan, [measures, measures])})
+    measures = measures_of([*read_accounts(plan.work), run.meter.account])
+    assert list(measures) == ["k80"]
+    found = estimate_of(plan, PRICES, {"k80": together(plan, measures["k80"])})
     assert found.hours["k80"].value == pytest.approx(16 * 20 / 4 / 3600), "four workers fit on a node"
     assert found.dollars["k80 spot"].value == pytest.approx(16 * 20 / 4 / 3600 * 0.5)
     assert found.hours["k80"].margin is not None

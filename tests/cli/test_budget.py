@@ -11,7 +11,6 @@ import ray
 import yaml
 
 from chunkflow.accounts import Account, dollars_of, read_accounts
-from chunkflow.storage import Folder
 from tests.cli.conftest import Command, job_document
 from tests.cli.test_wrong_input import is_one_sentence
 from tests.ray_nodes import add_node, end_node
@@ -46,7 +45,7 @@ def prices(lab: Path) -> Path:
 def test_a_job_stops_at_its_budget_and_its_end_tells_what_all_runs_cost(
     lab: Path, command: Command, address: str, prices: Path
 ) -> None:
-    work = Folder(f"file://{lab}/work")
+    work = f"file://{lab}/work"
     words = ("--address", address, "--prices", prices)
     said = command("run", "job.yaml", *words, "--budget", 0.1, "--sample", 2)
     assert said.code == 1
