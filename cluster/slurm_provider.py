@@ -84,9 +84,10 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
         self._publish()
 
     def _publish(self) -> None:
-        """The head is up: its address is for all to find."""
-        address = self._folder / "address"
-        (self._folder / "address.next").replace(address)
+        """The head is up: its address is for all to find, if it is not already, as Ray was tried again."""
+        address, coming = self._folder / "address", self._folder / "address.next"
+        if coming.exists():
+            coming.replace(address)
         gateway, _, _, head = address.read_text().split()
         self._gcs = ray._raylet.GcsClient(address=gateway)
         self._head = str(int(head) * TASKS)

@@ -26,7 +26,6 @@ ports=(--metrics-export-port=$base --dashboard-agent-listen-port=$((base + 1))
   --node-manager-port=$((base + 4)) --object-manager-port=$((base + 5)))
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=@folder@/token RAY_TMPDIR=$scratch
 export RAY_USAGE_STATS_ENABLED=0 PATH=@bin@:$PATH
-export RAY_raylet_start_wait_time_s=180  # hundreds of jobs may load Python from one file system at a time
 
 # Whatever ends this script ends Ray: each process that it started, by its id. Asked politely, Ray can wait
 # for minutes for a head that is gone.
@@ -36,6 +35,18 @@ end() {
   for ray in $(jobs -rp); do kill -KILL "$ray" $(below "$ray") 2>/dev/null; done
   wait 2>/dev/null
   rm -rf "$scratch"
+}
+# Ray gives its own processes a quarter of a minute to start, which is too little where hundreds of jobs load
+# Python from one file system: what has not joined is tried again.
+start() {
+  local try
+  for try in 1 2 3; do
+    ray start --block --temp-dir="$scratch" --object-store-memory=@store@ "${ports[@]}" "$@" &
+    ray=$!
+    wait $ray
+    compgen -G "$scratch/session_*/logs/ray_process_exit.log" > /dev/null && break
+    rm -rf "$scratch"/*
+  done
 }
 trap end EXIT
 rm -rf "$scratch" && mkdir -m 700 "$scratch" || exit 1
@@ -57,12 +68,10 @@ address=$(python -m cluster.slurm_address) || exit 1
 # The autoscaler names this file `address` once it is at work: Ray, its client, dashboard and jobs, this job.
 echo "$address:$((base + 6)) $address:$((base + 7)) $address:$((base + 8)) $SLURM_JOB_ID" \\
   > @folder@/address.next
-ray start --head --block --node-ip-address="$address" --port=$((base + 6)) \\
+start --head --node-ip-address="$address" --port=$((base + 6)) \\
   --ray-client-server-port=$((base + 7)) --dashboard-host="$address" --dashboard-port=$((base + 8)) \\
-  --num-cpus=0 --num-gpus=0 --object-store-memory=@store@ \\
-  --resources="{\\"NODE_ID_AS_RESOURCE\\": $(( SLURM_JOB_ID * @tasks@ ))}" \\
-  --autoscaling-config=@folder@/autoscaling.yaml --temp-dir="$scratch" "${ports[@]}" &
-wait $!
+  --num-cpus=0 --num-gpus=0 --resources="{\\"NODE_ID_AS_RESOURCE\\": $(( SLURM_JOB_ID * @tasks@ ))}" \\
+  --autoscaling-config=@folder@/autoscaling.yaml
 """
 
 _WORKER = """#!/bin/bash
@@ -94,11 +103,8 @@ leave() {
 trap leave TERM
 node=$(( SLURM_ARRAY_JOB_ID * @tasks@ + SLURM_ARRAY_TASK_ID ))
 read -r head _ < @folder@/address || exit 1
-ray start --block --address="$head" --num-cpus=@cpus@ --num-gpus=@gpus@ --memory=@memory@ \\
-  --object-store-memory=@store@ --temp-dir="$scratch" "${ports[@]}" \\
-  --resources="{\\"NODE_ID_AS_RESOURCE\\": $node@device@}" &
-ray=$!
-wait $ray
+start --address="$head" --num-cpus=@cpus@ --num-gpus=@gpus@ --memory=@memory@ \\
+  --resources="{\\"NODE_ID_AS_RESOURCE\\": $node@device@}"
 """
 
 
