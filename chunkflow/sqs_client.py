@@ -247,7 +247,7 @@ def _judged(error: ClientError, what: str) -> BadInput | StorageError:
         return JustRemoved(f"Cannot {what}: {said}.")
     if REFUSALS.search(f"{code} {said}"):
         return BadInput(
-            f"Cannot {what}: AWS does not allow it ({said}); ask for the rights in docs/cloud.md."
+            f"Cannot {what}: AWS does not allow it ({said}). docs/several-clusters.md lists the rights needed."
         )
     return StorageError(f"Cannot {what}: {said}.")
 

@@ -20,7 +20,8 @@ from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State
 from chunkflow.storage import Folder
 from cli.pool_process import plan_of, work
-from tests.engine.test_one_runner import ROOT, as_run_at_once, slow_job
+from tests.engine.test_one_runner import ROOT, slow_job
+from tests.same import all_made, assert_all_accounted, assert_same
 from tests.sqs import environment, make, new_queue
 from tests.support import run_job
 from tests.tasks_for_tests import Faulty
@@ -79,8 +80,19 @@ def workers_of(job: Job) -> set[str]:
     return set(step.workers) if step is not None else set()
 
 
+def small(folder: Path, pause: float = 0.0) -> Job:
+    return slow_job(folder, pause, heartbeat=1.0).until("Count")
+
+
+def assert_as_run_at_once(job: Job, folder: Path) -> None:
+    assert_all_accounted(job)
+    clean = small(folder / "clean")
+    assert run_job(clean) == "complete"
+    assert_same(all_made(job), all_made(clean), "against a run without other pools")
+
+
 def job_with_queue(folder: Path, pause: float) -> tuple[Job, Path]:
-    job = slow_job(folder, pause, heartbeat=1.0).model_copy(update={"queue": new_queue()})
+    job = small(folder, pause).model_copy(update={"queue": new_queue()})
     path = folder / "job.yaml"
     path.write_text(job.model_dump_json())
     return job, path
@@ -103,7 +115,7 @@ def test_pools_share_a_job_and_one_that_is_ended_loses_nothing(tmp_path: Path) -
         said, _ = pools[1].communicate(timeout=120)
         assert pools[1].returncode == 0, said
         assert "has ended: complete" in said
-    as_run_at_once(job, tmp_path)
+    assert_as_run_at_once(job, tmp_path)
     assert len(workers_of(job)) == 3
     assert sum(step.repeats for step in state_of(job).steps.values()) == 0
     assert sum(sum(step.causes.values()) for step in state_of(job).steps.values()) == 0
@@ -132,14 +144,14 @@ def test_a_pool_that_is_killed_and_a_runner_that_is_interrupted(tmp_path: Path) 
         assert runner.returncode == 0, said
         said, _ = pools[1].communicate(timeout=120)
         assert pools[1].returncode == 0, said
-    as_run_at_once(job, tmp_path)
+    assert_as_run_at_once(job, tmp_path)
     assert len(state_of(job).runs) == 2
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("finished")
-    job = slow_job(folder)
+    job = small(folder)
     assert run_job(job) == "complete"
     return job
 
