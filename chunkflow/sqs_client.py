@@ -247,7 +247,7 @@ def _judged(error: ClientError, what: str) -> BadInput | StorageError:
         return JustRemoved(f"Cannot {what}: {said}.")
     if REFUSALS.search(f"{code} {said}"):
         return BadInput(
-            f"Cannot {what}: AWS does not allow it ({said}). docs/several-clusters.md lists the rights needed."
+            f"Cannot {what}: AWS does not allow it ({said}). The rights are in docs/several-clusters.md."
         )
     return StorageError(f"Cannot {what}: {said}.")
 
