@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,7 +30,7 @@ def examine(places: Sequence[str]) -> dict[str, Any]:
     here = probe.here()
     others = importlib.metadata.packages_distributions()
     return {
-        "host": platform.node(),
+        "host": here["host"],
         "device": this_place().device,
         "python": here["python"],
         "ray": here["ray"],

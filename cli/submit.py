@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 import yaml
@@ -41,7 +41,6 @@ from cluster.submission import Jobs, folder_of
 
 TORCH = re.compile(rb"^\s*(?:import|from)\s+(?:torch|monai)\b", re.M)
 MICROSCOPES = (".czi", ".nd2", ".lif")
-HERE = ("127.0.0.1", "localhost", "::1")
 
 Dashboard = Annotated[
     str,
@@ -97,7 +96,7 @@ def submit(
         submitted = jobs.submit(words, folder, environment, known)
     remember(jobs.address)
     note(work, jobs.address, submitted, job.resolve().parent)
-    tell(console, jobs, submitted, work)
+    tell(console, jobs.address, submitted, work, there)
 
 
 def checked_money(budget: float | None, prices: Path | None) -> dict[str, bytes]:
@@ -182,14 +181,14 @@ def _task_texts(job: Job) -> Iterator[bytes]:
             yield from (path.read_bytes() for path in file.parent.glob(f"{file.stem}*.py"))
 
 
-def tell(console: Console, jobs: Jobs, submitted: str, work: str) -> None:
+def tell(console: Console, address: str, submitted: str, work: str, there: There) -> None:
     """What to do next."""
     place = plain(work)
-    console.print(f"Submitted to {jobs.address} as {submitted}; this machine may go.")
-    if not work.startswith(("s3://", "gs://")) and urlsplit(jobs.address).hostname not in HERE:
+    console.print(f"Submitted to {address} as {submitted}; this machine may go.")
+    if work.startswith("file://") and there.host != platform.node():
         console.print(
             f"{place} must be the same folder on every node; to try: "
-            f"chunkflow doctor --address {jobs.address} {place}"
+            f"chunkflow doctor --address {address} {place}"
         )
     console.print(
         f"  chunkflow status {place} --watch\n  chunkflow logs {place} -f\n  chunkflow stop {place}"

@@ -26,6 +26,7 @@ SENT = "${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}"
 class There:
     """What the head of a cluster has."""
 
+    host: str
     python: str
     ray: str
     chunkflow: str

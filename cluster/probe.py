@@ -55,6 +55,7 @@ def installed(name: str) -> str:
 def here() -> dict[str, Any]:
     """What is installed where this runs."""
     return {
+        "host": platform.node(),
         "python": platform.python_version(),
         "ray": installed("ray"),
         "chunkflow": fingerprint(package_files()),

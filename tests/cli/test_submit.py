@@ -137,17 +137,19 @@ def test_a_path_that_the_cluster_does_not_see_is_named(lab: Path) -> None:
     assert paths["layer dapi"] == str(lab / "dapi")
     assert paths["the folder of the work folder"] == str(lab)
     seen = dict.fromkeys(paths.values(), True)
-    refuse_unseen(paths, There("", "", "", True, seen))
-    refuse_unseen(paths, There("", "", "", True, {**seen, str(lab / "nuclei"): False}))  # is yet to be made
+    refuse_unseen(paths, There("", "", "", "", True, seen))
+    refuse_unseen(
+        paths, There("", "", "", "", True, {**seen, str(lab / "nuclei"): False})
+    )  # is yet to be made
     with pytest.raises(BadInput, match=r"dapi \(layer dapi\) is on this machine"):
-        refuse_unseen(paths, There("", "", "", True, {**seen, str(lab / "dapi"): False}))
+        refuse_unseen(paths, There("", "", "", "", True, {**seen, str(lab / "dapi"): False}))
 
 
 def test_other_versions_there_are_named_with_what_to_do() -> None:
     here = probe.here()
-    same = There(here["python"], here["ray"], here["chunkflow"], False, {})
+    same = There("head", here["python"], here["ray"], here["chunkflow"], False, {})
     assert same.faults() == []
-    other = There("3.12.1", "2.9.0", "", False, {})
+    other = There("head", "3.12.1", "2.9.0", "", False, {})
     python, ray, chunkflow = other.faults()
     assert "make an environment with Python 3.12 here" in python
     assert "pip install 'ray[default]==2.9.0'" in ray
@@ -180,8 +182,8 @@ def test_the_wheel_is_the_running_chunkflow(tmp_path: Path) -> None:
 
 def test_what_goes_along_is_named_by_its_content_and_pinned() -> None:
     here = probe.here()
-    assert what_goes_along(There("", "", here["chunkflow"], True, {})) == ({}, {})
-    files, environment = what_goes_along(There("", "", "another", True, {}), ["cnn"])
+    assert what_goes_along(There("", "", "", here["chunkflow"], True, {})) == ({}, {})
+    files, environment = what_goes_along(There("", "", "", "another", True, {}), ["cnn"])
     pinned, wheel = environment["pip"]["packages"]
     assert here["chunkflow"] in wheel
     assert "chunkflow-ray[cnn] @ file://" in wheel
