@@ -54,6 +54,9 @@ class Faults:
     met: Counter[str] = field(default_factory=Counter)
     """How often each fault befell a request, and under `requests` how many there were."""
     asked: Counter[str] = field(default_factory=Counter)
+    """How often each thing was asked for."""
+    keys: set[str] = field(default_factory=set)
+    """The access keys that requests were signed with."""
     _row: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -91,6 +94,7 @@ class _Proxy(BaseHTTPRequestHandler):
 
     def do(self) -> None:
         url = urlparse(self.path)
+        self.faults.keys |= set(re.findall(r"Credential=([^/]+)/", self.headers.get("Authorization") or ""))
         fault = self.faults.next(self.command, url.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.faults.latency:

@@ -88,6 +88,54 @@ def gcs_at(address: str) -> Iterator[None]:
     cloudfiles.interfaces.reset_connection_pools()
 
 
+class _Role(BaseHTTPRequestHandler):
+    """As much of what an EC2 instance is told of itself (IMDSv2) as keys need."""
+
+    keys: dict[str, str]
+
+    def do_PUT(self) -> None:
+        self._answer(b"token" if self.path == "/latest/api/token" else b"")
+
+    def do_GET(self) -> None:
+        place = "/latest/meta-data/iam/security-credentials/"
+        if self.headers.get("x-aws-ec2-metadata-token") != "token" or not self.path.startswith(place):
+            self.send_error(401)
+        else:
+            told = {"Code": "Success", "Type": "AWS-HMAC", "Expiration": "2099-01-01T00:00:00Z", **self.keys}
+            self._answer(b"node" if self.path == place else json.dumps(told).encode())
+
+    def _answer(self, data: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def instance_role(key: str, secret: str) -> Iterator[str]:
+    """What gives an instance the keys of its role; the address for AWS_EC2_METADATA_SERVICE_ENDPOINT."""
+    keys = {"AccessKeyId": key, "SecretAccessKey": secret, "Token": "of the role"}
+    with served(type("Role", (_Role,), {"keys": keys})) as address:
+        yield address
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Run a server in a thread; gives its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 class _Bucket(BaseHTTPRequestHandler):
     """As much of the JSON API of GCS as files need."""
 
@@ -174,13 +222,5 @@ class _Bucket(BaseHTTPRequestHandler):
 @contextmanager
 def gcs_server() -> Iterator[str]:
     """Run a bucket in memory; gives the address for STORAGE_EMULATOR_HOST."""
-    handler = type("Bucket", (_Bucket,), {"objects": {}, "encodings": {}})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(type("Bucket", (_Bucket,), {"objects": {}, "encodings": {}})) as address:
+        yield address

@@ -3,6 +3,8 @@ ten fails: all that it makes is as on a disk."""
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +20,9 @@ from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from cli.builtin import task_type
 from cli.demo import document
+from cli.main import main
+from cli.server import layer_address
+from cli.view import layers_to_show, start_server
 from tests.fault_proxy import FAULTS, Faults, fault_proxy
 from tests.same import assert_all_accounted, assert_same, files_of
 from tests.servers import gcs_at, gcs_server, moto_server, s3_at
@@ -92,3 +97,31 @@ def test_the_whole_job_is_as_on_a_disk(
     asked = faults.met["requests"]
     assert run_job(job) == "complete"  # the ledger is read back: nothing is left to do
     assert faults.met["requests"] - asked < asked / 2
+
+
+def test_commands_read_what_lies_there(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = demo_job(s3)
+    assert run_job(job) == "complete"  # the test before may have done it all
+    monkeypatch.chdir(tmp_path)
+    image, again = f"{s3}/dapi", f"{s3}/again"
+    for words in (
+        ["status", job.work],
+        ["failed", job.work],
+        ["replay", job.work, "segment", "0"],
+        ["export", job.work, "objects", "--to", "objects.csv"],
+        ["export", f"{s3}/centres", "--to", "centres.csv"],
+        ["export", image, "--to", "dapi.tif"],
+        ["import", "objects.csv", again, "--like", image],
+        ["export", again, "--to", "again.csv"],
+    ):
+        monkeypatch.setattr("sys.argv", ["chunkflow", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0, words
+    exported = [(tmp_path / name).read_text().splitlines() for name in ("objects.csv", "again.csv")]
+    assert sorted(exported[0]) == sorted(exported[1])
+    urls, links = layers_to_show([job.work])
+    with start_server(urls, 0, links) as server:
+        for name, url in urls.items():
+            with urllib.request.urlopen(layer_address(server.url.rstrip("/"), name) + "/info") as answer:
+                assert json.loads(answer.read()) == json.loads(Folder(url).get("info") or b"")
