@@ -47,6 +47,10 @@ def _place(provider: str, document: dict[str, object], path: Path) -> ClusterPla
         from cluster.slurm import SlurmCluster
 
         return SlurmCluster.from_document(document, path)
+    if provider == "kubernetes":
+        raise BadInput(
+            "On Kubernetes kubectl makes the cluster: see examples/kubernetes.yaml and docs/kubernetes.md."
+        )
     from cluster.cloud import CloudCluster
 
     return CloudCluster.from_document(document, path)

@@ -16,8 +16,10 @@ import pytest
 import yaml
 
 import chunkflow
+from chunkflow.errors import BadInput
 from chunkflow.prices import load_prices
 from cluster.capacity import HEAD_ENVIRONMENT
+from cluster.place import load_place
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = {"type": "string"}
@@ -199,3 +201,9 @@ def test_what_is_copied_into_the_image_is_a_whole_chunkflow(tmp_path: Path) -> N
         ["git", "ls-files", "chunkflow", "tasks", "cluster", "cli"], cwd=ROOT, capture_output=True, text=True
     ).stdout.split()
     assert not [name for name in tracked if name.endswith((".py", ".yaml", ".html")) and name not in names]
+
+
+def test_cluster_up_says_how_it_is_done_there(tmp_path: Path) -> None:
+    (tmp_path / "file.yaml").write_text("provider: kubernetes")
+    with pytest.raises(BadInput, match="kubectl makes the cluster: see examples/kubernetes.yaml"):
+        load_place(tmp_path / "file.yaml")
