@@ -51,9 +51,7 @@ def gpu_job(folder: Path, pause: float) -> Job:
     """Cells for plain workers, and as many for workers with a GPU."""
     folder.mkdir(exist_ok=True)
     (folder / "marks").mkdir()
-    make_layer(
-        folder / "image", np.random.default_rng(3).integers(0, 1000, (128, 64, 32)).astype(np.uint16)
-    )
+    make_layer(folder / "image", np.random.default_rng(3).integers(0, 1000, (128, 64, 32)).astype(np.uint16))
     both = {"image": "image", "marks": str(folder / "marks"), "pause": pause}
     return make_job(
         folder,
