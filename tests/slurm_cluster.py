@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.servers import free_port
@@ -108,14 +109,22 @@ def slurm_site() -> Iterator[Site]:
         try:
             _start(site)
             yield site
-            subprocess.run(["scancel", *site.jobs()], check=False) if site.jobs() else None
+            subprocess.run(["scancel", f"--user={os.getuid()}"], check=True)
             wait_until(lambda: not site.jobs(), "SLURM to have ended its jobs")
         finally:
             for process in reversed(site.processes):
                 process.send_signal(signal.SIGTERM)
             for process in site.processes:
                 process.wait(30)
+            for left in processes_of(folder):  # of jobs, where a test was interrupted
+                left.kill()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """The processes whose command names something in a folder."""
+    found = psutil.process_iter(["cmdline"])
+    return [process for process in found if str(folder) in " ".join(process.info["cmdline"] or ())]
 
 
 def _start(site: Site) -> None:

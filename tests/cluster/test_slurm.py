@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import yaml
 
@@ -23,7 +22,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from cluster.place import ClusterPlace, load_place
 from tests.same import all_made, assert_all_accounted, assert_same
-from tests.slurm_cluster import Site, slurm_site, wait_until
+from tests.slurm_cluster import Site, processes_of, slurm_site, wait_until
 from tests.support import make_job, make_layer, run_job
 
 CPU = {"partition": "cpu", "cpus": 1, "memory": 1, "most": 3, "preemptable": True}
@@ -281,16 +280,10 @@ def test_nothing_is_left_when_a_cluster_is_taken_down(cluster: Up, site: Site) -
     assert cluster.place.down(cluster.said.append) == 0
     assert not site.jobs()
     assert cluster.said[-1].startswith("Nothing of the cluster is left.")
-    wait_until(lambda: not _processes(f"{site.folder}/cf-"), "all processes to end")
+    wait_until(lambda: len(processes_of(site.folder)) == len(site.processes), "all processes to end")
     assert not list(site.folder.glob("cf-*"))
     assert not (cluster.folder / "token").exists()
 
 
 def _is_ending(site: Site, job: str) -> bool:
     return "COMPLETING" in site.run("squeue", "--noheader", f"--jobs={job}", "--format=%T")
-
-
-def _processes(place: str) -> list[int]:
-    """The processes whose command names a place."""
-    found = psutil.process_iter(["cmdline"])
-    return [process.pid for process in found if place in " ".join(process.info["cmdline"] or ())]
