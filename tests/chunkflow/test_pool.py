@@ -56,8 +56,8 @@ def test_cells_that_were_not_done_do_not_make_the_others_quick(puppet: Puppet) -
     pool = started(queue, puppet, size=1)
     queue.put([Range(0, 0, 1000)])
     eventually(lambda: len(puppet.given) == 3)
-    while puppet.given:
-        worker, batch = puppet.given.pop()
+    for _ in range(3):
+        worker, batch = puppet.given.pop(0)
         puppet.tell(Finished(worker, batch, [Answer(0, batch.start, worker, Cause.PREEMPTED)]))
     eventually(lambda: len(puppet.given) == 3)
     assert [len(batch) for _, batch in puppet.given] == [1, 1, 1]
