@@ -205,5 +205,5 @@ def test_what_is_copied_into_the_image_is_a_whole_chunkflow(tmp_path: Path) -> N
 
 def test_cluster_up_says_how_it_is_done_there(tmp_path: Path) -> None:
     (tmp_path / "file.yaml").write_text("provider: kubernetes")
-    with pytest.raises(BadInput, match="kubectl makes the cluster: see examples/kubernetes.yaml"):
+    with pytest.raises(BadInput, match="On Kubernetes kubectl makes the cluster"):
         load_place(tmp_path / "file.yaml")
