@@ -114,7 +114,8 @@ def test_workers_fill_a_node_by_what_they_take_most_of() -> None:
     assert workers_on(node, Resources(gpus=0.25)) == 4
     assert workers_on(node, Resources(memory=10)) == 3
     assert workers_on(node, Resources(gpus=2)) == 0
-    assert workers_on(node, Resources(cpus=0.1)) == 80, "in spite of 8 / 0.1 < 80"
+    tiny = Device(cpus=0.3, memory=1, on_demand=1)
+    assert workers_on(tiny, Resources(cpus=0.1)) == 3, "though 0.3 / 0.1 is less than 3"
 
 
 def test_measured_cells_give_seconds_with_an_interval(plan: Plan) -> None:
