@@ -1,0 +1,88 @@
+"""Joining a cluster: by Ray's own address or its client, and only one that has what this machine has."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+
+from chunkflow.errors import BadInput
+from chunkflow.job import Job
+from cli.builtin import task_type
+from cli.demo import document
+from cluster import probe
+from cluster.connection import ADVICE, refuse_other_versions
+from tests.same import all_made, assert_all_accounted, assert_same
+from tests.servers import free_port
+from tests.support import run_job
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"python": "3.13.1"}, "has Python 3.13.1, and this machine 3."),
+        ({"ray": "2.49.0"}, "has Ray 2.49.0, and this machine 2."),
+        ({"chunkflow": ""}, "has no chunkflow."),
+        ({"chunkflow": "0123456789abcdef"}, "has another chunkflow than this machine."),
+    ],
+)
+def test_other_versions_are_refused_with_what_to_do(changes: Mapping[str, str], said: str) -> None:
+    here = probe.here()
+    refuse_other_versions("head:6379", here, here)
+    with pytest.raises(BadInput) as refused:
+        refuse_other_versions("head:6379", {**here, **changes}, here)
+    assert str(refused.value).startswith(f"The cluster at head:6379 {said}")
+    assert str(refused.value).endswith(ADVICE)
+
+
+@pytest.fixture
+def client_address(ray_here: None) -> Iterator[str]:
+    """The door of Ray's client to the cluster of these tests, in a process of its own."""
+    port = free_port()
+    words = ["--host", "127.0.0.1", "--port", str(port), "--mode", "legacy"]
+    words += ["--address", ray.get_runtime_context().gcs_address]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "ray.util.client.server", *words], stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(600):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.1)
+        yield f"ray://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def small_job(folder: Path) -> dict[str, Any]:
+    written = document(folder, (64, 64, 32), 3)
+    tasks = [task for task in written["tasks"] if {"synthesize", "segment", "measure"} & task.keys()]
+    return written | {"tasks": tasks, "chunk": [32, 32, 32], "storage": [32, 32, 32]}
+
+
+def test_a_job_runs_through_rays_client(tmp_path: Path, client_address: str) -> None:
+    """Whoever is outside of the cluster's network has only this door."""
+    written = small_job(tmp_path / "client")
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(written))
+    words = ["-m", "cli.main", "run", str(tmp_path / "job.yaml"), "--address", client_address, "-w", "2"]
+    ran = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    job = Job.from_document(written, task_type, tmp_path)
+    assert_all_accounted(job, clean=True)
+    serial = Job.from_document(small_job(tmp_path / "serial"), task_type, tmp_path)
+    assert run_job(serial) == "complete"
+    assert_same(all_made(job), all_made(serial), "through Ray's client")
