@@ -82,8 +82,9 @@ class SlurmCluster:
 
     def _write(self, site: Site) -> None:
         """All that the head and its workers read."""
-        for name in ("address", "address.next", REFUSED, FAILED):
-            (self._folder / name).unlink(missing_ok=True)
+        stale = [self._folder / name for name in ("address", "address.next", REFUSED, FAILED)]
+        for path in (*stale, *(self._folder / "asked").iterdir()):
+            path.unlink(missing_ok=True)
         token = self._folder / "token"
         token.touch(mode=0o600)
         token.chmod(0o600)

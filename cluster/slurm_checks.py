@@ -10,7 +10,7 @@ from pathlib import Path
 from chunkflow.errors import BadInput
 from cluster.slurm_file import Request, SlurmFile, Workers, seconds_of
 from cluster.slurm_scripts import request_words
-from cluster.slurm_site import HEAD, SlurmRefused, run_here
+from cluster.slurm_site import HEAD, TASKS, SlurmRefused, run_here
 
 _PAIR = re.compile(r"(\w+)=(\S*)")
 
@@ -32,7 +32,8 @@ class Site:
         found = re.search(r"MaxArraySize\s*=\s*(\d+)", config)
         partitions = [dict(_PAIR.findall(line)) for line in lines]
         named = {known["PartitionName"]: known for known in partitions if "PartitionName" in known}
-        return cls(int(found[1]) - 1 if found else 1000, named)
+        longest = int(found[1]) - 1 if found else 1000
+        return cls(min(longest, TASKS - 1), named)
 
     def partition(self, name: str) -> dict[str, str] | None:
         """One partition, or the default one; None where the site has no default."""
@@ -115,9 +116,14 @@ def _test_only(where: str, request: Request) -> None:
 def _check_folder(folder: Path) -> None:
     """The folder can be made and written, by its owner only."""
     try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_mode & 0o077:
+            raise BadInput(
+                f"folder: {folder} is open to others, and the cluster's token will lie there; run: "
+                f"chmod 700 {folder}"
+            )
         for part in ("logs", "asked"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+            (folder / part).mkdir(exist_ok=True)
         probe = folder / ".probe"
         probe.touch()
         probe.unlink()

@@ -25,6 +25,7 @@ from tests.same import all_made, assert_all_accounted, assert_same
 from tests.slurm_cluster import Site, processes_of, slurm_site, wait_until
 from tests.support import make_job, make_layer, run_job
 
+ROOT = Path(__file__).parent.parent.parent
 CPU = {"partition": "cpu", "cpus": 1, "memory": 1, "most": 3, "preemptable": True}
 DRIVER = """
 import sys
@@ -141,21 +142,20 @@ def small_job(folder: Path, **faulty: object) -> Job:
     return make_job(folder, layers, tasks, chunk=[16, 32, 32], storage=[16, 32, 32])
 
 
-def run_on(cluster: Up, job: Job, folder: Path) -> subprocess.Popen[str]:
-    """Begin to run a job there, by the command line."""
+def job_file(job: Job, folder: Path) -> Path:
+    """The job as a file for the command line."""
     entry = job.tasks[0]
-    layers = {name: layer.url for name, layer in job.layers.items()}
     document = {
         "job": job.job,
         "work": job.work,
         "chunk": list(job.chunk or ()),
         "storage": list(job.storage),
-        "layers": layers,
+        "layers": {name: layer.url for name, layer in job.layers.items()},
         "tasks": [{entry.type: dict(entry.parameters)}],
     }
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(document))
-    return cluster.python("-m", "cli.main", "run", str(path), "--address", cluster.address, "--workers", "2")
+    return path
 
 
 def test_what_a_site_would_refuse_is_said_before_anything_runs(site: Site) -> None:
@@ -178,6 +178,8 @@ def test_what_a_site_would_refuse_is_said_before_anything_runs(site: Site) -> No
     assert "Invalid account" in refusal(workers={"cpu": CPU | {"account": "other"}})
     assert refusal(head={"partition": "gpu"}).startswith("head: there is no partition")
     assert "cannot be written" in refusal(folder="/proc/cluster")
+    (site.folder / "open").mkdir(mode=0o755)
+    assert "is open to others" in refusal(folder=str(site.folder / "open"))
     assert not (site.folder / "refused").exists()
     assert not site.jobs()
 
@@ -194,27 +196,30 @@ def test_nothing_is_started_without_consent(site: Site) -> None:
     assert place.down(lambda line: None) == 0
 
 
-def test_a_job_gets_its_workers_and_gives_them_back(cluster: Up, tmp_path: Path) -> None:
-    """From none to some to none, and the same as one process makes."""
+def test_a_job_gets_its_workers_and_gives_them_back(cluster: Up, site: Site, tmp_path: Path) -> None:
+    """From none to two to none, and the same as one process makes, although a worker is told to go meanwhile
+    as SLURM does: by SIGTERM to its batch script. That costs no attempt."""
     (tmp_path / "serial").mkdir()
     (tmp_path / "slurm").mkdir()
     reference = small_job(tmp_path / "serial")
     assert run_job(reference) == "complete"
-    job = small_job(tmp_path / "slurm", pause=0.3)
+    job = small_job(tmp_path / "slurm", pause=0.4)
     assert not cluster.jobs("cpu")
-    process = run_on(cluster, job, tmp_path / "slurm")
-    most = 0
-    while process.poll() is None:
-        most = max(most, len(cluster.jobs("cpu")))
-        try:
-            process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            continue
+    words = ("run", str(job_file(job, tmp_path / "slurm")), "--address", cluster.address, "--workers", "2")
+    process = cluster.python("-m", "cli.main", *words)
+    wait_until(
+        lambda: process.poll() is not None or any((tmp_path / "slurm" / "labels").glob("*/*")), "a chunk"
+    )
+    workers = cluster.jobs("cpu")
+    assert 1 <= len(workers) <= 2
+    site.run("scancel", "--signal=TERM", "--batch", workers[0])
+    wait_until(lambda: workers[0] not in cluster.jobs("cpu"), "the worker to leave")
     output = process.communicate()[0]
     assert process.returncode == 0, output
-    assert 1 <= most <= 2
     assert_same(all_made(job), all_made(reference), "on SLURM")
-    assert_all_accounted(job, clean=True)
+    assert_all_accounted(job)
+    causes = {cause for known in Ledger.load(Folder(job.work)).state.steps.values() for cause in known.causes}
+    assert causes <= {"preempted"}
     wait_until(lambda: not cluster.jobs("cpu"), "idle workers to be given back")
 
 
@@ -260,21 +265,6 @@ def test_a_worker_that_is_queued_again_joins_again(cluster: Up, site: Site) -> N
     wait_until(lambda: len(cluster.jobs("cpu")) == 1, "the other to go")
 
 
-def test_a_worker_told_to_go_costs_no_attempt(cluster: Up, site: Site, tmp_path: Path) -> None:
-    """As SLURM tells it: SIGTERM to the batch script, before a walltime or a preemption."""
-    job = small_job(tmp_path, pause=0.5)
-    (worker,) = cluster.jobs("cpu")
-    process = run_on(cluster, job, tmp_path)
-    wait_until(lambda: (tmp_path / "labels").exists() and any((tmp_path / "labels").rglob("*_*")), "a chunk")
-    site.run("scancel", "--signal=TERM", "--batch", worker)
-    wait_until(lambda: worker not in cluster.jobs("cpu"), "the worker to leave")
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
-    assert_all_accounted(job)
-    causes = {cause for known in Ledger.load(Folder(job.work)).state.steps.values() for cause in known.causes}
-    assert causes <= {"preempted"}
-
-
 def test_nothing_is_left_when_a_cluster_is_taken_down(cluster: Up, site: Site) -> None:
     assert cluster.jobs("head")
     assert cluster.place.down(cluster.said.append) == 0
@@ -287,3 +277,18 @@ def test_nothing_is_left_when_a_cluster_is_taken_down(cluster: Up, site: Site) -
 
 def _is_ending(site: Site, job: str) -> bool:
     return "COMPLETING" in site.run("squeue", "--noheader", f"--jobs={job}", "--format=%T")
+
+
+def test_a_fixed_allocation_runs_a_job_and_ends(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    job = small_job(tmp_path)
+    script = str(ROOT / "examples" / "slurm.sbatch")
+    options = ["--nodes=2", "--cpus-per-task=1", "--mem=1G", "--time=10", f"--output={tmp_path}/log"]
+    number = site.run("sbatch", "--parsable", *options, script, str(job_file(job, tmp_path))).strip()
+    wait_until(lambda: not site.jobs(), "the allocation to end")
+    assert_all_accounted(job, clean=True)
+    assert not list(Path("/tmp").glob(f"cf-{number}-*"))
+    wait_until(lambda: not processes_of(Path(f"/tmp/cf-{number}")), "its processes to end")
