@@ -65,6 +65,12 @@ def says(process: subprocess.Popen[str], words: str) -> None:
     raise AssertionError(f"it never said {words!r}: {said}")
 
 
+def ends(process: subprocess.Popen[str], code: int) -> str:
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == code, said
+    return said
+
+
 def state_of(job: Job) -> State:
     return Ledger.load(Folder(job.work)).state
 
@@ -98,32 +104,9 @@ def job_with_queue(folder: Path, pause: float) -> tuple[Job, Path]:
     return job, path
 
 
-def test_pools_share_a_job_and_one_that_is_ended_loses_nothing(tmp_path: Path) -> None:
-    job, path = job_with_queue(tmp_path, pause=0.4)
-    with ExitStack() as stack:
-        pools = [stack.enter_context(started("work", job.work, "--serial")) for _ in range(2)]
-        for pool in pools:
-            says(pool, "Waiting for a run")
-        runner = stack.enter_context(started("run", str(path), "--serial"))
-        wait_until_shared(job, 3)
-        pools[0].send_signal(signal.SIGTERM)
-        said, _ = pools[0].communicate(timeout=120)
-        assert pools[0].returncode == 130, said
-        assert "back on the queue" in said
-        said, _ = runner.communicate(timeout=120)
-        assert runner.returncode == 0, said
-        said, _ = pools[1].communicate(timeout=120)
-        assert pools[1].returncode == 0, said
-        assert "has ended: complete" in said
-    assert_as_run_at_once(job, tmp_path)
-    assert len(workers_of(job)) == 3
-    assert sum(step.repeats for step in state_of(job).steps.values()) == 0
-    assert sum(sum(step.causes.values()) for step in state_of(job).steps.values()) == 0
-    made = make(new_queue()).boto.list_queues(QueueNamePrefix=job.queue.removeprefix("sqs://"))
-    assert "QueueUrls" not in made, "the queues of a complete job are removed"
-
-
-def test_a_pool_that_is_killed_and_a_runner_that_is_interrupted(tmp_path: Path) -> None:
+def test_pools_share_a_job_drain_die_and_outlive_its_runner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     job, path = job_with_queue(tmp_path, pause=0.5)
     with ExitStack() as stack:
         pools = [stack.enter_context(started("work", job.work, "--serial")) for _ in range(2)]
@@ -131,21 +114,24 @@ def test_a_pool_that_is_killed_and_a_runner_that_is_interrupted(tmp_path: Path) 
             says(pool, "Waiting for a run")
         runner = stack.enter_context(started("run", str(path), "--serial"))
         wait_until_shared(job, 3)
-        pools[0].kill()
+        pools[0].send_signal(signal.SIGTERM)
         runner.send_signal(signal.SIGINT)
         says(pools[1], "Draining")
-        said, _ = runner.communicate(timeout=120)
-        assert runner.returncode == 130, said
-        says(pools[1], "Waiting for a run")
-        before = state_of(job).steps["Faulty"].done
-        assert 0 < before < 16
-        runner = stack.enter_context(started("retry", job.work, "--serial"))
-        said, _ = runner.communicate(timeout=120)
-        assert runner.returncode == 0, said
-        said, _ = pools[1].communicate(timeout=120)
-        assert pools[1].returncode == 0, said
+        ends(runner, 130)
+        assert "back on the queue" in ends(pools[0], 130)
+        steps = state_of(job).steps.values()
+        assert sum(step.repeats for step in steps) == sum(sum(step.causes.values()) for step in steps) == 0
+        assert state_of(job).steps["Faulty"].done < 16
+        retry = stack.enter_context(started("retry", job.work, "--serial"))
+        says(pools[1], "Working")
+        time.sleep(1.0)
+        pools[1].kill()
+        ends(retry, 0)
     assert_as_run_at_once(job, tmp_path)
-    assert len(state_of(job).runs) == 2
+    work(job.work, 1, "", True, Path())
+    assert "has ended: complete" in capsys.readouterr().out
+    left = make(new_queue()).boto.list_queues(QueueNamePrefix=job.queue.removeprefix("sqs://"))
+    assert "QueueUrls" not in left, "the queues of a complete job are removed"
 
 
 @pytest.fixture(scope="module")
