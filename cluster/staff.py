@@ -71,16 +71,17 @@ def _refuse_too_large(plan: Plan, kind: int, taken: Resources, room: Room) -> No
                 f"Task {task} asks for {_amount(name, wanted)} a worker, and {room.where} has none. Run it "
                 f"on a cluster with GPUs (--address), or set resources.{task}.gpus: 0 in the job file."
             )
-        holds = "may grow to" if room.grows else "has on one node"
+        holds = "may grow to" if room.grows else "has"
+        node = "" if room.largest == room.total else " on one node"
         raise BadInput(
-            f"Task {task} asks for {_amount(name, wanted)} a worker, and the most that {room.where} {holds} "
-            f"is {_amount(name, has)}. Set resources.{task} in the job file to less, or take larger nodes."
+            f"Task {task} asks for {_amount(name, wanted)} a worker, and {room.where} {holds} at most "
+            f"{_amount(name, has)}{node}. Set resources.{task} in the job file to less, or take larger nodes."
         )
 
 
 def _amount(name: str, amount: float) -> str:
     if name == "memory":
-        return f"{amount / 2**30:.3g} GiB of memory"
+        return f"{amount / 2**30:,.1f} GiB of memory"
     noun = {"CPU": "core", "GPU": "GPU"}[name]
     return f"{amount:g} {noun}" + ("s" if amount > 1 or not amount else "")
 

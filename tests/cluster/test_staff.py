@@ -79,10 +79,18 @@ def test_a_cluster_that_grows_lets_its_nodes_go(tmp_path: Path) -> None:
     ("asked", "has", "said"),
     [
         ({"gpus": 1}, room(8), "Task Smooth-2 asks for 1 GPU a worker, and this machine has none"),
-        ({"gpus": 2}, room(8, gpus=2, nodes=2), r"the most that this machine has on one node is 1 GPU\."),
-        ({"cpus": 16}, room(32, nodes=4), r"asks for 16 cores a worker, and .* on one node is 8 cores\."),
-        ({"memory": 100}, room(8), r"asks for 100 GiB of memory a worker, and .* is 64 GiB of memory\."),
-        ({"gpus": 9}, room(8, gpus=8, grows=True), r"the most that this machine may grow to is 8 GPUs\."),
+        ({"gpus": 2}, room(8, gpus=2, nodes=2), r"and this machine has at most 1 GPU on one node\."),
+        (
+            {"cpus": 16},
+            room(32, nodes=4),
+            r"asks for 16 cores a worker, and .* has at most 8 cores on one node\.",
+        ),
+        (
+            {"memory": 100},
+            room(8),
+            r"asks for 100.0 GiB of memory a worker, and .* has at most 64.0 GiB of memory\.",
+        ),
+        ({"gpus": 9}, room(8, gpus=8, grows=True), r"and this machine may grow to at most 8 GPUs\."),
     ],
 )
 def test_what_finds_no_place_is_refused_by_name(
