@@ -240,11 +240,10 @@ def test_a_full_disk_under_the_ledger_ends_the_run_and_it_goes_on_later(
 
     def fill(event: Event) -> None:
         if not ballast.exists():
-            with ballast.open("wb") as file:
+            with ballast.open("wb", buffering=0) as file:
                 try:
                     while True:
                         file.write(bytes(1000))
-                        file.flush()
                 except OSError:
                     pass
 
