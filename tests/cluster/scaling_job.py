@@ -1,0 +1,52 @@
+"""A runner in a process of its own, on a cluster that grows and shrinks.
+
+python scaling_job.py JOB.json ADDRESS
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import ray
+
+from chunkflow.describe import open_plan
+from chunkflow.events import CellDone, Event
+from chunkflow.job import Job
+from chunkflow.opening import open_run
+from chunkflow.plan import spec_of
+from chunkflow.pool import Pool
+from chunkflow.queue import MemoryQueue
+from chunkflow.runner import Runner
+from cluster.capacity import room_of
+from cluster.ray_executor import RayExecutor
+from cluster.staff import staff_for
+
+IDLE_SECONDS = 1.0
+
+
+def main(path: str, address: str) -> int:
+    plan = open_plan(Job.model_validate_json(Path(path).read_text()))
+    ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    staff = staff_for(plan, room_of(address))
+    assert staff.idle_seconds is not None, "the cluster does not say that it grows"
+    queue = MemoryQueue(len(plan.worker_kinds))
+    executor = RayExecutor(spec_of(plan), kinds=plan.worker_kinds)
+    devices: dict[str, set[str]] = {}
+
+    def note(event: Event) -> None:
+        if isinstance(event, CellDone):
+            stage = plan.stages[event.answer.stage].name
+            devices.setdefault(stage, set()).add(event.answer.place.device)
+
+    with open_run(plan, {}) as ledger:
+        pool = Pool(queue, executor, staff.sizes, idle_seconds=IDLE_SECONDS)
+        status = Runner(plan, ledger, queue, pool, [note], 0.01).run()
+    said = {"status": status, "devices": {name: sorted(found) for name, found in devices.items()}}
+    print(json.dumps(said), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
