@@ -1,6 +1,7 @@
 """What SQS is asked, ten messages at a time, and what its refusals mean.
 
-Region, endpoint and keys are found as boto3 finds them (AWS_REGION, AWS_ENDPOINT_URL, a profile, a role).
+Region, endpoint and keys are found as boto3 finds them: by AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, a profile
+or a role.
 """
 
 from __future__ import annotations
@@ -223,7 +224,7 @@ def speaking_of(what: str) -> Iterator[None]:
         yield
     except NoRegionError as error:
         raise BadInput(
-            f"Cannot {what}: no AWS region is known; set AWS_REGION, or a region in ~/.aws/config."
+            f"Cannot {what}: no AWS region is known; set AWS_DEFAULT_REGION, or a region in ~/.aws/config."
         ) from error
     except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound) as error:
         raise BadInput(

@@ -164,7 +164,7 @@ class _PoolProcess:
             if not self._is_on(run):
                 return
             raise BadInput(
-                f"{error} The run is on: look at AWS_REGION and whose keys are used here."
+                f"{error} The run is on: look at AWS_DEFAULT_REGION and whose keys are used here."
             ) from error
         queue = sqs_queue(plan, queues, TIMING)
         executor = self._means.executor(plan, staff, self._modules, self._console)

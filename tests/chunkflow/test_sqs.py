@@ -294,7 +294,7 @@ NOWHERE = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 WITHOUT: dict[str, tuple[dict[str, str], tuple[str, ...], str]] = {
-    "region": ({}, ("AWS_DEFAULT_REGION",), "no AWS region is known; set AWS_REGION"),
+    "region": ({}, ("AWS_DEFAULT_REGION",), "no AWS region is known; set AWS_DEFAULT_REGION"),
     "keys": ({}, KEYS, "no AWS keys are found"),
     "profile": ({"AWS_PROFILE": "nobody"}, (), "no AWS keys are found .*nobody"),
     "endpoint": ({"AWS_ENDPOINT_URL": "nonsense"}, (), "look at AWS_ENDPOINT_URL"),
