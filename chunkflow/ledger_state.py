@@ -137,7 +137,7 @@ class Step:
             self.failures[index] = Failure(**values)
 
     def apply_retried(self, record: Record) -> None:
-        indexes = unpack_indexes(record["index"])
+        indexes = np.unique(unpack_indexes(record["index"]))
         indexes = indexes[self.states[indexes] != DONE]
         self.failed -= int(np.count_nonzero(self.states[indexes] == FAILED))
         self.states[indexes] = UNKNOWN
