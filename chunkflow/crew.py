@@ -218,7 +218,7 @@ class Crew:
     @property
     def _leaves_some(self) -> bool:
         """Whether what waits is no more than what those who were lately started can begin with."""
-        return self._coming >= self.waiting + self.backlog
+        return self._coming >= max(self.waiting + self.backlog, 1)
 
     def _least_busy(self) -> Hand | None:
         for hands in reversed(self._with_room):

@@ -95,6 +95,16 @@ def test_the_last_cells_are_left_for_workers_that_are_coming_up(start: Start, pu
     assert {worker for worker, _ in puppet.given} == {"p1", "p2", "p3"}
 
 
+def test_what_comes_when_nothing_was_there_is_taken_at_once(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue()
+    pool = start(queue, 1)
+    queue.put([Range(0, 0, 1)])
+    eventually(lambda: len(puppet.given) == 1)
+    pool._looked = time.monotonic() + 1000  # the pool looks at the backlog no more
+    queue.put([Range(0, 1, 9)])
+    eventually(lambda: len(puppet.given) == 3)
+
+
 def test_an_elastic_pool_has_workers_only_while_there_is_work(puppet: Puppet, start: Start) -> None:
     queue = MemoryQueue(2)
     start(queue, 8, 8, idle_seconds=0.3)
