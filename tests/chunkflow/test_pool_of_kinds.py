@@ -115,11 +115,26 @@ def test_an_elastic_pool_has_workers_only_while_there_is_work(puppet: Puppet, st
     assert list(puppet.kinds.values()) == [1, 1, 1], "no more workers than cells"
     for _ in range(3):
         puppet.finish(0, seconds=5.0)
+    answers_in(queue, 3)
+    assert puppet.ended == [], "they may soon have more to do"
     eventually(lambda: len(puppet.ended) == 3)
     assert sorted(puppet.ended) == ["p1", "p2", "p3"]
     queue.put([Range(0, 3, 4, worker_kind=1)])
     eventually(lambda: puppet.given)
     assert puppet.count == 4
+
+
+def test_the_last_quick_cells_are_shared_out(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue()
+    start(queue, 2)
+    queue.put([Range(0, 0, 2)])
+    eventually(lambda: len(puppet.given) == 2)
+    for _ in range(2):
+        puppet.finish(0, seconds=0.001)
+    answers_in(queue, 2)
+    queue.put([Range(0, 2, 38)])
+    eventually(lambda: sum(len(batch) for _, batch in puppet.given) == 36)
+    assert [len(batch) for _, batch in puppet.given] == [6] * 6
 
 
 def test_an_elastic_pool_does_not_grow_for_what_its_workers_soon_do(puppet: Puppet, start: Start) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -207,6 +208,18 @@ def test_later_stages_come_first() -> None:
     for stage, cell in cells_of(schedule.take(3)):
         schedule.done(stage, cell)
     assert schedule.take(5) == [Range(1, 0, 3), Range(0, 3, 5)]
+
+
+def test_each_kind_of_worker_takes_its_own() -> None:
+    first, second = two_stages()
+    schedule = Schedule([first, replace(second, worker_kind=1)])
+    schedule.begin()
+    for stage, cell in cells_of(schedule.take(3)):
+        schedule.done(stage, cell)
+    assert (schedule.ready(0), schedule.ready(1), schedule.ready(2)) == (61, 3, 0)
+    assert schedule.take(5, 0) == [Range(0, 3, 8)]
+    assert schedule.take(5, 1) == [Range(1, 0, 3, worker_kind=1)]
+    assert schedule.take(5, 2) == []
 
 
 def test_cells_whose_source_is_empty_are_to_be_skipped() -> None:
