@@ -7,8 +7,7 @@ How a record becomes truth:
 3. a segment that is made is applied to `state`; what is only buffered is not in it, and is lost if the
    runner dies: those units run again, harmlessly.
 
-A step is a name and a number of units: the chunks of a task, the blocks of its tree of parts, its ranges of
-ids.
+A step is a name and a number of units: chunks of a task, blocks of its tree of parts, its ranges of ids.
 """
 
 from __future__ import annotations
@@ -86,9 +85,7 @@ class Ledger:
     def __init__(self, chain: Chain, state: State) -> None:
         """For `load` and `open` to call."""
         self.state = state
-        self.took_over = (
-            False  # whether the writer before this one did not close: its workers may still write
-        )
+        self.took_over = False  # whether the writer before did not close: its workers may still write
         self._chain = chain
         self._records: list[Record] = []
         self._batches: dict[str, _Batch] = {}
