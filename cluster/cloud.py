@@ -90,7 +90,14 @@ class CloudCluster(CloudFile):
         ):
             raise BadInput("Nothing was started.")
         cloud.prepare(say)
-        self._launch(self._write())
+        try:
+            self._launch(self._write())
+        except (
+            BaseException
+        ):  # also where the user has had enough: a head that is half made does not end itself
+            say("What was started is ended again.")
+            cloud.end(say)
+            raise
         heads = [thing for thing in cloud.found() if thing.is_head]
         if not heads:
             raise ChunkflowError(f"The head of {self.name} has ended already; see what Ray said above.")
@@ -205,10 +212,7 @@ class CloudCluster(CloudFile):
         ray = [sys.executable, "-m", "ray.scripts.scripts", "up"]
         command = [*ray, "--yes", "--no-config-cache", "--log-style", "pretty", str(config)]
         if subprocess.run(command, env=environment).returncode != 0:
-            raise ChunkflowError(
-                f"The cluster {self.name} did not come up: Ray says why above. What it started may cost "
-                "money until `chunkflow cluster down` has ended it."
-            )
+            raise ChunkflowError(f"The cluster {self.name} did not come up: Ray says why above.")
 
     def _say_address(self, cloud: Cloud, head: Thing, say: Say) -> None:
         say(f"Bring its dashboard here, in a terminal of its own: {cloud.reach(head)}")

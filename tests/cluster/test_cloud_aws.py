@@ -19,7 +19,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.providers import _get_node_provider
 
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, ChunkflowError
 from cli.main import judged
 from cluster.cloud import CloudCluster
 from cluster.cloud_end import end_workers
@@ -48,6 +48,7 @@ for last; do :; done
 printf '%s\\n' "$last" >> "$HOME/said"
 """
 RSYNC = """#!/bin/sh
+test -e "$HOME/broken" && exit 1
 for last; do from="$to"; to="$last"; done
 mkdir -p "$HOME/head/$(dirname "${to#*:}")"
 cp -pr "$from" "$HOME/head/${to#*:}"
@@ -112,7 +113,7 @@ def up(site: Site) -> Site:
 
 
 def tags_of(node: dict[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in node["Tags"]}
+    return {tag["Key"]: tag["Value"] for tag in node.get("Tags", [])}
 
 
 def test_the_head_is_on_demand_tagged_and_ends_with_its_own_shutdown(up: Site) -> None:
@@ -227,6 +228,19 @@ def test_down_ends_all_that_bears_the_tag_and_nothing_else(up: Site) -> None:
     ]
     assert not {role for role in up.roles() if role.startswith("chunkflow-lab")}
     assert "nothing costs money" in up.cluster().status()[0]
+
+
+def test_what_does_not_come_up_is_ended(site: Site) -> None:
+    (site.home / "broken").touch()
+    said: list[str] = []
+    try:
+        with pytest.raises(ChunkflowError, match="The cluster half did not come up"):
+            site.cluster(name="half").up(lambda what: True, said.append)
+    finally:
+        (site.home / "broken").unlink()
+    assert said[0] == "What was started is ended again."
+    assert not [node for node in site.nodes("running") if tags_of(node).get("chunkflow-cluster") == "half"]
+    assert not {role for role in site.roles() if role.startswith("chunkflow-half")}
 
 
 def test_who_does_not_agree_has_started_nothing(site: Site) -> None:

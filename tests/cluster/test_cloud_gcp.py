@@ -220,3 +220,10 @@ def test_without_googles_client_it_says_what_to_install(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(BadInput, match="pip install google-api-python-client google-auth-httplib2"):
         cluster(tmp_path).up(lambda what: pytest.fail("asked"), lambda line: None)
+
+
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
+def test_the_examples_are_understood(name: str) -> None:
+    place = load_place(Path(__file__).parent.parent.parent / "examples" / name)
+    assert isinstance(place, CloudCluster)
+    assert place.greatest_cost() > 0
