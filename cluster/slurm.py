@@ -127,12 +127,11 @@ class SlurmCluster:
         return self._folder / "logs" / f"head-{number}.out"
 
     def _how_to_use(self) -> list[str]:
-        _, client, jobs = (self._folder / "address").read_text().split()[:3]
+        dashboard = (self._folder / "address").read_text().split()[2]
         return [
             "The cluster is up. Its token is in the folder; let chunkflow find it there:",
             f"  export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={self._folder}/token",
-            f"  chunkflow submit JOB --address http://{jobs}",
-            f"  chunkflow run JOB --address ray://{client}",
+            f"  chunkflow submit JOB --address http://{dashboard}",
         ]
 
     def _serve(self, number: int, say: Say) -> None:
