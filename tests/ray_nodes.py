@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
 import ray
 from ray._private.node import Node as Processes
 from ray._private.parameter import RayParams
+from ray._raylet import GcsClient
+from ray.core.generated.gcs_pb2 import GcsNodeInfo, NodeSnapshot
 
 STORE = 80 * 2**20
 
@@ -54,7 +57,19 @@ def add_node(
     raise AssertionError("the node did not come up")
 
 
+def takes_no_more(node: Node) -> bool:
+    """Whether Ray starts nothing on it any more."""
+    address = ray.get_runtime_context().gcs_address
+    for id, known in GcsClient(address=address).get_all_node_info(timeout=30).items():
+        if id.hex() == node.id:
+            return bool(
+                known.state_snapshot.state == NodeSnapshot.DRAINING or known.state == GcsNodeInfo.DEAD
+            )
+    return True
+
+
 def end_node(node: Node) -> None:
     """End it at once with all that runs on it, as when a machine goes."""
-    for process in [psutil.Process(node.raylet), *psutil.Process(node.raylet).children(recursive=True)]:
-        process.kill()
+    with suppress(psutil.NoSuchProcess):  # a node that Ray has drained may have ended by itself
+        for process in [psutil.Process(node.raylet), *psutil.Process(node.raylet).children(recursive=True)]:
+            process.kill()

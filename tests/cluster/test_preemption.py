@@ -19,7 +19,7 @@ from chunkflow.pool import Happening, Up
 from chunkflow.queue import Answer, Cause
 from chunkflow.storage import Folder
 from cluster.ray_executor import RayExecutor
-from tests.ray_nodes import Node, add_node, end_node
+from tests.ray_nodes import Node, add_node, end_node, takes_no_more
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.support import make_job, make_layer, run_job
 
@@ -150,7 +150,8 @@ def test_a_node_that_is_taken_after_a_notice_costs_no_attempt(tmp_path: Path, no
     state = Ledger.load(Folder(job.work)).state
     assert not any(step.failures for step in state.steps.values())
     assert state.steps[GPU].causes["preempted"] == len(failed)
-    assert len({a.worker for a in done if a.place.node == nodes.taken.id}) == 1, "none came after it"
+    assert takes_no_more(nodes.taken)
+    assert not takes_no_more(nodes.stays)
     assert_all_accounted(job)
     serial = gpu_job(tmp_path / "serial", pause=0.0)
     assert run_job(serial) == "complete"
