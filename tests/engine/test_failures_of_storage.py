@@ -241,10 +241,9 @@ def test_a_full_disk_under_the_ledger_ends_the_run_and_it_goes_on_later(
 
     def fill(event: Event) -> None:
         if not ballast.exists():
-            with ballast.open("wb", buffering=0) as file:
-                with suppress(OSError):
-                    for _ in range(2**20 // 1000 + 1):
-                        file.write(bytes(1000))
+            with ballast.open("wb", buffering=0) as file, suppress(OSError):
+                for _ in range(2**20 // 1000 + 1):
+                    file.write(bytes(1000))
 
     with pytest.raises(StorageError):
         run_job(job, listeners=[fill])

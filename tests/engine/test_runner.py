@@ -26,7 +26,9 @@ from tests.puppet import Puppet, eventually
 
 
 def job_in(folder: Path, side: int = 6, tasks: int = 2, **keys: object) -> Job:
-    return job_of(folder, "job", (side, side, side), tasks).model_copy(update={"heartbeat": 0.1, **keys})
+    return job_of(folder, "job", (side, side, side), ["Copy"] * tasks).model_copy(
+        update={"heartbeat": 0.1, **keys}
+    )
 
 
 def run(
