@@ -71,6 +71,8 @@ class Means:
         """Where map runs; starts Ray if that is on this machine."""
         if self.serial:
             return SerialExecutor(plan)
+        for why in staff.left:
+            console.print(f"{why} Pools elsewhere must do it.", highlight=False, soft_wrap=True)
         where = f"on {self.address}" if self.address else f"with {counted(sum(staff.sizes), 'worker')}"
         console.print(f"Starting Ray {where}.", highlight=False)
         from cluster.connection import start_here

@@ -1,14 +1,16 @@
 """How many workers of each kind a pool keeps.
 
-1. Kinds that take GPUs are given their share first, with the cores that they need beside.
-2. The other kinds share the cores that are left: each may have all but one worker of every other kind, and
+1. A kind of which no worker finds room is refused; where the job has a queue it is left to other pools, as
+   long as there is room for another kind.
+2. Kinds that take GPUs are given their share first, with the cores that they need beside.
+3. The other kinds share the cores that are left: each may have all but one worker of every other kind, and
    where there are several, the pool ends idle workers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from chunkflow.errors import BadInput
@@ -40,18 +42,23 @@ class Staff:
     idle_seconds: float | None
     cores: float
     """What they take together, of what there is."""
+    left: tuple[str, ...] = ()
+    """Why each kind that is left to other pools is; their size is 0."""
 
 
 def staff_for(plan: Plan, room: Room, workers: int = 0) -> Staff:
     """The workers for a plan in this room, `workers` of each kind at most; refuses what finds no place."""
-    for kind, taken in enumerate(plan.worker_kinds):
-        if any(stage.worker_kind == kind for stage in plan.stages):
-            _refuse_too_large(plan, kind, taken, room)
-    sizes = [min(size, workers or size) for size in _sizes(plan.worker_kinds, room.total)]
+    used = {stage.worker_kind for stage in plan.stages}
+    refused = {kind: why for kind in sorted(used) if (why := _too_large(plan, kind, room))}
+    if refused and not (plan.job.queue and used - refused.keys()):
+        kind, why = next(iter(refused.items()))
+        raise BadInput(f"{why} {_advice(plan, kind, room)}")
+    sizes = [min(size, workers or size) for size in _sizes(plan.worker_kinds, room.total, refused)]
     cores = sum(size * taken.cpus for size, taken in zip(sizes, plan.worker_kinds, strict=True))
     has = room.total.get("CPU", 0.0)
     shared = SHARING_SECONDS if cores > has else None
-    return Staff(tuple(sizes), IDLE_SECONDS if room.grows else shared, min(cores, has))
+    idle_seconds = IDLE_SECONDS if room.grows else shared
+    return Staff(tuple(sizes), idle_seconds, min(cores, has), tuple(refused.values()))
 
 
 def needs(taken: Resources) -> dict[str, float]:
@@ -60,23 +67,30 @@ def needs(taken: Resources) -> dict[str, float]:
     return {"CPU": taken.cpus} | ({"GPU": taken.gpus} if taken.gpus else {}) | memory
 
 
-def _refuse_too_large(plan: Plan, kind: int, taken: Resources, room: Room) -> None:
-    task = next(plan.steps[stage.step].entry for stage in plan.stages if stage.worker_kind == kind)
-    for name, wanted in needs(taken).items():
+def _too_large(plan: Plan, kind: int, room: Room) -> str:
+    """Why no worker of this kind finds room; empty where one does."""
+    for name, wanted in needs(plan.worker_kinds[kind]).items():
         has = room.largest.get(name, 0.0)
         if wanted <= has:
             continue
+        asks = f"Task {_task(plan, kind)} asks for {_amount(name, wanted)} a worker, and {room.where}"
         if name == "GPU" and not has:
-            raise BadInput(
-                f"Task {task} asks for {_amount(name, wanted)} a worker, and {room.where} has none. Run it "
-                f"on a cluster with GPUs (--address), or set resources.{task}.gpus: 0 in the job file."
-            )
+            return f"{asks} has none."
         holds = "may grow to" if room.grows else "has"
         node = "" if room.largest == room.total else " on one node"
-        raise BadInput(
-            f"Task {task} asks for {_amount(name, wanted)} a worker, and {room.where} {holds} at most "
-            f"{_amount(name, has)}{node}. Set resources.{task} in the job file to less, or take larger nodes."
-        )
+        return f"{asks} {holds} at most {_amount(name, has)}{node}."
+    return ""
+
+
+def _advice(plan: Plan, kind: int, room: Room) -> str:
+    task = _task(plan, kind)
+    if plan.worker_kinds[kind].gpus and not room.largest.get("GPU"):
+        return f"Run it on a cluster with GPUs (--address), or set resources.{task}.gpus: 0 in the job file."
+    return f"Set resources.{task} in the job file to less, or take larger nodes."
+
+
+def _task(plan: Plan, kind: int) -> str:
+    return next(plan.steps[stage.step].entry for stage in plan.stages if stage.worker_kind == kind)
 
 
 def _amount(name: str, amount: float) -> str:
@@ -86,16 +100,16 @@ def _amount(name: str, amount: float) -> str:
     return f"{amount:g} {noun}" + ("s" if amount > 1 or not amount else "")
 
 
-def _sizes(kinds: Sequence[Resources], total: Mapping[str, float]) -> list[int]:
+def _sizes(kinds: Sequence[Resources], total: Mapping[str, float], without: Container[int]) -> list[int]:
     sizes = [0] * len(kinds)
     left = dict(total)
-    gpu_kinds = [kind for kind, taken in enumerate(kinds) if taken.gpus]
+    gpu_kinds = [kind for kind, taken in enumerate(kinds) if taken.gpus and kind not in without]
     for place, kind in enumerate(gpu_kinds):
         share = left | {"GPU": left.get("GPU", 0.0) / (len(gpu_kinds) - place)}
         sizes[kind] = max(1, _fits(kinds[kind], share))
         for name, amount in needs(kinds[kind]).items():
             left[name] = left.get(name, 0.0) - amount * sizes[kind]
-    others = [kind for kind, taken in enumerate(kinds) if not taken.gpus]
+    others = [kind for kind, taken in enumerate(kinds) if not taken.gpus and kind not in without]
     reserved = sum(kinds[kind].cpus for kind in others)
     for kind in others:
         share = left | {"CPU": left.get("CPU", 0.0) - reserved + kinds[kind].cpus}

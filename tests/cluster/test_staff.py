@@ -21,14 +21,15 @@ OWN = "tests.tasks_for_tests:"
 GIB = 2.0**30
 
 
-def plan_of(folder: Path, resources: dict[str, Any]) -> Plan:
+def plan_of(folder: Path, resources: dict[str, Any], queue: str = "") -> Plan:
     """A task for each set of resources."""
     if not (folder / "image").exists():
         make_layer(folder / "image", np.ones((32, 32, 32), np.uint16))
     names = ["Smooth", *(f"Smooth-{i + 2}" for i in range(len(resources)))]
     layers = {name: str(folder / name) for name in ("image", *names)}
     tasks = [{OWN + "Smooth": {"image": "image", "smooth": name}} for name in names]
-    return open_plan(make_job(folder, layers, tasks, chunk=[32] * 3, storage=[32] * 3, resources=resources))
+    sizes = {"chunk": [32] * 3, "storage": [32] * 3}
+    return open_plan(make_job(folder, layers, tasks, resources=resources, queue=queue, **sizes))
 
 
 def room(cores: float, gpus: float = 0, gib: float = 64, nodes: int = 1, grows: bool = False) -> Room:
@@ -100,6 +101,21 @@ def test_what_finds_no_place_is_refused_by_name(
     with pytest.raises(BadInput, match=said) as refused:
         staff_for(plan, has)
     assert "resources.Smooth-2" in str(refused.value), "what to do"
+
+
+def test_with_a_queue_what_finds_no_place_here_is_left_to_other_pools(tmp_path: Path) -> None:
+    resources = {"Smooth-2": {"gpus": 1, "cpus": 2}, "Smooth-3": {"memory": 100}}
+    plan = plan_of(tmp_path, resources, "sqs://shared")
+    staff = staff_for(plan, room(8))
+    assert (staff.sizes, staff.idle_seconds, staff.cores) == ((8, 0, 0), None, 8.0)
+    assert [why.split(" a worker")[0] for why in staff.left] == [
+        "Task Smooth-2 asks for 1 GPU",
+        "Task Smooth-3 asks for 100.0 GiB of memory",
+    ]
+    assert staff_for(plan, room(8, gpus=2)).sizes == (4, 2, 0)
+    assert staff_for(plan, room(8, gpus=2, gib=200)).left == ()
+    with pytest.raises(BadInput, match="asks for 1 core a worker"):
+        staff_for(plan, room(0))
 
 
 def test_what_is_announced_is_what_a_cluster_may_grow_to(ray_here: None) -> None:
