@@ -204,17 +204,13 @@ class Folder:
         """Raise BadInput unless this place makes a file only if absent, as the ledger must rely on."""
         name = f"probe-{secrets.token_hex(8)}"
         try:
-            try:
-                self.put_if_absent(name, b"first")  # says False too where its answer was lost
-                kept = not self.put_if_absent(name, b"second")
-            except StorageError as error:
-                raise BadInput(f"{self.url} cannot hold a work folder: {error}") from error
-            if not kept or self.get(name) != b"first":
-                raise BadInput(
-                    f"{self.url} cannot hold a work folder: it lets a file that exists be made again"
-                )
-        finally:
+            self.put_if_absent(name, b"first")  # says False too where its answer was lost
+            kept = not self.put_if_absent(name, b"second") and self.get(name) == b"first"
             self.discard([name])
+        except StorageError as error:
+            raise BadInput(f"{self.url} cannot hold a work folder: {error}") from error
+        if not kept:
+            raise BadInput(f"{self.url} cannot hold a work folder: it lets a file that exists be made again")
 
     def _path(self, name: str) -> Path:
         assert self._root is not None

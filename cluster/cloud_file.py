@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chunkflow.errors import BadInput, StorageError
+from chunkflow.errors import BadInput
 from chunkflow.prices import PACKAGED, SPOT, Device, PriceTable, load_prices
 from chunkflow.storage import Folder
 from cluster.place import ClusterFile
@@ -131,10 +131,7 @@ class CloudFile(ClusterFile):
 
     def check_bucket(self) -> None:
         """Raise BadInput unless the bucket can be written from here, and makes a file only if absent."""
-        try:
-            Folder(self.bucket).check_conditional_put()
-        except StorageError as error:
-            raise BadInput(f"The bucket cannot be written from here: {error}") from error
+        Folder(self.bucket).check_conditional_put()
 
     def far_bucket(self, name: str, region: str) -> str:
         """What to say of a bucket that lies in another region than the nodes."""

@@ -122,6 +122,8 @@ class _Careless(cloudfiles.interfaces.S3Interface):  # type: ignore[misc]
 def test_a_bucket_that_is_not_there_is_one_sentence(s3: str) -> None:
     with pytest.raises(StorageError, match="could not write s3://nowhere/work/a: "):
         Folder("s3://nowhere/work").put_if_absent("a", b"")
+    with pytest.raises(BadInput, match="cannot hold a work folder: could not write s3://nowhere/work/"):
+        Folder("s3://nowhere/work").check_conditional_put()
 
 
 def test_names_stay_in_their_folder(tmp_path: Path) -> None:
