@@ -19,7 +19,7 @@ MODULES = (
     "engine",
     "chaos",
     "ledger",
-    "simulated",
+    "scaling",
     "mesh",
     "downsample",
     "annotate",

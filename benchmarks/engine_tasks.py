@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
 import pyarrow as pa
 
-from chunkflow.chunk import Chunk
+from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.geometry import Vec
 from chunkflow.task import Cell, Image, Out, Task
 
 
@@ -28,3 +33,26 @@ class Copy(Task):
 
     def map(self, cell: Cell, image: Chunk) -> Chunk:  # type: ignore[override]
         return image
+
+
+class Near(Copy):
+    """Waits for a chunk and all that touch it."""
+
+    def halo(self, voxel_size: VoxelSize) -> Sequence[Vec]:
+        return [(1, 1, 1)]
+
+
+class Sections(Copy):
+    """Waits for the section before, too."""
+
+    after: ClassVar[Sequence[Vec]] = ((0, 0, -1),)
+
+
+class Sleep(Copy):
+    """Takes two seconds and no core."""
+
+    def reads(self, field: str, box: object, layout: object) -> list[object]:  # type: ignore[override]
+        return []
+
+    def map(self, cell: Cell) -> None:  # type: ignore[override]
+        time.sleep(2.0)

@@ -1,28 +1,22 @@
-"""The real runner, ledger, queue and pool over workers that only pass the time: thousands of them, and a
+"""Workers that only pass the time, for the real runner, ledger, queue and pool: thousands of them, and a
 million chunks, on one core."""
 
 from __future__ import annotations
 
 import heapq
 import json
-import resource
-import shutil
-import sys
-import tempfile
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
-import psutil
-
-from benchmarks.figure import Figure
-from chunkflow.describe import open_plan
+from chunkflow.events import Listener
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
-from chunkflow.pool import Finished, Happening, Pool, Up
+from chunkflow.pool import Executor, Finished, Happening, Pool, Up
 from chunkflow.queue import NOWHERE, Answer, MemoryQueue, Place, Range
 from chunkflow.runner import Runner
 from chunkflow.storage import Folder
@@ -45,9 +39,10 @@ class SimulatedExecutor:
         self._due: list[tuple[float, int, Happening]] = []
         self._order = count()
         self._names = count()
+        self._pool = secrets.token_hex(2)  # several may share a queue, and names are in the ledger
 
     def start_worker(self, kind: int = 0) -> str:
-        name = f"simulated-{next(self._names)}"
+        name = f"simulated-{self._pool}-{next(self._names)}"
         self._places[name] = self._place_of(name)
         self._free[name] = time.monotonic()
         heapq.heappush(self._due, (self._free[name], next(self._order), Up(name, self._places[name])))
@@ -97,8 +92,9 @@ class SimulatedExecutor:
         self._due.clear()
 
 
-def job_of(folder: Path, name: str, shape: tuple[int, int, int], tasks: int) -> Job:
-    """A job of tasks that each wait for the same chunk of the one before, over a layer without voxels."""
+def job_of(folder: Path, name: str, shape: tuple[int, int, int], tasks: Sequence[str]) -> Job:
+    """A job of these tasks of engine_tasks.py, each of what the one before makes, over a layer without
+    voxels."""
     bounds = Box.of_size((shape[0] * CHUNK, shape[1] * CHUNK, shape[2] * CHUNK))
     info = LayerInfo(
         url=str(folder / "none"),
@@ -108,71 +104,26 @@ def job_of(folder: Path, name: str, shape: tuple[int, int, int], tasks: int) -> 
         voxel_size=(1000.0, 1000.0, 1000.0),
     )
     Folder(info.url).put("info", json.dumps(layer_document([info])).encode())
-    layers = {"layer0": info.url} | {f"layer{i}": str(folder / name / f"{i}") for i in range(1, tasks + 1)}
-    steps = [
-        {"benchmarks.engine_tasks:Copy": {"image": f"layer{i}", "copied": f"layer{i + 1}"}}
-        for i in range(tasks)
-    ]
+    made = {f"layer{i + 1}": str(folder / name / f"{i + 1}") for i in range(len(tasks))}
     document = {
         "job": name,
         "work": str(folder / name / "work"),
         "chunk": [CHUNK] * 3,
         "storage": [CHUNK] * 3,
-        "layers": layers,
-        "tasks": steps,
+        "layers": {"layer0": info.url} | made,
+        "tasks": [
+            {f"benchmarks.engine_tasks:{task}": {"image": f"layer{i}", "copied": f"layer{i + 1}"}}
+            for i, task in enumerate(tasks)
+        ],
     }
     return Job.from_document(document, task_type, folder)
 
 
-def run_simulated(plan: Plan, executor: SimulatedExecutor, workers: int) -> float:
+def run_with(plan: Plan, executor: Executor, workers: int, listeners: Sequence[Listener] = ()) -> float:
     """Seconds that a run takes."""
     queue = MemoryQueue(len(plan.worker_kinds))
     begin = time.perf_counter()
     with open_run(plan, {}) as ledger:
-        status = Runner(plan, ledger, queue, Pool(queue, executor, [workers])).run()
+        status = Runner(plan, ledger, queue, Pool(queue, executor, [workers]), listeners).run()
     assert status == "complete", status
     return time.perf_counter() - begin
-
-
-def leases(folder: Path, workers: int) -> Figure:
-    """Chunks handed out one by one, answered and recorded, where as many workers could do more."""
-    plan = open_plan(job_of(folder, f"leases{workers}", (20, 20, 25), 1))
-    took = run_simulated(plan, SimulatedExecutor(lambda stage: 0.2), workers)
-    return Figure(f"leases, {workers} workers", len(plan.steps[0].grid) / took, "/s", target=1000)
-
-
-def dependent(folder: Path, side: int, workers: int = 1000) -> list[Figure]:
-    """Quick chunks of three tasks that wait for one another, with the ledger on disk."""
-    plan = open_plan(job_of(folder, f"dependent{side}", (side, side, side), 3))
-    before = psutil.Process().memory_info().rss
-    took = run_simulated(plan, SimulatedExecutor(lambda stage: 0.01), workers)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6
-    cells = sum(len(stage.grid) for stage in plan.stages)
-    what = f"{side**3} chunks × 3 tasks"
-    return [
-        Figure(f"{what}, {workers} workers", cells / took, "/s", target=6000),
-        Figure(f"{what}: wall clock", took, "s", better="lower", target=900),
-        Figure(f"{what}: the driver grows by", grown, "MB", better="lower", target=100),
-    ]
-
-
-def busy(folder: Path, workers: int = 10_000, seconds: float = 10.0) -> Figure:
-    """The share of their time that so many workers map, over six chunks each."""
-    plan = open_plan(job_of(folder, f"busy{workers}", (100, 100, 6 * workers // 10_000), 1))
-    took = run_simulated(plan, SimulatedExecutor(lambda stage: seconds), workers)
-    share = len(plan.steps[0].grid) * seconds / (took * workers)
-    return Figure(f"{workers} workers, chunks of {seconds:g} s: busy", share, "", target=0.9)
-
-
-def run(side: int = 40) -> list[Figure]:
-    folder = Path(tempfile.mkdtemp(prefix="chunkflow-bench-"))
-    try:
-        found = [leases(folder, workers) for workers in (500, 1000, 2500)]
-        return [*found, busy(folder), *dependent(folder, side)]
-    finally:
-        shutil.rmtree(folder)
-
-
-if __name__ == "__main__":
-    for figure in run(int(sys.argv[1]) if len(sys.argv) > 1 else 40):
-        print(*figure.row(), sep=" | ")
