@@ -21,7 +21,6 @@ from chunkflow.plan import Plan
 from chunkflow.pool import IN_HAND
 from chunkflow.prices import PriceTable
 from chunkflow.queue import Answer
-from chunkflow.runner import DRAIN_SECONDS
 from chunkflow.schedule import DONE, Schedule
 from chunkflow.storage import Folder
 
@@ -151,7 +150,7 @@ class CostMeter:
             for node in self._nodes.values()
             if node.heard + self._linger > self.account.heard
         )
-        draining = min(IN_HAND * self._usual, DRAIN_SECONDS) / 3600
+        draining = IN_HAND * self._usual / 3600
         unpriced = any(spent.dollars is None for spent in self.account.spent.values())
         if unpriced or self.spent + hourly * draining >= self._budget:
             self.is_reached = True

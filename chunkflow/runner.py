@@ -23,7 +23,7 @@ from chunkflow.feed import Feed
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import DONE
 from chunkflow.plan import Plan
-from chunkflow.pool import Pool
+from chunkflow.pool import IN_HAND, Pool
 from chunkflow.queue import Answer, Cause, Queue, Range
 from chunkflow.schedule import LEASED, WAITING, Schedule
 from chunkflow.storage import Folder
@@ -33,6 +33,9 @@ STOP = "stop"
 BEAT_SECONDS = 0.05
 """How often what does not depend on answers is looked after."""
 DRAIN_SECONDS = 120.0
+DRAIN_FACTOR = 2.0
+"""What is in a worker's hands is waited for so many times as long as the slowest chunks yet would take, if
+that is longer than DRAIN_SECONDS."""
 LEDGER_PATIENCE_HEARTBEATS = 10
 
 
@@ -220,9 +223,14 @@ class Runner:
 
     def _finished(self) -> bool:
         if self._interrupted_at is not None:
-            late = time.monotonic() - self._interrupted_at > DRAIN_SECONDS
+            late = time.monotonic() - self._interrupted_at > self._drain_seconds
             return late or (self._pool.draining and self._outstanding <= 0)
         return self._schedule.ready_count == 0 and self._schedule.leased_count == 0
+
+    @property
+    def _drain_seconds(self) -> float:
+        slowest = max((step.slowest for step in self._ledger.steps.values()), default=0.0)
+        return max(DRAIN_SECONDS, DRAIN_FACTOR * IN_HAND * slowest)
 
     def _status(self) -> str:
         if self._schedule.complete:
