@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import chunkflow.runner
 from benchmarks.simulated import SimulatedExecutor, job_of
 from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, Ended, Event
@@ -118,6 +119,23 @@ def test_a_run_that_is_stopped_loses_nothing_and_is_gone_on_with(tmp_path: Path,
     assert not Folder(plan.work).exists(STOP)
     assert len(done) == 432
     assert_nothing_lost(plan, complete=True)
+
+
+def test_what_is_in_hand_is_waited_for_as_long_as_chunks_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunkflow.runner, "DRAIN_SECONDS", 0.0)
+    done: list[int] = []
+
+    def listen(event: Event, runner: Runner) -> None:
+        if isinstance(event, CellDone):
+            done.append(event.answer.index)
+            if len(done) == 4:
+                runner.interrupt()
+
+    plan = open_plan(job_in(tmp_path))
+    assert run(plan, [2], lambda stage: 0.3, listen) == "interrupted"
+    assert len(done) >= 8, "each of the two workers had three in hand"
 
 
 def test_pools_of_other_clusters_learn_by_a_file_that_they_are_to_drain(tmp_path: Path) -> None:
