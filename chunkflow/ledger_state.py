@@ -22,6 +22,7 @@ from chunkflow.errors import BadInput
 
 UNKNOWN, DONE, FAILED = 0, 1, 2
 KEPT_FAILURES = 1000
+KEPT_WORKERS = 10_000
 _TIMES = ("read", "map", "write")
 Packed = list[int | list[int]]
 
@@ -77,7 +78,8 @@ class Step:
     causes: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)  # what map counted, over all units
     failures: dict[int, Failure] = field(default_factory=dict)  # of at most KEPT_FAILURES units
-    workers: dict[str, list[float]] = field(default_factory=dict)  # name -> [units, seconds]
+    workers: dict[str, list[float]] = field(default_factory=dict)
+    """What the last KEPT_WORKERS that did a unit have done: name -> [units, seconds], the latest last."""
     running: int = 0
     prepared: dict[str, Any] | None = None
 
@@ -119,9 +121,10 @@ class Step:
         self.bytes_out += record["bytes"][1]
         self.counts.update(record["counts"])
         for worker, (units, took) in record["workers"].items():
-            share = self.workers.setdefault(worker, [0, 0.0])
-            share[0] += units
-            share[1] += took
+            before = self.workers.pop(worker, [0, 0.0])
+            self.workers[worker] = [before[0] + units, before[1] + took]
+        while len(self.workers) > KEPT_WORKERS:
+            del self.workers[next(iter(self.workers))]
 
     def apply_failed(self, record: Record) -> None:
         index = record["index"]

@@ -68,6 +68,18 @@ def test_a_unit_is_done_when_it_was_flushed(folder: Folder, ledger: Ledger) -> N
         assert step.workers == {"a": [1, 2.75], "b": [1, 1.75]}
 
 
+def test_of_workers_that_come_and_go_the_last_are_known(
+    ledger: Ledger, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chunkflow.ledger_state.KEPT_WORKERS", 2)
+    for index, worker in enumerate("abac"):
+        done(ledger, "segment", index, worker=worker, seconds=(0, 1.0, 0))
+        ledger.flush(now=True)
+    for step in (ledger.steps["segment"], Ledger.load(folder).steps["segment"]):
+        assert step.workers == {"a": [2, 2.0], "c": [1, 1.0]}
+        assert step.done == 4
+
+
 def test_a_second_answer_is_counted_and_harmless(folder: Folder, ledger: Ledger) -> None:
     for _ in range(2):
         done(ledger, "segment", 3)
