@@ -41,6 +41,7 @@ class SqsQueue:
         self._leases = Leases(queues, cells, timing)
         self._depths = [_Depth() for _ in queues.work]
         self._looker: threading.Thread | None = None
+        self._withdrawer: threading.Thread | None = None
         self._asked = 0.0
         self._closed = threading.Event()
 
@@ -87,9 +88,20 @@ class SqsQueue:
         return self._offers.answers(wait)
 
     def withdraw(self) -> list[Range]:
-        """What no other pool has received yet; one that drains gives back what it has not leased, and it is
-        withdrawn the next time."""
-        return self._offers.withdraw(self.release())
+        """What no other pool has received yet, as far as it was taken back by now: SQS is asked by a thread,
+        as whoever withdraws must give signs of life meanwhile."""
+        if self._withdrawer is None:
+            self._withdrawer = threading.Thread(target=self._take_back, name="withdrawn", daemon=True)
+            self._withdrawer.start()
+        return self._offers.withdrawn()
+
+    def _take_back(self) -> None:
+        """Again and again, as pools that drain give back."""
+        while not self._closed.is_set():
+            with suppress(ChunkflowError):  # it is tried again, until the runner has waited long enough
+                self.release()
+                self._offers.sweep()
+            self._closed.wait(self._timing.look)
 
     def release(self) -> bool:
         """Give back what is here and that this pool has not leased; says whether there was any."""

@@ -48,7 +48,7 @@ class Offers:
         self._answers: list[Answer] = []
         self._heard: deque[str] = deque(maxlen=HEARD_BEFORE)
         self._quiet_since: float | None = None
-        self._swept = 0.0
+        self._swept: list[Range] = []
         self._changed = threading.Condition()
         self._closed = False
         self._error: BaseException | None = None
@@ -61,7 +61,6 @@ class Offers:
                 for cell in singles(offered):
                     known[cell.stage, cell.start] = cell
             self._quiet_since = None
-            self._swept = 0.0
         self._out.add(ranges)
 
     def answers(self, wait: float) -> list[Answer]:
@@ -80,28 +79,29 @@ class Offers:
         """Cells of a kind that are put and still gathered."""
         return sum(len(offered) for offered in self._out.waiting() if offered.worker_kind == kind)
 
-    def withdraw(self, now: bool) -> list[Range]:
-        """What is not sent yet, and all that SQS still holds for anyone; that is looked for once a second,
-        or `now`."""
+    def withdrawn(self) -> list[Range]:
+        """What is not sent yet, and what `sweep` has found."""
         found = self._out.take_back()
-        if now or time.monotonic() - self._swept > 1.0:
-            for kind in range(len(self._queues.work)):
-                found += self._swept_of(kind)
-            self._swept = time.monotonic()
         with self._changed:
+            found += self._swept
+            self._swept = []
             for offered in found:
                 for index in range(offered.start, offered.stop):
                     self._unanswered[offered.worker_kind].pop((offered.stage, index), None)
         return found
 
-    def _swept_of(self, kind: int) -> list[Range]:
+    def sweep(self) -> None:
+        """Take back all that SQS still holds for anyone."""
+        for kind in range(len(self._queues.work)):
+            self._sweep(kind)
+
+    def _sweep(self, kind: int) -> None:
         url = self._queues.work[kind]
-        found: list[Range] = []
         while received := self._client.receive(url, TOGETHER, 0, READ_SECONDS):
             ours = self._queues.sift(url, received, lambda body: read_work(body, self._cells, kind))
-            found += [r for _, work in ours for r in work.ranges]
+            with self._changed:
+                self._swept += [r for _, work in ours for r in work.ranges]
             self._client.acknowledge(url, [handle for handle, _ in ours])
-        return found
 
     def close(self) -> None:
         """Send nothing more, and listen no more."""

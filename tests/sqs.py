@@ -86,8 +86,8 @@ class SqsPair:
     def withdraw(self) -> list[Range]:
         """A runner that ends withdraws again and again, while pools that drain give back."""
         found: list[Range] = []
-        for _ in range(3):
+        for _ in range(10):
             self.pool.release()
-            found += self.runner._offers.withdraw(now=True)
+            found += self.runner.withdraw()
             time.sleep(0.05)
         return found

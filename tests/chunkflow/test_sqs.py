@@ -3,6 +3,7 @@ lost or cannot be read, other runs, few requests."""
 
 from __future__ import annotations
 
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -75,7 +76,7 @@ def nothing_left(url: str) -> bool:
 
 
 def test_a_lease_that_is_worked_on_is_kept_and_one_of_a_dead_pool_is_not(url: str) -> None:
-    short = replace(QUICK, visibility=4)
+    short = replace(QUICK, visibility=3)
     runner, first, second = sqs_queue(url), sqs_queue(url, timing=short), sqs_queue(url, timing=short)
     runner.put([Range(0, 0, 4)])
     held = leased(first, 4)
@@ -130,6 +131,30 @@ def test_work_that_was_lost_is_put_again(url: str) -> None:
     assert [r for r in again if r.alone] == [Range(1, 5, 6, alone=True)]
     pool.answer(done(again))
     assert len(heard(runner, 31)) == 31
+
+
+def test_who_withdraws_does_not_wait_for_sqs(url: str) -> None:
+    runner, answering = sqs_queue(url), threading.Event()
+    runner.put([Range(0, 0, 30)])
+    eventually(lambda: Queues(make(url), url, 1, FIRST).count_work(0).waiting == 10)
+
+    def hang(**_: object) -> None:
+        answering.wait()
+
+    runner._queues.client.boto.meta.events.register("before-call.sqs", hang)
+    asking = threading.Thread(target=runner.withdraw, daemon=True)
+    asking.start()
+    asking.join(30)
+    assert not asking.is_alive(), "a runner gives signs of life meanwhile"
+    answering.set()
+    found: list[Range] = []
+
+    def has_all() -> bool:
+        found.extend(runner.withdraw())
+        return sum(map(len, found)) == 30
+
+    eventually(has_all)
+    runner.close()
 
 
 def test_answers_that_come_twice_are_heard_once(url: str) -> None:
@@ -194,7 +219,10 @@ def test_an_answer_about_no_cell_of_the_job_is_not_heard() -> None:
             read_answers(answer_messages(FIRST, [answer])[0], CELLS)
 
 
-def test_messages_of_an_earlier_run_are_deleted_and_those_of_a_later_one_are_left(url: str) -> None:
+def test_messages_of_an_earlier_run_are_deleted_and_those_of_a_later_one_are_left(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chunkflow.sqs_queues.AWAY_SECONDS", 1)
     stale, stale_pool = sqs_queue(url), sqs_queue(url)
     stale.put([Range(0, 0, 10)])
     stale_pool.answer(done([Range(0, 50, 60)]))
@@ -222,17 +250,17 @@ def test_many_cells_cost_few_requests(url: str) -> None:
         )
     answered: list[Answer] = []
     put = 0
-    while len(answered) < 10_000:
+    while len(answered) < 4000:
         backlog = runner.backlog()[0]
-        if put < 10_000 and backlog < 1000:
+        if put < 4000 and backlog < 1000:
             runner.put([Range(0, put, put + 1000)])
             put += 1000
         for r in pool.lease(200):
             pool.answer(done([r]))
         answered += runner.answers(0.02)
-    assert sorted(a.index for a in answered) == list(range(10_000))
+    assert sorted(a.index for a in answered) == list(range(4000))
     eventually(lambda: nothing_left(url))
-    assert sum(counts.values()) < 200, counts
+    assert sum(counts.values()) < 100, counts
 
 
 def test_messages_are_cut_so_that_pools_can_share_them() -> None:
