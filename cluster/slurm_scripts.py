@@ -19,7 +19,7 @@ STORE_BYTES = 256 * 2**20
 
 _COMMON = """
 # Everything of this job is in a folder of its own, under its own ports: the node may be shared.
-scratch=@scratch@/cf-$SLURM_JOB_ID
+scratch=@scratch@/cf-${SLURM_JOB_ID:?}
 base=$(( 24000 + SLURM_JOB_ID % 800 * 10 ))  # Ray's client takes 23000 to 23999
 ports=(--metrics-export-port=$base --dashboard-agent-listen-port=$((base + 1))
   --dashboard-agent-grpc-port=$((base + 2)) --runtime-env-agent-port=$((base + 3))
@@ -34,7 +34,7 @@ end() {
   local ray
   for ray in $(jobs -rp); do kill -KILL "$ray" $(below "$ray") 2>/dev/null; done
   wait 2>/dev/null
-  rm -rf "$scratch"
+  rm -rf "${scratch:?}"
 }
 # Ray gives its own processes a quarter of a minute to start, which is too little where hundreds of jobs load
 # Python from one file system: what has not joined is tried again.
@@ -45,11 +45,11 @@ start() {
     ray=$!
     wait $ray
     compgen -G "$scratch/session_*/logs/ray_process_exit.log" > /dev/null && break
-    rm -rf "$scratch"/*
+    rm -rf "${scratch:?}"/*
   done
 }
 trap end EXIT
-rm -rf "$scratch" && mkdir -m 700 "$scratch" || exit 1
+rm -rf "${scratch:?}" && mkdir -m 700 "$scratch" || exit 1
 """
 
 _HEAD = """#!/bin/bash
