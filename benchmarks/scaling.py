@@ -137,6 +137,9 @@ def pools(folder: Path) -> list[Figure]:
         others = [started("pool", words, environment) for _ in range(POOLS - 1)]
         for other in others:
             stack.callback(ended, other)
+        for other in others:
+            assert other.stdout is not None
+            assert other.stdout.readline(), "a pool is ready, and waits for the run"
         told = told_by(started("run", words, environment))
     workers = Ledger.load(Folder(job.work)).steps["Copy"].workers
     ideal = POOL_CHUNKS_EACH * POOL_SECONDS
