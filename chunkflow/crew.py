@@ -3,8 +3,8 @@
 1. A worker with room is given a batch: those with least in hand first, and of these the one that was busy
    last, so that where little is to be done some are left with nothing and can be ended.
 2. While workers have lately been started, the last few cells are left for them.
-3. A worker whose node ends soon is given no more than it can do until then. One that can do nothing more is
-   replaced, but stays where it is: else the next would be started on the same node.
+3. A worker whose node ends soon is given what it can do until then, the first that waits. One that can do
+   nothing more is replaced, but stays where it is: else the next would be started on the same node.
 4. A cell to be tried alone goes to a worker with nothing in hand; until there is one, at most half of the
    workers are kept from anything new.
 
@@ -18,17 +18,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from statistics import fmean, median
 
+from chunkflow.hand import IN_HAND, Hand
 from chunkflow.queue import Answer, Range
+from chunkflow.usual import Usual
 
-IN_HAND = 3
-"""Batches a worker holds: one it reads for, one it maps, one it writes."""
 BATCH_SECONDS = 0.25
 LARGEST_BATCH = 64
-REMEMBERED = 101
-"""Cells of a stage whose seconds are remembered, to know what is usual."""
 HELD_SECONDS = 1.0
 """What is leased and would wait for longer than this is given back, as another pool may do it sooner."""
 SOON = 0.5
@@ -38,34 +34,10 @@ ENDS_MARGIN = 2.0
 UNKNOWN_LEFT = 60.0
 """Seconds that a worker must have left to be given what nobody knows the seconds of."""
 PATIENCE_FACTOR = 20.0
+NEARLY = 0.8
+"""What was cut off after this share of the longest time that any worker had would hardly end on another."""
 COMING_SECONDS = 30.0
 """How long something is left for a worker that has been started."""
-
-
-@dataclass(eq=False)
-class Hand:
-    """One worker and what it has in hand, in the order given."""
-
-    worker: str
-    since: float
-    """When it was started, when the oldest batch was begun, or when it last answered."""
-    batches: list[Range] = field(default_factory=list)
-    is_up: bool = False
-    is_leaving: bool = False
-    is_kept: bool = False
-    """It gets nothing new until a cell can be tried on it alone."""
-    is_fresh: bool = True
-    """It was never given anything."""
-    stays: bool = False
-    """It is left to its node's end."""
-    ends: float | None = None
-
-    @property
-    def room(self) -> int:
-        """How many batches more it may be given; none beside a cell that is tried alone."""
-        if not self.is_up or self.is_leaving or self.is_kept or any(batch.alone for batch in self.batches):
-            return 0
-        return IN_HAND - len(self.batches)
 
 
 class Crew:
@@ -84,8 +56,8 @@ class Crew:
         self._kept: dict[str, Hand] = {}
         self._leaving: dict[str, Hand] = {}
         self._up = self._coming = self._in_hand = 0
-        self._seconds: dict[int, deque[float]] = {}  # of the last cells of each stage
-        self._recent: deque[float] = deque(maxlen=REMEMBERED)
+        self._longest = 0.0  # that any worker had from its start to its node's end
+        self._usual = Usual()
 
     def started(self, worker: str) -> None:
         self.hands[worker] = Hand(worker, time.monotonic())
@@ -94,6 +66,8 @@ class Crew:
     def came_up(self, worker: str, ends: float | None) -> None:
         hand = self.hands[worker]
         hand.is_up, hand.ends, hand.since = True, ends, time.monotonic()
+        if ends is not None:
+            self._longest = max(self._longest, ends - time.time())
         self._up += 1
         self._coming = max(0, self._coming - 1)
         self._settle(hand)
@@ -104,6 +78,12 @@ class Crew:
         hand.is_leaving, hand.stays = True, stays
         self._kept.pop(worker, None)
         self._settle(hand)
+
+    def too_long(self, worker: str) -> float:
+        """The most seconds that any worker has, if this one spent nearly as many on what it maps; else 0."""
+        hand = self.hands[worker]
+        busy = time.monotonic() - hand.since if hand.batches and hand.ends is not None else 0.0
+        return self._longest if busy > NEARLY * self._longest else 0.0
 
     def lost(self, worker: str) -> list[Range]:
         """A worker is there no more; what it had in hand."""
@@ -128,7 +108,7 @@ class Crew:
         if not elastic:
             return vacant
         cells, starting = self.waiting + self.backlog, len(self.hands) - self._up
-        seconds = max(fmean(self._recent), 1e-4) if self._recent else SOON
+        seconds = max(self._usual.lately(SOON), 1e-4)
         wanted = math.ceil((cells + self._in_hand) * seconds / SOON) - (len(self.hands) - len(self._leaving))
         return max(0, min(vacant, wanted, cells - len(self._with_room[IN_HAND]) - starting))
 
@@ -149,7 +129,7 @@ class Crew:
         for name, hand in self.hands.items():
             if not hand.batches or now - hand.since < patience:
                 continue
-            usual = max(self._usual(batch.stage) * len(batch) for batch in hand.batches)
+            usual = max(self._usual.of(batch.stage) * len(batch) for batch in hand.batches)
             limit = max(patience, PATIENCE_FACTOR * usual)
             if now - hand.since > limit:
                 found[name] = limit
@@ -159,7 +139,7 @@ class Crew:
         """About how many cells should be leased now."""
         idle = len(self._with_room[IN_HAND])
         slots = sum(room * len(hands) for room, hands in enumerate(self._with_room))
-        quick = self._batch(fmean(self._recent)) if self._recent else 1
+        quick = self._batch(self._usual.lately(BATCH_SECONDS))
         return (idle if self._leaves_some else slots) * quick - self.waiting
 
     def add(self, leases: Sequence[Range]) -> None:
@@ -174,8 +154,7 @@ class Crew:
         while self.todo and (hand := self._least_busy()) is not None:
             if hand.batches and self._leaves_some:
                 return
-            count = self._fitting(hand, self.todo[0].stage, self._share())
-            if count:
+            if count := self._next_for(hand):
                 yield hand.worker, self._give(hand, self.todo, count)
             elif hand.batches:
                 del self._with_room[hand.room][hand.worker]  # until it answers
@@ -187,11 +166,9 @@ class Crew:
         hand.batches.remove(batch)
         self._in_hand -= len(batch)
         hand.since = time.monotonic()
-        known = self._seconds.setdefault(batch.stage, deque(maxlen=REMEMBERED))
         for answer in answers:
             if answer.cause is None:
-                known.append(sum(answer.seconds))
-                self._recent.append(known[-1])
+                self._usual.add(batch.stage, sum(answer.seconds))
         self._settle(hand)
 
     def surplus(self) -> list[Range]:
@@ -200,7 +177,7 @@ class Crew:
         returned: list[Range] = []
         kept: deque[Range] = deque()
         for lease in self.todo:
-            left -= self._usual(lease.stage, BATCH_SECONDS) * len(lease)
+            left -= self._usual.of(lease.stage, BATCH_SECONDS) * len(lease)
             (kept if left >= 0 else returned).append(lease)
         self.todo = kept
         count = sum(len(lease) for lease in returned)
@@ -262,10 +239,23 @@ class Crew:
         self._settle(hand)
         return batch
 
-    def _share(self) -> int:
-        """Cells for one batch of the next stage: no more than its share of what there is room for."""
+    def _next_for(self, hand: Hand) -> int:
+        """Bring what a worker is to be given to the front, and say how many cells of that."""
+        tried: set[int] = set()
+        for place, lease in enumerate(self.todo):
+            if lease.stage not in tried and (
+                count := self._fitting(hand, lease.stage, self._share(lease.stage))
+            ):
+                del self.todo[place]
+                self.todo.appendleft(lease)
+                return count
+            tried.add(lease.stage)
+        return 0
+
+    def _share(self, stage: int) -> int:
+        """Cells for one batch of a stage: no more than its share of what there is room for."""
         slots = sum(room * len(hands) for room, hands in enumerate(self._with_room))
-        return min(self._batch(self._usual(self.todo[0].stage, BATCH_SECONDS)), -(-self.waiting // slots))
+        return min(self._batch(self._usual.of(stage, BATCH_SECONDS)), -(-self.waiting // slots))
 
     @staticmethod
     def _batch(seconds: float) -> int:
@@ -279,15 +269,10 @@ class Crew:
             return count
         margin = 1.0 if hand.is_fresh else ENDS_MARGIN
         left = hand.ends - time.time()
-        left -= margin * sum(self._usual(batch.stage) * len(batch) for batch in hand.batches)
-        if usual := self._usual(stage):
+        left -= margin * sum(self._usual.of(batch.stage) * len(batch) for batch in hand.batches)
+        if usual := self._usual.of(stage):
             return min(count, max(0, int(left / (margin * usual))))
         return count if left >= UNKNOWN_LEFT else 0
-
-    def _usual(self, stage: int, unknown: float = 0.0) -> float:
-        """The seconds that a cell of this stage usually takes."""
-        known = self._seconds.get(stage)
-        return median(known) if known else unknown
 
     def _settle(self, hand: Hand) -> None:
         """File a worker by its room, where there is any."""

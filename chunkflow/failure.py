@@ -9,6 +9,7 @@ damaged input  again, with backoff: a writer may be at work there       3
 bad input      again, with backoff: a disk may have been away           2
 out of memory  again, alone on a worker                                 3
 crash, no word again, alone; only one that was alone is charged         3
+out of time    the same: it took as long as any node lasts              2
 bug            again                                                    3
 """
 
@@ -27,8 +28,11 @@ LIMITS = {
     Cause.MEMORY: 3,
     Cause.CRASH: 3,
     Cause.SILENT: 3,
+    Cause.TIME: 2,
     Cause.BUG: 3,
 }
+SUSPECTS = (Cause.CRASH, Cause.SILENT, Cause.TIME)
+"""What any of the cells in a worker's hands may have brought about."""
 NODE_LOSSES = 3
 LONGEST_BACKOFF = 60.0
 
@@ -86,10 +90,10 @@ class Judge:
                 return self._charge(record, Cause.CRASH, alone=True)
         if cause in (Cause.PREEMPTED, Cause.NODE_LOST, Cause.GIVEN_BACK):
             return Verdict(False, alone=record.alone, charged=self._charged(record))
-        if cause in (Cause.CRASH, Cause.SILENT) and not answer.alone:
+        if cause in SUSPECTS and not answer.alone:
             record.alone = True  # one of several suspects: it is tried by itself before it is charged
             return Verdict(False, alone=True, charged=self._charged(record))
-        return self._charge(record, cause, alone=cause in (Cause.MEMORY, Cause.CRASH, Cause.SILENT))
+        return self._charge(record, cause, alone=cause is Cause.MEMORY or cause in SUSPECTS)
 
     def attempt(self, stage: int, index: int) -> int:
         """The number of the attempt that is under way or just ended, counting those charged."""

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from chunkflow.crew import IN_HAND as IN_HAND
 from chunkflow.crew import Crew
+from chunkflow.hand import IN_HAND as IN_HAND
 from chunkflow.queue import NOWHERE, Answer, Cause, Place, Queue, Range
 
 PATIENCE = 600.0
@@ -230,7 +230,14 @@ class Pool:
 
     def _lost(self, worker: str, cause: Cause, detail: str) -> None:
         """Answer for the cells that a worker had in hand. A cell was alone where nothing else was in hand."""
-        batches = self._crew_of.pop(worker).lost(worker)
+        crew = self._crew_of.pop(worker)
+        if cause in (Cause.PREEMPTED, Cause.NODE_LOST) and (seconds := crew.too_long(worker)):
+            cause = Cause.TIME
+            detail = (
+                f"this takes longer than the {seconds / 60:.1f} min that a worker has before its node ends: "
+                f"give the nodes a longer walltime, or the job smaller chunks ({detail})"
+            )
+        batches = crew.lost(worker)
         alone = sum(len(batch) for batch in batches) == 1
         answers = [
             Answer(batch.stage, index, worker, cause, alone, traceback=detail)

@@ -45,6 +45,7 @@ class Cause(StrEnum):
     DAMAGED = "damaged input"
     INPUT = "bad input"
     MEMORY = "out of memory"
+    TIME = "out of time"
     CRASH = "crash"
     SILENT = "no word"
     BUG = "bug"

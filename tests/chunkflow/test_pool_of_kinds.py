@@ -208,6 +208,42 @@ def test_nothing_is_begun_that_would_not_end_before_the_walltime(puppet: Puppet,
     assert [answer.cause for answer in answers_in(queue, 3)] == [None] * 3
 
 
+def test_what_ends_in_time_goes_before_what_does_not(puppet: Puppet, start: Start) -> None:
+    puppet.up = False
+    queue = MemoryQueue()
+    start(queue, 1)
+    eventually(lambda: puppet.count == 1)
+    puppet.tell(Up("p1", ends=time.time() + 100))
+    queue.put([Range(0, 0, 1), Range(1, 0, 1)])
+    eventually(lambda: len(puppet.given) == 2)
+    puppet.finish(0, seconds=80.0)
+    puppet.finish(0, seconds=1.0)
+    answers_in(queue, 2)
+    queue.put([Range(0, 1, 3), Range(1, 1, 2)])
+    eventually(lambda: puppet.given)
+    assert [batch.stage for _, batch in puppet.given] == [1]
+    puppet.finish(0, seconds=1.0)
+    eventually(lambda: puppet.count == 2)
+
+
+def test_a_cell_that_no_node_lasts_for_is_out_of_time(puppet: Puppet, start: Start) -> None:
+    puppet.up = False
+    queue = MemoryQueue()
+    queue.put([Range(0, 0, 1), Range(0, 1, 2, alone=True)])
+    pool = start(queue, 2)
+    eventually(lambda: puppet.count == 2)
+    puppet.tell(Up("p1", ends=time.time() + 100), Up("p2", ends=time.time() + 200))
+    eventually(lambda: len(puppet.given) == 2)
+    hands = pool._crews[0].hands
+    for name, busy in (("p1", 99), ("p2", 199)):
+        hands[name].since -= busy  # as if so long ago
+        puppet.tell(Gone(name, Cause.PREEMPTED, "its time is over"))
+    first, second = answers_in(queue, 2)
+    assert (first.cause, first.worker) == (Cause.PREEMPTED, "p1"), "others have twice the time"
+    assert (second.cause, second.worker) == (Cause.TIME, "p2")
+    assert second.traceback.startswith("this takes longer than the 3.3 min that a worker has")
+
+
 @pytest.mark.parametrize(("left", "given"), [(90, 3), (30, 0)])
 def test_what_takes_nobody_knows_how_long_needs_a_minute(
     puppet: Puppet, start: Start, left: float, given: int
