@@ -32,7 +32,7 @@ SOON = 0.5
 ENDS_MARGIN = 2.0
 """A batch is given if it would end in time even if it took so many times as long as usual."""
 UNKNOWN_LEFT = 60.0
-"""Seconds that a worker must have left to be given what nobody knows the seconds of."""
+"""Seconds that a worker must have left for what nobody knows the seconds of, where any ever has so many."""
 PATIENCE_FACTOR = 20.0
 NEARLY = 0.8
 """What was cut off after this share of the longest time that any worker had would hardly end on another."""
@@ -272,7 +272,7 @@ class Crew:
         left -= margin * sum(self._usual.of(batch.stage) * len(batch) for batch in hand.batches)
         if usual := self._usual.of(stage):
             return min(count, max(0, int(left / (margin * usual))))
-        return count if left >= UNKNOWN_LEFT else 0
+        return count if left >= min(UNKNOWN_LEFT, NEARLY * self._longest) else 0
 
     def _settle(self, hand: Hand) -> None:
         """File a worker by its room, where there is any."""

@@ -244,14 +244,16 @@ def test_a_cell_that_no_node_lasts_for_is_out_of_time(puppet: Puppet, start: Sta
     assert second.traceback.startswith("this takes longer than the 3.3 min that a worker has")
 
 
-@pytest.mark.parametrize(("left", "given"), [(90, 3), (30, 0)])
-def test_what_takes_nobody_knows_how_long_needs_a_minute(
-    puppet: Puppet, start: Start, left: float, given: int
+@pytest.mark.parametrize(("longest", "left", "given"), [(90, 70, 3), (90, 50, 0), (30, 29, 3)])
+def test_what_takes_nobody_knows_how_long_needs_a_minute_where_there_is_one(
+    puppet: Puppet, start: Start, longest: float, left: float, given: int
 ) -> None:
     puppet.up = False
     queue = MemoryQueue()
-    queue.put([Range(0, 0, 9)])
     start(queue, 1)
     eventually(lambda: puppet.count == 1)
-    puppet.tell(Up("p1", ends=time.time() + left))
-    eventually(lambda: len(puppet.given) == given and puppet.count == 1 + (given == 0))
+    puppet.tell(Up("p1", ends=time.time() + longest), Gone("p1", Cause.PREEMPTED, "the node is gone"))
+    eventually(lambda: puppet.count == 2)
+    puppet.tell(Up("p2", ends=time.time() + left))
+    queue.put([Range(0, 0, 9)])
+    eventually(lambda: len(puppet.given) == given and puppet.count == 2 + (given == 0))
