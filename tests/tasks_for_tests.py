@@ -294,7 +294,8 @@ class Coarse(Task):
 
 
 class Faulty(Task):
-    """Labels what is bright; in some cells something goes wrong, until `marks` holds a file `mended`."""
+    """Labels what is bright; in some cells something goes wrong, until `marks` holds a file `mended`. Every
+    cell waits while it holds a file `hold`, and says there whose process it is that waits."""
 
     image: Image
     labels: Labels = Out()
@@ -305,6 +306,9 @@ class Faulty(Task):
     def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
         time.sleep(self.pause)
         marks = Path(self.marks)
+        while (marks / "hold").exists():
+            (marks / f"held-{os.getpid()}").touch()
+            time.sleep(0.02)
         fault = self.faults.get(cell.index, "")
         if fault and not (marks / "mended").exists():
             tries = len(list(marks.glob(f"{cell.index}.*")))

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State
 from chunkflow.storage import Folder
 from cli.pool_process import plan_of, work
+from cli.run import retry
 from tests.engine.test_one_runner import ROOT, slow_job
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.sqs import environment, make, new_queue
@@ -29,7 +31,7 @@ from tests.tasks_for_tests import Faulty
 MAIN = """
 from dataclasses import replace
 from cli import main, pool_process
-pool_process.TIMING = replace(pool_process.TIMING, visibility=3, poll=2)
+pool_process.TIMING = replace(pool_process.TIMING, visibility=3, poll=1, held=1.0)
 main.main()
 """
 """The command, for whose pools a lease is of seconds."""
@@ -75,19 +77,26 @@ def state_of(job: Job) -> State:
     return Ledger.load(Folder(job.work)).state
 
 
-def wait_until_shared(job: Job, pools: int) -> None:
-    """Until so many pools have done something."""
-    while len(workers_of(job)) < pools:
-        time.sleep(0.1)
+def wait_until_held(job: Job, processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Until a cell waits in each of these processes."""
+    marks = marks_of(job)
+    while not all((marks / f"held-{process.pid}").exists() for process in processes):
+        time.sleep(0.05)
 
 
-def workers_of(job: Job) -> set[str]:
-    step = state_of(job).steps.get("Faulty")
-    return set(step.workers) if step is not None else set()
+def kill_once_held(job: Job, pool: subprocess.Popen[str], hold: Path) -> None:
+    """End a pool while it has cells in hand, and let the others go on."""
+    wait_until_held(job, [pool])
+    pool.kill()
+    hold.unlink()
 
 
-def small(folder: Path, pause: float = 0.0) -> Job:
-    return slow_job(folder, pause, heartbeat=1.0).until("Count")
+def marks_of(job: Job) -> Path:
+    return Path(job.tasks[0].parameters["marks"])
+
+
+def small(folder: Path) -> Job:
+    return slow_job(folder, heartbeat=1.0).until("Count")
 
 
 def assert_as_run_at_once(job: Job, folder: Path) -> None:
@@ -97,36 +106,42 @@ def assert_as_run_at_once(job: Job, folder: Path) -> None:
     assert_same(all_made(job), all_made(clean), "against a run without other pools")
 
 
-def job_with_queue(folder: Path, pause: float) -> tuple[Job, Path]:
-    job = small(folder, pause).model_copy(update={"queue": new_queue()})
+def job_with_queue(folder: Path) -> tuple[Job, Path]:
+    job = small(folder).model_copy(update={"queue": new_queue()})
     path = folder / "job.yaml"
     path.write_text(job.model_dump_json())
     return job, path
 
 
 def test_pools_share_a_job_drain_die_and_outlive_its_runner(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, path = job_with_queue(tmp_path, pause=0.5)
+    for variable, value in environment().items():
+        monkeypatch.setenv(variable, value)
+    job, path = job_with_queue(tmp_path)
+    hold = marks_of(job) / "hold"
+    hold.touch()
     with ExitStack() as stack:
         pools = [stack.enter_context(started("work", job.work, "--serial")) for _ in range(2)]
         for pool in pools:
             says(pool, "Waiting for a run")
         runner = stack.enter_context(started("run", str(path), "--serial"))
-        wait_until_shared(job, 3)
+        wait_until_held(job, [runner, *pools])
         pools[0].send_signal(signal.SIGTERM)
+        says(pools[0], "Draining")
         runner.send_signal(signal.SIGINT)
         says(pools[1], "Draining")
+        hold.unlink()
         ends(runner, 130)
         assert "back on the queue" in ends(pools[0], 130)
         steps = state_of(job).steps.values()
         assert sum(step.repeats for step in steps) == sum(sum(step.causes.values()) for step in steps) == 0
+        assert len(state_of(job).steps["Faulty"].workers) == 3, "each pool has done what it had begun"
         assert state_of(job).steps["Faulty"].done < 16
-        retry = stack.enter_context(started("retry", job.work, "--serial"))
-        says(pools[1], "Working")
-        time.sleep(1.0)
-        pools[1].kill()
-        ends(retry, 0)
+        (marks_of(job) / f"held-{pools[1].pid}").unlink()
+        hold.touch()
+        threading.Thread(target=kill_once_held, args=(job, pools[1], hold), daemon=True).start()
+        retry(job.work, serial=True)
     assert_as_run_at_once(job, tmp_path)
     work(job.work, 1, "", True, Path())
     assert "has ended: complete" in capsys.readouterr().out
