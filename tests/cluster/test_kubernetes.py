@@ -18,6 +18,7 @@ import yaml
 import chunkflow
 from chunkflow.errors import BadInput
 from chunkflow.prices import load_prices
+from cluster.actor import Actor
 from cluster.capacity import HEAD_ENVIRONMENT
 from cluster.place import load_place
 
@@ -140,6 +141,20 @@ def test_what_is_announced_is_what_the_groups_may_come_to(manifest: dict[str, An
     assert json.loads(said) == most
     subprocess.run(["bash", "-n", "-c", command[2]], check=True)
     assert {item["name"]: item["value"] for item in head["env"]} == HEAD_ENVIRONMENT
+
+
+def test_a_pod_that_is_to_go_tells_its_workers_and_waits_for_them(manifest: dict[str, Any]) -> None:
+    for group in manifest["spec"]["workerGroupSpecs"]:
+        pod = group["template"]["spec"]
+        (worker,) = pod["containers"]
+        assert [item["name"] for item in worker["env"]] == ["CHUNKFLOW_NOTICE"]
+        *shell, script = worker["lifecycle"]["preStop"]["exec"]["command"]
+        assert shell == ["sh", "-c"]
+        subprocess.run(["sh", "-n", "-c", script], check=True)
+        assert 'touch "$CHUNKFLOW_NOTICE"' in script
+        assert f"'^ray::{Actor.__name__}'" in script  # the name that Ray gives its processes
+        (seconds,) = re.findall(r"seq (\d+)", script)
+        assert int(seconds) < pod["terminationGracePeriodSeconds"] - 5
 
 
 def test_nodes_are_named_as_the_price_table_names_them(manifest: dict[str, Any]) -> None:
