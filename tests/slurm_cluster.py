@@ -109,16 +109,21 @@ def slurm_site() -> Iterator[Site]:
         try:
             _start(site)
             yield site
-            subprocess.run(["scancel", f"--user={os.getuid()}"], check=True)
-            wait_until(lambda: not site.jobs(), "SLURM to have ended its jobs")
         finally:
-            for process in reversed(site.processes):
-                process.send_signal(signal.SIGTERM)
-            for process in site.processes:
-                process.wait(30)
-            for left in processes_of(folder):  # of jobs, where a test was interrupted
-                left.kill()
-            shutil.rmtree(folder, ignore_errors=True)
+            _end(site)
+
+
+def _end(site: Site) -> None:
+    """SLURM ends its jobs, also where a test was interrupted; then its own processes are ended."""
+    try:
+        site.run("scancel", f"--user={os.getuid()}")
+        wait_until(lambda: not site.jobs(), "SLURM to have ended its jobs", 60.0)
+    finally:
+        for process in reversed(site.processes):
+            process.send_signal(signal.SIGTERM)
+        for process in site.processes:
+            process.wait(30)
+        shutil.rmtree(site.folder, ignore_errors=True)
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
