@@ -108,8 +108,7 @@ class CloudCluster(CloudFile):
         things = self.cloud().found()
         if not things:
             return [f"Nothing of the cluster {self.name} is there, and nothing costs money."]
-        table = self.table()
-        hourly = sum(table.hourly(thing.device) or 0 for thing in things)
+        hourly = sum(self.table.hourly(thing.device) or 0 for thing in things)
         lines = [f"{thing.kind} {thing.name}: {thing.detail}" for thing in things]
         return [*lines, f"Its nodes cost ${hourly:,.2f} an hour now, at most ${self.greatest_cost():,.2f}."]
 

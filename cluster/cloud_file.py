@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -100,34 +101,35 @@ class CloudFile(ClusterFile):
     def head_type(self) -> str:
         return self.head or HEADS[self.provider]
 
+    @cached_property
     def table(self) -> PriceTable:
         return load_prices(self.prices)
 
     def device(self, name: str) -> Device:
         """What is in a type of node."""
-        return self.table().devices[name]
+        return self.table.devices[name]
 
     def _refuse_unknown_devices(self) -> None:
         """What a node has and costs is known from the price table alone, so it must be there."""
-        table = self.table()
         for name in (self.head_type, *(worker.type for worker in self.workers)):
-            known = table.devices.get(name)
+            known = self.table.devices.get(name)
             if known is None or known.provider != self.provider:
-                have = ", ".join(n for n, device in table.devices.items() if device.provider == self.provider)
+                have = ", ".join(
+                    n for n, device in self.table.devices.items() if device.provider == self.provider
+                )
                 raise BadInput(
                     f"The price table {self.prices} has no {self.provider} device {name}; it has {have}. "
                     f"Copy {PACKAGED}, add the type with its cores, memory and prices, and name your copy as "
                     "`prices:` in the cluster's file."
                 )
         for device in (self.head_type, *(worker.device for worker in self.workers)):
-            if table.hourly(device) is None:
+            if self.table.hourly(device) is None:
                 raise BadInput(f"The price table {self.prices} has no price for {device}; add it there.")
 
     def greatest_cost(self) -> float:
         """Dollars an hour with all nodes that the file allows."""
-        table = self.table()
-        workers = sum(worker.most * (table.hourly(worker.device) or 0) for worker in self.workers)
-        return (table.hourly(self.head_type) or 0) + workers
+        workers = sum(worker.most * (self.table.hourly(worker.device) or 0) for worker in self.workers)
+        return (self.table.hourly(self.head_type) or 0) + workers
 
     def check_bucket(self) -> None:
         """Raise BadInput unless the bucket can be written from here, and makes a file only if absent."""
@@ -135,7 +137,7 @@ class CloudFile(ClusterFile):
 
     def far_bucket(self, name: str, region: str) -> str:
         """What to say of a bucket that lies in another region than the nodes."""
-        price = self.table().storage[BUCKETS[self.provider].removesuffix("://")].other_region
+        price = self.table.storage[BUCKETS[self.provider].removesuffix("://")].other_region
         return (
             f"The bucket {name} is in {region}, the nodes are in {self.region}: each GB that goes from one "
             f"to the other costs about ${price:g}."
