@@ -16,6 +16,10 @@ from cluster import probe
 LOCAL_STORE_BYTES = 128 * 1024**2
 ASK_SECONDS = 300.0
 """A cluster that went to sleep may first have to start a node."""
+CLIENT_TRIES = 3
+CLIENT_DIED = "Starting Ray client server failed"
+"""The head forks a process for whoever comes by ray://, out of one with many threads: now and then it dies at
+once, and the next one lives."""
 ADVICE = "Use chunkflow submit, which runs the job there as it is here, or install the same on its nodes."
 
 
@@ -38,10 +42,7 @@ def join(address: str) -> None:
     """Connect to a cluster that has this machine's Python, Ray and chunkflow."""
     if ray.is_initialized():
         return
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise BadInput(_why_not(address, " ".join(str(error).split()))) from error
+    _connect(address)
     ray.cloudpickle.register_pickle_by_value(probe)  # chunkflow may not be there
     try:
         there = ray.get(ray.remote(num_cpus=0)(probe.here).remote(), timeout=ASK_SECONDS)
@@ -52,10 +53,25 @@ def join(address: str) -> None:
     refuse_other_versions(address, there, probe.here())
 
 
+def _connect(address: str) -> None:
+    for tries_left in reversed(range(CLIENT_TRIES)):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            return
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            if not tries_left or CLIENT_DIED not in str(error):
+                raise BadInput(_why_not(address, " ".join(str(error).split()))) from error
+
+
 def _why_not(address: str, said: str) -> str:
     """Ray compares its own version and Python's before anything else."""
     if "ersion" in said and ("ismatch" in said or "differ" in said):
         return f"The cluster at {address} has other versions than this machine: {said} {ADVICE}"
+    if CLIENT_DIED in said:
+        return (
+            f"The head at {address} cannot start a process for Ray's client: try again, or use chunkflow "
+            "submit, which does without."
+        )
     return f"No Ray cluster answers at {address}: {said}"
 
 

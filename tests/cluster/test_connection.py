@@ -20,7 +20,7 @@ from chunkflow.job import Job
 from cli.builtin import task_type
 from cli.demo import document
 from cluster import probe
-from cluster.connection import ADVICE, refuse_other_versions
+from cluster.connection import ADVICE, join, refuse_other_versions
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.servers import free_port
 from tests.support import run_job
@@ -44,6 +44,33 @@ def test_other_versions_are_refused_with_what_to_do(changes: Mapping[str, str], 
         refuse_other_versions("head:6379", {**here, **changes}, here)
     assert str(refused.value).startswith(f"The cluster at head:6379 {said}")
     assert str(refused.value).endswith(ADVICE)
+
+
+@pytest.mark.parametrize(
+    ("what", "tries", "said"),
+    [
+        (
+            "RuntimeError: Starting Ray client server failed. See ray.err",
+            3,
+            "try again, or use chunkflow submit",
+        ),
+        ("ray client connection timeout", 1, "No Ray cluster answers at ray://head:10001: ray client"),
+    ],
+)
+def test_rays_client_is_tried_again_where_its_process_died(
+    monkeypatch: pytest.MonkeyPatch, what: str, tries: int, said: str
+) -> None:
+    tried: list[str] = []
+
+    def init(address: str, **_: object) -> None:
+        tried.append(address)
+        raise ConnectionAbortedError(what)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(BadInput, match=said):
+        join("ray://head:10001")
+    assert len(tried) == tries
 
 
 @pytest.fixture
