@@ -118,7 +118,8 @@ class Gcp:
         for url in (self._file.bucket, *self._file.reads):
             name = url.removeprefix("gs://").split("/", 1)[0]
             try:
-                found = google.cloud.storage.Client(project=self._file.project).get_bucket(name)
+                with _asking(f"for the bucket {name}"):
+                    found = google.cloud.storage.Client(project=self._file.project).get_bucket(name)
             except GoogleAPIError as error:
                 raise BadInput(f"The bucket {name} cannot be looked at: {error}") from error
             region = str(found.location).lower()

@@ -1,103 +1,28 @@
-"""A cluster on AWS, from its file to the last disk: Ray's own launcher and node provider, against a stand-in
-of EC2, IAM and S3. Only what would be said to the nodes over ssh is written down instead."""
+"""A cluster on AWS, from its file to the last disk."""
 
 from __future__ import annotations
 
 import json
-import os
 import stat
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-import yaml
-from ray.autoscaler._private.providers import _get_node_provider
 
 from chunkflow.errors import BadInput, ChunkflowError
 from cli.main import judged
-from cluster.cloud import CloudCluster
 from cluster.cloud_end import end_workers
-from cluster.place import load_place
-from tests.servers import moto_server
-
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "AKIAOFTHETESTS",
-    "AWS_SECRET_ACCESS_KEY": "the-secret-of-the-tests",
-    "AWS_SESSION_TOKEN": "the-session-of-the-tests",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
-FILE: dict[str, Any] = {
-    "provider": "aws",
-    "name": "lab",
-    "region": "us-east-1",
-    "bucket": "s3://lab-brains/rat",
-    "workers": [
-        {"type": "m5.4xlarge", "most": 40},
-        {"type": "c5.4xlarge", "most": 20, "spot": False},
-        {"type": "g4dn.xlarge", "most": 8},
-    ],
-}
-SSH = """#!/bin/sh
-for last; do :; done
-printf '%s\\n' "$last" >> "$HOME/said"
-"""
-RSYNC = """#!/bin/sh
-test -e "$HOME/broken" && exit 1
-for last; do from="$to"; to="$last"; done
-mkdir -p "$HOME/head/$(dirname "${to#*:}")"
-cp -pr "$from" "$HOME/head/${to#*:}"
-"""
-
-
-@dataclass
-class Site:
-    """A place where clusters can be made."""
-
-    home: Path
-    image: str
-    ec2: Any
-    said: list[str] = field(default_factory=list)
-
-    def cluster(self, **changes: Any) -> CloudCluster:
-        path = self.home / "aws.yaml"
-        path.write_text(yaml.safe_dump({**FILE, "image": self.image, **changes}))
-        place = load_place(path)
-        assert isinstance(place, CloudCluster)
-        return place
-
-    def nodes(self, *states: str) -> list[dict[str, Any]]:
-        found = self.ec2.describe_instances()["Reservations"]
-        nodes = [node for reservation in found for node in reservation["Instances"]]
-        return [node for node in nodes if not states or node["State"]["Name"] in states]
-
-    def roles(self) -> set[str]:
-        return {role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]}
-
-    @property
-    def head(self) -> Path:
-        """What was copied to the head's home."""
-        return self.home / "head" / "~"
+from tests.cluster.aws_site import FILE, KEYS, Site, aws_site, tags_of
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("home")
-    for name, script in (("ssh", SSH), ("rsync", RSYNC)):
-        (home / name).write_text(script)
-        (home / name).chmod(0o755)
-    with moto_server() as address, pytest.MonkeyPatch.context() as patch:
-        for variable, value in {**KEYS, "AWS_ENDPOINT_URL": address, "HOME": str(home)}.items():
-            patch.setenv(variable, value)
-        patch.setenv("PATH", f"{home}:{os.environ['PATH']}")
-        boto3.client("s3").create_bucket(Bucket="lab-brains")
-        ec2 = boto3.client("ec2")
-        yield Site(home, ec2.describe_images()["Images"][0]["ImageId"], ec2)
+    with aws_site(tmp_path_factory.mktemp("home")) as here:
+        yield here
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +35,6 @@ def up(site: Site) -> Site:
         "24 hours."
     ]
     return site
-
-
-def tags_of(node: dict[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in node.get("Tags", [])}
 
 
 def test_the_head_is_on_demand_tagged_and_ends_with_its_own_shutdown(up: Site) -> None:
@@ -180,19 +101,8 @@ def test_whoever_says_up_again_is_told_the_address(up: Site) -> None:
     assert len(up.nodes("running")) == 1
 
 
-def start_workers(site: Site) -> dict[str, Any]:
-    """Start one worker of each type, as the head's autoscaler does with the config that it was given."""
-    config: dict[str, Any] = json.loads((site.head / "ray_bootstrap_config.yaml").read_text())
-    provider = _get_node_provider(config["provider"], config["cluster_name"])
-    for name, kind in config["available_node_types"].items():
-        if name != config["head_node_type"]:
-            tags = {"ray-node-type": "worker", "ray-user-node-type": name, "ray-launch-config": "x"}
-            provider.create_node(kind["node_config"], {**tags, "ray-node-name": name}, 1)
-    return config
-
-
 def test_workers_are_spot_tagged_and_ended_by_the_head(up: Site) -> None:
-    config = start_workers(up)
+    config = up.start_workers()
     workers = {n["InstanceType"]: n for n in up.nodes("running") if tags_of(n)["ray-node-type"] == "worker"}
     spot = {name for name, node in workers.items() if node.get("InstanceLifecycle") == "spot"}
     assert (set(workers), spot) == (
@@ -208,7 +118,7 @@ def test_workers_are_spot_tagged_and_ended_by_the_head(up: Site) -> None:
 
 
 def test_down_ends_all_that_bears_the_tag_and_nothing_else(up: Site) -> None:
-    start_workers(up)
+    up.start_workers()
     other = up.ec2.run_instances(ImageId=up.image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
     tag = [{"ResourceType": "volume", "Tags": [{"Key": "chunkflow-cluster", "Value": "lab"}]}]
     up.ec2.create_volume(Size=10, AvailabilityZone="us-east-1a", TagSpecifications=tag)
@@ -330,7 +240,7 @@ def test_nodes_with_gpus_have_a_pool_and_an_image_of_their_own(
     images = [image["ImageId"] for image in site.ec2.describe_images()["Images"][:2]]
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Parameters)
     server.images = images  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", f"http://127.0.0.1:{server.server_address[1]}")
     try:
         types = site.cluster(image="").ray_config()["available_node_types"]
