@@ -11,6 +11,16 @@ import ray
 import yaml
 
 from chunkflow.accounts import Account, dollars_of, read_accounts
+from chunkflow.cost import CostMeter
+from chunkflow.describe import open_plan
+from chunkflow.estimate import estimate_of
+from chunkflow.events import CellDone, Ended
+from chunkflow.prices import load_prices
+from chunkflow.queue import Answer, Place
+from chunkflow.schedule import Schedule
+from cli.builtin import load_job
+from cli.means import Money
+from cli.money import over_budget, said_cost
 from tests.cli.conftest import Command, job_document
 from tests.cli.test_wrong_input import is_one_sentence
 from tests.ray_nodes import add_node, end_node
@@ -47,7 +57,7 @@ def test_a_job_stops_at_its_budget_and_its_end_tells_what_all_runs_cost(
 ) -> None:
     work = f"file://{lab}/work"
     words = ("--address", address, "--prices", prices)
-    said = command("run", "job.yaml", *words, "--budget", 0.1, "--sample", 2)
+    said = command("run", "job.yaml", *words, "--budget", 0.1)
     assert said.code == 1
     assert is_one_sentence(said.err)
     assert "budget of $0.10 is used up" in said.err
@@ -68,13 +78,6 @@ def test_a_job_stops_at_its_budget_and_its_end_tells_what_all_runs_cost(
     assert again.code == 2, "the budget is that of all runs"
     assert is_one_sentence(again.err)
 
-    prices.write_text(TABLE.replace("preemptible: 36, ", ""))
-    unpriced = command("retry", "work", *words, "--budget", 50)
-    assert unpriced.code == 1
-    assert is_one_sentence(unpriced.err)
-    assert "no price for tiny spot" in unpriced.err
-
-    prices.write_text(TABLE)
     rest = command("retry", "work", *words)
     assert (rest.code, rest.err) == (0, "")
     accounts = read_accounts(work)
@@ -92,7 +95,20 @@ def assert_report(lab: Path, first: Account) -> None:
     page = (lab / "work" / "report.html").read_text()
     assert f"<td>chunks<td>{CHUNKS}<td>{CHUNKS}<td>1.00" in page
     assert re.search(r"<td>hours of tiny spot<td>[\d.]+<td>[\d.]+<td>[\d.]+", page)
-    assert "<td>cost of tiny spot<td>$0.014<td>no price" in page, "one run had no price for it"
+    assert re.search(r"<td>cost of tiny spot<td>\$0\.014<td>\$[\d.]+<td>[\d.]+", page)
+
+
+def test_a_device_without_a_price_ends_a_run_with_a_budget_and_is_named(lab: Path, prices: Path) -> None:
+    prices.write_text(TABLE.replace("preemptible: 36, ", ""))
+    plan, table = open_plan(load_job(lab / "job.yaml", None)), load_prices(prices)
+    meter = CostMeter(plan, table, estimate_of(plan, table, {}), budget=50)
+    schedule = Schedule(plan.stages)
+    meter(CellDone(Answer(0, 0, "w", place=Place("node", "tiny spot", 0.0))))
+    meter(Ended("incomplete: budget", schedule, 0))
+    assert meter.is_reached
+    said = str(over_budget(meter, Money(prices, 50), schedule, "work"))
+    assert "prices.yaml has no price for tiny spot" in said
+    assert any("tiny spot: which the price table does not have" in line for line in said_cost(meter))
 
 
 @pytest.mark.parametrize(
