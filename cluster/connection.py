@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -14,6 +15,8 @@ from chunkflow.errors import BadInput
 from cluster import probe
 
 LOCAL_STORE_BYTES = 128 * 1024**2
+STARTS = 3
+STARTED_LATE = "timed out during startup"
 ASK_SECONDS = 300.0
 """A cluster that went to sleep may first have to start a node."""
 CLIENT_TRIES = 3
@@ -24,18 +27,35 @@ ADVICE = "Use chunkflow submit, which runs the job there as it is here, or insta
 
 
 def start_here(cores: float) -> None:
-    """Start Ray on this machine with so many cores to give to workers, and all its GPUs."""
+    """Start Ray on this machine with so many cores to give to workers, and all its GPUs. It gives itself half
+    a minute, which may be too short where the machine is busy: then it is started again."""
     if ray.is_initialized():
         return
-    ray.init(
-        address="local",
-        num_cpus=cores,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=LOCAL_STORE_BYTES,
-        _memory=psutil.virtual_memory().total,
-    )
+    others = psutil.Process().children(recursive=True)
+    for tries_left in reversed(range(STARTS)):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cores,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=LOCAL_STORE_BYTES,
+                _memory=psutil.virtual_memory().total,
+            )
+            return
+        except Exception as error:
+            if not tries_left or STARTED_LATE not in str(error):
+                raise
+            _end([child for child in psutil.Process().children(recursive=True) if child not in others])
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """What a start that was given up has left."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)
 
 
 def join(address: str) -> None:

@@ -32,14 +32,9 @@ def ray_here() -> Iterator[None]:
     """A Ray cluster with room for four workers."""
     import ray
 
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        object_store_memory=96 * 2**20,
-    )
+    from cluster.connection import start_here
+
+    start_here(4)
     yield
     ray.shutdown()
 
