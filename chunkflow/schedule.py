@@ -30,9 +30,10 @@ class _StageState:
         shape = stage.grid.shape
         self.state = np.zeros(shape, np.uint8, order="F")
         self.empty = np.zeros(shape, bool, order="F")
-        self.missing = np.zeros(shape, np.int32, order="F")
+        missing = np.zeros(shape, np.int32, order="F")
         for wait in stage.waits:
-            self.missing += wait.counts()
+            missing += wait.counts()
+        self.missing = missing.astype(np.min_scalar_type(int(missing.max(initial=0))))  # most take a byte
         self.flat_missing = self.missing.reshape(-1, order="F")
         self.flat = self.state.reshape(-1, order="F")
         self.flat_empty = self.empty.reshape(-1, order="F")
@@ -94,13 +95,15 @@ class Schedule:
     @staticmethod
     def _discount_all(known: _StageState, follower: _StageState, wait: Wait) -> None:
         """Lower the follower's counts by what is done already, by sums over cuboids (integral image)."""
-        done = (known.state == DONE).astype(np.int32)
-        total = np.zeros(tuple(n + 1 for n in done.shape), np.int32)
-        total[1:, 1:, 1:] = done.cumsum(0).cumsum(1).cumsum(2)
+        total = np.zeros(tuple(n + 1 for n in known.state.shape), np.int32)
+        inner = total[1:, 1:, 1:]
+        inner[:] = known.state == DONE
+        for axis in range(3):
+            np.cumsum(inner, axis, out=inner)
         for axis in range(3):
             high, low = wait.high[axis], wait.low[axis]
             total = np.take(total, high, axis) - np.take(total, low, axis)
-        follower.missing -= total
+        follower.missing -= total.astype(follower.missing.dtype)
 
     def begin(self) -> None:
         """Find what is ready at the start."""
