@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from chunkflow.documents import read_document
 from chunkflow.errors import BadInput
 from chunkflow.job import first_fault
 
@@ -85,17 +85,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {"devices": Device, "storage": StoragePr
 
 def load_prices(path: Path = PACKAGED) -> PriceTable:
     """The price table of a file, by default the one that comes with chunkflow."""
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"There is no price table {path}; copy {PACKAGED} and edit it.") from error
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}," if error.problem_mark else ""
-        raise BadInput(f"{path}{line} is not YAML: {error.problem}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise BadInput(f"{path} is not a readable YAML file: {error}") from error
-    if not isinstance(document, dict):
-        raise BadInput(f"{path} is not a price table: it must hold the keys as_of, devices and storage.")
+    keys = "the keys as_of, devices and storage"
+    document = read_document(path, "price table", keys, f"copy {PACKAGED} and edit it")
     try:
         return PriceTable.model_validate(document)
     except ValidationError as error:

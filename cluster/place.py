@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from chunkflow.documents import read_document
 from chunkflow.errors import BadInput
 from chunkflow.job import first_fault
 
@@ -34,7 +34,7 @@ class ClusterPlace(Protocol):
 
 def load_place(path: Path) -> ClusterPlace:
     """Read a cluster's file; only the provider that it names is imported."""
-    document = _document(path)
+    document = read_document(path, "cluster file", "keys, as in provider: slurm")
     provider = document.get("provider")
     if provider not in PROVIDERS:
         said = "does not say its provider" if provider is None else f"has the provider {provider!r}"
@@ -54,20 +54,6 @@ def _place(provider: str, document: dict[str, object], path: Path) -> ClusterPla
     from cluster.cloud import CloudCluster
 
     return CloudCluster.from_document(document, path)
-
-
-def _document(path: Path) -> dict[str, object]:
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"There is no file {path}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(document, dict):
-        raise BadInput(f"{path} is not a cluster's file: it must hold keys, as in provider: slurm.")
-    return document
 
 
 class ClusterFile(BaseModel):
