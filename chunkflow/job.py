@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from chunkflow.documents import read_document
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec
 from chunkflow.resources import Resources
@@ -107,19 +108,7 @@ class Job(BaseModel):
     @classmethod
     def from_file(cls, path: Path, task_type: Callable[[str], str], settings: Sequence[str] = ()) -> Job:
         """Read a job file, with `key=value` settings laid over it (layers.dapi=URL)."""
-        try:
-            document = yaml.safe_load(path.read_text())
-        except FileNotFoundError as error:
-            raise BadInput(f"There is no job file {path}.") from error
-        except yaml.MarkedYAMLError as error:
-            line = f", line {error.problem_mark.line + 1}," if error.problem_mark else ""
-            raise BadInput(f"{path}{line} is not YAML: {error.problem}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-            raise BadInput(f"{path} is not a readable YAML file: {error}") from error
-        if not isinstance(document, dict):
-            raise BadInput(
-                f"{path} is not a job file: it must hold keys such as job, work, layers and tasks."
-            )
+        document = read_document(path, "job file", "keys such as job, work, layers and tasks")
         for setting in settings:
             _lay_over(document, setting)
         return cls.from_document(document, task_type, path.resolve().parent)
@@ -178,14 +167,19 @@ def split_reference(reference: str) -> tuple[str, int]:
 
 def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     """One sentence for the first thing that is wrong."""
-    fault = error.errors()[0]
-    where = ".".join(str(part) for part in fault["loc"]) or "the document"
+    faults = error.errors()
+    fault = faults[0]
+    if fault["type"] == "missing":  # where it is misspelt, that a key is unknown says more
+        beside = (one for one in faults if one["loc"][:-1] == fault["loc"][:-1])
+        fault = next((one for one in beside if one["type"] == "extra_forbidden"), fault)
+    where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        known = ", ".join(model.model_fields)
-        return f"the key {where!r} is unknown; known are {known}."
+        known = f"; known are {', '.join(model.model_fields)}" if len(fault["loc"]) == 1 else ""
+        return f"the key {where!r} is unknown{known}."
     if fault["type"] == "missing":
         return f"the key {where!r} is missing."
-    return f"{where}: {fault['msg'].removeprefix('Value error, ')}, not {fault['input']!r}."
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}, not {fault['input']!r}." if fault["loc"] else f"{said}."
 
 
 def _task_entries(tasks: Any, task_type: Callable[[str], str]) -> list[dict[str, Any]]:
