@@ -233,7 +233,8 @@ class Binder:
             )
             raise NotAligned(
                 f"Task {step.name}: chunks of {list(cell)} are not whole {what} of {list(unit)}; "
-                f"the nearest sizes that work are {down} and {up}{small}.",
+                f"the nearest {'size that works is' if up == down else f'sizes that work are {down} and'} "
+                f"{up}{small}.",
                 unit,
             )
 

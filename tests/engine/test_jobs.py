@@ -297,7 +297,7 @@ def test_an_input_may_be_a_coarser_mip(tmp_path: Path) -> None:
     ("keys", "said"),
     [
         ({"chunk": [40, 32, 32]}, r"nearest sizes that work are \[32, 32, 32\] and \[48, 32, 32\]"),
-        ({"chunk": [8, 16, 16]}, r"nearest sizes that work are \[16, 16, 16\] and \[16, 16, 16\]"),
+        ({"chunk": [8, 16, 16]}, r"nearest size that works is \[16, 16, 16\]"),
     ],
 )
 def test_chunks_that_are_not_whole_storage_chunks_are_refused(
