@@ -75,9 +75,12 @@ def open_run(
     return ledger
 
 
-def refuse_unfit(plan: Plan, restart: str = "") -> None:
-    """Raise BadInput where this run could not be opened as things stand; nothing is written."""
-    _asked(plan, Ledger.load(Folder(plan.work)), restart)
+def refuse_unfit(plan: Plan, restart: str = "") -> str:
+    """Raise BadInput where this run could not be opened as things stand; nothing is written. Returns what a
+    restart would delete, in words."""
+    known = Ledger.load(Folder(plan.work))
+    before, cleared, _ = _asked(plan, known, restart)
+    return deleted_size(before, known, _steps_of(before, cleared))
 
 
 def _asked(plan: Plan, known: Ledger, restart: str) -> tuple[Plan, set[str], dict[str, Any]]:

@@ -30,7 +30,7 @@ def jobs(
         return
     table = Table(box=None, pad_edge=False)
     for name in ("work folder", "job", "state", "since", "submission"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "submission")
     for one in found:
         ago = f"{in_words(max(time.time() - one.since, 0))} ago"
         table.add_row(plain(one.work), one.job, one.state.lower(), ago, one.id)

@@ -82,8 +82,8 @@ def submit(
     there = look(jobs, list(paths.values()))
     refuse_other(there)
     refuse_unseen(paths, there)
-    check(wanted, part, restart, unseen_here(paths, there), console)
-    if restart and not yes and not agreed(f"{restart} and what comes after it"):
+    deleted = check(wanted, part, restart, unseen_here(paths, there), console)
+    if restart and not yes and not agreed(deleted):
         raise BadInput("Nothing was deleted, and nothing was submitted.")
     own = {f"job/{name}": data for name, data in sources_of(wanted, job.resolve().parent).items()}
     files, environment = what_goes_along(there, extras(wanted, own))
@@ -150,15 +150,17 @@ def unseen_here(paths: Mapping[str, str], there: There) -> list[str]:
     return [path for path in paths.values() if there.seen[path] and not Path(path).exists()]
 
 
-def check(job: Job, box: Box | None, restart: str, unseen: list[str], console: Console) -> None:
-    """Raise BadInput for whatever the run there would be refused for, as far as this machine sees it."""
+def check(job: Job, box: Box | None, restart: str, unseen: list[str], console: Console) -> str:
+    """Raise BadInput for whatever the run there would be refused for, as far as this machine sees it. Returns
+    what a restart would delete, in words."""
     if unseen:
         console.print(f"{unseen[0]} is not on this machine: the job is checked when it runs there.")
-        return
+        return f"{restart} and what comes after it"
     plan = open_plan(job, box, workers=1)
-    refuse_unfit(plan, restart)
+    deleted = refuse_unfit(plan, restart)
     if alive(Ledger.load(Folder(plan.work)).state):
         raise BadInput(f"A run is at work in {plain(plan.work)}; first: chunkflow stop {plain(plan.work)}")
+    return deleted
 
 
 def extras(job: Job, own: Mapping[str, bytes]) -> list[str]:

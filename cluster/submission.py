@@ -26,9 +26,12 @@ from ray.job_submission import JobSubmissionClient
 from chunkflow.errors import BadInput, ChunkflowError
 
 CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
 PROBE_SECONDS = 900.0
 """A small job may have to wait for an environment to be installed."""
-ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "INTERRUPTED")
+INTERRUPTED = 130
+"""The exit code of a driver that was asked to stop."""
 _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 NO_TOKEN = (
     "{address} asks for a token: put the cluster's into ~/.ray/auth_token, into the file that "
@@ -52,13 +55,25 @@ class Submission:
     job: str
     work: str
     state: str
-    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED, as Ray says."""
+    """PENDING, RUNNING, SUCCEEDED, FAILED or STOPPED, as Ray says; INTERRUPTED where its runner was asked
+    to stop and did."""
     since: float
-    message: str
 
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
+
+
+class _Client(JobSubmissionClient):  # type: ignore[misc]
+    """Ray's own would wait for ever for an answer."""
+
+    def _do_request(
+        self, method: str, endpoint: str, *, data: bytes | None = None, json_data: Any = None
+    ) -> requests.Response:
+        answer: requests.Response = super()._do_request(
+            method, endpoint, data=data, json_data=json_data, timeout=ANSWER_SECONDS
+        )
+        return answer
 
 
 class Jobs:
@@ -69,7 +84,10 @@ class Jobs:
         """Without credentials."""
         _refuse_dead(address)
         with self._speaking(), _without_overrides():
-            self._client = JobSubmissionClient(address)
+            try:
+                self._client = _Client(address)
+            except (ValueError, KeyError) as error:
+                raise BadInput(f"What answers at {self.address} is no Ray dashboard.") from error
 
     @property
     def ray_version(self) -> str:
@@ -89,7 +107,8 @@ class Jobs:
             return submitted
 
     def ask(self, files: Path, words: list[str], runtime_env: Mapping[str, Any]) -> str:
-        """Run a short command there to its end, and leave nothing of it; returns all that it said."""
+        """Run a short command there to its end; returns all that it said. Ray's record of it stays: where
+        that is deleted at once, Ray writes another that tells of a failure."""
         entrypoint = shlex.join(words)
         asked = self.submit(entrypoint, files, runtime_env, {})
         until = time.monotonic() + PROBE_SECONDS
@@ -103,8 +122,6 @@ class Jobs:
         except BaseException:
             self.stop(asked)
             raise
-        with self._speaking():
-            self._client.delete_job(asked)
         if info.status != "SUCCEEDED":
             lines = said.strip().splitlines() or [str(info.message)]
             raise ChunkflowError(f"{self.address} could not run {words[1]}: {' '.join(lines[-3:])}")
@@ -128,17 +145,14 @@ class Jobs:
 
     def follow(self, id: str) -> Iterator[str]:
         """What the job's driver said, and says until it ends."""
-        loop = asyncio.new_event_loop()
         lines = self._client.tail_job_logs(id)
-        try:
-            with self._speaking():
-                while True:
-                    yield loop.run_until_complete(anext(lines))
-        except StopAsyncIteration:
-            return
-        finally:
-            loop.run_until_complete(lines.aclose())
-            loop.close()
+
+        async def line() -> str | None:
+            return await anext(lines, None)
+
+        with asyncio.Runner() as runner, self._speaking():  # the runner sees to Ctrl-C
+            while (said := runner.run(line())) is not None:
+                yield said
 
     def stop(self, id: str) -> None:
         """End the job's driver: it is asked to, and killed a few seconds later."""
@@ -153,6 +167,10 @@ class Jobs:
         except AuthenticationError as error:
             said = WRONG_TOKEN if "failed" in str(error) else NO_TOKEN
             raise BadInput(said.format(address=self.address)) from error
+        except requests.Timeout as error:
+            raise ChunkflowError(
+                f"{self.address} takes connections, but gives no answer within {ANSWER_SECONDS:.0f} s."
+            ) from error
         except (requests.RequestException, OSError) as error:
             raise ChunkflowError(f"{self.address} does not answer any more: {error}") from error
         except RuntimeError as error:
@@ -163,7 +181,8 @@ def _submission(job: Any) -> Submission:
     known = job.metadata or {}
     since = (job.start_time or 0) / 1000
     name, work = known.get("job", ""), known.get("work", "")
-    return Submission(job.submission_id, name, work, str(job.status.value), since, job.message or "")
+    state = "INTERRUPTED" if job.driver_exit_code == INTERRUPTED else str(job.status.value)
+    return Submission(job.submission_id, name, work, state, since)
 
 
 def shown_address(address: str) -> str:
