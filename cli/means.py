@@ -73,8 +73,8 @@ class Means:
             return SerialExecutor(plan)
         for why in staff.left:
             console.print(f"{why} Pools elsewhere must do it.", highlight=False, soft_wrap=True)
-        where = f"on {self.address}" if self.address else f"with {counted(sum(staff.sizes), 'worker')}"
-        console.print(f"Starting Ray {where}.", highlight=False)
+        workers = counted(sum(staff.sizes), "worker")
+        console.print(f"{'Joined' if self.address else 'Starting'} Ray with {workers}.", highlight=False)
         from cluster.connection import start_here
         from cluster.ray_executor import RayExecutor
 

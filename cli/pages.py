@@ -15,7 +15,7 @@ th{color:#5a6570;font-weight:600}td:first-child,th:first-child,.left td,.left th
 tr.total td{font-weight:600;border-top:2px solid #c9d0d6}
 .status{display:inline-block;
 padding:.1em .7em;border-radius:1em;color:#fff;background:#22863a;font-weight:600}
-.status.bad{background:#c00000}.bad{color:#c00000}.quiet{color:#5a6570;font-size:14px}.wide{overflow-x:auto}
+.bad{color:#c00000}.status.bad{background:#c00000;color:#fff}.quiet{color:#5a6570;font-size:14px}.wide{overflow-x:auto}
 pre{overflow:auto;background:#f5f7f9;padding:.8em 1em;font-size:13px;border-radius:4px}
 blockquote{margin:0;padding:.6em 1.2em;background:#f5f7f9;border-left:4px solid #4477aa}
 svg{width:100%}svg text{font:11px system-ui,sans-serif;fill:#5a6570}svg line{stroke:#d5dbe0}

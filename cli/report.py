@@ -119,7 +119,7 @@ def _row(name: str, steps: list[Step]) -> str:
 
 
 def _milliseconds(seconds: float) -> str:
-    return f"{seconds:,.1f} s" if seconds >= 10 else f"{1000 * seconds:,.0f} ms"
+    return f"{seconds:,.1f} s" if seconds >= 1 else f"{1000 * seconds:,.0f} ms"
 
 
 def _megabytes(count: int) -> str:

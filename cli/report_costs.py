@@ -21,22 +21,22 @@ def estimate_and_actual(state: State, accounts: Sequence[Account]) -> str:
         f"<tr><td>{html.escape(what)}<td>{thought}<td>{took}<td>{f'{ratio:.2f}' if ratio else '–'}</tr>"
         for what, thought, took, ratio in _rows(state, accounts)
     )
-    so_far = "" if state.ended == "complete" else " The actual figures are those so far."
+    notes = ["± is half the interval of 95 %, from chunks that were measured before."] if "±" in rows else []
+    notes += [] if state.ended == "complete" else ["The actual figures are those so far."]
     return (
         "<h2>Estimate and actual</h2><table><tr><th>of all runs<th>estimate<th>actual<th>ratio</tr>"
-        f"{rows}</table><p class=quiet>± is half the interval of 95 %, where chunks were measured before."
-        f"{so_far}</p>"
+        f"{rows}</table><p class=quiet>{' '.join(notes)}</p>"
     )
 
 
 def _rows(state: State, accounts: Sequence[Account]) -> Iterator[Row]:
     known = _first_of_this_job(accounts)
     maps = [step for name, step in state.steps.items() if "." not in name]
-    yield _row("chunks", known.chunks, sum(step.done for step in maps), "{:,.0f}")
-    yield _row("read, GB", known.bytes_in / 1e9, sum(step.bytes_in for step in maps) / 1e9, "{:,.3f}")
-    yield _row("written, GB", known.bytes_out / 1e9, sum(step.bytes_out for step in maps) / 1e9, "{:,.3f}")
+    yield _row("chunks", known.chunks, sum(step.done for step in maps), "{:,.0f}".format)
+    yield _row("read, GB", known.bytes_in / 1e9, sum(step.bytes_in for step in maps) / 1e9, _gigabytes)
+    yield _row("written, GB", known.bytes_out / 1e9, sum(step.bytes_out for step in maps) / 1e9, _gigabytes)
     memory = max(account.memory for account in accounts)
-    yield _row("most memory a worker, GiB", known.memory / 2**30, memory / 2**30, "{:,.2f}")
+    yield _row("most memory a worker, GiB", known.memory / 2**30, memory / 2**30, "{:,.2f}".format)
     yield "files", f"{known.files:,}", "not counted", None
     yield "requests", f"{known.requests:,}", "not counted", None
     for name, figure in known.seconds.items():
@@ -63,8 +63,13 @@ def _first_of_this_job(accounts: Sequence[Account]) -> Estimate:
     return next(account.estimate for account in accounts if account.estimate.chunks == last.chunks)
 
 
-def _row(what: str, thought: float, took: float, form: str) -> Row:
-    return what, form.format(thought), form.format(took), took / thought if thought else None
+def _row(what: str, thought: float, took: float, said: Callable[[float], str]) -> Row:
+    return what, said(thought), said(took), took / thought if thought else None
+
+
+def _gigabytes(value: float) -> str:
+    """With two figures where it is little."""
+    return f"{value:,.3f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _measured(what: str, thought: Figure | None, took: float | None, said: Callable[[float], str]) -> Row:
