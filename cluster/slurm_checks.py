@@ -13,6 +13,7 @@ from cluster.slurm_scripts import request_words
 from cluster.slurm_site import HEAD, TASKS, SlurmRefused, run_here
 
 _PAIR = re.compile(r"(\w+)=(\S*)")
+_GPUS = re.compile(r"\bgpu:(?:([^:,()]+):)?(\d+)")
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,23 @@ def _too_large(partition: str, request: Request) -> Iterator[str]:
             f"{request.memory:g} GiB of memory are more than any node of partition {partition} has; "
             f"at most {memory:.1f}."
         )
-    if isinstance(request, Workers) and request.gpus and not any("gpu" in row[2] for row in rows):
+    if isinstance(request, Workers) and request.gpus:
+        yield from _too_many_gpus(partition, request, [row[2] for row in rows])
+
+
+def _too_many_gpus(partition: str, request: Workers, nodes: list[str]) -> Iterator[str]:
+    """What nodes have, as SLURM says it: gpu:4, or gpu:a100:4(S:0-1),gpu:t4:1."""
+    found = [_GPUS.findall(node) for node in nodes]
+    kinds = sorted({kind for node in found for kind, _ in node if kind})
+    if not any(found):
         yield f"the partition {partition} has no GPUs; choose one that has, or leave gpus out."
+    elif request.gpu_type and request.gpu_type not in kinds:
+        there = f"it has {', '.join(kinds)}" if kinds else "leave gpu_type out"
+        yield f"the partition {partition} has no GPUs of type {request.gpu_type!r}; {there}."
+    else:
+        most = max(sum(int(n) for kind, n in node if request.gpu_type in ("", kind)) for node in found)
+        if request.gpus > most:
+            yield f"{request.gpus} gpus are more than any node of partition {partition} has; at most {most}."
 
 
 def _test_only(where: str, request: Request) -> None:

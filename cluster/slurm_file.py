@@ -99,6 +99,12 @@ class Workers(Request):
         description="what its nodes are called in a price table; left out where nothing is paid for them",
     )
 
+    @model_validator(mode="after")
+    def _counted(self) -> Workers:
+        if self.gpu_type and not self.gpus:
+            raise ValueError(f"gpu_type: {self.gpu_type} needs gpus, how many of them a worker has")
+        return self
+
 
 class SlurmFile(ClusterFile):
     """The whole file."""

@@ -51,14 +51,18 @@ MpiDefault=none
 ReturnToService=2
 MaxArraySize=101
 FirstJobId={first_job}
+GresTypes=gpu
 KillWait=30
 MinJobAge=10
 {nodes}
+PartitionName=gpu Nodes=n1,n2 MaxTime=1:00:00 DefaultTime=30:00 PriorityTier=10 State=UP
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=1:00:00 DefaultTime=30:00 PriorityTier=10 State=UP
-PartitionName=spare Nodes=ALL MaxTime=1:00:00 DefaultTime=30:00 PriorityTier=1 State=UP
+PartitionName=spare Nodes=n3 MaxTime=1:00:00 DefaultTime=30:00 PriorityTier=1 State=UP
 PartitionName=closed Nodes=ALL MaxTime=1:00:00 State=DOWN
 """
 NODE = "NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=6000"
+GPU_NODES = NODES[:2]
+"""Each has a GPU, as the site says: /dev/null stands for it."""
 SITE_RULES = """
 function slurm_job_submit(job, partitions, user)
   if job.account ~= nil and job.account ~= "lab" then
@@ -138,10 +142,16 @@ def _start(site: Site) -> None:
     (folder / "state").mkdir()
     for name in NODES:
         (folder / name).mkdir()
-    nodes = "\n".join(NODE.format(name=name, port=free_port()) for name in NODES)
+    gpus = dict.fromkeys(GPU_NODES, " Gres=gpu:small:1")
+    nodes = [NODE.format(name=name, port=free_port()) + gpus.get(name, "") for name in NODES]
+    devices = [f"NodeName={name} Name=gpu Type=small File=/dev/null\n" for name in GPU_NODES]
+    (folder / "gres.conf").write_text("".join(devices))
     (folder / "slurm.conf").write_text(
         CONF.format(
-            port=free_port(), first_job=random.randrange(10**6, 5 * 10**7), folder=folder, nodes=nodes
+            port=free_port(),
+            first_job=random.randrange(10**6, 5 * 10**7),
+            folder=folder,
+            nodes="\n".join(nodes),
         )
     )
     (folder / "job_submit.lua").write_text(SITE_RULES)

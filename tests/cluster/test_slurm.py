@@ -27,6 +27,7 @@ from tests.support import make_job, make_layer, run_job
 
 ROOT = Path(__file__).parent.parent.parent
 CPU = {"partition": "cpu", "cpus": 1, "memory": 1, "most": 3, "preemptable": True}
+GPU = CPU | {"partition": "gpu", "most": 2, "gpus": 1, "gpu_type": "small"}
 DRIVER = """
 import sys
 import ray
@@ -50,7 +51,7 @@ def site() -> Iterator[Site]:
 def write_file(site: Site, name: str, **keys: object) -> Path:
     """A cluster's file with all pauses short."""
     quick = {"idle": 4, "poll": 1, "patience": 6, "scratch": str(site.folder)}
-    document = {"provider": "slurm", "folder": str(site.folder / name), "workers": {"cpu": CPU}}
+    document = {"provider": "slurm", "folder": str(site.folder / name), "workers": {"cpu": CPU, "gpu": GPU}}
     path = site.folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(document | {"head": {"cpus": 1, "memory": 2}} | quick | keys))
     return path
@@ -131,7 +132,7 @@ def cluster(site: Site) -> Iterator[Up]:
     up.leave()
 
 
-def small_job(folder: Path, **faulty: object) -> Job:
+def small_job(folder: Path, gpus: int = 0, **faulty: object) -> Job:
     rng = np.random.default_rng(3)
     image = rng.integers(0, 1000, (96, 64, 64)).astype(np.uint16)
     layers = {"image": make_layer(folder / "image", image), "labels": str(folder / "labels")}
@@ -139,7 +140,8 @@ def small_job(folder: Path, **faulty: object) -> Job:
     marks.mkdir()
     fields = {"image": "image", "labels": "labels", "marks": str(marks), **faulty}
     tasks = [{"tests.tasks_for_tests:Faulty": fields}]
-    return make_job(folder, layers, tasks, chunk=[16, 32, 32], storage=[16, 32, 32])
+    sizes = {"chunk": [16, 32, 32], "storage": [16, 32, 32]}
+    return make_job(folder, layers, tasks, **sizes, resources={"Faulty": {"gpus": gpus}})
 
 
 def job_file(job: Job, folder: Path) -> Path:
@@ -152,6 +154,7 @@ def job_file(job: Job, folder: Path) -> Path:
         "storage": list(job.storage),
         "layers": {name: layer.url for name, layer in job.layers.items()},
         "tasks": [{entry.type: dict(entry.parameters)}],
+        "resources": {name: taken.model_dump() for name, taken in job.resources.items()},
     }
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -165,18 +168,25 @@ def test_what_a_site_would_refuse_is_said_before_anything_runs(site: Site) -> No
             load_place(path).up(lambda what: True, lambda line: None)
         return str(raised.value)
 
-    assert "no partition 'gpu' here; there are cpu, spare, closed" in refusal(
-        workers={"cpu": CPU | {"partition": "gpu"}}
+    assert "no partition 'fast' here; there are gpu, cpu, spare, closed" in refusal(
+        workers={"cpu": CPU | {"partition": "fast"}}
     )
     assert "over the limit of partition cpu, 01:00:00" in refusal(workers={"cpu": CPU | {"time": "2:00:00"}})
     assert "more than any node of partition cpu has; at most 4" in refusal(
         workers={"cpu": CPU | {"cpus": 64}}
     )
     assert "at most 5.9" in refusal(workers={"cpu": CPU | {"memory": 64}})
-    assert "has no GPUs" in refusal(workers={"cpu": CPU | {"gpus": 1}})
+    assert "has no GPUs;" in refusal(workers={"gpu": CPU | {"gpus": 1, "partition": "spare"}})
+    assert "has no GPUs of type 'large'; it has small." in refusal(
+        workers={"gpu": GPU | {"gpu_type": "large"}}
+    )
+    assert "2 gpus are more than any node of partition gpu has; at most 1." in refusal(
+        workers={"gpu": GPU | {"gpus": 2}}
+    )
+    assert "needs gpus, how many" in refusal(workers={"gpu": GPU | {"gpus": 0}})
     assert "the partition closed is down" in refusal(workers={"cpu": CPU | {"partition": "closed"}})
     assert "Invalid account" in refusal(workers={"cpu": CPU | {"account": "other"}})
-    assert refusal(head={"partition": "gpu"}).startswith("head: there is no partition")
+    assert refusal(head={"partition": "fast"}).startswith("head: there is no partition")
     assert "cannot be written" in refusal(folder="/proc/cluster")
     (site.folder / "open").mkdir(mode=0o755)
     assert "is open to others" in refusal(folder=str(site.folder / "open"))
@@ -188,7 +198,7 @@ def test_nothing_is_started_without_consent(site: Site) -> None:
     asked: list[str] = []
     place = load_place(write_file(site, "asked"))
     place.up(lambda what: bool(asked.append(what)), lambda line: None)
-    assert re.search(r"head job of 1 CPUs that runs up to 0.5 h .* at most 3 of cpu", asked[0])
+    assert re.search(r"head job of 1 CPUs that runs up to 0.5 h .* at most 3 of cpu, 2 of gpu", asked[0])
     assert not site.jobs()
     assert place.status() == [
         f"Nothing of the cluster asked is there; chunkflow cluster up {site.folder}/asked.yaml"
@@ -197,30 +207,31 @@ def test_nothing_is_started_without_consent(site: Site) -> None:
 
 
 def test_a_job_gets_its_workers_and_gives_them_back(cluster: Up, site: Site, tmp_path: Path) -> None:
-    """From none to two to none, and the same as one process makes, although a worker is told to go meanwhile
-    as SLURM does: by SIGTERM to its batch script. That costs no attempt."""
+    """From none to two with a GPU to none, and the same as one process makes, although a worker is told to go
+    meanwhile as SLURM does: by SIGTERM to its batch script. That costs no attempt."""
     (tmp_path / "serial").mkdir()
     (tmp_path / "slurm").mkdir()
     reference = small_job(tmp_path / "serial")
     assert run_job(reference) == "complete"
-    job = small_job(tmp_path / "slurm", pause=0.4)
-    assert not cluster.jobs("cpu")
+    job = small_job(tmp_path / "slurm", gpus=1, pause=0.4)
+    assert not cluster.jobs("gpu")
     words = ("run", str(job_file(job, tmp_path / "slurm")), "--address", cluster.address, "--workers", "2")
     process = cluster.python("-m", "cli.main", *words)
     wait_until(
         lambda: process.poll() is not None or any((tmp_path / "slurm" / "labels").glob("*/*")), "a chunk"
     )
-    workers = cluster.jobs("cpu")
+    workers = cluster.jobs("gpu")
     assert 1 <= len(workers) <= 2
     site.run("scancel", "--signal=TERM", "--batch", workers[0])
-    wait_until(lambda: workers[0] not in cluster.jobs("cpu"), "the worker to leave")
+    wait_until(lambda: workers[0] not in cluster.jobs("gpu"), "the worker to leave")
     output = process.communicate()[0]
     assert process.returncode == 0, output
     assert_same(all_made(job), all_made(reference), "on SLURM")
     assert_all_accounted(job)
     causes = {cause for known in Ledger.load(Folder(job.work)).state.steps.values() for cause in known.causes}
     assert causes <= {"preempted"}
-    wait_until(lambda: not cluster.jobs("cpu"), "idle workers to be given back")
+    assert not cluster.jobs("cpu")
+    wait_until(lambda: not cluster.jobs("gpu"), "idle workers to be given back")
 
 
 def test_what_slurm_refuses_is_asked_for_in_part(cluster: Up) -> None:
