@@ -5,7 +5,7 @@ the runner nothing is disturbed. In a process of its own, as a process can hold 
 
 1. A node is killed, with all that runs on it, a second or two after the last one and once something more is
    done; another takes its place.
-2. The runner is killed when its share of the work is done, and is started again.
+2. The runner is killed once it has begun and its share of the work is done, and is started again.
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ class Chaos:
         next_kill, before = begin + self._pause(), 0
         while time.monotonic() - begin < PATIENCE and runner.poll() is None:
             time.sleep(0.1)
-            done, units = self._progress()
+            done, units, runs = self._progress()
             if self.killed["runners"] < self._runner_kills:
-                if done * (self._runner_kills + 1) > units * (self.killed["runners"] + 1):
+                share = (self.killed["runners"] + 1) / (self._runner_kills + 1)
+                if done > units * share and runs > self.killed["runners"]:
                     runner = self._another(runner)
                 elif time.monotonic() > next_kill and done > before:
                     self._kill_a_node()
@@ -76,10 +77,11 @@ class Chaos:
         self.killed["runners"] += 1
         return self._runner()
 
-    def _progress(self) -> tuple[int, int]:
-        """The pieces of work that the ledger says are done, and all."""
-        steps = Ledger.load(self._work).state.steps.values()
-        return sum(step.done for step in steps), sum(step.units for step in steps) or 1
+    def _progress(self) -> tuple[int, int, int]:
+        """The pieces of work that the ledger says are done, and all, and the runs that have begun."""
+        state = Ledger.load(self._work).state
+        steps = state.steps.values()
+        return sum(step.done for step in steps), sum(step.units for step in steps) or 1, len(state.runs)
 
     def _kill_a_node(self) -> None:
         """One that has a worker, if any has."""
