@@ -116,5 +116,9 @@ class SqsQueue:
             self._leases.close()
 
     def join(self) -> None:
-        """Wait until no message can come to this pool any more, which for a while would be nobody's."""
+        """After `close`, and before the process ends: wait until no message can come here any more. What came
+        to a process that is gone would be nobody's for a while, and a next run would wait for it."""
         self._leases.join()
+        self._offers.join()
+        if self._withdrawer is not None:
+            self._withdrawer.join()

@@ -158,7 +158,7 @@ class Leases:
         self.give_back(left)
 
     def join(self) -> None:
-        """After `close`: wait until no more messages can come, which would be nobody's for a while."""
+        """After `close`: wait until no more messages can come."""
         for thread in self._threads.values():
             thread.join()
 

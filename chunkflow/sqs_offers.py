@@ -110,6 +110,11 @@ class Offers:
             self._closed = True
             self._changed.notify_all()
 
+    def join(self) -> None:
+        """After `close`: wait until no more messages can come."""
+        if self._thread is not None:
+            self._thread.join()
+
     def _send(self, ranges: list[Range]) -> None:
         for kind, url in enumerate(self._queues.work):
             of_kind = [r for r in ranges if r.worker_kind == kind]

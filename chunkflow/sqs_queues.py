@@ -41,9 +41,9 @@ class Timing:
 
     visibility: int = 120
     """For which a message is a pool's alone, unless it asks for more; it asks while it works on it."""
-    poll: int = 20
-    """For which a pool waits for messages at a time."""
-    answers_poll: int = 10
+    poll: int = 5
+    """For which a pool waits for messages at a time, and so at most when it ends."""
+    answers_poll: int = 5
     gather: float = 1.0
     """For which small things are gathered before they are sent."""
     held: float = 5.0

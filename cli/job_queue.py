@@ -39,7 +39,9 @@ class JobQueue:
             yield queue
         finally:
             queue.close()
-        if state.ended == "complete":
+        if state.ended != "complete":
+            queue.join()
+        else:
             try:
                 remove_queues(queues, self._plan.work)
             except ChunkflowError as error:  # all is done, and an empty queue costs nothing

@@ -177,7 +177,7 @@ class _PoolProcess:
         finally:
             pool.stop()
             queue.close()
-        if self._asked:
+        if self._followed.state.ended != "complete":  # a next run may begin at once
             queue.join()
 
     def _attend(self, pool: Pool, queue: SqsQueue, run: Run) -> None:

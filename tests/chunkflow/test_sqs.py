@@ -157,6 +157,18 @@ def test_who_withdraws_does_not_wait_for_sqs(url: str) -> None:
     runner.close()
 
 
+def test_nothing_comes_any_more_to_who_has_ended(url: str) -> None:
+    before = set(threading.enumerate())
+    both = sqs_queue(url)
+    both.answers(0.0)
+    assert both.lease(1) == both.withdraw() == []
+    begun = {thread for thread in threading.enumerate() if thread not in before}
+    assert {"answers", "work", "withdrawn"} <= {thread.name for thread in begun}
+    both.close()
+    both.join()
+    assert not any(t.is_alive() for t in begun if t.name in ("answers", "work", "withdrawn"))
+
+
 def test_answers_that_come_twice_are_heard_once(url: str) -> None:
     runner = sqs_queue(url)
     queues = Queues(make(url), url, 1, FIRST)
