@@ -11,7 +11,7 @@ from chunkflow.errors import BadInput, Incomplete
 from chunkflow.estimate import estimate_of
 from chunkflow.measures import Measures, chosen_cells, measure, together
 from chunkflow.plan import Plan, spec_of
-from chunkflow.prices import load_prices
+from chunkflow.prices import PACKAGED, load_prices
 from chunkflow.schedule import DONE, Schedule
 from cli.builtin import sources_of
 from cli.means import Means, Money
@@ -87,8 +87,9 @@ def over_budget(meter: CostMeter, money: Money, schedule: Schedule, work: str) -
         without = f" without {', '.join(standing.unknown)}" if standing.unknown else ""
         going_on = f"going on would cost about {dollars(standing.left)} more{without}"
     more = standing.spent + 1.2 * (standing.left or money.budget)
+    table = "" if money.prices == PACKAGED else f" --prices {money.prices}"
     return Incomplete(
         f"The budget of {dollars(money.budget)} is used up: {dollars(standing.spent)} was spent, {share:.0%} "
         f"of the pieces of work are done, and {going_on}. "
-        f"Go on with: chunkflow retry {work} --budget {more:.2f}"
+        f"Go on with: chunkflow retry {work} --budget {more:.2f}{table}"
     )

@@ -62,7 +62,7 @@ def test_a_job_stops_at_its_budget_and_its_end_tells_what_all_runs_cost(
     assert is_one_sentence(said.err)
     assert "budget of $0.10 is used up" in said.err
     assert "going on would cost about $" in said.err
-    more = re.search(r"--budget ([\d.]+)", said.err)
+    more = re.search(r"--budget ([\d.]+) --prices \S+prices\.yaml", " ".join(said.err.split()))
     assert more is not None
     assert float(more[1]) > 0.1
     (first,) = read_accounts(work)
