@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def cluster() -> None:
-    """Make a cluster on SLURM, a cloud or Kubernetes from one file, look at it, end it."""
+    """Make a cluster on SLURM, AWS or GCP from one file, look at it, end it."""
 
 
 @app.command()

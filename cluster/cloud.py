@@ -215,5 +215,7 @@ class CloudCluster(CloudFile):
 
     def _say_address(self, cloud: Cloud, head: Thing, say: Say) -> None:
         say(f"Bring its dashboard here, in a terminal of its own: {cloud.reach(head)}")
+        if not self.token.exists():
+            say(f"Its token is on the machine that started it: copy it from there to {self.token}")
         say(f"Let Ray find its token: export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={self.token}")
         say(f"Then: chunkflow submit JOB --address http://127.0.0.1:{DASHBOARD}")

@@ -43,6 +43,8 @@ class WorkerType(BaseModel):
 class CloudFile(ClusterFile):
     """What a user says of a cluster on AWS or GCP."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     provider: Literal["aws", "gcp"]
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,29}$")
     region: str = Field(pattern=r"^[a-z][a-z0-9-]+$")

@@ -98,6 +98,11 @@ def test_whoever_says_up_again_is_told_the_address(up: Site) -> None:
     said: list[str] = []
     up.cluster().up(lambda what: pytest.fail("asked again"), said.append)
     assert said == up.said
+    token = up.cluster().token
+    moved = token.rename(token.with_suffix(".moved"))
+    up.cluster().up(lambda what: pytest.fail("asked again"), said.append)
+    moved.rename(token)
+    assert f"copy it from there to {token}" in said[len(up.said) + 2]
     assert len(up.nodes("running")) == 1
 
 
@@ -180,6 +185,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "most": ({"workers": [{"type": "m5.xlarge", "most": 0}]}, "workers.0.most: .*greater than 0"),
     "none": ({"workers": []}, "workers: .*at least 1"),
     "name": ({"name": "My Lab"}, "name: .*match pattern"),
+    "no end": ({"max_hours": float("inf")}, "max_hours: .*finite number"),
     "key": ({"spots": True}, "the key 'spots' is unknown; known are provider, name, region"),
     "project": ({"project": "mine"}, "project must be given with provider: gcp, and only with it"),
     "role": ({"head_role": "boss"}, "head_role and worker_role are given both, or neither"),
