@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import ray
 import ray.cloudpickle
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
 
 from chunkflow.errors import BadInput
 from cluster import probe
@@ -23,6 +23,8 @@ CLIENT_TRIES = 3
 CLIENT_DIED = "Starting Ray client server failed"
 """The head forks a process for whoever comes by ray://, out of one with many threads: now and then it dies at
 once, and the next one lives."""
+TOKEN = "Where the cluster has a token, say where: export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=FILE."
+"""Ray says of a wrong token no more than that it could not connect."""
 ADVICE = "Use chunkflow submit, which runs the job there as it is here, or install the same on its nodes."
 
 
@@ -78,6 +80,8 @@ def _connect(address: str) -> None:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             return
+        except AuthenticationError as error:
+            raise BadInput(f"{' '.join(str(error).split()).partition('. ')[0]}. {TOKEN}") from error
         except (ConnectionError, ValueError, RuntimeError) as error:
             if not tries_left or CLIENT_DIED not in str(error):
                 raise BadInput(_why_not(address, " ".join(str(error).split()))) from error
@@ -92,7 +96,7 @@ def _why_not(address: str, said: str) -> str:
             f"The head at {address} cannot start a process for Ray's client: try again, or use chunkflow "
             "submit, which does without."
         )
-    return f"No Ray cluster answers at {address}: {said}"
+    return f"No Ray cluster answers at {address}: {said}. {TOKEN}"
 
 
 def refuse_other_versions(address: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

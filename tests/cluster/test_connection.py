@@ -54,7 +54,7 @@ def test_other_versions_are_refused_with_what_to_do(changes: Mapping[str, str], 
             3,
             "try again, or use chunkflow submit",
         ),
-        ("ray client connection timeout", 1, "No Ray cluster answers at ray://head:10001: ray client"),
+        ("ray client connection timeout", 1, "timeout. Where the cluster has a token, say where: export"),
     ],
 )
 def test_rays_client_is_tried_again_where_its_process_died(
