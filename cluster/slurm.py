@@ -147,9 +147,12 @@ class SlurmCluster:
             if self._address(number) is None:  # taken down
                 return
             if time.monotonic() >= look:
-                if self._head() is None:
-                    say("The head is gone.")
-                    return
+                try:
+                    if self._head() is None:
+                        say("The head is gone.")
+                        return
+                except SlurmRefused as error:  # it may be started anew
+                    say(f"SLURM does not answer: {error}. It is asked again.")
                 look = time.monotonic() + HEAD_LOOK_SECONDS
             time.sleep(LOOK_SECONDS / 4)
 

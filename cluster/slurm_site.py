@@ -97,8 +97,11 @@ class Relay:
         """Run what was asked since the last time; returns how many commands."""
         asked = sorted(self.folder.glob("*.asked"))
         for path in asked:
-            words = json.loads(path.read_text())
-            path.unlink()
+            try:
+                words = json.loads(path.read_text())
+                path.unlink()
+            except FileNotFoundError:  # who asked waits no longer
+                continue
             answer = {"refused": False, "text": ""}
             try:
                 if words[0] not in ALLOWED:
