@@ -62,10 +62,10 @@ def growing(cluster: CloudCluster) -> Iterator[Growing]:
         yield here
 
 
-def the_job(folder: Path, image: str) -> Job:
+def the_job(folder: Path, image: str, pause: float = 0.0) -> Job:
     """A task on plain nodes, one that takes a GPU, and both go on side by side."""
     layers = {"image": image, "smooth": str(folder / "smooth"), "bright": str(folder / "bright")}
-    bright = {"image": "smooth", "labels": "bright", "marks": str(folder), "pause": 0.15}
+    bright = {"image": "smooth", "labels": "bright", "marks": str(folder), "pause": pause}
     smooth = {"image": "image", "smooth": "smooth"}
     return make_job(
         folder,
@@ -123,9 +123,9 @@ def start_watching(growing: Growing, most: str, ended: Path) -> subprocess.Popen
 def test_it_grows_with_the_work_bears_the_loss_of_nodes_shrinks_and_ends_itself(
     cluster: CloudCluster, growing: Growing, tmp_path: Path
 ) -> None:
-    array = np.random.default_rng(5).integers(0, 1000, (80, 48, 48)).astype(np.uint16)
+    array = np.random.default_rng(5).integers(0, 1000, (48, 48, 48)).astype(np.uint16)
     image = make_layer(tmp_path / "image", array, chunk=(16, 16, 16))
-    job = the_job(tmp_path / "there", image)
+    job = the_job(tmp_path / "there", image, pause=0.15)
     (tmp_path / "job.json").write_text(job.model_dump_json())
     announce_at(growing.address, cluster.capacity())
     assert not growing.raylets()
