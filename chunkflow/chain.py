@@ -87,8 +87,9 @@ class Chain:
         """The number of the last segment known, 0 for none."""
         return self.last.number if self.last is not None else 0
 
-    def load(self) -> tuple[bytes | None, list[Segment]]:
-        """Read the newest snapshot, if any, and all segments after it."""
+    def load(self) -> tuple[bytes | None, Iterator[Segment]]:
+        """Read the newest snapshot, if any, and all segments after it; each is decoded, which takes many
+        times its room, as it is asked for."""
         for _ in range(5):
             begun = self._last_block()
             snapshot, block = None, begun + 1
@@ -97,15 +98,15 @@ class Chain:
                 # Its writer may have ended before it made this one; the segments since the last are there.
                 block -= snapshot is None
             segments = list(self._read_on(block * BLOCK + 1))
-            self.last = segments[-1] if segments else self._read(block * BLOCK)
+            self.last = Segment.decode(segments[-1]) if segments else self._read(block * BLOCK)
             if begun == 0 or self.number > begun * BLOCK:
-                return snapshot, segments
+                return snapshot, map(Segment.decode, segments)
             # The chain has moved on while it was read, and what was looked for is deleted: look again.
         raise StorageError(f"the ledger in {self.folder.url} has a gap: files of it were deleted")
 
     def follow(self) -> list[Segment]:
         """The segments that came since; after a long absence there may be a gap, so then load again."""
-        news = list(self._read_on(self.number + 1))
+        news = [Segment.decode(data) for data in self._read_on(self.number + 1)]
         if news:
             self.last = news[-1]
         return news
@@ -248,14 +249,14 @@ class Chain:
         data = self.folder.get(self._segment(number)) if number > 0 else None
         return Segment.decode(data) if data is not None else None
 
-    def _read_on(self, number: int) -> Iterator[Segment]:
+    def _read_on(self, number: int) -> Iterator[bytes]:
         """The segments from this number to the first that is not there, fetched in ever larger groups."""
         together = 1
         while True:
             for data in self.folder.get_all([self._segment(number + i) for i in range(together)]):
                 if data is None:
                     return
-                yield Segment.decode(data)
+                yield data
                 number += 1
             together = min(2 * together, 128)
 
