@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
-from chunkflow.pool import Gone, Pool
+from chunkflow.pool import Gone, Pool, Up
 from chunkflow.queue import Cause, MemoryQueue, Place, Range
 from chunkflow.resources import Resources
 from chunkflow.runner import STOP, Runner
@@ -170,3 +171,25 @@ def test_what_a_lost_node_had_is_done_by_others_at_no_attempt(tmp_path: Path) ->
     step = Ledger.load(Folder(plan.work)).state.steps["Copy"]
     assert (step.done, step.attempts.tolist()) == (8, [1] * 8)
     assert dict(step.causes) == {"node lost": 3, "preempted": 3}
+
+
+def test_what_takes_longer_than_any_walltime_fails_and_says_so(tmp_path: Path) -> None:
+    plan = open_plan(job_in(tmp_path, side=1, tasks=1))
+    queue, puppet = MemoryQueue(), Puppet(up=False)
+    pool = Pool(queue, puppet, [1])
+    with open_run(plan, {}) as ledger:
+        thread = threading.Thread(target=Runner(plan, ledger, queue, pool).run)
+        thread.start()
+        for worker in ("p1", "p2"):
+            eventually(lambda worker=worker: worker in puppet.kinds)
+            puppet.tell(Up(worker, ends=time.time() + 100))
+            eventually(lambda worker=worker: [name for name, _ in puppet.given] == [worker])
+            puppet.given.clear()
+            pool._crews[0].hands[worker].since -= 99  # as if it had done nothing else
+            puppet.tell(Gone(worker, Cause.PREEMPTED, "its time is over"))
+        thread.join(60)
+    state = Ledger.load(Folder(plan.work)).state
+    assert (state.ended, dict(state.steps["Copy"].causes)) == ("incomplete", {"out of time": 2})
+    assert "give the nodes a longer walltime, or the job smaller chunks" in (
+        state.steps["Copy"].failures[0].traceback
+    )
