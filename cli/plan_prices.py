@@ -13,6 +13,7 @@ from rich.table import Table
 
 from chunkflow.errors import BadInput
 from chunkflow.estimate import (
+    NOT_MEASURED,
     Offer,
     Wanted,
     cheapest,
@@ -27,8 +28,9 @@ from chunkflow.forecast import Traffic, traffic
 from chunkflow.measures import Measures
 from chunkflow.plan import Plan, Step
 from chunkflow.prices import SPOT, Device, PriceTable
-from cli.words import dollars, in_words
+from cli.words import counted, dollars, in_words
 
+ADVICE = "give its kvoxels_per_second in the table, or measure it with --sample and --address"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d|)")
 _SECONDS = {"min": 60.0, "h": 3600.0, "": 3600.0, "d": 86400.0}
 
@@ -51,8 +53,14 @@ def show_prices(
     used = traffic(plan)
     regions = {bucket: region for bucket in used if (region := bucket_region(bucket))}
     found = offers(plan, prices, measures, wanted, used, regions)
-    console.print(_table(found, fees(prices, used), used, wanted))
-    told = (*_measured(plan, prices, measures), *_unmeasured(found), *_crossed(prices, used, regions, found))
+    if any(not offer.effort.obstacle for offer in found):
+        console.print(_table(found, fees(prices, used), used, wanted))
+    told = (
+        *_left_out(found),
+        *_measured(plan, prices, measures),
+        *_unmeasured(found),
+        *_crossed(prices, used, regions, found),
+    )
     for line in told:
         console.print(line, highlight=False, soft_wrap=True)
     if wanted.deadline is not None:
@@ -96,17 +104,14 @@ def _table(
     used: Mapping[str, Traffic],
     wanted: Wanted,
 ) -> Table:
-    """A line a device, those that are measured first."""
+    """A line for each device that has figures."""
     table = Table(box=None, pad_edge=False)
     shown = ["device", "kvoxel/s", "nodes", "time", "±95 %", "spot", "on demand"]
     shown += ["requests", "a month", "traffic"] if used else []
     for name in shown:
         table.add_column(name, justify="left" if name == "device" else "right", no_wrap=True)
     best = cheapest(found)
-    for offer in sorted(found, key=lambda offer: bool(offer.effort.obstacle)):
-        if offer.effort.obstacle:
-            table.add_row(offer.device, offer.effort.obstacle)
-            continue
+    for offer in (offer for offer in found if not offer.effort.obstacle):
         more = "+" if offer.effort.unmeasured else ""
         late = wanted.deadline is not None and not offer.in_time
         table.add_row(
@@ -119,6 +124,17 @@ def _table(
             *([dollars(fee[0]), dollars(fee[1]), dollars(offer.transfer)] if used else []),
         )
     return table
+
+
+def _left_out(found: Sequence[Offer]) -> Iterator[str]:
+    """The devices without figures, by the reason."""
+    alike: dict[str, list[str]] = {}
+    for offer in found:
+        if offer.effort.obstacle:
+            alike.setdefault(offer.effort.obstacle, []).append(offer.device)
+    for why, devices in alike.items():
+        advice = f" ({ADVICE})" if why == NOT_MEASURED else ""
+        yield f"{why[0].upper()}{why[1:]}: {', '.join(devices)}{advice}."
 
 
 def _dollars(price: float | None, more: str) -> str:
@@ -172,7 +188,7 @@ def _crossed(
 def _choice(best: Offer) -> str:
     price = best.preemptible is not None and best.preemptible <= (best.on_demand or best.preemptible)
     return (
-        f"In time and cheapest: {best.nodes:,} nodes of {best.device}{SPOT * price}, "
+        f"In time and cheapest: {counted(best.nodes, 'node')} of {best.device}{SPOT * price}, "
         f"{dollars(best.dollars)}; all is done after {_time(best.seconds)}, at most "
         f"{_time(best.latest)}."
     )

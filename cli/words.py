@@ -24,5 +24,7 @@ def plain(url: str) -> str:
 
 
 def dollars(amount: float) -> str:
-    """$0.004, $3.21, $22,726.90."""
+    """$0.004, $3.21, $22,726.90; less is not told apart."""
+    if 0 < amount < 0.001:
+        return "<$0.001"
     return f"${amount:,.2f}" if amount >= 0.1 or not amount else f"${amount:.2g}"

@@ -64,7 +64,7 @@ def test_the_table_that_was_told_for_a_cubic_millimetre(cubic_millimetre: Path, 
         assert float(took) == days
         assert float(spot.removeprefix("$").replace(",", "")) == pytest.approx(cost, rel=0.03)
         assert float(rate.replace(",", "")) in (496.77, 705.08, 1310.72)
-    assert found["V100"] == ["not", "measured"]
+    assert "Not measured: V100 (give its kvoxels_per_second" in said.out
 
 
 def test_a_deadline_chooses_the_pool(cubic_millimetre: Path, command: Command) -> None:
@@ -188,9 +188,9 @@ def test_devices_of_a_cluster_are_measured_each_on_a_node_of_its_own(
     assert (said.code, said.err) == (0, "")
     rate, _nodes, *_ = rows(said.out)["tiny"]
     assert float(rate.replace(",", "")) > 0
-    assert rows(said.out)["other"] == ["not", "measured"]
+    assert "Not measured: other (" in said.out
     kept = re.search(r"Measured on tiny, .*: kvoxels_per_second: \{segment: ([\d.]+)\}", said.out)
     assert kept is not None
     assert float(kept[1]) == pytest.approx(float(rate.replace(",", "")), rel=0.01)
-    assert "nodes of tiny spot" in said.out
+    assert " of tiny spot" in said.out
     assert not (lab / "work").exists()
