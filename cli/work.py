@@ -14,6 +14,7 @@ from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, full_url
 from cli.builtin import see_modules_of
 from cli.submitted import notes
+from cli.words import plain
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Work:
         url = full_url(location)
         ledger = Ledger.load(Folder(url))
         if ledger.state.job is None:
-            raise BadInput(f"{url} is not a work folder: no job has run there yet.")
+            raise BadInput(f"{plain(url)} is not a work folder: no job has run there yet.")
         return cls(url, ledger)
 
     @property

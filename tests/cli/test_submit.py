@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -14,11 +16,12 @@ import boto3
 import pytest
 import yaml
 from botocore.config import Config
+from rich.console import Console
 
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, ChunkflowError
 from cli.builtin import load_job
-from cli.submit import entrypoint, extras, local_paths, refuse_unseen
-from cluster import probe
+from cli.submit import check, entrypoint, extras, local_paths, refuse_unseen
+from cluster import probe, submission
 from cluster.environment import SENT, There, what_goes_along
 from cluster.submission import shown_address
 from cluster.wheel import build_wheel, constraints
@@ -214,6 +217,20 @@ def test_a_job_as_sent_is_the_job(lab: Path) -> None:
     job = load_job(own_job(lab), ["memory=3"])
     (lab / "sent.yaml").write_text(yaml.safe_dump(job.model_dump(mode="json")))
     assert load_job(lab / "sent.yaml", None) == job
+
+
+def test_a_dashboard_that_never_answers_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ChunkflowError, match="takes connections, but gives no answer"):
+            submission.Jobs(address)
+
+
+def test_what_a_restart_deletes_is_told_before_anything_is_sent(lab: Path, command: Command) -> None:
+    assert command("run", "job.yaml", "--serial", "--until", "segment").code == 0
+    deleted = check(load_job(lab / "job.yaml", None), None, "segment", [], Console())
+    assert re.search(r"segment.*: [1-9]\d* finished chunks, \d+\.\d MB written", deleted)
 
 
 def test_an_address_that_only_a_work_folder_names_is_not_asked(
