@@ -94,7 +94,12 @@ def _nodes_table(known: Mapping[str, Mapping[str, Any]]) -> Table:
     """A row for nodes that are alike: a cluster may have thousands."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for said in known.values():
-        words = {**said, "memory": f"{said['memory']} GiB", "cores": str(said["cores"])}
+        words = {
+            **said,
+            "device": said["device"] or "–",
+            "memory": f"{said['memory']} GiB",
+            "cores": str(said["cores"]),
+        }
         words["chunkflow"] = "this one" if said["chunkflow"] == probe.here()["chunkflow"] else "another"
         alike.setdefault(tuple(words[name] for name in HEAD), []).append(said["host"])
     table = Table(title="nodes", title_justify="left", box=None, padding=(0, 2))

@@ -33,8 +33,8 @@ def _rows(state: State, accounts: Sequence[Account]) -> Iterator[Row]:
     known = _first_of_this_job(accounts)
     maps = [step for name, step in state.steps.items() if "." not in name]
     yield _row("chunks", known.chunks, sum(step.done for step in maps), "{:,.0f}".format)
-    yield _row("read, GB", known.bytes_in / 1e9, sum(step.bytes_in for step in maps) / 1e9, _gigabytes)
-    yield _row("written, GB", known.bytes_out / 1e9, sum(step.bytes_out for step in maps) / 1e9, _gigabytes)
+    yield _bytes("read", known.bytes_in, sum(step.bytes_in for step in maps))
+    yield _bytes("written", known.bytes_out, sum(step.bytes_out for step in maps))
     memory = max(account.memory for account in accounts)
     yield _row("most memory a worker, GiB", known.memory / 2**30, memory / 2**30, "{:,.2f}".format)
     yield "files", f"{known.files:,}", "not counted", None
@@ -67,9 +67,10 @@ def _row(what: str, thought: float, took: float, said: Callable[[float], str]) -
     return what, said(thought), said(took), took / thought if thought else None
 
 
-def _gigabytes(value: float) -> str:
-    """With two figures where it is little."""
-    return f"{value:,.3f}" if value >= 0.1 else f"{value:.2g}"
+def _bytes(what: str, thought: int, took: int) -> Row:
+    """In GB, or MB where it is little."""
+    name, unit = ("GB", 1e9) if max(thought, took) >= 1e9 else ("MB", 1e6)
+    return _row(f"{what}, {name}", thought / unit, took / unit, "{:,.2f}".format)
 
 
 def _measured(what: str, thought: Figure | None, took: float | None, said: Callable[[float], str]) -> Row:
