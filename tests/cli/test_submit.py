@@ -223,8 +223,11 @@ def test_a_dashboard_that_never_answers_is_said(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(submission, "ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        in_the_end = threading.Timer(20, silent.shutdown, [socket.SHUT_RDWR])  # who waits on is answered so
+        in_the_end.start()
         with pytest.raises(ChunkflowError, match="takes connections, but gives no answer"):
             submission.Jobs(address)
+        in_the_end.cancel()
 
 
 def test_what_a_restart_deletes_is_told_before_anything_is_sent(lab: Path, command: Command) -> None:
