@@ -29,7 +29,8 @@ class Log:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._name = time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + f"-{time.time_ns() % 10**6:06d}"
+        now = time.time_ns() // 1000
+        self._name = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now // 10**6)) + f"-{now % 10**6:06d}"
         self._lines: list[str] = []
         self._count = 0
         self._written = time.monotonic()
