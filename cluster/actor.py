@@ -7,11 +7,13 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from chunkflow.plan import plan_of_spec
 from chunkflow.queue import Answer, Place, Range
@@ -56,7 +58,8 @@ class Actor:
         why = self._notices.wait()
         self._worker.leave()
         if why != SIGTERM:  # which tells of this process alone
-            drain_this_node(why)
+            with suppress(RayError):  # then Ray may start something here that is lost, too
+                drain_this_node(why)
         return why
 
     def process(self, batch: Range) -> list[Answer]:

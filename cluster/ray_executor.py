@@ -50,6 +50,7 @@ class _Known:
     """One worker, from its start to its end."""
 
     actor: Any
+    kind: int
     calls: set[_Call] = field(default_factory=set)
     pid: int | None = None
     """Its process on its own node, once it is up."""
@@ -74,7 +75,8 @@ class RayExecutor:
         self._word_seconds = WORD_HEARTBEATS * float(spec["job"]["heartbeat"])
         self._known: dict[str, _Known] = {}
         self._back: SimpleQueue[tuple[_Call, Future[Any]]] = SimpleQueue()
-        self._failed_starts = 0
+        self._failed_starts = [0] * len(kinds)
+        """In a row, of each kind of worker."""
         self._pool = secrets.token_hex(2)  # several pools may share a queue, and names are in the ledger
         self._count = 0
         self._lock = threading.Lock()
@@ -88,7 +90,7 @@ class RayExecutor:
     def start_worker(self, kind: int = 0) -> str:
         name = f"worker-{self._pool}-{self._count}"
         self._count += 1
-        known = _Known(self._classes[kind].remote(self._spec, self._sources, name))
+        known = _Known(self._classes[kind].remote(self._spec, self._sources, name), kind)
         with self._lock:
             self._known[name] = known
         self._await(_Call(name, "greet"), known.actor.greet.remote())
@@ -134,7 +136,7 @@ class RayExecutor:
             broken = ConnectionError("the connection to the worker broke")
             return self._lost(call.worker, broken, Cause.NODE_LOST)
         known.pid = result.pid
-        self._failed_starts = 0
+        self._failed_starts[known.kind] = 0
         self._await(_Call(call.worker, "leaving"), known.actor.leaving.remote())
         return [Up(call.worker, result.place, result.ends)]
 
@@ -150,20 +152,23 @@ class RayExecutor:
     def _lost(self, worker: str, error: Exception, cause: Cause) -> list[Happening]:
         known = self._known[worker]
         if known.pid is None:
-            self._judge_start(cause, error)
+            self._judge_start(known.kind, cause, error)
         if known.leaving and cause is not Cause.MEMORY:
             cause = Cause.PREEMPTED  # as was said; a node that is taken ends its processes one by one
         self._forget(worker)
         return [Gone(worker, cause, str(error))]
 
-    def _judge_start(self, cause: Cause, error: Exception) -> None:
-        """A worker that never came up: its node may be gone, but what fails in its own start fails again."""
+    def _judge_start(self, kind: int, cause: Cause, error: Exception) -> None:
+        """A worker that never came up: its node may be gone or a bad one. Where no other of its kind is up,
+        what fails in its own start fails again."""
+        if any(other.kind == kind and other.pid is not None for other in self._known.values()):
+            return
         if getattr(error, "actor_init_failed", False):
             raise WorkerLost(f"A worker cannot start: {error}") from error
         if cause in (Cause.CRASH, Cause.MEMORY):
-            self._failed_starts += 1
-        if self._failed_starts >= FAILED_STARTS:
-            raise WorkerLost(f"{self._failed_starts} workers in a row ended while they started: {error}")
+            self._failed_starts[kind] += 1
+        if self._failed_starts[kind] >= FAILED_STARTS:
+            raise WorkerLost(f"{FAILED_STARTS} workers in a row ended while they started: {error}")
 
     def _forget(self, worker: str) -> None:
         with self._lock:
@@ -202,12 +207,14 @@ class RayExecutor:
 
 
 def _class_for(taken: Resources) -> Any:
-    """The actors of one kind."""
+    """The actors of one kind. Workers with GPUs are placed by these alone: a node that just came may have its
+    cores filled by plain workers, which came first, and its GPUs would wait. Their cores are left free of
+    plain workers by how many there are (cluster/staff.py)."""
     asked = needs(taken)
     return ray.remote(
-        num_cpus=asked.pop("CPU"),
-        num_gpus=asked.pop("GPU", 0),
-        memory=asked.pop("memory", None),
+        num_cpus=0 if taken.gpus else asked["CPU"],
+        num_gpus=asked.get("GPU", 0),
+        memory=asked.get("memory"),
         max_restarts=0,
         max_task_retries=0,
         max_concurrency=IN_HAND,

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
+from ray.util import placement_group, remove_placement_group
 
 from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, CellFailed, Event
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
+from chunkflow.opening import open_run
 from chunkflow.plan import Plan, spec_of
-from chunkflow.pool import Happening, Up
-from chunkflow.queue import Answer, Cause
+from chunkflow.pool import Happening, Leaving, Pool, Up
+from chunkflow.queue import Answer, Cause, MemoryQueue, Range
+from chunkflow.runner import Runner
 from chunkflow.storage import Folder
 from cluster.ray_executor import RayExecutor
 from tests.ray_nodes import Node, add_node, end_node, takes_no_more
@@ -114,14 +119,19 @@ def until(executor: RayExecutor, kind: type[Happening], count: int = 1) -> list[
 
 
 def test_a_worker_says_where_it_runs_and_when_its_node_ends(tmp_path: Path, nodes: Nodes) -> None:
+    """Also where others have all cores of the nodes: GPUs do not wait for them."""
     plan = open_plan(gpu_job(tmp_path / "job", 0.0))
     executor = on_kinds(plan)
+    here = [{"ray.io/node-id": node.id} for node in (nodes.taken, nodes.stays)]
+    all_cores = placement_group([{"CPU": 2}] * 2, bundle_label_selector=here)
+    assert all_cores.wait(60)
     try:
         for _ in range(2):
             executor.start_worker(1)
         up = {event.place.device: event for event in until(executor, Up, 2) if isinstance(event, Up)}
     finally:
         executor.close()
+        remove_placement_group(all_cores)
     assert (up["fast"].place.node, up["fast"].ends) == (nodes.stays.id, ENDS)
     assert (up["fast spot"].place.node, up["fast spot"].ends) == (nodes.taken.id, None)
     started = {n["NodeID"]: n for n in ray.nodes()}
@@ -129,27 +139,93 @@ def test_a_worker_says_where_it_runs_and_when_its_node_ends(tmp_path: Path, node
     assert up["fast"].place.node in started
 
 
+class Watched(RayExecutor):
+    """Knows what becomes of the workers with a GPU, and says each time that anything may have happened."""
+
+    def __init__(self, plan: Plan, said: Callable[[Watched], None]) -> None:
+        super().__init__(spec_of(plan), kinds=plan.worker_kinds)
+        self._said = said
+        self.started: list[str] = []
+        self.devices: list[str] = []
+        """Of those that are up."""
+        self.given: Counter[str] = Counter()
+        self.leaving: list[str] = []
+        self._patience = time.monotonic() + 180.0
+
+    def start_worker(self, kind: int = 0) -> str:
+        name = super().start_worker(kind)
+        self.started += [name] * kind
+        return name
+
+    def submit(self, worker: str, batch: Range) -> None:
+        super().submit(worker, batch)
+        self.given.update({worker} & {*self.started})
+
+    def wait(self, seconds: float) -> list[Happening]:
+        found = super().wait(seconds)
+        ours = [event for event in found if event.worker in self.started]
+        self.devices += [event.place.device for event in ours if isinstance(event, Up)]
+        self.leaving += [event.worker for event in ours if isinstance(event, Leaving)]
+        self._said(self)
+        assert time.monotonic() < self._patience, (self.started, self.devices, self.given, self.leaving)
+        return found
+
+
+def run_watched(
+    job: Job, sizes: Sequence[int], said: Callable[[Watched], None]
+) -> tuple[Watched, list[Event]]:
+    """Run a job to its end."""
+    plan, events = open_plan(job), list[Event]()
+    executor, queue = Watched(plan, said), MemoryQueue(len(sizes))
+    with open_run(plan, {}) as ledger:
+        runner = Runner(plan, ledger, queue, Pool(queue, executor, sizes), [events.append])
+        assert runner.run() == "complete"
+    return executor, events
+
+
+def test_a_worker_whose_walltime_nears_is_replaced_at_no_attempt(tmp_path: Path, nodes: Nodes) -> None:
+    """It has half a minute, which is too little for what nobody knows the seconds of: another is started."""
+    ending = add_node(1, 1, "ends", {"CHUNKFLOW_ENDS": str(time.time() + 30.0)})
+    job = gpu_job(tmp_path / "job", pause=0.0).until(GPU)
+    hold = tmp_path / "job" / "marks" / "hold"
+    hold.touch()
+
+    def said(executor: Watched) -> None:
+        if len(executor.started) == 4:
+            hold.unlink(missing_ok=True)
+
+    try:
+        executor, events = run_watched(job, (1, 3), said)
+    finally:
+        end_node(ending)
+    assert sorted(executor.devices) == ["ends", "fast", "fast spot"]
+    assert not [event for event in events if isinstance(event, CellFailed)]
+    done = [event.answer.place.device for event in events if isinstance(event, CellDone)]
+    assert len(done) == 16
+    assert "ends" not in done
+    assert_all_accounted(job, clean=True)
+
+
 def test_a_node_that_is_taken_after_a_notice_costs_no_attempt(tmp_path: Path, nodes: Nodes) -> None:
     """Last here, as nothing is started on the node any more."""
-    job = gpu_job(tmp_path / "job", pause=0.6)
-    failed: list[Answer] = []
-    done: list[Answer] = []
+    job = gpu_job(tmp_path / "job", pause=0.0)
+    hold = tmp_path / "job" / "marks" / "hold"
+    hold.touch()
 
-    def listen(event: Event) -> None:
-        if isinstance(event, CellFailed):
-            assert event.attempt == 0, "no attempt is charged"
-            failed.append(event.answer)
-        elif isinstance(event, CellDone):
-            done.append(event.answer)
-            if event.answer.place.node == nodes.taken.id:
-                nodes.notice.write_text("the batch system takes the node")
+    def said(executor: Watched) -> None:
+        if sorted(executor.given.values()) == [3, 3]:  # one that it maps, two that it has not begun
+            nodes.notice.write_text("the batch system takes the node")
+        if executor.leaving:
+            hold.unlink(missing_ok=True)
 
-    assert run_job(job, executor=on_kinds, workers=2, listeners=[listen]) == "complete"
-    assert {answer.cause for answer in failed} == {Cause.PREEMPTED}
-    assert {answer.place.node for answer in failed} == {nodes.taken.id}
+    _, events = run_watched(job, (1, 2), said)
+    failed = [event for event in events if isinstance(event, CellFailed)]
+    assert {event.answer.cause for event in failed} == {Cause.PREEMPTED}
+    assert {event.answer.place.node for event in failed} == {nodes.taken.id}
+    assert {event.attempt for event in failed} == {0}, "no attempt is charged"
     state = Ledger.load(Folder(job.work)).state
     assert not any(step.failures for step in state.steps.values())
-    assert state.steps[GPU].causes["preempted"] == len(failed)
+    assert sum(step.causes["preempted"] for step in state.steps.values()) == len(failed)
     assert takes_no_more(nodes.taken)
     assert not takes_no_more(nodes.stays)
     assert_all_accounted(job)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from chunkflow.describe import open_plan
+from chunkflow.errors import WorkerLost
 from chunkflow.plan import Plan, spec_of
-from chunkflow.pool import Up
+from chunkflow.pool import Gone, Happening, Up
+from chunkflow.queue import Cause
 from cluster.actor import importable
 from cluster.ray_executor import RayExecutor
 from tests.support import make_job, make_layer
@@ -42,6 +44,35 @@ def test_modules_beside_the_job_do_not_stand_before_what_is_installed(
     assert (folder / "own" / "steps.py").read_bytes() == SOURCES["own/steps.py"]
 
 
+def first(executor: RayExecutor, kind: type[Happening]) -> Happening:
+    """Wait for the first event of a kind."""
+    for _ in range(600):
+        for event in executor.wait(0.1):
+            if isinstance(event, kind):
+                return event
+    raise AssertionError(f"no {kind.__name__}")
+
+
+def test_a_worker_that_cannot_start_ends_the_run_only_where_no_other_is_up(
+    plan: Plan, ray_here: None
+) -> None:
+    unwritable = {"/proc/none": b""}
+    executor = RayExecutor(spec_of(plan))
+    executor.start_worker()
+    first(executor, Up)
+    executor._sources = unwritable  # as on a node that is out of order
+    bad = executor.start_worker()
+    gone = first(executor, Gone)
+    executor.close()
+    assert isinstance(gone, Gone)
+    assert (gone.worker, gone.cause) == (bad, Cause.CRASH)
+    alone = RayExecutor(spec_of(plan), unwritable)
+    alone.start_worker()
+    with pytest.raises(WorkerLost, match="A worker cannot start"):
+        first(alone, Gone)
+    alone.close()
+
+
 @pytest.mark.parametrize("at_once", [False, True])
 def test_nothing_is_left_on_the_node(plan: Plan, ray_here: None, at_once: bool) -> None:
     own = f"own_{uuid.uuid4().hex}.py"
@@ -51,9 +82,7 @@ def test_nothing_is_left_on_the_node(plan: Plan, ray_here: None, at_once: bool) 
 
     executor = RayExecutor(spec_of(plan), {own: b""})
     name = executor.start_worker()
-    for _ in range(600):
-        if any(isinstance(event, Up) for event in executor.wait(0.1)):
-            break
+    first(executor, Up)
     assert laid()
     if at_once:
         executor.end_worker(name)
