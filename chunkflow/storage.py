@@ -208,7 +208,8 @@ class Folder:
             kept = not self.put_if_absent(name, b"second") and self.get(name) == b"first"
             self.discard([name])
         except StorageError as error:
-            raise BadInput(f"{self.url} cannot hold a work folder: {error}") from error
+            why = getattr(error.__cause__, "strerror", None) or error.__cause__ or error
+            raise BadInput(f"{self.url} cannot hold a work folder: {why}") from error
         if not kept:
             raise BadInput(f"{self.url} cannot hold a work folder: it lets a file that exists be made again")
 

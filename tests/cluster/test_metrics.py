@@ -48,14 +48,14 @@ class Slow(Task):
 def slow_job(folder: Path) -> Path:
     """Of 216 chunks, a second each."""
     make_layer(folder / "image", np.ones((48, 48, 48), np.uint8), chunk=(8, 8, 8))
-    (folder / "slow.py").write_text(SLOW)
+    (folder / "slowly.py").write_text(SLOW)
     job = {
         "job": "counted",
         "work": "work",
         "chunk": [8, 8, 8],
         "storage": [8, 8, 8],
         "layers": {"image": "image", "kept": "kept"},
-        "tasks": [{"slow:Slow": {"image": "image", "kept": "kept"}}],
+        "tasks": [{"slowly:Slow": {"image": "image", "kept": "kept"}}],
     }
     (folder / "job.yaml").write_text(yaml.safe_dump(job))
     return folder / "job.yaml"
