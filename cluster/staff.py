@@ -3,13 +3,15 @@
 1. A kind of which no worker finds room is refused; where the job has a queue it is left to other pools, as
    long as there is room for another kind.
 2. Kinds that take GPUs are given their share first, with the cores that they need beside.
-3. The other kinds share the cores that are left: each may have all but one worker of every other kind, and
-   where there are several, the pool ends idle workers.
+3. The other kinds share the cores that are left: each may have all but one worker of every other kind.
+4. Where several kinds share cores or GPUs, the pool ends idle workers: one that waits for a whole node would
+   wait for ever where small ones sit on it, even if all together find room.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,7 +58,8 @@ def staff_for(plan: Plan, room: Room, workers: int = 0) -> Staff:
     sizes = [min(size, workers or size) for size in _sizes(plan.worker_kinds, room.total, refused)]
     cores = sum(size * taken.cpus for size, taken in zip(sizes, plan.worker_kinds, strict=True))
     has = room.total.get("CPU", 0.0)
-    shared = SHARING_SECONDS if cores > has else None
+    by_gpus = Counter(bool(taken.gpus) for size, taken in zip(sizes, plan.worker_kinds, strict=True) if size)
+    shared = SHARING_SECONDS if max(by_gpus.values(), default=0) > 1 else None
     idle_seconds = IDLE_SECONDS if room.grows else shared
     return Staff(tuple(sizes), idle_seconds, min(cores, has), tuple(refused.values()))
 

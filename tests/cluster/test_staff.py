@@ -66,6 +66,15 @@ def test_kinds_that_share_cores_end_their_idle_workers(tmp_path: Path) -> None:
     assert (tight.sizes, tight.idle_seconds, tight.cores) == ((1, 1), SHARING_SECONDS, 4.0)
 
 
+def test_kinds_that_share_end_idle_workers_also_where_all_find_room_at_once(tmp_path: Path) -> None:
+    """Four small workers, two of them on the node of five cores, would keep the large one out for ever."""
+    nodes = Room("the cluster", {"CPU": 9.0}, {"CPU": 5.0})
+    staff = staff_for(plan_of(tmp_path, {"Smooth-2": {"cpus": 5}}), nodes)
+    assert (staff.sizes, staff.idle_seconds, staff.cores) == ((4, 1), SHARING_SECONDS, 9.0)
+    parts = plan_of(tmp_path, {"Smooth-2": {"gpus": 0.5}, "Smooth-3": {"gpus": 1}})
+    assert staff_for(parts, room(16, gpus=2)).idle_seconds == SHARING_SECONDS
+
+
 def test_memory_limits_workers_too(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, {"Smooth-2": {"memory": 24}})
     assert staff_for(plan, room(16, gib=64)).sizes == (15, 2)
