@@ -184,20 +184,25 @@ def run_watched(
 
 
 def test_a_worker_whose_walltime_nears_is_replaced_at_no_attempt(tmp_path: Path, nodes: Nodes) -> None:
-    """It has half a minute, which is too little for what nobody knows the seconds of: another is started."""
-    ending = add_node(1, 1, "ends", {"CHUNKFLOW_ENDS": str(time.time() + 30.0)})
+    """Its node comes once the others are busy. Of those one lasts for years: less than half a minute is too
+    little for what nobody knows the seconds of, however long the worker took to come up."""
     job = gpu_job(tmp_path / "job", pause=0.0).until(GPU)
     hold = tmp_path / "job" / "marks" / "hold"
     hold.touch()
+    ending: list[Node] = []
 
     def said(executor: Watched) -> None:
-        if len(executor.started) == 4:
+        if not ending and len(executor.pids) == 3:  # the plain one, and one for each GPU that is there
+            ending.append(add_node(0, 1, "ends", {"CHUNKFLOW_ENDS": str(time.time() + 30.0)}))
+        if len(executor.started) == 4 or len(executor.given) == 3:
             hold.unlink(missing_ok=True)
 
     try:
         executor, events = run_watched(job, (1, 3), said)
     finally:
-        end_node(ending)
+        for node in ending:
+            end_node(node)
+    assert len(executor.started) == 4
     assert sorted(executor.devices) == ["ends", "fast", "fast spot"]
     assert not [event for event in events if isinstance(event, CellFailed)]
     done = [event.answer.place.device for event in events if isinstance(event, CellDone)]
