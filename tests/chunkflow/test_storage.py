@@ -122,7 +122,7 @@ class _Careless(cloudfiles.interfaces.S3Interface):  # type: ignore[misc]
 def test_a_bucket_that_is_not_there_is_one_sentence(s3: str) -> None:
     with pytest.raises(StorageError, match="could not write s3://nowhere/work/a: "):
         Folder("s3://nowhere/work").put_if_absent("a", b"")
-    with pytest.raises(BadInput, match="s3://nowhere/work cannot hold a work folder: .*NoSuchBucket"):
+    with pytest.raises(BadInput, match=r"s3://nowhere/work cannot hold a work folder: .*NoSuchBucket"):
         Folder("s3://nowhere/work").check_conditional_put()
 
 
