@@ -13,8 +13,8 @@ demo: .venv/.core ## make a synthetic brain block, find its nuclei, compare with
 	rm -rf demo
 	$(BIN)/chunkflow demo nuclei demo
 
-test: .venv/.all ## run all tests, four at a time
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
+test: .venv/.all ## run all tests, two at a time
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: .venv/.all ## format, lint, types, direction of imports
 	$(BIN)/ruff format --check .

@@ -9,7 +9,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -30,6 +30,7 @@ ARGUMENTS = (
     "--disable-gpu-watchdog",  # which ends the drawing process where the machine is busy
 )
 LOADED = "typeof viewer == 'object' && viewer.layerManager.managedLayers.length > 0 && viewer.isReady()"
+TRIES = 4
 PATIENCE = 240_000  # milliseconds: the machine may be busy with other things
 SECTION = (slice(BARS, (BARS + HEIGHT) // 2 - 4), slice(4, WIDTH // 2 - 4))
 SPACE = (slice((BARS + HEIGHT) // 2 + 4, HEIGHT - 30), slice(4, WIDTH // 2 - 4))
@@ -45,8 +46,11 @@ class Viewer:
     """One browser window; `show` leads it to a state and takes the picture."""
 
     def __init__(self, page: Page) -> None:
-        self.page = page
         self.failed: list[str] = []
+        self._take(page)
+
+    def _take(self, page: Page) -> None:
+        self.page = page
         page.set_default_timeout(PATIENCE)
         page.on("response", lambda answer: self._note(answer.status, answer.url))
         page.on("pageerror", lambda error: self.failed.append(str(error)))
@@ -57,9 +61,20 @@ class Viewer:
 
     def open(self, link: str) -> np.ndarray:
         """Follow a link, as a user does."""
-        self.page.goto("about:blank")
-        self.page.goto(link)
-        return self._picture()
+        for _ in range(TRIES):
+            self.page.goto("about:blank")
+            self.page.goto(link)
+            with suppress(TimeoutError):  # the client now and then stands still on a busy machine, for good
+                self.page.wait_for_function(LOADED, timeout=PATIENCE / TRIES)
+                return self._picture()
+            self._renew()
+        raise AssertionError(f"nothing was shown in {TRIES} tries of {PATIENCE / TRIES / 1000:.0f} s")
+
+    def _renew(self) -> None:
+        """Go on in another window."""
+        context = self.page.context
+        self.page.close()
+        self._take(context.new_page())
 
     def show(self, base: str, state: dict[str, Any], only: tuple[str, ...] | None = None) -> np.ndarray:
         """Show a state with the client that a server has at `base`; all its layers, or `only` some."""
@@ -69,12 +84,7 @@ class Viewer:
         return self.open(f"{base}/v/index.html#!{quote(json.dumps(bare))}")
 
     def _picture(self) -> np.ndarray:
-        """The window once all is loaded and two pictures in a row are equal."""
-        try:
-            self.page.wait_for_function(LOADED, timeout=PATIENCE / 4)
-        except TimeoutError:  # the client now and then stands still on a busy machine, for good
-            self.page.reload()
-            self.page.wait_for_function(LOADED)
+        """The window, all loaded, once two pictures in a row are equal."""
         before = self._shot()
         for _ in range(240):
             self.page.wait_for_timeout(250)
@@ -95,7 +105,7 @@ def open_viewer() -> Iterator[Viewer]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         try:
-            yield Viewer(browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}))
+            yield Viewer(browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}).new_page())
         finally:
             browser.close()
 

@@ -217,7 +217,7 @@ def test_a_bucket_far_away_is_shown_with_its_price(site: Site) -> None:
     boto3.client("s3", region_name="eu-west-1").create_bucket(Bucket="far", CreateBucketConfiguration=far)
     said: list[str] = []
     with pytest.raises(BadInput, match="Nothing was started"):
-        site.cluster(bucket="s3://far").up(lambda what: False, said.append)
+        site.cluster(name="far", bucket="s3://far").up(lambda what: False, said.append)
     assert said == [
         "The bucket far is in eu-west-1, the nodes are in us-east-1: each GB that goes from one to the other "
         "costs about $0.02."
