@@ -14,9 +14,10 @@ from chunkflow.encodings import refuse_encoding
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job, split_reference
+from chunkflow.roles import ROLE_OF_KIND, FieldRole, RoleKind
 from chunkflow.sharded import MOST_FILES, file_count
 from chunkflow.steps import Describe, Key, Product, Step, finds_whole_objects, finish_cell
-from chunkflow.task import ROLE_OF_KIND, FieldRole, Layout, RoleKind, Task
+from chunkflow.task import Layout, Task
 from chunkflow.volume import Kind, LayerInfo
 
 

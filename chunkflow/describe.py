@@ -12,8 +12,8 @@ from chunkflow.forecast import largest_chunk, usual_memory
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.plan import Plan
+from chunkflow.roles import RoleKind
 from chunkflow.storage import Folder
-from chunkflow.task import RoleKind
 from chunkflow.volume import LayerInfo
 
 

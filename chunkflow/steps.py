@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chunkflow.geometry import Box, Grid, Vec
-from chunkflow.task import Layout, RoleKind, Task
+from chunkflow.roles import RoleKind
+from chunkflow.task import Layout, Task
 from chunkflow.volume import LayerInfo
 
 Describe = Callable[[str, int, RoleKind], LayerInfo]

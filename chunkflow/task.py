@@ -16,22 +16,30 @@ in this order:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, TypeAlias, get_args
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
+from pydantic import BaseModel, ConfigDict
 
 from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.resources import Resources
-from chunkflow.volume import Kind, LayerInfo
+from chunkflow.roles import ROLE_OF_KIND, FieldRole, Located, Role, RoleKind
+from chunkflow.roles import Annotations as Annotations
+from chunkflow.roles import File as File
+from chunkflow.roles import Image as Image
+from chunkflow.roles import Labels as Labels
+from chunkflow.roles import Layer as Layer
+from chunkflow.roles import Meshes as Meshes
+from chunkflow.roles import Objects as Objects
+from chunkflow.roles import Out as Out
+from chunkflow.roles import Report as Report
+from chunkflow.roles import Tags as Tags
+from chunkflow.volume import LayerInfo
 
-RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "tags", "report"]
 Files = dict[str, bytes]
 
 
@@ -48,76 +56,8 @@ Result: TypeAlias = Made | tuple[Made, ...] | dict[str, Made] | None
 where two are alike), or None where there is nothing."""
 
 
-@dataclass(frozen=True)
-class Role:
-    """What a field that names a layer stands for."""
-
-    kind: RoleKind
-
-
-Image = Annotated[str, Role("image")]
-Labels = Annotated[str, Role("labels")]
-Layer = Annotated[str, Role("layer")]
-"""An image or labels, whichever it is."""
-Objects = Annotated[str, Role("table")]
-Meshes = Annotated[str, Role("meshes")]
-Annotations = Annotated[str, Role("annotations")]
-Tags = Annotated[str, Role("tags")]
-"""A folder of segment properties."""
-Report = Annotated[str, Role("report")]
-"""A folder of pictures and lists for people, in the work folder unless a layer of its name says where."""
-
-
-@dataclass(frozen=True)
-class Located:
-    """Marks a field that is a path on a disk: in a job file a relative one counts from that file, else from
-    where the command is given. It is made whole, as workers have working folders of their own."""
-
-    words: tuple[str, ...] = ("",)
-    """What stands for something else than a path."""
-
-    def whole(self, value: str, base: Path) -> str:
-        if value in self.words:
-            return value
-        if "://" in value and not value.startswith("file://"):
-            raise ValueError("must be a path on this machine or on a disk that it shares with the workers")
-        return os.path.abspath(base / Path(value.removeprefix("file://")).expanduser())
-
-    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_after_validator_function(lambda value: self.whole(value, Path.cwd()), handler(kind))
-
-
-File = Annotated[str, Located()]
-
-ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
-    "image": ("image",),
-    "labels": ("segmentation",),
-    "layer": ("image", "segmentation"),
-    "table": ("table",),
-    "meshes": ("folder",),
-    "annotations": ("folder",),
-    "tags": ("folder",),
-    "report": ("folder",),
-}
-
-
-def Out(description: str = "") -> Any:  # noqa: N802 - reads as a type in a task's declaration
-    """Marks a field that names an output of the task."""
-    return Field("", description=description, json_schema_extra={"output": True})
-
-
 class WindowTooSmall(Exception):
     """Raised by `map`: give me the next larger box of `reads`."""
-
-
-@dataclass(frozen=True)
-class FieldRole:
-    """One field of a task that names layers."""
-
-    name: str
-    kind: RoleKind
-    output: bool
-    many: bool
 
 
 @dataclass(frozen=True)

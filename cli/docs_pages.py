@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from chunkflow.task import FieldRole, Task
+from chunkflow.roles import FieldRole
+from chunkflow.task import Task
 from cli.builtin import builtin_tasks
 from cli.main import COMMANDS
 

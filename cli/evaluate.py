@@ -70,39 +70,35 @@ def evaluate(
 
     Example: chunkflow evaluate work/rat:objects marked.csv --tolerance 10um --to evaluation.html
     """
-    means = Means(workers, address, serial)
-    distance = parse_tolerance(tolerance)
-    part = parse_box(box)
-    _refuse(to, overwrite)
-    from cli.evaluate_jobs import refuse_taken, workplace, write_annotations
+    means, distance, part = Means(workers, address, serial), parse_tolerance(tolerance), parse_box(box)
+    _refuse(to, annotations, overwrite)
+    from cli.evaluate_jobs import workplace, write_annotations
     from cli.evaluate_page import evaluation_page
 
-    refuse_taken(annotations)
     sides = Place.of(predicted), Place.of(truth)
     with workplace(to) as work:
         if _are_labels(*sides):
             comparison = _compare_labels(*sides, part, means, work)
-            facts = [f"Labels of {predicted}, held against {truth}; objects match from an IoU of 0.5."]
+            what = f"Labels of {predicted}, held against {truth}; objects match from an IoU of 0.5."
         else:
             layer = _layer_of(*sides, like)
             found = points_of(sides[0], layer, columns, unit, of_class, score).within(part)
             true = points_of(sides[1], layer, columns, unit, of_class, None).within(part)
             comparison = compare_points(layer, found, true, distance)
-            facts = [f"Points of {predicted}, held against {truth}; pairs lie within {distance:g} µm."]
-        if not len(comparison.true.ids):
-            raise BadInput(f"{truth} has nothing{f' within {part}' if part else ''} to compare with.")
-        facts += [f"Only {part} was compared."] if part else []
+            what = f"Points of {predicted}, held against {truth}; pairs lie within {distance:g} µm."
+        _refuse_nothing(comparison, truth, part)
         scores = Scores.of(comparison)
         if annotations:
             write_annotations(comparison, annotations, means, work)
-    name = f"{Path(predicted).name} against {Path(truth).name}"
-    to.write_text(evaluation_page(name, comparison, scores, facts), encoding="utf-8")
-    document = {"predicted": predicted, "truth": truth, "box": str(part or ""), **scores.document()}
-    to.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    facts = [what, f"Only {part} was compared."] if part else [what]
+    page = evaluation_page(f"{Path(predicted).name} against {Path(truth).name}", comparison, scores, facts)
+    _write(to, page, {"predicted": predicted, "truth": truth, "box": str(part or "")}, scores)
     _say(Console(soft_wrap=True), scores, to, annotations)
 
 
-def _refuse(to: Path, overwrite: bool) -> None:
+def _refuse(to: Path, annotations: str, overwrite: bool) -> None:
+    from cli.evaluate_jobs import refuse_taken
+
     beside = to.with_suffix(".json")
     if to.suffix.lower() != ".html":
         raise BadInput(f"--to {to} must end in .html.")
@@ -110,6 +106,17 @@ def _refuse(to: Path, overwrite: bool) -> None:
         raise BadInput(f"{to if to.exists() else beside} exists already: name another, or say --overwrite.")
     if not to.resolve().parent.is_dir():
         raise BadInput(f"There is no folder {to.resolve().parent} for the report.")
+    refuse_taken(annotations)
+
+
+def _refuse_nothing(comparison: Comparison, truth: str, part: Box | None) -> None:
+    if not len(comparison.true.ids):
+        raise BadInput(f"{truth} has nothing{f' within {part}' if part else ''} to compare with.")
+
+
+def _write(to: Path, page: str, asked: dict[str, str], scores: Scores) -> None:
+    to.write_text(page, encoding="utf-8")
+    to.with_suffix(".json").write_text(json.dumps({**asked, **scores.document()}, indent=1) + "\n")
 
 
 def _say(console: Console, scores: Scores, to: Path, annotations: str) -> None:

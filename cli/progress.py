@@ -16,8 +16,8 @@ from rich.table import Table
 
 from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Started, Tick
 from chunkflow.plan import Plan
+from chunkflow.roles import Located
 from chunkflow.schedule import DONE, FAILED, LEASED, Schedule
-from chunkflow.task import Located
 from cli.words import in_words, plain
 
 PLAIN_EVERY = 10.0

@@ -29,8 +29,8 @@ from chunkflow.job import Job, load_task_type
 from chunkflow.ledger import Ledger
 from chunkflow.opening import refuse_unfit
 from chunkflow.prices import load_prices
+from chunkflow.roles import Located
 from chunkflow.storage import Folder
-from chunkflow.task import Located
 from cli.builtin import load_job, sources_of
 from cli.options import BoxOption, Budget, JobFile, Prices, Restart, Settings, Until, Yes, agreed, parse_box
 from cli.status import alive

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +40,14 @@ class Aws:
         if file.region not in known:
             raise BadInput(f"AWS has no region {file.region}; it has {', '.join(known)}.")
         self._ec2 = boto3.client("ec2", region_name=file.region)
+        self._images: dict[bool, tuple[str, str]] = {}
 
     def check(self) -> list[str]:
         with _asking("who you are", "The keys need no more rights for that than to be valid."):
             boto3.client("sts", region_name=self._file.region).get_caller_identity()
         self._check_types()
         self._check_network()
-        _ = self._images  # asked for now, as there may be none
+        self._check_images()
         return self._check_bucket()
 
     def _check_types(self) -> None:
@@ -92,11 +92,17 @@ class Aws:
         self._file.check_bucket()
         return said
 
-    @cached_property
-    def _images(self) -> dict[bool, tuple[str, str]]:
-        """The images of nodes without and with GPUs, and what each calls its disk."""
-        given = {False: self._file.image, True: self._file.gpu_image or self._file.image}
-        return {gpu: self._image(name or self._newest(gpu)) for gpu, name in given.items() if self._has(gpu)}
+    def _check_images(self) -> None:
+        for gpu in (False, True):
+            if self._has(gpu):
+                self._image_of(gpu)
+
+    def _image_of(self, gpu: bool) -> tuple[str, str]:
+        """The image of nodes without or with GPUs, and what it calls its disk; asked for once."""
+        if gpu not in self._images:
+            given = (self._file.gpu_image if gpu else "") or self._file.image
+            self._images[gpu] = self._image(given or self._newest(gpu))
+        return self._images[gpu]
 
     def _newest(self, gpu: bool) -> str:
         hint = "Allow ssm:GetParameter, or give `image:` (and `gpu_image:`) in the cluster's file."
@@ -122,7 +128,7 @@ class Aws:
 
     def node_config(self, device: str, head: bool) -> dict[str, Any]:
         kind = device.removesuffix(SPOT)
-        image, root = self._images[bool(self._file.device(kind).gpus)]
+        image, root = self._image_of(bool(self._file.device(kind).gpus))
         disk = {"VolumeSize": self._file.disk, "VolumeType": "gp3", "DeleteOnTermination": True}
         tagged = ["instance", "volume"] + ["spot-instances-request"] * device.endswith(SPOT)
         tag = {"Key": TAG, "Value": self._file.name}

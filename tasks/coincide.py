@@ -22,7 +22,8 @@ from pydantic import Field, field_validator, model_validator
 from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.task import Cell, Counts, Image, Layout, Located, Objects, Out, Report, Task
+from chunkflow.roles import Located
+from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, Report, Task
 from tasks import class_features, classifier
 from tasks.count_steps import Members, Total
 from tasks.segment import PEAK_RATIO, Segment

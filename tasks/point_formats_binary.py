@@ -70,7 +70,7 @@ def _type_of(path: Path, name: str, dataset: Any) -> pa.DataType:
         return pa.string()
     try:
         return pa.from_numpy_dtype(dataset.dtype.newbyteorder("="))
-    except (pa.ArrowNotImplementedError, NotImplementedError):
+    except pa.ArrowException:
         raise BadInput(f"{path}: the dataset {name} holds {dataset.dtype}, not numbers or text.") from None
 
 

@@ -99,7 +99,7 @@ class Reading:
     def _numbers(self, column: pa.ChunkedArray, name: str, first: int) -> npt.NDArray[np.float64]:
         try:
             values = pc.cast(column, pa.float64()).to_numpy()
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        except pa.ArrowException:
             row = first_not(column, pa.float64()) if pa.types.is_string(column.type) else 0
             raise BadInput(
                 f"{self.rows.name_of(first + (row or 0))}: {name} is {column[row or 0].as_py()!r}, "

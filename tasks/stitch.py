@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from chunkflow.task import File, Image, Layout, Located, Out, Report, Task
+from chunkflow.roles import Located
+from chunkflow.task import File, Image, Layout, Out, Report, Task
 from tasks.ingest import parse_voxel_size
 from tasks.stitch_fuse import Fuse
 from tasks.stitch_light import Balance, Even, Light, Overlaps, Sample

@@ -16,7 +16,7 @@ from chunkflow.kernels.placement import Placement
 from chunkflow.task import Cell, Files, Layout, Objects, Out, Report
 from chunkflow.volume import LayerInfo
 from tasks.pictures import GREY, INK, LINE, RED, figure, png
-from tasks.stitch_light import fields, write_light
+from tasks.stitch_light_kept import fields, write_light
 from tasks.stitch_links import OnCanvas, placed
 from tasks.stitch_tiles import TileGrid
 

@@ -36,7 +36,7 @@ def rows_where(task: str, rows: pa.Table, where: Where) -> pa.Table:
         values = list(wanted) if isinstance(wanted, list) else [wanted]
         try:
             known = pa.array(values).cast(column.type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        except pa.ArrowException as error:
             raise BadInput(
                 f"{task}: where: the column {name!r} holds {column.type}, which {wanted!r} is not."
             ) from error

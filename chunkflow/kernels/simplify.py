@@ -188,10 +188,7 @@ def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
             else:
                 costs[i] = merge_cost(quadrics, v, u, state[u] != FREE, sums, places[i])
         while True:
-            best = 0
-            for i in range(1, size):
-                if costs[i] < costs[best]:
-                    best = i
+            best = np.argmin(costs[:size])
             if costs[best] > bound:
                 cost[v] = costs[best]
                 break
@@ -208,14 +205,19 @@ def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
                     paid[u] = costs[best]
                 state[v] = GONE
                 cost[u] = CHANGED
-                for i in range(size):
-                    cost[around[1, i]] = CHANGED
-                for i in range(others):
-                    cost[beyond[1, i]] = CHANGED
+                _touch(cost, around, size)
+                _touch(cost, beyond, others)
                 gone += 1
                 break
             costs[best] = np.inf
     return gone
+
+
+@compiled
+def _touch(cost: Floats, faces_around: Ints, size: int) -> None:
+    """What the neighbours cost must be found anew."""
+    for i in range(size):
+        cost[faces_around[1, i]] = CHANGED
 
 
 @compiled

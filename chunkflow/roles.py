@@ -1,0 +1,83 @@
+"""What the fields of a task may name: layers, tables and folders by their roles, and paths."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
+
+from chunkflow.volume import Kind
+
+RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "tags", "report"]
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a field that names a layer stands for."""
+
+    kind: RoleKind
+
+
+Image = Annotated[str, Role("image")]
+Labels = Annotated[str, Role("labels")]
+Layer = Annotated[str, Role("layer")]
+"""An image or labels, whichever it is."""
+Objects = Annotated[str, Role("table")]
+Meshes = Annotated[str, Role("meshes")]
+Annotations = Annotated[str, Role("annotations")]
+Tags = Annotated[str, Role("tags")]
+"""A folder of segment properties."""
+Report = Annotated[str, Role("report")]
+"""A folder of pictures and lists for people, in the work folder unless a layer of its name says where."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """Marks a field that is a path on a disk: in a job file a relative one counts from that file, else from
+    where the command is given. It is made whole, as workers have working folders of their own."""
+
+    words: tuple[str, ...] = ("",)
+    """What stands for something else than a path."""
+
+    def whole(self, value: str, base: Path) -> str:
+        if value in self.words:
+            return value
+        if "://" in value and not value.startswith("file://"):
+            raise ValueError("must be a path on this machine or on a disk that it shares with the workers")
+        return os.path.abspath(base / Path(value.removeprefix("file://")).expanduser())
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(lambda value: self.whole(value, Path.cwd()), handler(kind))
+
+
+File = Annotated[str, Located()]
+
+ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
+    "image": ("image",),
+    "labels": ("segmentation",),
+    "layer": ("image", "segmentation"),
+    "table": ("table",),
+    "meshes": ("folder",),
+    "annotations": ("folder",),
+    "tags": ("folder",),
+    "report": ("folder",),
+}
+
+
+def Out(description: str = "") -> Any:  # noqa: N802 - reads as a type in a task's declaration
+    """Marks a field that names an output of the task."""
+    return Field("", description=description, json_schema_extra={"output": True})
+
+
+@dataclass(frozen=True)
+class FieldRole:
+    """One field of a task that names layers."""
+
+    name: str
+    kind: RoleKind
+    output: bool
+    many: bool
