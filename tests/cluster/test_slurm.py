@@ -78,6 +78,9 @@ class Up:
     def jobs(self, group: str) -> list[str]:
         return self.site.jobs(f"chunkflow-{self.name}-{group}")
 
+    def workers(self) -> list[str]:
+        return self.jobs("cpu") + self.jobs("gpu")
+
     def python(self, *words: str) -> subprocess.Popen[str]:
         """A process that finds the cluster's token."""
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.folder / "token")}
@@ -240,7 +243,8 @@ def test_what_slurm_refuses_is_asked_for_in_part(cluster: Up) -> None:
     wait_until(lambda: "3 asked for, 1 taken" in "\n".join(cluster.place.status()), "the refusal to be told")
     assert len(cluster.jobs("cpu")) == 1
     assert "Job violates accounting/QOS policy" in "\n".join(cluster.place.status())
-    cluster.ask_for(1)  # the one stays for the tests below
+    cluster.ask_for(1)  # the one stays for the tests below; it has a GPU if those were asked for meanwhile
+    wait_until(lambda: len(cluster.workers()) == 1, "one to stay")
 
 
 def test_two_clusters_on_the_same_nodes_keep_apart(cluster: Up, site: Site) -> None:
@@ -256,7 +260,7 @@ def test_two_clusters_on_the_same_nodes_keep_apart(cluster: Up, site: Site) -> N
     assert not cluster.keys() & second.keys()
     site.run("scancel", *second.jobs("head"))
     wait_until(lambda: not second.jobs("cpu"), "the worker without a head to end")
-    assert len(cluster.jobs("cpu")) == 1
+    assert len(cluster.workers()) == 1
     assert cluster.joined() == cluster.keys()
     assert second.place.down(second.said.append) == 0
     login.join(60)
@@ -264,7 +268,7 @@ def test_two_clusters_on_the_same_nodes_keep_apart(cluster: Up, site: Site) -> N
 
 
 def test_a_worker_that_is_queued_again_joins_again(cluster: Up, site: Site) -> None:
-    (job,) = cluster.jobs("cpu")
+    (job,) = cluster.workers()
     before = cluster.keys()
     cluster.ask_for(2)  # one more than there is, so that it is wanted when it comes back
     site.run("scontrol", "requeue", job)
@@ -273,7 +277,7 @@ def test_a_worker_that_is_queued_again_joins_again(cluster: Up, site: Site) -> N
     site.run("scontrol", "update", f"JobId={job}", "StartTime=now")
     wait_until(lambda: before <= cluster.joined(), "the worker to be back")
     cluster.ask_for(1)
-    wait_until(lambda: len(cluster.jobs("cpu")) == 1, "the other to go")
+    wait_until(lambda: len(cluster.workers()) == 1, "the other to go")
 
 
 def test_nothing_is_left_when_a_cluster_is_taken_down(cluster: Up, site: Site) -> None:
