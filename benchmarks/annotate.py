@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from neuroglancer.read_precomputed_annotations import AnnotationReader
+from numpy.typing import NDArray
 
 from benchmarks.figure import Figure
 from chunkflow.describe import open_plan
@@ -43,7 +45,7 @@ def points(count: int, seed: int = 1) -> pa.Table:
     random = np.random.default_rng(seed)
     voxels = np.unique(random.integers(0, 2048, (count + count // 100 + 10, 3), np.int32), axis=0)
     voxels = random.permutation(voxels)[:count]
-    columns = {"id": voxel_ids(voxels, VOLUME.size)}
+    columns: dict[str, NDArray[Any]] = {"id": voxel_ids(voxels, VOLUME.size)}
     columns |= {axis: voxels[:, n] + 0.5 for n, axis in enumerate("xyz")}
     return pa.table(columns | {"volume_um3": random.random(count).astype(np.float32)}).sort_by("id")
 

@@ -54,13 +54,12 @@ class Chaos:
         while time.monotonic() - begin < PATIENCE and runner.poll() is None:
             time.sleep(0.1)
             done, units, runs = self._progress()
-            if self.killed["runners"] < self._runner_kills:
-                share = (self.killed["runners"] + 1) / (self._runner_kills + 1)
-                if done > units * share and runs > self.killed["runners"]:
-                    runner = self._another(runner)
-                elif time.monotonic() > next_kill and done > before:
-                    self._kill_a_node()
-                    next_kill, before = time.monotonic() + self._pause(), done
+            share = (self.killed["runners"] + 1) / (self._runner_kills + 1)
+            if done > units * share and runs > self.killed["runners"] < self._runner_kills:
+                runner = self._another(runner)
+            elif self._runner_kills and time.monotonic() > next_kill and done > before:
+                self._kill_a_node()
+                next_kill, before = time.monotonic() + self._pause(), done
         runner.kill()
         return runner.wait(), time.monotonic() - begin
 

@@ -90,7 +90,8 @@ def measured(image: NDArray[np.uint16], diameter: float, threshold: float) -> pa
     info = LayerInfo(url="", kind="image", bounds=box, volume=box, voxel_size=VOXEL_NM, dtype="uint16")
     layout = Layout({"labels": (info,), "images": (info,)}, (64, 64, 64), (64, 64, 64))
     cell, chunk = Cell(0, box, box, box, VOXEL_NM, layout, {}), Chunk(image, box, VOXEL_NM)
-    segment = Segment(image="image", labels="labels", diameter=diameter, threshold=threshold)
+    fields = {"image": "image", "labels": "labels", "diameter": diameter, "threshold": threshold}
+    segment = Segment.model_validate(fields)
     labels, _ = segment.map(cell, chunk)
     measure = Measure(
         labels="labels",

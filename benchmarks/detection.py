@@ -69,7 +69,7 @@ def found_by_segment(image: NDArray[np.uint16], diameter: float) -> tuple[Points
     box = Box.of_size(vec(image.shape))
     info = LayerInfo(url="", kind="image", bounds=box, volume=box, voxel_size=VOXEL_NM, dtype="uint16")
     layout = Layout({"image": (info,)}, (64, 64, 64), (64, 64, 64))
-    task = Segment(image="image", labels="labels", diameter=diameter)
+    task = Segment.model_validate({"image": "image", "labels": "labels", "diameter": diameter})
     samples = (Chunk(image[one.slices((0, 0, 0))], one, VOXEL_NM) for _, one in task.samples(layout))
     values = task.prepare(layout, samples) or {}
     cell = Cell(0, box, box, box, VOXEL_NM, layout, values)

@@ -3,7 +3,6 @@ million chunks, and the overhead and memory of the whole job."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import time
@@ -17,10 +16,11 @@ import ray
 from rich.console import Console
 
 from benchmarks.figure import Figure
+from benchmarks.simulated import layer_without_voxels
 from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, Event
 from chunkflow.forecast import usual_memory
-from chunkflow.geometry import Box, Grid
+from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
@@ -31,7 +31,6 @@ from chunkflow.runner import Runner
 from chunkflow.schedule import DONE, Schedule
 from chunkflow.stages import Stage, wait_for, wait_for_offset
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, layer_document
 from cli.builtin import task_type
 from cli.demo import document
 from cluster.connection import start_here
@@ -86,24 +85,16 @@ def scheduling() -> list[Figure]:
     ]
 
 
-def _job(folder: Path, name: str, size: tuple[int, int, int], tasks: int) -> Job:
-    """A job of tasks that do nothing over a layer that has an info file and no voxels."""
-    bounds = Box.of_size(size)
-    info = LayerInfo(
-        url=str(folder / "none"),
-        kind="image",
-        bounds=bounds,
-        volume=bounds,
-        voxel_size=(1000.0, 1000.0, 1000.0),
-    )
-    Folder(info.url).put("info", json.dumps(layer_document([info])).encode())
+def _job(folder: Path, name: str, size: Vec) -> Job:
+    """A job of a task that does nothing over a layer without voxels."""
+    image = layer_without_voxels(folder, size)
     return Job.from_document(
         {
             "job": name,
             "work": str(folder / name),
             "chunk": [64, 64, 64],
-            "layers": {"none": info.url},
-            "tasks": [{"benchmarks.engine_tasks:Nothing": {"image": "none"}} for _ in range(tasks)],
+            "layers": {"none": image},
+            "tasks": [{"benchmarks.engine_tasks:Nothing": {"image": "none"}}],
         },
         task_type,
         folder,
@@ -112,7 +103,7 @@ def _job(folder: Path, name: str, size: tuple[int, int, int], tasks: int) -> Job
 
 def a_million_chunks(folder: Path) -> list[Figure]:
     """Plan a job of a million chunks, of which nearly all are done, and find out what is left."""
-    job = _job(folder, "million", (6400, 6400, 6400), 1)
+    job = _job(folder, "million", (6400, 6400, 6400))
     plan = open_plan(job)
     with open_run(plan, {}) as ledger:
         for index in range(10**6 - 10):
@@ -135,7 +126,7 @@ def a_million_chunks(folder: Path) -> list[Figure]:
 
 def empty_chunks(folder: Path) -> list[Figure]:
     """Chunks that do nothing, over Ray, with the ledger on."""
-    plan = open_plan(_job(folder, "empty", (1600, 1600, 2048), 1))
+    plan = open_plan(_job(folder, "empty", (1600, 1600, 2048)))
     took, status = _on_ray(plan, [])
     assert status == "complete"
     return [Figure("empty chunks over Ray, ledger on", len(plan.steps[0].grid) / took, "/s", target=1000)]

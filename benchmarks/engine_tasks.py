@@ -9,8 +9,8 @@ from typing import ClassVar
 import pyarrow as pa
 
 from chunkflow.chunk import Chunk, VoxelSize
-from chunkflow.geometry import Vec
-from chunkflow.task import Cell, Image, Out, Task
+from chunkflow.geometry import Box, Vec
+from chunkflow.task import Cell, Image, Layout, Out, Task
 
 
 class Nothing(Task):
@@ -18,7 +18,7 @@ class Nothing(Task):
 
     image: Image
 
-    def reads(self, field: str, box: object, layout: object) -> list[object]:  # type: ignore[override]
+    def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return []
 
     def map(self, cell: Cell) -> Chunk | pa.Table | None:  # type: ignore[override]
@@ -51,7 +51,7 @@ class Sections(Copy):
 class Sleep(Copy):
     """Takes two seconds and no core."""
 
-    def reads(self, field: str, box: object, layout: object) -> list[object]:  # type: ignore[override]
+    def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return []
 
     def map(self, cell: Cell) -> None:  # type: ignore[override]

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.figure import Figure
 from benchmarks.peers import VOXEL_SIZE, igneous_seconds, real_labels, seconds_on_ray
 from benchmarks.surface import distances
-from chunkflow.geometry import Box, Grid
+from chunkflow.geometry import Box, Grid, vec
 from chunkflow.kernels.marching import surfaces
 from chunkflow.kernels.simplify import simplify
 
@@ -69,7 +69,7 @@ def first_vertices(array: np.ndarray) -> dict[int, np.ndarray]:
     grid = Grid.lattice(Box.of_size(array.shape), (256, 256, 256))
     for index in range(len(grid)):
         box = grid.box(index)
-        window = Box(box.start, tuple(n + 1 for n in box.stop)).clip(grid.bounds)
+        window = Box(box.start, vec(n + 1 for n in box.stop)).clip(grid.bounds)
         for name, vertices, _ in surfaces(np.asfortranarray(array[window.slices((0, 0, 0))])):
             found[name].append((vertices[STRIDE // 2 :: STRIDE] + box.start + 0.5) * VOXEL_SIZE)
     return {name: np.concatenate(places) for name, places in found.items()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,17 +16,12 @@ from typing import Any
 
 import crackle
 import numpy as np
-import ray
 from cloudvolume import CloudVolume
 
+from benchmarks.timed import run_together
 from chunkflow.describe import open_plan
-from chunkflow.events import CellDone, Event
 from chunkflow.job import Job
-from chunkflow.opening import open_run
 from chunkflow.plan import spec_of
-from chunkflow.pool import Pool
-from chunkflow.queue import MemoryQueue
-from chunkflow.runner import Runner
 from cli.builtin import task_type
 from cluster.connection import start_here
 from cluster.ray_executor import RayExecutor
@@ -58,15 +52,6 @@ def igneous_seconds(what: str, layer: Path) -> float:
     return float(done.stdout.split()[-1])
 
 
-class _Awaited(RayExecutor):
-    """Workers are up before the first chunk is handed out: igneous's, too, are not timed while they start."""
-
-    def start_worker(self, kind: int = 0) -> str:
-        name = super().start_worker(kind)
-        ray.get(self._actors[name].pid.remote())
-        return name
-
-
 @contextmanager
 def real_labels() -> Iterator[tuple[Path, np.ndarray] | None]:
     """A folder with the connectomics labels as a layer, and them as an array; None where they are absent."""
@@ -92,7 +77,8 @@ def store(array: np.ndarray, layer: Path) -> None:
 
 
 def seconds_on_ray(folder: Path, layers: dict[str, str], tasks: list[Any], chunk: int = 256) -> float:
-    """How long a job takes on two workers, from the first chunk begun to the ledger closed."""
+    """How long a job takes on two workers, from when both are up: igneous's, too, are not timed while
+    they start."""
     document = {
         "job": "bench",
         "work": str(folder / "work"),
@@ -101,16 +87,5 @@ def seconds_on_ray(folder: Path, layers: dict[str, str], tasks: list[Any], chunk
         "tasks": tasks,
     }
     plan = open_plan(Job.from_document(document, task_type, folder))
-    begun: list[float] = []
-
-    def listen(event: Event) -> None:
-        if isinstance(event, CellDone):
-            begun.append(event.answer.started)
-
     start_here(WORKERS)
-    queue = MemoryQueue(len(plan.worker_kinds))
-    with open_run(plan, {}) as ledger:
-        pool = Pool(queue, _Awaited(spec_of(plan)), [WORKERS])
-        status = Runner(plan, ledger, queue, pool, [listen]).run()
-    assert status == "complete", status
-    return time.time() - min(begun)
+    return run_together(plan, RayExecutor(spec_of(plan)), WORKERS)

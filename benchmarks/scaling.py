@@ -23,12 +23,13 @@ import psutil
 import ray
 
 from benchmarks.figure import Figure
-from benchmarks.simulated import SimulatedExecutor, job_of, run_with
+from benchmarks.simulated import SimulatedExecutor, job_of
+from benchmarks.timed import run_together, run_with
 from chunkflow.describe import open_plan
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.plan import spec_of
-from chunkflow.pool import Executor, Happening, Up
+from chunkflow.pool import Executor
 from chunkflow.storage import Folder
 from cluster.connection import start_here
 from cluster.ray_executor import RayExecutor
@@ -44,31 +45,6 @@ DAISY = {500: 140.0, 2500: 108.0}
 """Blocks a second that daisy's scheduler hands out to so many workers, as its users found."""
 POOLS, POOL_WORKERS, POOL_SECONDS, POOL_CHUNKS_EACH = 4, 2500, 10.0, 6
 NEGLIGIBLE = 0.01
-
-
-class Together:
-    """Workers that come up together, as soon as all are there; notes when, and when the run is over."""
-
-    def __init__(self, executor: Executor, workers: int) -> None:
-        self._executor, self._workers = executor, workers
-        self._up: list[Happening] = []
-        self.begun = self.ended = 0.0
-        self.start_worker, self.submit = executor.start_worker, executor.submit
-        self.end_worker, self.heard = executor.end_worker, executor.heard
-
-    def wait(self, seconds: float) -> list[Happening]:
-        happened = self._executor.wait(seconds)
-        if self.begun:
-            return happened
-        self._up += [event for event in happened if isinstance(event, Up)]
-        if len(self._up) < self._workers:
-            return [event for event in happened if not isinstance(event, Up)]
-        self.begun = time.perf_counter()
-        return self._up
-
-    def close(self) -> None:
-        self.ended = time.perf_counter()  # all is recorded
-        self._executor.close()
 
 
 def run(chosen: tuple[str, ...] = ("real", "simulated", "pools", "leases", "million")) -> list[Figure]:
@@ -120,9 +96,7 @@ def simulated_workers(plan: Any) -> Executor:
 def weak(folder: Path, name: str, workers: int, executor_for: Callable[[Any], Executor]) -> float:
     """Seconds from all workers being up until the last chunk is recorded, each having as many to do."""
     plan = open_plan(job_of(folder, f"{name}{workers}", (workers, CHUNKS_EACH, 1), ["Sleep"]))
-    together = Together(executor_for(plan), workers)
-    run_with(plan, together, workers)
-    return together.ended - together.begun
+    return run_together(plan, executor_for(plan), workers)
 
 
 def pools(folder: Path) -> list[Figure]:

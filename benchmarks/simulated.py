@@ -11,14 +11,10 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
-from chunkflow.events import Listener
-from chunkflow.geometry import Box
+from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job
-from chunkflow.opening import open_run
-from chunkflow.plan import Plan
-from chunkflow.pool import Executor, Finished, Happening, Pool, Up
-from chunkflow.queue import NOWHERE, Answer, MemoryQueue, Place, Range
-from chunkflow.runner import Runner
+from chunkflow.pool import Finished, Happening, Up
+from chunkflow.queue import NOWHERE, Answer, Place, Range
 from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, layer_document
 from cli.builtin import task_type
@@ -45,7 +41,7 @@ class SimulatedExecutor:
         name = f"simulated-{self._pool}-{next(self._names)}"
         self._places[name] = self._place_of(name)
         self._free[name] = time.monotonic()
-        heapq.heappush(self._due, (self._free[name], next(self._order), Up(name, self._places[name])))
+        heapq.heappush(self._due, (self._free[name], next(self._order), Up(name)))
         return name
 
     def submit(self, worker: str, batch: Range) -> None:
@@ -92,38 +88,29 @@ class SimulatedExecutor:
         self._due.clear()
 
 
+def layer_without_voxels(folder: Path, size: Vec) -> str:
+    """Make an image that is an info file alone; returns its place."""
+    bounds = Box.of_size(size)
+    url, voxel_size = str(folder / "none"), (1000.0, 1000.0, 1000.0)
+    info = LayerInfo(url=url, kind="image", bounds=bounds, volume=bounds, voxel_size=voxel_size)
+    Folder(info.url).put("info", json.dumps(layer_document([info])).encode())
+    return info.url
+
+
 def job_of(folder: Path, name: str, shape: tuple[int, int, int], tasks: Sequence[str]) -> Job:
     """A job of these tasks of engine_tasks.py, each of what the one before makes, over a layer without
     voxels."""
-    bounds = Box.of_size((shape[0] * CHUNK, shape[1] * CHUNK, shape[2] * CHUNK))
-    info = LayerInfo(
-        url=str(folder / "none"),
-        kind="image",
-        bounds=bounds,
-        volume=bounds,
-        voxel_size=(1000.0, 1000.0, 1000.0),
-    )
-    Folder(info.url).put("info", json.dumps(layer_document([info])).encode())
+    size = (shape[0] * CHUNK, shape[1] * CHUNK, shape[2] * CHUNK)
     made = {f"layer{i + 1}": str(folder / name / f"{i + 1}") for i in range(len(tasks))}
     document = {
         "job": name,
         "work": str(folder / name / "work"),
         "chunk": [CHUNK] * 3,
         "storage": [CHUNK] * 3,
-        "layers": {"layer0": info.url} | made,
+        "layers": {"layer0": layer_without_voxels(folder, size)} | made,
         "tasks": [
             {f"benchmarks.engine_tasks:{task}": {"image": f"layer{i}", "copied": f"layer{i + 1}"}}
             for i, task in enumerate(tasks)
         ],
     }
     return Job.from_document(document, task_type, folder)
-
-
-def run_with(plan: Plan, executor: Executor, workers: int, listeners: Sequence[Listener] = ()) -> float:
-    """Seconds that a run takes."""
-    queue = MemoryQueue(len(plan.worker_kinds))
-    begin = time.perf_counter()
-    with open_run(plan, {}) as ledger:
-        status = Runner(plan, ledger, queue, Pool(queue, executor, [workers]), listeners).run()
-    assert status == "complete", status
-    return time.perf_counter() - begin

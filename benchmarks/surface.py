@@ -115,4 +115,5 @@ def _square(p: Floats, t: Floats) -> float:
 
 @compiled
 def _dot(a: Floats, b: Floats) -> float:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    product: float = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return product

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.scaling import Together, killed_in_the_middle, started, told_by, written
+from benchmarks.scaling import killed_in_the_middle, started, told_by, written
 from benchmarks.scaling_run import CountingExecutor
-from benchmarks.simulated import SimulatedExecutor, job_of, run_with
+from benchmarks.simulated import SimulatedExecutor, job_of
+from benchmarks.timed import Together, run_with
 from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, Event
 from chunkflow.ledger import Ledger
