@@ -43,7 +43,7 @@ class Estimate(BaseModel):
     dollars: dict[str, Figure] = Field(default_factory=dict)
 
 
-class Spent(BaseModel):
+class Paid(BaseModel):
     """What the nodes of one device took."""
 
     hours: float
@@ -59,7 +59,7 @@ class Account(BaseModel):
     box: str = ""
     """The part of the volume that it was on; empty for the whole."""
     estimate: Estimate
-    spent: dict[str, Spent] = Field(default_factory=dict)
+    spent: dict[str, Paid] = Field(default_factory=dict)
     """By device, of nodes that say what they are; nothing is paid for others."""
     measured: dict[str, dict[str, Measure]] = Field(default_factory=dict)
     """What cells took, by device and step."""

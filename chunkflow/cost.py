@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chunkflow.accounts import Account, Estimate, Spent, account_name, dollars_of
+from chunkflow.accounts import Account, Estimate, Paid, account_name, dollars_of
 from chunkflow.errors import StorageError
 from chunkflow.events import CellDone, CellFailed, Ended, Event, Started, Tick
+from chunkflow.hand import IN_HAND
 from chunkflow.measures import measure_of
 from chunkflow.plan import Plan
-from chunkflow.pool import IN_HAND
 from chunkflow.prices import PriceTable
 from chunkflow.queue import Answer
 from chunkflow.schedule import DONE, Schedule
@@ -81,8 +81,7 @@ class CostMeter:
         self._longest = 0.0
         self._looked = self._written = 0.0
         self._reached: Callable[[], None] = lambda: None
-        self.is_reached = False
-        """Whether the budget is used up, or cannot be held as a device has no price."""
+        self._is_reached = False
 
     def attend(self, reached: Callable[[], None]) -> None:
         """What to call, once, when the budget is reached."""
@@ -131,11 +130,11 @@ class CostMeter:
             until = min(now, node.heard + self._linger)
             hours[node.device] = hours.get(node.device, 0.0) + max(until - node.since, 0.0) / 3600
         self.account.heard = now
-        self.account.spent = {device: self._spent(device, taken) for device, taken in hours.items()}
+        self.account.spent = {device: self._paid(device, taken) for device, taken in hours.items()}
 
-    def _spent(self, device: str, hours: float) -> Spent:
+    def _paid(self, device: str, hours: float) -> Paid:
         price = self._prices.hourly(device)
-        return Spent(hours=hours, dollars=None if price is None else hours * price)
+        return Paid(hours=hours, dollars=None if price is None else hours * price)
 
     @property
     def spent(self) -> float:
@@ -143,7 +142,7 @@ class CostMeter:
         return self._before + dollars_of([self.account])
 
     def _hold_to_budget(self) -> None:
-        if self._budget is None or self.is_reached:
+        if self._budget is None or self._is_reached:
             return
         hourly = sum(
             self._prices.hourly(node.device) or 0.0
@@ -153,7 +152,7 @@ class CostMeter:
         draining = IN_HAND * self._usual / 3600
         unpriced = any(spent.dollars is None for spent in self.account.spent.values())
         if unpriced or self.spent + hourly * draining >= self._budget:
-            self.is_reached = True
+            self._is_reached = True
             self._reached()
 
     @property

@@ -129,7 +129,7 @@ class Crew:
         for name, hand in self.hands.items():
             if not hand.batches or now - hand.since < patience:
                 continue
-            usual = max(self._usual.of(batch.stage) * len(batch) for batch in hand.batches)
+            usual = max(self._usual.of(batch) * len(batch) for batch in hand.batches)
             limit = max(patience, PATIENCE_FACTOR * usual)
             if now - hand.since > limit:
                 found[name] = limit
@@ -168,7 +168,7 @@ class Crew:
         hand.since = time.monotonic()
         for answer in answers:
             if answer.cause is None:
-                self._usual.add(batch.stage, sum(answer.seconds))
+                self._usual.add(batch, sum(answer.seconds))
         self._settle(hand)
 
     def surplus(self) -> list[Range]:
@@ -177,7 +177,7 @@ class Crew:
         returned: list[Range] = []
         kept: deque[Range] = deque()
         for lease in self.todo:
-            left -= self._usual.of(lease.stage, BATCH_SECONDS) * len(lease)
+            left -= self._usual.of(lease, BATCH_SECONDS) * len(lease)
             (kept if left >= 0 else returned).append(lease)
         self.todo = kept
         count = sum(len(lease) for lease in returned)
@@ -211,7 +211,7 @@ class Crew:
         for hand in list(self._kept.values()):
             if not self.suspects:
                 self._keep(hand, False)
-            elif not hand.batches and self._fitting(hand, self.suspects[0].stage, 1):
+            elif not hand.batches and self._fitting(hand, self.suspects[0], 1):
                 self._keep(hand, False)
                 yield hand.worker, self._give(hand, self.suspects, 1)
             elif not hand.batches:
@@ -241,36 +241,35 @@ class Crew:
 
     def _next_for(self, hand: Hand) -> int:
         """Bring what a worker is to be given to the front, and say how many cells of that."""
-        tried: set[int] = set()
+        tried: set[tuple[int, bool]] = set()
         for place, lease in enumerate(self.todo):
-            if lease.stage not in tried and (
-                count := self._fitting(hand, lease.stage, self._share(lease.stage))
-            ):
+            kind = lease.stage, lease.skip
+            if kind not in tried and (count := self._fitting(hand, lease, self._share(lease))):
                 del self.todo[place]
                 self.todo.appendleft(lease)
                 return count
-            tried.add(lease.stage)
+            tried.add(kind)
         return 0
 
-    def _share(self, stage: int) -> int:
-        """Cells for one batch of a stage: no more than its share of what there is room for."""
+    def _share(self, lease: Range) -> int:
+        """Cells of a lease for one batch: no more than its share of what there is room for."""
         slots = sum(room * len(hands) for room, hands in enumerate(self._with_room))
-        return min(self._batch(self._usual.of(stage, BATCH_SECONDS)), -(-self.waiting // slots))
+        return min(self._batch(self._usual.of(lease, BATCH_SECONDS)), -(-self.waiting // slots))
 
     @staticmethod
     def _batch(seconds: float) -> int:
         """As many cells as take a quarter of a second."""
         return max(1, min(int(BATCH_SECONDS / max(seconds, 1e-4)), LARGEST_BATCH))
 
-    def _fitting(self, hand: Hand, stage: int, count: int) -> int:
+    def _fitting(self, hand: Hand, lease: Range, count: int) -> int:
         """How many of so many cells a worker can do before its node ends. One that is new needs no margin:
         no node may last longer."""
         if hand.ends is None:
             return count
         margin = 1.0 if hand.is_fresh else ENDS_MARGIN
         left = hand.ends - time.time()
-        left -= margin * sum(self._usual.of(batch.stage) * len(batch) for batch in hand.batches)
-        if usual := self._usual.of(stage):
+        left -= margin * sum(self._usual.of(batch) * len(batch) for batch in hand.batches)
+        if usual := self._usual.of(lease):
             return min(count, max(0, int(left / (margin * usual))))
         return count if left >= min(UNKNOWN_LEFT, NEARLY * self._longest) else 0
 

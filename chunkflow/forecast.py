@@ -101,6 +101,7 @@ def _of_step(plan: Plan, step: Step) -> StepForecast:
     written = sum(middle.voxels * p.info.bytes_per_voxel for _, p in step.layer_outputs)
     cells = len(step.grid)
     share = step.region.voxels / max(middle.voxels * cells, 1)
+    files = _files(plan, step)
     return StepForecast(
         step.name,
         cells,
@@ -109,7 +110,7 @@ def _of_step(plan: Plan, step: Step) -> StepForecast:
         _memory(step, middle, first, written),
         _memory(step, middle, most, written),
         factor,
-        files := _files(plan, step),
+        files,
         int(_asked(step, middle) * cells) + files,
     )
 

@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chunkflow.crew import Crew
-from chunkflow.hand import IN_HAND as IN_HAND
-from chunkflow.queue import NOWHERE, Answer, Cause, Place, Queue, Range
+from chunkflow.queue import Answer, Cause, Queue, Range
 
 PATIENCE = 600.0
 LOOK_SECONDS = 0.2
@@ -35,7 +34,6 @@ class Up:
     """A worker has started, and can be given batches."""
 
     worker: str
-    place: Place = NOWHERE
     ends: float | None = None
     """When its node must end (a walltime), by the clock on the wall; it begins nothing that takes longer."""
 
@@ -46,7 +44,6 @@ class Leaving:
     has not begun it answers as preempted; once it has nothing in hand it is ended."""
 
     worker: str
-    why: str
 
 
 @dataclass(frozen=True)

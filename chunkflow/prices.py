@@ -80,9 +80,6 @@ class PriceTable(BaseModel):
         return found.preemptible if device.endswith(SPOT) else found.on_demand
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {"devices": Device, "storage": StoragePrice}
-
-
 def load_prices(path: Path = PACKAGED) -> PriceTable:
     """The price table of a file, by default the one that comes with chunkflow."""
     keys = "the keys as_of, devices and storage"
@@ -90,6 +87,4 @@ def load_prices(path: Path = PACKAGED) -> PriceTable:
     try:
         return PriceTable.model_validate(document)
     except ValidationError as error:
-        section, *below = error.errors()[0]["loc"] or ("",)
-        kind = _SECTIONS.get(str(section), PriceTable) if below else PriceTable
-        raise BadInput(f"The price table {path}: {first_fault(error, kind)}") from error
+        raise BadInput(f"The price table {path}: {first_fault(error, PriceTable)}") from error

@@ -20,10 +20,11 @@ from chunkflow.errors import StorageError
 from chunkflow.events import CellAgain, CellDone, CellFailed, Decided, Ended, Event, Listener, Started, Tick
 from chunkflow.failure import Judge
 from chunkflow.feed import Feed
+from chunkflow.hand import IN_HAND
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import DONE
 from chunkflow.plan import Plan
-from chunkflow.pool import IN_HAND, Pool
+from chunkflow.pool import Pool
 from chunkflow.queue import Answer, Cause, Queue, Range
 from chunkflow.schedule import LEASED, WAITING, Schedule
 from chunkflow.storage import Folder
@@ -53,6 +54,7 @@ class Runner:
     ) -> None:
         self._plan, self._ledger, self._queue, self._pool = plan, ledger, queue, pool
         self._listeners = listeners
+        self._folder = Folder(plan.work)
         self._judge = Judge(backoff)
         self._schedule = Schedule(plan.stages)
         self._later: list[tuple[float, int, int, bool]] = []  # when, stage, cell, alone
@@ -119,7 +121,7 @@ class Runner:
 
     def _asked_to_stop(self) -> bool:
         try:
-            return Folder(self._plan.work).exists(STOP)
+            return self._folder.exists(STOP)
         except StorageError:  # it is asked again, and the ledger will say what is wrong
             return False
 
@@ -146,7 +148,7 @@ class Runner:
     def _tell_pools(self) -> None:
         """Pools of other clusters learn by a file that they are to drain."""
         try:
-            Folder(self._plan.work).put(STOP, b"")
+            self._folder.put(STOP, b"")
             self._told = True
         except StorageError:  # it is tried again, and the ledger will say what is wrong
             pass

@@ -108,8 +108,7 @@ class Schedule:
     def begin(self) -> None:
         """Find what is ready at the start."""
         for index, known in enumerate(self._stages):
-            missing = known.missing.reshape(-1, order="F")
-            ready = (missing == 0) & (known.flat == WAITING)
+            ready = (known.flat_missing == 0) & (known.flat == WAITING)
             known.at_start = np.flatnonzero(ready).astype(np.int32)
             known.cursor = 0
             known.flat[ready] = READY

@@ -153,7 +153,7 @@ class Folder:
     def size(self, name: str) -> int | None:
         """The bytes that a file takes; None where there is none."""
         with self._speaking_of("look for", name):
-            if self._root is None and not self._cloud.exists(name):
+            if self._root is None and not self.exists(name):
                 return None
             size: int | None = self._cloud.size(name)
             return size

@@ -71,5 +71,7 @@ class Turns:
     @contextmanager
     def merge(self, spent: Spent) -> Iterator[None]:
         """Map and write in one: rows are merged as they are written."""
-        with self._mapping, self.write(spent):
-            yield
+        with self._mapping:
+            self.begin()
+            with self.write(spent):
+                yield

@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from chunkflow.plan import plan_of_spec
-from chunkflow.queue import Answer, Place, Range
+from chunkflow.queue import Answer, Range
 from chunkflow.worker import Worker
 from cluster.nodes import drain_this_node, this_place
 from cluster.notices import SIGTERM, Notices, sources_here
@@ -33,7 +33,6 @@ class Greeting:
     """What a worker says of itself once it is up."""
 
     pid: int
-    place: Place
     ends: float | None
 
 
@@ -44,23 +43,21 @@ class Actor:
         self._notices = Notices(sources_here())
         self._notices.hear_sigterm()
         self._folder = importable(sources) if sources else None
-        self._place = this_place()
-        self._worker = Worker(plan_of_spec(spec), name, place=self._place)
+        self._worker = Worker(plan_of_spec(spec), name, place=this_place())
 
     @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
     def greet(self) -> Greeting:
         ends = os.environ.get("CHUNKFLOW_ENDS")
-        return Greeting(os.getpid(), self._place, float(ends) if ends else None)
+        return Greeting(os.getpid(), float(ends) if ends else None)
 
     @ray.method(concurrency_group=NOTICE)  # type: ignore[untyped-decorator]
-    def leaving(self) -> str:
-        """Wait until the node is to be taken, and say why; what is not begun by then is left for others."""
+    def leaving(self) -> None:
+        """Wait until the node is to be taken; what is not begun by then is left for others."""
         why = self._notices.wait()
         self._worker.leave()
         if why != SIGTERM:  # which tells of this process alone
             with suppress(RayError):  # then Ray may start something here that is lost, too
                 drain_this_node(why)
-        return why
 
     def process(self, batch: Range) -> list[Answer]:
         return [

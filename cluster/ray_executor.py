@@ -21,7 +21,8 @@ import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
 from chunkflow.errors import BadInput, WorkerLost
-from chunkflow.pool import IN_HAND, Finished, Gone, Happening, Leaving, Up
+from chunkflow.hand import IN_HAND
+from chunkflow.pool import Finished, Gone, Happening, Leaving, Up
 from chunkflow.queue import Cause, Range
 from chunkflow.resources import Resources
 from cluster.actor import NOTICE, WORD, Actor, Sources
@@ -131,14 +132,14 @@ class RayExecutor:
             return [Finished(call.worker, call.batch, result)]
         if call.what == "leaving":
             known.leaving = True
-            return [Leaving(call.worker, result)]
+            return [Leaving(call.worker)]
         if known.doubted is not None:  # alive, but what it answered is lost
             broken = ConnectionError("the connection to the worker broke")
             return self._lost(call.worker, broken, Cause.NODE_LOST)
         known.pid = result.pid
         self._failed_starts[known.kind] = 0
         self._await(_Call(call.worker, "leaving"), known.actor.leaving.remote())
-        return [Up(call.worker, result.place, result.ends)]
+        return [Up(call.worker, result.ends)]
 
     def _doubt(self, worker: str, known: _Known, error: Exception) -> list[Happening]:
         """The connection broke: what comes of the next call tells whether the process or its node is gone."""

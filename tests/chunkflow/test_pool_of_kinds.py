@@ -45,6 +45,14 @@ def answers_in(queue: MemoryQueue, count: int) -> list[Answer]:
     return found
 
 
+def done_in(seconds: float, cells: int, queue: MemoryQueue, puppet: Puppet) -> None:
+    """So many cells, each of which is given by itself, take so long each."""
+    eventually(lambda: len(puppet.given) == cells)
+    for _ in range(cells):
+        puppet.finish(0, seconds)
+    answers_in(queue, cells)
+
+
 def test_each_kind_is_kept_busy_whatever_the_other_has_to_do(puppet: Puppet, start: Start) -> None:
     queue = MemoryQueue(2)
     start(queue, 1, 1)
@@ -72,14 +80,22 @@ def test_what_was_leased_as_quick_and_is_slow_is_given_back(puppet: Puppet, star
     queue = MemoryQueue()
     start(queue, 1)
     queue.put([Range(0, 0, 3)])
-    eventually(lambda: len(puppet.given) == 3)
-    for _ in range(3):
-        puppet.finish(0, seconds=0.001)
-    answers_in(queue, 3)
+    done_in(0.001, 3, queue, puppet)
     queue.put([Range(1, 0, 150)])
     eventually(lambda: len(puppet.given) == 3)
     eventually(lambda: queue.backlog()[0] >= 140)
     assert [len(batch) for _, batch in puppet.given] == [1, 1, 1]
+
+
+def test_that_empty_cells_are_quick_says_nothing_of_the_others(puppet: Puppet, start: Start) -> None:
+    queue = MemoryQueue()
+    start(queue, 1)
+    queue.put([Range(0, 0, 3, skip=True)])
+    done_in(0.003, 3, queue, puppet)
+    queue.put([Range(0, 3, 300)])
+    eventually(lambda: len(puppet.given) == 3)
+    assert [len(batch) for _, batch in puppet.given] == [1, 1, 1]
+    assert not any(batch.skip for _, batch in puppet.given)
 
 
 def test_the_last_cells_are_left_for_workers_that_are_coming_up(start: Start, puppet: Puppet) -> None:
@@ -128,10 +144,7 @@ def test_the_last_quick_cells_are_shared_out(puppet: Puppet, start: Start) -> No
     queue = MemoryQueue()
     start(queue, 2)
     queue.put([Range(0, 0, 2)])
-    eventually(lambda: len(puppet.given) == 2)
-    for _ in range(2):
-        puppet.finish(0, seconds=0.001)
-    answers_in(queue, 2)
+    done_in(0.001, 2, queue, puppet)
     queue.put([Range(0, 2, 38)])
     eventually(lambda: sum(len(batch) for _, batch in puppet.given) == 36)
     assert [len(batch) for _, batch in puppet.given] == [6] * 6
@@ -141,9 +154,7 @@ def test_an_elastic_pool_does_not_grow_for_what_its_workers_soon_do(puppet: Pupp
     queue = MemoryQueue()
     start(queue, 100, idle_seconds=60)
     queue.put([Range(0, 0, 1)])
-    eventually(lambda: puppet.given)
-    puppet.finish(0, seconds=0.001)
-    answers_in(queue, 1)
+    done_in(0.001, 1, queue, puppet)
     queue.put([Range(0, 1, 200)])
     eventually(lambda: puppet.given)
     time.sleep(0.5)
@@ -159,7 +170,7 @@ def test_a_worker_that_leaves_does_what_it_has_and_is_replaced(puppet: Puppet, s
     queue.put([Range(0, 0, 10)])
     start(queue, 1)
     eventually(lambda: len(puppet.given) == 3)
-    puppet.tell(Leaving("p1", "its node is taken away"))
+    puppet.tell(Leaving("p1"))
     eventually(lambda: puppet.count == 2 and len(puppet.given) == 6)
     assert puppet.ended == []
     for _ in range(3):
@@ -175,7 +186,7 @@ def test_what_a_lost_node_had_is_answered_at_once(puppet: Puppet, start: Start) 
     queue.put([Range(0, 0, 2)])
     start(queue, 1)
     eventually(lambda: len(puppet.given) == 2)
-    puppet.tell(Leaving("p1", "its node is taken away"), Gone("p1", Cause.PREEMPTED, "the node is gone"))
+    puppet.tell(Leaving("p1"), Gone("p1", Cause.PREEMPTED, "the node is gone"))
     assert [(a.index, a.cause) for a in answers_in(queue, 2)] == [(0, Cause.PREEMPTED), (1, Cause.PREEMPTED)]
     eventually(lambda: puppet.count == 2)
     assert puppet.ended == []
@@ -206,6 +217,22 @@ def test_nothing_is_begun_that_would_not_end_before_the_walltime(puppet: Puppet,
     assert [worker for worker, _ in puppet.given] == ["p2"], "a new one tries what may just end"
     puppet.tell(Gone("p1", Cause.NODE_LOST, "its time is over"))
     assert [answer.cause for answer in answers_in(queue, 3)] == [None] * 3
+
+
+def test_where_most_cells_are_quick_and_some_are_not_these_count(puppet: Puppet, start: Start) -> None:
+    """As where a mask leaves out most of the tissue, but not of all cells."""
+    puppet.up = False
+    queue = MemoryQueue()
+    start(queue, 1)
+    eventually(lambda: puppet.count == 1)
+    puppet.tell(Up("p1", ends=time.time() + 100))
+    for seconds in (0.004, 0.004, 60.0):
+        queue.put([Range(0, 0, 3)])
+        done_in(seconds, 3, queue, puppet)
+    queue.put([Range(0, 3, 6)])
+    eventually(lambda: len(puppet.given) == 2)
+    time.sleep(0.05)
+    assert len(puppet.given) == 2, "twice 20 s for each of them"
 
 
 def test_what_ends_in_time_goes_before_what_does_not(puppet: Puppet, start: Start) -> None:

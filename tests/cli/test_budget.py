@@ -106,9 +106,11 @@ def test_a_device_without_a_price_ends_a_run_with_a_budget_and_is_named(lab: Pat
     plan, table = open_plan(load_job(lab / "job.yaml", None)), load_prices(prices)
     meter = CostMeter(plan, table, estimate_of(plan, table, {}), budget=50)
     schedule = Schedule(plan.stages)
+    reached: list[bool] = []
+    meter.attend(lambda: reached.append(True))
     meter(CellDone(Answer(0, 0, "w", place=Place("node", "tiny spot", 0.0))))
     meter(Ended("incomplete: budget", schedule, 0))
-    assert meter.is_reached
+    assert reached == [True]
     said = str(over_budget(meter, Money(prices, 50), schedule, "work"))
     assert "prices.yaml has no price for tiny spot" in said
     assert any("tiny spot: which the price table does not have" in line for line in said_cost(meter))
