@@ -70,7 +70,7 @@ def difference_of_gaussians(
     out = np.empty(shape, dtype=np.float32, order="F")
     if out.size:
         planes = np.ascontiguousarray(image.T)
-        _filter(planes, out.T, 4 * get_num_threads(), *narrow, *wide, *sources)
+        _filter(planes, out.T, 4 * get_num_threads(), tuple(narrow), tuple(wide), tuple(sources))
     return out
 
 
@@ -85,20 +85,10 @@ def _mirrored(start: int, stop: int, radius: int, size: int) -> Indexes:
 
 
 @compiled_parallel
-def _filter(
-    image: Any,
-    out: Any,
-    slabs: int,
-    nx: Any,
-    ny: Any,
-    nz: Any,
-    wx: Any,
-    wy: Any,
-    wz: Any,
-    xs: Any,
-    ys: Any,
-    zs: Any,
-) -> None:
+def _filter(image: Any, out: Any, slabs: int, narrow_weights: Any, wide_weights: Any, sources: Any) -> None:
+    nx, ny, nz = narrow_weights
+    wx, wy, wz = wide_weights
+    xs, ys, zs = sources
     depth, height, width = out.shape
     low_y, high_y = ys.min(), ys.max() + 1
     low_x, high_x = xs.min(), xs.max() + 1
@@ -111,8 +101,10 @@ def _filter(
         first = np.empty(width, np.float32)
         second = np.empty(width, np.float32)
         for z in range(slab * depth // slabs, (slab + 1) * depth // slabs):
+            places = zs[z : z + 2 * len(wz) - 1]
             for y in range(low_y, high_y):
-                _along_z(image, y, low_x, high_x, zs, z, nz, wz, narrow[y - low_y], wide[y - low_y])
+                source = (y, low_x, high_x)
+                _along_z(image, source, places, nz, wz, narrow[y - low_y], wide[y - low_y])
             for y in range(height):
                 _along_y(narrow, ys, y, low_y, ny, len(wy) - 1, row)
                 _pad(row, xs, low_x, padded)
@@ -127,17 +119,18 @@ def _filter(
 
 @compiled
 def _along_z(
-    image: Any, y: int, low: int, high: int, zs: Any, z: int, nz: Any, wz: Any, narrow: Any, wide: Any
+    image: Any, row: tuple[int, int, int], places: Any, nz: Any, wz: Any, narrow: Any, wide: Any
 ) -> None:
-    reach = len(wz) - 1
-    centre = image[zs[z + reach], y, low:high]
+    y, low, high = row
+    middle = len(wz) - 1
+    centre = image[places[middle], y, low:high]
     for x in range(len(centre)):
         value = np.float32(centre[x])
         narrow[x] = nz[0] * value
         wide[x] = wz[0] * value
     for k in range(1, len(wz)):
-        before = image[zs[z + reach - k], y, low:high]
-        after = image[zs[z + reach + k], y, low:high]
+        before = image[places[middle - k], y, low:high]
+        after = image[places[middle + k], y, low:high]
         if k < len(nz):
             _add_to_both(before, after, nz[k], wz[k], narrow, wide)
         else:
@@ -157,9 +150,7 @@ def _along_y(plane: Any, ys: Any, y: int, low: int, weights: Any, reach: int, ro
             plane[ys[centre + k + 1] - low],
             plane[ys[centre - k - 2] - low],
             plane[ys[centre + k + 2] - low],
-            weights[k],
-            weights[k + 1],
-            weights[k + 2],
+            weights[k : k + 3],
             row,
         )
         k += 3
@@ -181,9 +172,7 @@ def _along_x(padded: Any, weights: Any, reach: int, row: Any) -> None:
             padded[reach + k + 1 : reach + k + 1 + n],
             padded[reach - k - 2 : reach - k - 2 + n],
             padded[reach + k + 2 : reach + k + 2 + n],
-            weights[k],
-            weights[k + 1],
-            weights[k + 2],
+            weights[k : k + 3],
             row,
         )
         k += 3
@@ -219,9 +208,8 @@ def _add_to_both(before: Any, after: Any, near: Any, far: Any, narrow: Any, wide
 
 
 @compiled
-def _add_three(
-    a1: Any, b1: Any, a2: Any, b2: Any, a3: Any, b3: Any, w1: Any, w2: Any, w3: Any, row: Any
-) -> None:
+def _add_three(a1: Any, b1: Any, a2: Any, b2: Any, a3: Any, b3: Any, weights: Any, row: Any) -> None:
     """Three pairs in one go, in the order in which one after another would add them."""
+    w1, w2, w3 = weights[0], weights[1], weights[2]
     for x in range(len(row)):
         row[x] = ((row[x] + w1 * (a1[x] + b1[x])) + w2 * (a2[x] + b2[x])) + w3 * (a3[x] + b3[x])
