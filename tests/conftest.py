@@ -17,6 +17,7 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks as its own turn comes
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several processes run the tests, one of them runs all that share the Ray cluster, so that it is
     started once, and begins with them, as they take longest; the others go file by file."""
