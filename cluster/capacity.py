@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import psutil
 import ray
 from ray._private.accelerators import NvidiaGPUAcceleratorManager
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
-from cluster.staff import Room
+from cluster.staff import Nodes, Room
 
 HEAD_ENVIRONMENT = {
     "RAY_health_check_initial_delay_ms": "5000",
@@ -22,24 +22,20 @@ HEAD_ENVIRONMENT = {
 }
 """For whoever starts a head: a node that dies is known within about three seconds, not thirteen."""
 
-_KEY, _NAMESPACE = "most", "chunkflow"
+_KEY, _NAMESPACE = "nodes", "chunkflow"
 
 
-def announce(resources: Mapping[str, float]) -> None:
-    """Say what the cluster that this process has joined may grow to, as Ray names it: CPU, GPU, memory."""
-    _internal_kv_put(_KEY, json.dumps(dict(resources)), namespace=_NAMESPACE)
+def announce(kinds: Sequence[Mapping[str, float]]) -> None:
+    """Say which nodes the cluster that this process has joined may grow to: of each kind what one has for
+    workers, as Ray names it (CPU, GPU, memory), and how many there may be (most)."""
+    _internal_kv_put(_KEY, json.dumps([dict(kind) for kind in kinds]), namespace=_NAMESPACE)
 
 
-def announced() -> dict[str, float]:
+def announced() -> list[Nodes]:
     """What was announced; empty where nothing was, so where the cluster does not grow."""
     said = _internal_kv_get(_KEY, namespace=_NAMESPACE)
-    return {name: float(amount) for name, amount in json.loads(said).items()} if said else {}
-
-
-def capacity() -> dict[str, float]:
-    """What the cluster has, or may grow to where that is more."""
-    most, now = announced(), ray.cluster_resources()
-    return {name: max(most.get(name, 0.0), now.get(name, 0.0)) for name in {*most, *now}}
+    kinds: list[dict[str, float]] = json.loads(said or "[]")
+    return [Nodes(int(kind.pop("most")), kind) for kind in kinds]
 
 
 def room_here(workers: int) -> Room:
@@ -49,12 +45,11 @@ def room_here(workers: int) -> Room:
         "GPU": float(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators()),
         "memory": float(psutil.virtual_memory().total),
     }
-    return Room("this machine", total, total)
+    return Room("this machine", [Nodes(1, total)])
 
 
 def room_of(address: str) -> Room:
-    """The cluster that this process has joined."""
-    total, grows = capacity(), bool(announced())
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    largest = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in total}
-    return Room(f"the cluster at {address}", total, total if grows else largest, grows)
+    """The cluster that this process has joined: what it may grow to, else what is up."""
+    coming = announced()
+    nodes = coming or [Nodes(1, node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return Room(f"the cluster at {address}", nodes, grows=bool(coming))

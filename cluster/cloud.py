@@ -23,7 +23,7 @@ from jsonschema import ValidationError  # type: ignore[import-untyped]
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from chunkflow.errors import BadInput, ChunkflowError
-from cluster.cloud_file import CloudFile, WorkerType, memory_of
+from cluster.cloud_file import CloudFile, WorkerType, resources_of
 from cluster.cloud_nodes import (
     FILES,
     TOKEN_FOLDER,
@@ -181,14 +181,8 @@ class CloudCluster(CloudFile):
         }
 
     def _worker_node(self, cloud: Cloud, worker: WorkerType) -> dict[str, Any]:
-        device = self.device(worker.type)
         return {
-            "resources": {
-                "CPU": int(device.cpus),
-                "GPU": int(device.gpus),
-                "memory": memory_of(device),
-                f"device:{worker.device}": 1,
-            },
+            "resources": {**resources_of(self.device(worker.type)), f"device:{worker.device}": 1},
             "min_workers": worker.least,
             "max_workers": worker.most,
             "node_config": cloud.node_config(worker.device, head=False),

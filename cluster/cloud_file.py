@@ -145,16 +145,12 @@ class CloudFile(ClusterFile):
             f"to the other costs about ${price:g}."
         )
 
-    def capacity(self) -> dict[str, float]:
-        """The most cores, GPUs and memory that the workers may have together, as Ray names them."""
-        devices = [(worker.most, self.device(worker.type)) for worker in self.workers]
-        return {
-            "CPU": sum(most * device.cpus for most, device in devices),
-            "GPU": sum(most * device.gpus for most, device in devices),
-            "memory": sum(most * memory_of(device) for most, device in devices),
-        }
+    def grows_to(self) -> list[dict[str, int]]:
+        """Of each type of workers how many nodes there may be, and what one has, as a head announces it."""
+        return [{"most": worker.most, **resources_of(self.device(worker.type))} for worker in self.workers]
 
 
-def memory_of(device: Device) -> int:
-    """The bytes of a node that workers may ask for; Ray's own store and processes take the rest."""
-    return int(device.memory * 2**30 * _FOR_WORKERS)
+def resources_of(device: Device) -> dict[str, int]:
+    """What a node has for workers, as Ray names it. Ray's own store and processes take the rest."""
+    memory = int(device.memory * 2**30 * _FOR_WORKERS)
+    return {"CPU": int(device.cpus), "GPU": int(device.gpus), "memory": memory}

@@ -63,9 +63,9 @@ GCP_CLIENT = ("google-api-python-client", "google-auth-httplib2")
 def head_commands(file: CloudFile) -> list[str]:
     """Start Ray with its autoscaler; beside it, what ends the cluster from inside."""
     environment = " ".join(f"{name}={value}" for name, value in {**_TOKEN, **HEAD_ENVIRONMENT}.items())
-    most = quote(json.dumps(file.capacity()))
+    nodes = quote(json.dumps(file.grows_to()))
     watch = (
-        f"{PYTHON} -m cluster.head --announce {most} "
+        f"{PYTHON} -m cluster.head --announce {nodes} "
         f"--idle-minutes {file.head_idle_minutes:g} --max-hours {file.max_hours:g} "
         f"--end {PYTHON} -m cluster.cloud_end cluster --provider {file.provider}"
     )

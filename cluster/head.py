@@ -1,6 +1,6 @@
 """Runs beside Ray on the head of a cluster that was started for jobs, and ends the cluster from inside.
 
-1. What the cluster may grow to is announced, so that jobs know how many workers to ask for.
+1. Which nodes the cluster may grow to is announced, so that jobs know how many workers to ask for.
 2. Ray is asked again and again whether a job waits or runs.
 3. When none has for a while, or the cluster's hours are over, the command that ends it is run, until it
    succeeds.
@@ -47,10 +47,10 @@ class Limits:
         return ""
 
 
-def announce_at(address: str, most: Mapping[str, float]) -> None:
-    """Announce what the cluster may grow to; its head alone need be there."""
+def announce_at(address: str, kinds: Sequence[Mapping[str, float]]) -> None:
+    """Announce which nodes the cluster may grow to; its head alone need be there."""
     _initialize_internal_kv(GcsClient(address=address))
-    announce(most)
+    announce(kinds)
 
 
 def is_at_work(address: str, dashboard: str) -> bool:
@@ -100,7 +100,8 @@ def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m cluster.head", description=__doc__)
     parser.add_argument("--address", default="127.0.0.1:6379", help="where Ray's head is")
     parser.add_argument("--dashboard", default="http://127.0.0.1:8265")
-    parser.add_argument("--announce", type=json.loads, required=True, metavar="JSON", help='as {"CPU": 640}')
+    nodes = 'the nodes it may grow to, as [{"most": 40, "CPU": 16, "GPU": 0, "memory": 48000000000}]'
+    parser.add_argument("--announce", type=json.loads, required=True, metavar="JSON", help=nodes)
     parser.add_argument("--idle-minutes", type=float, default=15.0)
     parser.add_argument("--max-hours", type=float, default=24.0)
     parser.add_argument("--look-seconds", type=float, default=LOOK_SECONDS)

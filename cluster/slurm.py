@@ -211,10 +211,6 @@ def autoscaler_config(file: SlurmFile, longest_array: int) -> dict[str, object]:
         name: {"CPU": group.cpus, "GPU": group.gpus, "memory": memory_bytes(group)}
         for name, group in file.workers.items()
     }
-    most = {
-        resource: sum(kind[resource] * file.workers[name].most for name, kind in kinds.items())
-        for resource in ("CPU", "GPU", "memory")
-    }
     types: dict[str, object] = {HEAD: {"resources": {}, "node_config": {}, "max_workers": 0}}
     for name, group in file.workers.items():
         types[name] = {
@@ -232,12 +228,11 @@ def autoscaler_config(file: SlurmFile, longest_array: int) -> dict[str, object]:
         "foreground_node_launch": True,
         "worker_liveness_check": False,
         "folder": str(file.folder),
-        "groups": list(file.workers),
+        "groups": {name: {"most": file.workers[name].most, **kind} for name, kind in kinds.items()},
         "relay": file.submit_from == "login",
         "poll": file.poll,
         "idle": file.idle,
         "longest_array": longest_array,
-        "most": most,
     }
     lists = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
              "head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files",

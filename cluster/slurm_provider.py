@@ -22,7 +22,7 @@ from typing import Any
 
 import ray
 from ray._private.ray_constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL
-from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer
+from ray.autoscaler._private.resource_demand_scheduler import _default_utilization_scorer, _fits
 from ray.autoscaler.node_launch_exception import NodeLaunchException
 from ray.autoscaler.node_provider import NodeProvider
 from ray.autoscaler.tags import (
@@ -43,7 +43,8 @@ from cluster.slurm_refusals import FAILED, REFUSED, Refusals
 from cluster.slurm_site import HEAD, TASKS, Relay, Slurm, SlurmJob, SlurmRefused, run_here
 
 LONGEST_POLL = 300.0
-_order: list[str] = []  # the groups of workers as the file names them; Ray gives a scorer nothing of its own
+_groups: dict[str, dict[str, float]] = {}
+"""The groups of workers in the file's order, and what a worker has; Ray gives a scorer nothing of its own."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,15 +52,23 @@ logger = logging.getLogger(__name__)
 def in_order(
     node_resources: Any, resources: Any, node_type: str, *, node_availability_summary: Any
 ) -> tuple[Any, ...] | None:
-    """How well a group fits what waits, for Ray's scheduler: none that was just refused, no GPUs for work
-    that needs none, then the file's order."""
+    """How well a group fits what waits, for Ray's scheduler: none that was just refused, then the file's
+    order. One with GPUs does not where other groups hold all that waits: its cores are not worth its GPUs,
+    however long the others must be waited for."""
+    if node_resources.get("GPU") and not any(_held_only_by(node_resources, asked) for asked in resources):
+        return None
     score = _default_utilization_scorer(
         node_resources, resources, node_type, node_availability_summary=node_availability_summary
     )
     if score is None:
         return None
     known = node_availability_summary.node_availabilities.get(node_type)
-    return known is None or known.is_available, *score[:2], -_order.index(node_type)
+    return known is None or known.is_available, *score[:2], -list(_groups).index(node_type)
+
+
+def _held_only_by(gpu_node: Any, asked: Any) -> bool:
+    """Whether a node with GPUs holds what is asked for, and none without does."""
+    return _fits(gpu_node, asked) and not any(_fits(has, asked) for has in _groups.values() if not has["GPU"])
 
 
 class SlurmProvider(NodeProvider):  # type: ignore[misc]
@@ -68,9 +77,10 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
     def __init__(self, provider_config: dict[str, Any], cluster_name: str) -> None:
         super().__init__(provider_config, cluster_name)
         self._folder = Path(provider_config["folder"])
-        _order[:] = provider_config["groups"]
+        _groups.clear()
+        _groups.update(provider_config["groups"])
         run = Relay(self._folder / "asked").run if provider_config["relay"] else run_here
-        self._slurm = Slurm(cluster_name, tuple(_order), run)
+        self._slurm = Slurm(cluster_name, tuple(_groups), run)
         self._refused = Refusals(self._folder / REFUSED)
         self._failed = Refusals(self._folder / FAILED)
         self._lock = threading.RLock()
@@ -80,7 +90,7 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
         self._next_look = 0.0
         self._failures = 0
         self._waited = time.monotonic()  # when work last waited
-        announce(provider_config["most"])
+        announce(list(provider_config["groups"].values()))
         self._publish()
 
     def _publish(self) -> None:
@@ -120,7 +130,7 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
 
     def _note_lost(self, gone: list[SlurmJob]) -> None:
         """Jobs that are over without having been cancelled; one that never joined failed as it started."""
-        for group in _order:
+        for group in _groups:
             lost = [job for job in gone if job.group == group and job.key not in self._ended | self._joined]
             if lost:
                 place = self._folder / "logs" / f"{group}-{lost[-1].id}.out"

@@ -3,7 +3,9 @@
 1. A kind of which no worker finds room is refused; where the job has a queue it is left to other pools, as
    long as there is room for another kind.
 2. Kinds that take GPUs are given their share first, with the cores that they need beside.
-3. The other kinds share the cores that are left: each may have all but one worker of every other kind.
+3. The other kinds share the cores that are left: each may have all but one worker of every other kind, and no
+   more than its nodes hold. On a cluster that grows these are nodes without GPUs, if there may be some that
+   hold it: those with GPUs would be started for their cores alone.
 4. Where several kinds share cores or GPUs, the pool ends idle workers: one that waits for a whole node would
    wait for ever where small ones sit on it, even if all together find room.
 """
@@ -26,14 +28,41 @@ SHARING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
+class Nodes:
+    """Nodes that are alike."""
+
+    most: int
+    """How many of them there are, or may be."""
+    has: Mapping[str, float]
+    """What each has for workers, as Ray names it: CPU, GPU, memory."""
+
+    def hold(self, taken: Resources) -> int:
+        """How many such workers find room on them."""
+        return self.most * _fits(taken, self.has)
+
+
+@dataclass(frozen=True)
 class Room:
-    """Where workers may be placed; resources as Ray names them."""
+    """Where workers may be placed."""
 
     where: str
-    total: Mapping[str, float]
-    largest: Mapping[str, float]
-    """The most of each that one node has."""
+    nodes: Sequence[Nodes]
     grows: bool = False
+
+    @property
+    def plain(self) -> Sequence[Nodes]:
+        """Those for work without GPUs."""
+        without = [nodes for nodes in self.nodes if not nodes.has.get("GPU")]
+        return without if self.grows and without else self.nodes
+
+    def largest(self, name: str) -> float:
+        """The most that one node has."""
+        return max((nodes.has.get(name, 0.0) for nodes in self.nodes), default=0.0)
+
+    def holds(self, taken: Resources) -> int:
+        """How many such workers find room."""
+        suited = sum(nodes.hold(taken) for nodes in (self.nodes if taken.gpus else self.plain))
+        return suited or sum(nodes.hold(taken) for nodes in self.nodes)
 
 
 @dataclass(frozen=True)
@@ -55,9 +84,9 @@ def staff_for(plan: Plan, room: Room, workers: int = 0) -> Staff:
     if refused and not (plan.job.queue and used - refused.keys()):
         kind, why = next(iter(refused.items()))
         raise BadInput(f"{why} {_advice(plan, kind, room)}")
-    sizes = [min(size, workers or size) for size in _sizes(plan.worker_kinds, room.total, refused)]
+    sizes = [min(size, workers or size) for size in _sizes(plan.worker_kinds, room, refused)]
     cores = sum(size * taken.cpus for size, taken in zip(sizes, plan.worker_kinds, strict=True))
-    has = room.total.get("CPU", 0.0)
+    has = _total(room.nodes)["CPU"]
     by_gpus = Counter(bool(taken.gpus) for size, taken in zip(sizes, plan.worker_kinds, strict=True) if size)
     shared = SHARING_SECONDS if max(by_gpus.values(), default=0) > 1 else None
     idle_seconds = IDLE_SECONDS if room.grows else shared
@@ -72,22 +101,27 @@ def needs(taken: Resources) -> dict[str, float]:
 
 def _too_large(plan: Plan, kind: int, room: Room) -> str:
     """Why no worker of this kind finds room; empty where one does."""
-    for name, wanted in needs(plan.worker_kinds[kind]).items():
-        has = room.largest.get(name, 0.0)
+    taken = plan.worker_kinds[kind]
+    amounts = {name: _amount(name, wanted) for name, wanted in needs(taken).items()}
+    for name, wanted in needs(taken).items():
+        has = room.largest(name)
         if wanted <= has:
             continue
-        asks = f"Task {_task(plan, kind)} asks for {_amount(name, wanted)} a worker, and {room.where}"
+        asks = f"Task {_task(plan, kind)} asks for {amounts[name]} a worker, and {room.where}"
         if name == "GPU" and not has:
             return f"{asks} has none."
         holds = "may grow to" if room.grows else "has"
-        node = "" if room.largest == room.total else " on one node"
+        node = " on one node" if sum(nodes.most for nodes in room.nodes) > 1 else ""
         return f"{asks} {holds} at most {_amount(name, has)}{node}."
-    return ""
+    if room.holds(taken):
+        return ""
+    asks = f"Task {_task(plan, kind)} asks for {' and '.join(amounts.values())} a worker"
+    return f"{asks}, and {room.where} has no node with all of it."
 
 
 def _advice(plan: Plan, kind: int, room: Room) -> str:
     task = _task(plan, kind)
-    if plan.worker_kinds[kind].gpus and not room.largest.get("GPU"):
+    if plan.worker_kinds[kind].gpus and not room.largest("GPU"):
         return f"Run it on a cluster with GPUs (--address), or set resources.{task}.gpus: 0 in the job file."
     return f"Set resources.{task} in the job file to less, or take larger nodes."
 
@@ -103,21 +137,29 @@ def _amount(name: str, amount: float) -> str:
     return f"{amount:g} {noun}" + ("s" if amount > 1 or not amount else "")
 
 
-def _sizes(kinds: Sequence[Resources], total: Mapping[str, float], without: Container[int]) -> list[int]:
+def _sizes(kinds: Sequence[Resources], room: Room, without: Container[int]) -> list[int]:
     sizes = [0] * len(kinds)
-    left = dict(total)
+    left = _total(room.nodes)
     gpu_kinds = [kind for kind, taken in enumerate(kinds) if taken.gpus and kind not in without]
     for place, kind in enumerate(gpu_kinds):
-        share = left | {"GPU": left.get("GPU", 0.0) / (len(gpu_kinds) - place)}
+        share = left | {"GPU": left["GPU"] / (len(gpu_kinds) - place)}
         sizes[kind] = max(1, _fits(kinds[kind], share))
         for name, amount in needs(kinds[kind]).items():
-            left[name] = left.get(name, 0.0) - amount * sizes[kind]
+            left[name] -= amount * sizes[kind]
+    left = {name: min(left[name], amount) for name, amount in _total(room.plain).items()}
     others = [kind for kind, taken in enumerate(kinds) if not taken.gpus and kind not in without]
     reserved = sum(kinds[kind].cpus for kind in others)
     for kind in others:
-        share = left | {"CPU": left.get("CPU", 0.0) - reserved + kinds[kind].cpus}
-        sizes[kind] = max(1, _fits(kinds[kind], share))
+        share = left | {"CPU": left["CPU"] - reserved + kinds[kind].cpus}
+        sizes[kind] = max(1, min(_fits(kinds[kind], share), room.holds(kinds[kind])))
     return sizes
+
+
+def _total(nodes: Sequence[Nodes]) -> dict[str, float]:
+    """What they have together."""
+    return {
+        name: sum(one.most * one.has.get(name, 0.0) for one in nodes) for name in ("CPU", "GPU", "memory")
+    }
 
 
 def _fits(taken: Resources, room: Mapping[str, float]) -> int:

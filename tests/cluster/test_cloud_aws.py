@@ -60,7 +60,7 @@ def test_what_is_said_to_the_head_can_be_run_and_keeps_the_token_on(up: Site) ->
     assert "RAY_AUTH_MODE=token" in start
     assert "--dashboard-host=127.0.0.1" in start
     (watch,) = [line for line in said if "cluster.head" in line]
-    assert '"CPU": 992.0, "GPU": 8.0' in watch
+    assert '[{"most": 40, "CPU": 16, "GPU": 0, "memory": 48103633715}, {"most": 20, ' in watch
     assert "--idle-minutes 15 --max-hours 24" in watch
     (install,) = [line for line in said if "pip install" in line]
     assert "constraints.txt" in install

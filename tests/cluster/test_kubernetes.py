@@ -132,15 +132,20 @@ def test_the_token_is_on_and_nothing_is_kept_that_is_not_used(manifest: dict[str
 def test_what_is_announced_is_what_the_groups_may_come_to(manifest: dict[str, Any]) -> None:
     head = containers(manifest)[0]
     command = head["lifecycle"]["postStart"]["exec"]["command"]
-    (said,) = re.findall(r"--announce '(.*)'", command[2])
-    most = {"CPU": 0, "GPU": 0}
+    (said,) = re.findall(r"--announce '(.*)'", command[2], re.DOTALL)
+    named = {"CPU": "cpu", "GPU": "nvidia.com/gpu", "memory": "memory"}
+    nodes = []
     for group in manifest["spec"]["workerGroupSpecs"]:
         asked = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-        most["CPU"] += group["maxReplicas"] * int(asked["cpu"])
-        most["GPU"] += group["maxReplicas"] * int(asked.get("nvidia.com/gpu", 0))
-    assert json.loads(said) == most
+        has = {name: _amount(asked[key]) for name, key in named.items() if key in asked}
+        nodes.append({"most": group["maxReplicas"], **has})
+    assert json.loads(said) == nodes
     subprocess.run(["bash", "-n", "-c", command[2]], check=True)
     assert {item["name"]: item["value"] for item in head["env"]} == HEAD_ENVIRONMENT
+
+
+def _amount(quantity: str) -> int:
+    return int(quantity.removesuffix("Gi")) * (2**30 if quantity.endswith("Gi") else 1)
 
 
 def test_a_pod_that_is_to_go_tells_its_workers_and_waits_for_them(manifest: dict[str, Any]) -> None:

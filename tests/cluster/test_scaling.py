@@ -113,9 +113,9 @@ def _at_work(raylet: psutil.Process) -> bool:
         return False
 
 
-def start_watching(growing: Growing, most: str, ended: Path) -> subprocess.Popen[bytes]:
+def start_watching(growing: Growing, nodes: str, ended: Path) -> subprocess.Popen[bytes]:
     """What runs on the head to end the cluster once it is idle: then there is a file `ended`."""
-    command = [sys.executable, "-m", "cluster.head", "--address", growing.address, "--announce", most]
+    command = [sys.executable, "-m", "cluster.head", "--address", growing.address, "--announce", nodes]
     command += ["--dashboard", growing.dashboard, "--idle-minutes", "0.1", "--look-seconds", "0.5"]
     return subprocess.Popen([*command, "--end", "touch", str(ended)])
 
@@ -127,7 +127,7 @@ def test_it_grows_with_the_work_bears_the_loss_of_nodes_shrinks_and_ends_itself(
     image = make_layer(tmp_path / "image", array, chunk=(16, 16, 16))
     job = the_job(tmp_path / "there", image, pause=0.15)
     (tmp_path / "job.json").write_text(job.model_dump_json())
-    announce_at(growing.address, cluster.capacity())
+    announce_at(growing.address, cluster.grows_to())
     assert not growing.raylets()
 
     killer = Killer(growing)
@@ -138,7 +138,7 @@ def test_it_grows_with_the_work_bears_the_loss_of_nodes_shrinks_and_ends_itself(
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
     wait_for(lambda: bool(growing.raylets()) or run.poll() is not None)
-    watcher = start_watching(growing, json.dumps(cluster.capacity()), tmp_path / "ended")
+    watcher = start_watching(growing, json.dumps(cluster.grows_to()), tmp_path / "ended")
     assert run.stdout is not None
     said = next((line for line in run.stdout if line.startswith(b"{")), b"{}")  # Ray speaks there, too
     assert not (tmp_path / "ended").exists()

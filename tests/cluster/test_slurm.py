@@ -78,9 +78,6 @@ class Up:
     def jobs(self, group: str) -> list[str]:
         return self.site.jobs(f"chunkflow-{self.name}-{group}")
 
-    def workers(self) -> list[str]:
-        return self.jobs("cpu") + self.jobs("gpu")
-
     def python(self, *words: str) -> subprocess.Popen[str]:
         """A process that finds the cluster's token."""
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.folder / "token")}
@@ -238,13 +235,16 @@ def test_a_job_gets_its_workers_and_gives_them_back(cluster: Up, site: Site, tmp
 
 
 def test_what_slurm_refuses_is_asked_for_in_part(cluster: Up) -> None:
-    """The site takes no array of three: one is asked for, and `status` says so."""
+    """The site takes no array of three: one is asked for, and `status` says so. Nodes with GPUs do not
+    stand in for the others."""
     cluster.ask_for(3)
     wait_until(lambda: "3 asked for, 1 taken" in "\n".join(cluster.place.status()), "the refusal to be told")
     assert len(cluster.jobs("cpu")) == 1
     assert "Job violates accounting/QOS policy" in "\n".join(cluster.place.status())
-    cluster.ask_for(1)  # the one stays for the tests below; it has a GPU if those were asked for meanwhile
-    wait_until(lambda: len(cluster.workers()) == 1, "one to stay")
+    wait_until(lambda: len(cluster.joined()) == 2, "the head and the one that was taken")  # some turns later
+    assert not cluster.jobs("gpu")
+    cluster.ask_for(1)  # the one stays for the tests below
+    wait_until(lambda: len(cluster.jobs("cpu")) == 1, "one to stay")
 
 
 def test_two_clusters_on_the_same_nodes_keep_apart(cluster: Up, site: Site) -> None:
@@ -260,7 +260,7 @@ def test_two_clusters_on_the_same_nodes_keep_apart(cluster: Up, site: Site) -> N
     assert not cluster.keys() & second.keys()
     site.run("scancel", *second.jobs("head"))
     wait_until(lambda: not second.jobs("cpu"), "the worker without a head to end")
-    assert len(cluster.workers()) == 1
+    assert len(cluster.jobs("cpu")) == 1
     assert cluster.joined() == cluster.keys()
     assert second.place.down(second.said.append) == 0
     login.join(60)
@@ -268,7 +268,7 @@ def test_two_clusters_on_the_same_nodes_keep_apart(cluster: Up, site: Site) -> N
 
 
 def test_a_worker_that_is_queued_again_joins_again(cluster: Up, site: Site) -> None:
-    (job,) = cluster.workers()
+    (job,) = cluster.jobs("cpu")
     before = cluster.keys()
     cluster.ask_for(2)  # one more than there is, so that it is wanted when it comes back
     site.run("scontrol", "requeue", job)
@@ -277,7 +277,7 @@ def test_a_worker_that_is_queued_again_joins_again(cluster: Up, site: Site) -> N
     site.run("scontrol", "update", f"JobId={job}", "StartTime=now")
     wait_until(lambda: before <= cluster.joined(), "the worker to be back")
     cluster.ask_for(1)
-    wait_until(lambda: len(cluster.workers()) == 1, "the other to go")
+    wait_until(lambda: len(cluster.jobs("cpu")) == 1, "the other to go")
 
 
 def test_nothing_is_left_when_a_cluster_is_taken_down(cluster: Up, site: Site) -> None:

@@ -14,7 +14,7 @@ from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.plan import Plan
 from cluster import capacity
-from cluster.staff import IDLE_SECONDS, SHARING_SECONDS, Room, staff_for
+from cluster.staff import IDLE_SECONDS, SHARING_SECONDS, Nodes, Room, staff_for
 from tests.support import make_job, make_layer
 
 OWN = "tests.tasks_for_tests:"
@@ -33,9 +33,9 @@ def plan_of(folder: Path, resources: dict[str, Any], queue: str = "") -> Plan:
 
 
 def room(cores: float, gpus: float = 0, gib: float = 64, nodes: int = 1, grows: bool = False) -> Room:
-    total = {"CPU": cores, "GPU": gpus, "memory": gib * GIB}
-    largest = total if grows else {name: amount / nodes for name, amount in total.items()}
-    return Room("this machine", total, largest, grows)
+    """Of so much in all, on nodes that are alike."""
+    one = {"CPU": cores / nodes, "GPU": gpus / nodes, "memory": gib * GIB / nodes}
+    return Room("this machine", [Nodes(nodes, one)], grows)
 
 
 def test_plain_workers_take_a_core_each(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_kinds_that_share_cores_end_their_idle_workers(tmp_path: Path) -> None:
 
 def test_kinds_that_share_end_idle_workers_also_where_all_find_room_at_once(tmp_path: Path) -> None:
     """Four small workers, two of them on the node of five cores, would keep the large one out for ever."""
-    nodes = Room("the cluster", {"CPU": 9.0}, {"CPU": 5.0})
+    nodes = Room("the cluster", [Nodes(1, {"CPU": 5.0}), Nodes(1, {"CPU": 4.0})])
     staff = staff_for(plan_of(tmp_path, {"Smooth-2": {"cpus": 5}}), nodes)
     assert (staff.sizes, staff.idle_seconds, staff.cores) == ((4, 1), SHARING_SECONDS, 9.0)
     parts = plan_of(tmp_path, {"Smooth-2": {"gpus": 0.5}, "Smooth-3": {"gpus": 1}})
@@ -81,8 +81,35 @@ def test_memory_limits_workers_too(tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_grows_lets_its_nodes_go(tmp_path: Path) -> None:
-    staff = staff_for(plan_of(tmp_path, {}), room(2000, grows=True))
+    staff = staff_for(plan_of(tmp_path, {}), room(2000, nodes=500, grows=True))
     assert (staff.sizes, staff.idle_seconds) == ((2000,), IDLE_SECONDS)
+
+
+PLAIN = Nodes(40, {"CPU": 16.0, "memory": 44 * GIB})
+WITH_GPU = Nodes(8, {"CPU": 4.0, "GPU": 1.0, "memory": 11 * GIB})
+LARGE = Nodes(2, {"CPU": 32.0, "GPU": 4.0, "memory": 200 * GIB})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "resources", "sizes"),
+    [
+        ([PLAIN, WITH_GPU], {}, (640,)),
+        ([PLAIN, WITH_GPU], {"Smooth-2": {"gpus": 1}}, (640, 8)),
+        ([WITH_GPU], {}, (32,)),
+        ([WITH_GPU], {"Smooth-2": {"gpus": 1, "cpus": 2}}, (16, 8)),
+        ([PLAIN, WITH_GPU], {"Smooth": {"cpus": 3}, "Smooth-2": {"cpus": 3}}, (637, 200)),
+        ([PLAIN, WITH_GPU], {"Smooth": {"memory": 24}, "Smooth-2": {"memory": 24}}, (639, 40)),
+        ([PLAIN, LARGE], {"Smooth-2": {"cpus": 32}}, (608, 2)),
+    ],
+)
+def test_a_cluster_grows_by_nodes_with_gpus_for_work_that_others_do_not_hold(
+    tmp_path: Path, nodes: list[Nodes], resources: dict[str, Any], sizes: tuple[int, ...]
+) -> None:
+    assert staff_for(plan_of(tmp_path, resources), Room("the cluster", nodes, grows=True)).sizes == sizes
+
+
+def test_cores_beside_gpus_are_used_where_nodes_stay(tmp_path: Path) -> None:
+    assert staff_for(plan_of(tmp_path, {}), Room("the cluster", [PLAIN, WITH_GPU])).sizes == (672,)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +127,21 @@ def test_a_cluster_that_grows_lets_its_nodes_go(tmp_path: Path) -> None:
             room(8),
             r"asks for 100.0 GiB of memory a worker, and .* has at most 64.0 GiB of memory\.",
         ),
-        ({"gpus": 9}, room(8, gpus=8, grows=True), r"and this machine may grow to at most 8 GPUs\."),
+        (
+            {"gpus": 9},
+            room(8, gpus=16, nodes=2, grows=True),
+            r"and this machine may grow to at most 8 GPUs on one node\.",
+        ),
+        (
+            {"cpus": 32},
+            room(640, nodes=40, grows=True),
+            r"asks for 32 cores a worker, and .* may grow to at most 16 cores on one node\.",
+        ),
+        (
+            {"gpus": 1, "cpus": 8},
+            Room("this machine", [PLAIN, WITH_GPU], grows=True),
+            r"asks for 8 cores and 1 GPU a worker, and this machine has no node with all of it\.",
+        ),
     ],
 )
 def test_what_finds_no_place_is_refused_by_name(
@@ -130,19 +171,19 @@ def test_with_a_queue_what_finds_no_place_here_is_left_to_other_pools(tmp_path: 
 def test_what_is_announced_is_what_a_cluster_may_grow_to(ray_here: None) -> None:
     now = capacity.room_of("auto")
     assert not now.grows
-    assert now.total["CPU"] == ray.cluster_resources()["CPU"]
-    assert now.largest["CPU"] == max(node["Resources"].get("CPU", 0) for node in ray.nodes())
+    assert sum(nodes.has.get("CPU", 0) for nodes in now.nodes) == ray.cluster_resources()["CPU"]
+    assert now.largest("CPU") == max(node["Resources"].get("CPU", 0) for node in ray.nodes())
     try:
-        capacity.announce({"CPU": 2.0, "GPU": 40.0})
+        capacity.announce([{"most": 40, "CPU": 16.0}, {"most": 8, "CPU": 4.0, "GPU": 1.0}])
         grown = capacity.room_of("auto")
         assert grown.grows
-        assert (grown.total["GPU"], grown.largest["GPU"]) == (40.0, 40.0)
-        assert grown.total["CPU"] == now.total["CPU"], "what is there already is more"
+        assert grown.nodes == [Nodes(40, {"CPU": 16.0}), Nodes(8, {"CPU": 4.0, "GPU": 1.0})]
+        assert grown.largest("CPU") == 16
     finally:
-        _internal_kv_del("most", namespace="chunkflow")
-    assert capacity.announced() == {}
+        _internal_kv_del("nodes", namespace="chunkflow")
+    assert capacity.announced() == []
 
 
 def test_this_machine_has_as_many_cores_as_workers_are_asked_for() -> None:
-    assert capacity.room_here(1000).total["CPU"] == 1000
-    assert capacity.room_here(0).total["memory"] > GIB
+    assert capacity.room_here(1000).largest("CPU") == 1000
+    assert capacity.room_here(0).largest("memory") > GIB
