@@ -36,8 +36,9 @@ def measure_on_devices(
     nodes = _node_of_each_device()
     if not nodes:
         raise BadInput(
-            "No node of this cluster says which device it is, as those that `chunkflow cluster up` starts "
-            f"do; start Ray on one with --resources='{{\"{DEVICE}NAME\": 1}}'."
+            "No node with cores of this cluster says which device it is, or none is up just now. Those of "
+            "`chunkflow cluster up` say it: on a cloud keep one of each type up with `least: 1` in the cluster's "
+            f"file. Elsewhere start Ray on one with --resources='{{\"{DEVICE}NAME\": 1}}'."
         )
     begun = {
         device: [_begin(node, spec, sources, share, taken) for taken, share in _shares(plan, node, chosen)]
@@ -47,9 +48,10 @@ def measure_on_devices(
 
 
 def _node_of_each_device() -> dict[str, dict[str, Any]]:
+    """Of those that are up and have cores to give, which a cloud's head has not."""
     nodes: dict[str, dict[str, Any]] = {}
     for node in ray.nodes():
-        for name in node["Resources"] if node["Alive"] else ():
+        for name in node["Resources"] if node["Alive"] and node["Resources"].get("CPU") else ():
             if name.startswith(DEVICE):
                 nodes.setdefault(name.removeprefix(DEVICE).removesuffix(SPOT), node)
     return nodes
