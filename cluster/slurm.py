@@ -174,14 +174,12 @@ class SlurmCluster:
     def down(self, say: Say) -> int:
         deadline = time.monotonic() + DOWN_SECONDS
         (self._folder / "address").unlink(missing_ok=True)
-        said, pause = 0, LOOK_SECONDS / 2
+        pause = LOOK_SECONDS / 2
         while jobs := self._slurm.jobs():
             if time.monotonic() > deadline:
                 say(f"SLURM has not ended {len(jobs)} jobs yet: {' '.join(job.id for job in jobs)}")
                 return len(jobs)
-            live = [job for job in jobs if not job.over]
-            self._slurm.cancel(job.id for job in live)
-            said += len(live)
+            self._slurm.cancel(job.id for job in jobs if not job.over)
             time.sleep(pause)
             pause = min(pause * 1.5, 10.0)
         for name in ("token", "address.next", REFUSED, FAILED):

@@ -234,6 +234,4 @@ class SlurmProvider(NodeProvider):  # type: ignore[misc]
 def _asked(group: str, number: int, count: int) -> list[SlurmJob]:
     """The jobs of an array that was just taken, before SLURM's queue was looked at."""
     now = time.time()
-    return [
-        SlurmJob(group, number, index, "PENDING", "", "", now, 0.0, number) for index in range(1, count + 1)
-    ]
+    return [SlurmJob(group, number, index, "PENDING", "", "", now) for index in range(1, count + 1)]

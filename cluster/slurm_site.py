@@ -24,7 +24,7 @@ TASKS = 10_000
 """Array indexes are below this, so that a job's number and index make one whole number."""
 OVER = ("COMPLETING", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL",
         "DEADLINE", "OUT_OF_MEMORY")  # fmt: skip
-_FORMAT = "%F|%K|%j|%T|%N|%S|%V|%A|%r"
+_FORMAT = "%F|%K|%j|%T|%N|%V|%r"
 
 Run = Callable[[Sequence[str]], str]
 """Runs one command of SLURM and gives what it says; raises SlurmRefused where SLURM does not do it."""
@@ -122,7 +122,7 @@ def write_whole(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """One job of the cluster that is not over: its head, or one worker."""
+    """One job of the cluster that SLURM still knows: its head, or one worker."""
 
     group: str
     """The group of workers that it belongs to, or `head`."""
@@ -133,10 +133,6 @@ class SlurmJob:
     reason: str
     node: str
     asked: float
-    started: float
-    """When it started; of one that waits, when SLURM means to start it, 0 where it does not say."""
-    own_number: int
-    """The number that SLURM gave this one, once it runs."""
 
     @property
     def id(self) -> str:
@@ -173,7 +169,7 @@ class Slurm:
         return int(self.run(words).strip().partition(";")[0])
 
     def jobs(self) -> list[SlurmJob]:
-        """All jobs of the cluster that SLURM knows and that are not over: one command, however many."""
+        """All jobs of the cluster that SLURM still knows: one command, however many."""
         names = ",".join(self._job_name(group) for group in (HEAD, *self.groups))
         words = ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", f"--name={names}"]
         lines = self.run([*words, f"--format={_FORMAT}"]).splitlines()
@@ -189,7 +185,7 @@ class Slurm:
         return f"chunkflow-{self.name}-{group}"
 
     def _job(self, line: str) -> SlurmJob:
-        number, index, name, state, node, started, asked, own, reason = line.split("|", 8)
+        number, index, name, state, node, asked, reason = line.split("|", 6)
         return SlurmJob(
             name.removeprefix(self._job_name("")),
             int(number),
@@ -198,8 +194,6 @@ class Slurm:
             reason,
             node,
             _clock(asked),
-            _clock(started),
-            int(own),
         )
 
 

@@ -89,11 +89,6 @@ class Jobs:
             except (ValueError, KeyError) as error:
                 raise BadInput(f"What answers at {self.address} is no Ray dashboard.") from error
 
-    @property
-    def ray_version(self) -> str:
-        """What runs there."""
-        return str(self._client._server_ray_version)
-
     def submit(
         self, entrypoint: str, files: Path, runtime_env: Mapping[str, Any], metadata: dict[str, str]
     ) -> str:
