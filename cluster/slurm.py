@@ -49,7 +49,7 @@ class SlurmCluster:
         if head is None:
             site = check(self._file)
             if not agree(self._question(site)):
-                return
+                raise BadInput("Nothing was started.")
             self._write(site)
             number = self._submit_head()
             say(f"The head is job {number}; its log is {self._log(number)}.")

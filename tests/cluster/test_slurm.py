@@ -197,7 +197,8 @@ def test_what_a_site_would_refuse_is_said_before_anything_runs(site: Site) -> No
 def test_nothing_is_started_without_consent(site: Site) -> None:
     asked: list[str] = []
     place = load_place(write_file(site, "asked"))
-    place.up(lambda what: bool(asked.append(what)), lambda line: None)
+    with pytest.raises(BadInput, match="Nothing was started"):
+        place.up(lambda what: bool(asked.append(what)), lambda line: None)
     assert re.search(r"head job of 1 CPUs that runs up to 0.5 h .* at most 3 of cpu, 2 of gpu", asked[0])
     assert not site.jobs()
     assert place.status() == [
