@@ -89,12 +89,11 @@ class CloudCluster(CloudFile):
             f"${self.greatest_cost():,.2f} an hour and their disks, for at most {self.max_hours:g} hours."
         ):
             raise BadInput("Nothing was started.")
-        cloud.prepare(say)
+        # whatever it is, also where the user has had enough: a head that is half made does not end itself
         try:
+            cloud.prepare(say)
             self._launch(self._write())
-        except (
-            BaseException
-        ):  # also where the user has had enough: a head that is half made does not end itself
+        except BaseException:
             say("What was started is ended again.")
             cloud.end(say)
             raise

@@ -15,6 +15,7 @@ import pytest
 
 from chunkflow.errors import BadInput, ChunkflowError
 from cli.main import judged
+from cluster.cloud_aws import Aws
 from cluster.cloud_end import end_workers
 from tests.cluster.aws_site import FILE, KEYS, Site, aws_site, tags_of
 
@@ -156,6 +157,22 @@ def test_what_does_not_come_up_is_ended(site: Site) -> None:
     assert said[0] == "What was started is ended again."
     assert not [node for node in site.nodes("running") if tags_of(node).get("chunkflow-cluster") == "half"]
     assert not {role for role in site.roles() if role.startswith("chunkflow-half")}
+
+
+def test_roles_are_removed_where_aws_would_not_start_the_nodes(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+
+    def refuse(cloud: Aws, device: str, head: bool) -> None:
+        seen.append(site.roles())
+        raise BadInput(f"AWS would not start a {device}: not in this account (UnauthorizedOperation)")
+
+    monkeypatch.setattr(Aws, "_ask_whether", refuse)
+    with pytest.raises(BadInput, match="AWS would not start a m5.xlarge"):
+        site.cluster(name="unable").up(lambda what: True, site.said.append)
+    made = {"chunkflow-unable-head", "chunkflow-unable-worker"}
+    assert (made <= seen[0], made & site.roles()) == (True, set())
 
 
 def test_who_does_not_agree_has_started_nothing(site: Site) -> None:
