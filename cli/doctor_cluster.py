@@ -6,14 +6,13 @@ as a job would; through ray:// it is asked from here. Nodes that are not up are 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.errors import BadInput, ChunkflowError
+from chunkflow.errors import BadInput
 from chunkflow.volume import full_url
 from cli.doctor_places import Tried
 from cli.words import counted, plain
@@ -50,12 +49,9 @@ def _by_job(address: str, urls: Sequence[str]) -> Answers | list[str]:
         return faults
     files, environment = what_goes_along(there)
     with folder_of(files) as folder:
-        said = jobs.ask(folder, ["python", "-m", "cli.doctor_nodes", *urls], environment)
-    for line in said.splitlines():
-        if line.startswith(MARK):
-            answers: Answers = json.loads(line.removeprefix(MARK))
-            return answers
-    raise ChunkflowError(f"{jobs.address} did not tell what its nodes are: {' '.join(said.split())[-300:]}")
+        words = ["python", "-m", "cli.doctor_nodes", *urls]
+        answers: Answers = jobs.ask(folder, words, environment, MARK)
+    return answers
 
 
 def _by_client(address: str, urls: Sequence[str]) -> Answers | list[str]:

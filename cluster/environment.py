@@ -6,14 +6,13 @@ Python and Ray must be the same there. chunkflow may be missing or another one: 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from chunkflow.errors import BadInput, ChunkflowError
+from chunkflow.errors import BadInput
 from cluster import probe
 from cluster.submission import Jobs, folder_of
 from cluster.wheel import NAME, build_wheel, constraints
@@ -65,11 +64,7 @@ class There:
 def look(jobs: Jobs, paths: Sequence[str] = ()) -> There:
     """Ask the head of a cluster what it has, and which paths it sees."""
     with folder_of({"probe.py": Path(probe.__file__).read_bytes()}) as folder:
-        said = jobs.ask(folder, ["python", "probe.py", *paths], {})
-    lines = [line.removeprefix(probe.MARK) for line in said.splitlines() if line.startswith(probe.MARK)]
-    if not lines:
-        raise ChunkflowError(f"{jobs.address} did not tell what it has: {' '.join(said.split())[-300:]}")
-    return There(**json.loads(lines[-1]))
+        return There(**jobs.ask(folder, ["python", "probe.py", *paths], {}, probe.MARK))
 
 
 def refuse_other(there: There) -> None:

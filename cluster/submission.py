@@ -6,6 +6,7 @@ The token, if the cluster asks for one, is found by Ray's own client; see NO_TOK
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import shlex
@@ -101,9 +102,9 @@ class Jobs:
             )
             return submitted
 
-    def ask(self, files: Path, words: list[str], runtime_env: Mapping[str, Any]) -> str:
-        """Run a short command there to its end; returns all that it said. Ray's record of it stays: where
-        that is deleted at once, Ray writes another that tells of a failure."""
+    def ask(self, files: Path, words: list[str], runtime_env: Mapping[str, Any], mark: str) -> Any:
+        """Run a short command there to its end; returns the JSON of the line that begins with the mark. Ray's
+        record of it stays: where that is deleted at once, Ray writes another that tells of a failure."""
         entrypoint = shlex.join(words)
         asked = self.submit(entrypoint, files, runtime_env, {})
         until = time.monotonic() + PROBE_SECONDS
@@ -120,7 +121,12 @@ class Jobs:
         if info.status != "SUCCEEDED":
             lines = said.strip().splitlines() or [str(info.message)]
             raise ChunkflowError(f"{self.address} could not run {words[1]}: {' '.join(lines[-3:])}")
-        return said
+        answers = [line.removeprefix(mark) for line in said.splitlines() if line.startswith(mark)]
+        if not answers:
+            raise ChunkflowError(
+                f"{self.address} did not tell {mark.strip(': ')}: {' '.join(said.split())[-300:]}"
+            )
+        return json.loads(answers[-1])
 
     def submissions(self) -> list[Submission]:
         """The jobs that were submitted by chunkflow, the newest first."""
