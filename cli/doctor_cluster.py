@@ -58,10 +58,11 @@ def _by_client(address: str, urls: Sequence[str]) -> Answers | list[str]:
     import ray
 
     from cli.doctor_nodes import examine
-    from cluster.connection import join
+    from cluster.connection import join, refuse_dead
     from cluster.everywhere import ask_each_node
 
     try:
+        refuse_dead(address)
         join(address)
     except BadInput as error:
         return [str(error)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,6 @@ from chunkflow.serial import SerialExecutor
 from cli.builtin import sources_of
 from cli.words import counted
 from cluster.staff import Staff, staff_for
-
-ADDRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,10 @@ class Means:
             from cluster.capacity import room_here  # Ray takes two seconds, which serial need not pay
 
             return staff_for(plan, room_here(self.workers), self.workers)
-        _refuse_dead(self.address)
         from cluster.capacity import room_of
-        from cluster.connection import join
+        from cluster.connection import join, refuse_dead
 
+        refuse_dead(self.address)
         join(self.address)
         return staff_for(plan, room_of(self.address), self.workers)
 
@@ -89,16 +86,3 @@ class Means:
         from cluster.metrics import Metrics
 
         return [Metrics(backlog, dollars)]
-
-
-def _refuse_dead(address: str) -> None:
-    """Ray itself asks a head that is not there for minutes."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if address in ("auto", "local"):
-        return
-    if not colon or not port.isdigit():
-        raise BadInput(f"--address takes ray://HOST:PORT, HOST:PORT or auto, not {address!r}.")
-    try:
-        socket.create_connection((host, int(port)), timeout=ADDRESS_SECONDS).close()
-    except OSError as error:
-        raise BadInput(f"No Ray cluster answers at {address}: {error.strerror or error}.") from error

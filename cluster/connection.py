@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,7 @@ STARTS = 3
 STARTED_LATE = "timed out during startup"
 ASK_SECONDS = 300.0
 """A cluster that went to sleep may first have to start a node."""
+CONNECT_SECONDS = 10.0
 CLIENT_TRIES = 3
 CLIENT_DIED = "Starting Ray client server failed"
 """The head forks a process for whoever comes by ray://, out of one with many threads: now and then it dies at
@@ -58,6 +60,24 @@ def _end(processes: list[psutil.Process]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(processes, timeout=10)
+
+
+def refuse_dead(address: str) -> None:
+    """To be called before `join`: Ray itself asks a head that is not there for minutes."""
+    if address in ("auto", "local"):
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise BadInput(f"--address takes ray://HOST:PORT, HOST:PORT or auto, not {address!r}.")
+    refuse_silent(host, int(port), address)
+
+
+def refuse_silent(host: str, port: int, address: str) -> None:
+    """Raise BadInput where nothing takes a connection."""
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise BadInput(f"No Ray cluster answers at {address}: {error.strerror or error}.") from error
 
 
 def join(address: str) -> None:

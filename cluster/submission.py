@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import shlex
-import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -25,8 +24,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from chunkflow.errors import BadInput, ChunkflowError
+from cluster.connection import refuse_silent
 
-CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
 PROBE_SECONDS = 900.0
 """A small job may have to wait for an environment to be installed."""
@@ -202,10 +201,7 @@ def _refuse_dead(address: str) -> None:
         parts, port = urlsplit(""), 0
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadInput(f"--address takes the cluster's dashboard, as in http://HOST:8265, not {shown!r}.")
-    try:
-        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise BadInput(f"No Ray cluster answers at {shown}: {error.strerror or error}.") from error
+    refuse_silent(parts.hostname, port, shown)
 
 
 @contextmanager

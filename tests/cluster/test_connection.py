@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from rich.console import Console
 
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from cli.builtin import task_type
 from cli.demo import document
-from cluster import probe
+from cli.doctor_cluster import examine_cluster
+from cluster import connection, probe
 from cluster.connection import ADVICE, join, refuse_other_versions
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.servers import free_port
@@ -71,6 +73,14 @@ def test_rays_client_is_tried_again_where_its_process_died(
     with pytest.raises(BadInput, match=said):
         join("ray://head:10001")
     assert len(tried) == tries
+
+
+def test_doctor_says_at_once_that_a_head_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "join", lambda address: pytest.fail("Ray was asked"))
+    address = f"ray://127.0.0.1:{free_port()}"
+    assert examine_cluster(address, [], Console()) == [
+        f"No Ray cluster answers at {address}: Connection refused."
+    ]
 
 
 @pytest.fixture
