@@ -1,6 +1,8 @@
 # chunkflow in an image, for Kubernetes, docker and apptainer. Whoever runs it needs to be no one in particular: the
 # home is anybody's to write (under apptainer it is the user's own), and nothing else but /tmp is written.
-FROM python:3.12-slim
+# Its Python, which must be that of whoever submits jobs, as in --build-arg PYTHON=3.11
+ARG PYTHON=3.12
+FROM python:${PYTHON}-slim
 
 # What KubeRay's probes call, and what Ray asks for processes with.
 RUN apt-get update \

@@ -191,7 +191,9 @@ def test_the_image_has_a_python_that_chunkflow_takes_and_is_nobodys() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     low, high = (int(minor) for minor in re.findall(r"3\.(\d+)", project["requires-python"]))
     (image,) = [words[1] for words in instructions() if words[0] == "FROM"]
-    (minor,) = re.findall(r"^python:3\.(\d+)-slim$", image)
+    assert image == "python:${PYTHON}-slim"
+    assert instructions()[0][0] == "ARG", "what comes after FROM is not known to it"
+    (minor,) = re.findall(r"^PYTHON=3\.(\d+)$", instructions()[0][1])
     assert low <= int(minor) < high
     assert [words[1] for words in instructions() if words[0] == "USER"] == ["chunkflow"]
     assert not [
