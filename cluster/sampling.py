@@ -37,8 +37,8 @@ def measure_on_devices(
     if not nodes:
         raise BadInput(
             "No node with cores of this cluster says which device it is, or none is up just now. Those of "
-            "`chunkflow cluster up` say it: on a cloud keep one of each type up with `least: 1` in the cluster's "
-            f"file. Elsewhere start Ray on one with --resources='{{\"{DEVICE}NAME\": 1}}'."
+            "`chunkflow cluster up` say it: on a cloud keep one of each type up, with `least: 1` in the "
+            f"cluster's file. Elsewhere start Ray on one with --resources='{{\"{DEVICE}NAME\": 1}}'."
         )
     begun = {
         device: [_begin(node, spec, sources, share, taken) for taken, share in _shares(plan, node, chosen)]

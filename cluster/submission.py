@@ -123,7 +123,7 @@ class Jobs:
         answers = [line.removeprefix(mark) for line in said.splitlines() if line.startswith(mark)]
         if not answers:
             raise ChunkflowError(
-                f"{self.address} did not tell {mark.strip(': ')}: {' '.join(said.split())[-300:]}"
+                f"{self.address} did not tell what it was asked: {' '.join(said.split())[-300:]}"
             )
         return json.loads(answers[-1])
 

@@ -24,7 +24,7 @@ def test_a_head_without_cores_is_no_device_to_measure(tmp_path: Path, ray_here: 
     plan = open_plan(make_job(tmp_path, layers, tasks, chunk=[32] * 3, storage=[32] * 3))
     head = add_node(cpus=0, device="m5.xlarge")
     try:
-        with pytest.raises(BadInput, match="or none is up just now.* `least: 1`"):
+        with pytest.raises(BadInput, match=r"or none is up just now.* `least: 1`"):
             measure_on_devices(ray.get_runtime_context().gcs_address, spec_of(plan), {}, {0: [0]})
     finally:
         end_node(head)
