@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             names = getattr(item, "fixturenames", ())
-            shared = "ray" if "ray_here" in names else "head" if "head" in names else str(item.path)
+            shared = "ray" if "ray_here" in names else "head" if "head" in names else item.path.stem
             item.add_marker(pytest.mark.xdist_group(shared))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ray",))
 
