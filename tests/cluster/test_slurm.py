@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from ray.autoscaler._private.node_provider_availability_tracker import NodeAvailabilitySummary
 
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
+from cluster import slurm_provider
 from cluster.place import ClusterPlace, load_place
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.slurm_cluster import Site, processes_of, slurm_site, wait_until
@@ -248,6 +250,28 @@ def test_what_slurm_refuses_is_asked_for_in_part(cluster: Up) -> None:
     wait_until(lambda: len(cluster.jobs("cpu")) == 1, "one to stay")
 
 
+@pytest.mark.parametrize(
+    ("groups", "asked", "stands_in"),
+    [
+        ({"cpu": {"CPU": 4, "GPU": 0}, "gpu": {"CPU": 8, "GPU": 1}}, [{"CPU": 1}], False),
+        ({"cpu": {"CPU": 4, "GPU": 0}, "gpu": {"CPU": 8, "GPU": 1}}, [{"GPU": 0.5}], True),
+        ({"cpu": {"CPU": 4, "GPU": 0}, "gpu": {"CPU": 8, "GPU": 1}}, [{"CPU": 8}], True),
+        ({"cpu": {"CPU": 4, "GPU": 0}, "gpu": {"CPU": 8, "GPU": 1}}, [{"GPU": 2}, {"CPU": 1}], False),
+        ({"gpu": {"CPU": 8, "GPU": 1}}, [{"CPU": 1}], True),
+    ],
+)
+def test_nodes_with_gpus_are_for_what_no_other_holds(
+    monkeypatch: pytest.MonkeyPatch,
+    groups: dict[str, dict[str, float]],
+    asked: list[dict[str, float]],
+    stands_in: bool,
+) -> None:
+    monkeypatch.setattr(slurm_provider, "_groups", groups)
+    known = NodeAvailabilitySummary({})
+    score = slurm_provider.in_order(groups["gpu"], asked, "gpu", node_availability_summary=known)
+    assert (score is not None) == stands_in
+
+
 def test_two_clusters_on_the_same_nodes_keep_apart(cluster: Up, site: Site) -> None:
     """The second submits by way of the login node. When its head is gone its worker ends, the first's not."""
     second = Up(site, "second", load_place(write_file(site, "second", submit_from="login")))
@@ -302,7 +326,7 @@ def test_a_fixed_allocation_runs_a_job_and_ends(
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     job = small_job(tmp_path)
     script = str(ROOT / "examples" / "slurm.sbatch")
-    options = ["--nodes=2", "--cpus-per-task=1", "--mem=1G", "--time=10", f"--output={tmp_path}/log"]
+    options = ["--nodes=2", "--cpus-per-task=2", "--mem=1G", "--time=10", f"--output={tmp_path}/log"]
     number = site.run("sbatch", "--parsable", *options, script, str(job_file(job, tmp_path))).strip()
     wait_until(lambda: not site.jobs(), "the allocation to end")
     assert_all_accounted(job, clean=True)
