@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from pathlib import Path
 
 from chunkflow.accounts import dollars_of, measures_of, read_accounts
@@ -15,6 +14,7 @@ from chunkflow.prices import PACKAGED, load_prices
 from chunkflow.schedule import DONE, Schedule
 from cli.builtin import sources_of
 from cli.means import Means, Money
+from cli.options import refuse_no_sum
 from cli.words import dollars
 
 HERE = ""
@@ -25,11 +25,9 @@ OVER_BUDGET = "incomplete: budget"
 
 def refuse_budget(plan: Plan, means: Means) -> None:
     """A budget can only be held where nodes are paid for."""
-    budget = means.money.budget
-    if budget is None:
+    refuse_no_sum(means.money.budget)
+    if means.money.budget is None:
         return
-    if not (isfinite(budget) and budget > 0):
-        raise BadInput(f"--budget takes dollars above 0, not {budget:g}.")
     if not means.address and not plan.job.queue:
         raise BadInput("--budget is held against what a cluster's nodes cost; this machine costs nothing.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -82,6 +83,12 @@ def parse_box(text: str) -> Box | None:
     if box.empty:
         raise BadInput(f"--box {text} is empty: each range must go from a smaller to a larger number.")
     return box
+
+
+def refuse_no_sum(budget: float | None) -> None:
+    """A budget is a sum that can be reached."""
+    if budget is not None and not (isfinite(budget) and budget > 0):
+        raise BadInput(f"--budget takes dollars above 0, not {budget:g}.")
 
 
 def agreed(what: str) -> bool:

@@ -32,7 +32,19 @@ from chunkflow.prices import load_prices
 from chunkflow.roles import Located
 from chunkflow.storage import Folder
 from cli.builtin import load_job, sources_of
-from cli.options import BoxOption, Budget, JobFile, Prices, Restart, Settings, Until, Yes, agreed, parse_box
+from cli.options import (
+    BoxOption,
+    Budget,
+    JobFile,
+    Prices,
+    Restart,
+    Settings,
+    Until,
+    Yes,
+    agreed,
+    parse_box,
+    refuse_no_sum,
+)
 from cli.status import alive
 from cli.submitted import note, remember
 from cli.words import plain
@@ -101,8 +113,7 @@ def submit(
 
 def checked_money(budget: float | None, prices: Path | None) -> dict[str, bytes]:
     """The price table to be sent, if one was named."""
-    if budget is not None and budget <= 0:
-        raise BadInput(f"--budget takes dollars above 0, not {budget:g}.")
+    refuse_no_sum(budget)
     if prices is None:
         return {}
     load_prices(prices)
