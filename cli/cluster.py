@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from chunkflow.errors import BadInput, Incomplete
+from chunkflow.errors import Incomplete
+from cli.options import asked
 from cli.words import counted
 from cluster.place import load_place
 
@@ -31,7 +31,7 @@ def up(file: ClusterPath, yes: Agreed = False) -> None:
 
     Example: chunkflow cluster up slurm.yaml
     """
-    load_place(file).up(lambda what: yes or _agreed(what), _say)
+    load_place(file).up(lambda what: yes or asked(what, "Nothing was started"), _say)
 
 
 @app.command()
@@ -57,12 +57,3 @@ def down(file: ClusterPath) -> None:
 
 def _say(line: str) -> None:
     typer.echo(line)
-
-
-def _agreed(what: str) -> bool:
-    try:
-        return typer.confirm(f"{what} Go on?", err=True)
-    except typer.Abort:
-        if sys.stdin.isatty():
-            raise
-        raise BadInput("Nothing was started: there is nobody to ask here; say --yes.") from None

@@ -91,11 +91,16 @@ def refuse_no_sum(budget: float | None) -> None:
         raise BadInput(f"--budget takes dollars above 0, not {budget:g}.")
 
 
-def agreed(what: str) -> bool:
-    """Ask before something is deleted."""
+def asked(question: str, undone: str) -> bool:
+    """Ask whether to go on; `undone` says what has not happened where there is nobody to ask."""
     try:
-        return typer.confirm(f"This deletes what these tasks made ({what}). Go on?", err=True)
+        return typer.confirm(f"{question} Go on?", err=True)
     except typer.Abort:
         if sys.stdin.isatty():
             raise
-        raise BadInput("Nothing was deleted: there is nobody to ask here; say --yes.") from None
+        raise BadInput(f"{undone}: there is nobody to ask here; say --yes.") from None
+
+
+def agreed(what: str) -> bool:
+    """Ask before something is deleted."""
+    return asked(f"This deletes what these tasks made ({what}).", "Nothing was deleted")
