@@ -14,7 +14,7 @@ from chunkflow.ledger_state import DONE, FAILED
 from chunkflow.storage import Folder
 from chunkflow.volume import full_url
 from cli.log import LOGS, lines_of_chunk, lines_of_file
-from cli.options import WorkUrl
+from cli.options import JobsAddress, WorkUrl
 from cli.status import alive
 from cli.submitted import reachable
 from cli.words import in_words, plain
@@ -22,14 +22,6 @@ from cli.work import Work
 
 POLL_SECONDS = 2.0
 PARTS = ("read", "map", "write")
-
-JobsAddress = Annotated[
-    str,
-    typer.Option(
-        "--address",
-        help="The dashboard of the cluster that it was submitted to, where WORK itself does not tell.",
-    ),
-]
 
 
 def logs(

@@ -26,6 +26,13 @@ Address = Annotated[
         "--address", help="A Ray cluster to run on, as in ray://HOST:10001; by default this machine."
     ),
 ]
+JobsAddress = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        help="The dashboard of the cluster that it was submitted to, where WORK itself does not tell.",
+    ),
+]
 Serial = Annotated[bool, typer.Option("--serial", help="Run in this process, without Ray; for debugging.")]
 BoxOption = Annotated[
     str,

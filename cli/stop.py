@@ -13,8 +13,7 @@ from chunkflow.ledger_state import State
 from chunkflow.runner import STOP
 from chunkflow.storage import Folder
 from chunkflow.volume import full_url
-from cli.logs import JobsAddress
-from cli.options import WorkUrl
+from cli.options import JobsAddress, WorkUrl
 from cli.status import alive
 from cli.submitted import find, reachable
 from cli.words import in_words, plain
