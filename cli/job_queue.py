@@ -24,7 +24,6 @@ class JobQueue:
         if plan.job.queue:
             kinds = len(plan.worker_kinds)
             self._client = make_queues(plan.job.queue, kinds, plan.work, self._say)
-            self._say(f"Pools on other clusters may join: chunkflow work {plan.work}")
 
     @contextmanager
     def opened(self, state: State) -> Iterator[Queue]:
@@ -35,6 +34,7 @@ class JobQueue:
             return
         queues = Queues(self._client, self._plan.job.queue, kinds, run_of(state))
         queue = sqs_queue(self._plan, queues)
+        self._say(f"Pools on other clusters may join: chunkflow work {self._plan.work}")
         try:
             yield queue
         finally:

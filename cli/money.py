@@ -10,7 +10,7 @@ from chunkflow.errors import BadInput, Incomplete
 from chunkflow.estimate import estimate_of
 from chunkflow.measures import Measures, chosen_cells, measure, together
 from chunkflow.plan import Plan, spec_of
-from chunkflow.prices import PACKAGED, load_prices
+from chunkflow.prices import PACKAGED, PriceTable, load_prices
 from chunkflow.schedule import DONE, Schedule
 from cli.builtin import sources_of
 from cli.means import Means, Money
@@ -23,13 +23,22 @@ OVER_BUDGET = "incomplete: budget"
 """How a run ends that has used its budget up."""
 
 
-def refuse_budget(plan: Plan, means: Means) -> None:
-    """A budget can only be held where nodes are paid for."""
-    refuse_no_sum(means.money.budget)
-    if means.money.budget is None:
-        return
+def checked_prices(plan: Plan, means: Means) -> PriceTable:
+    """The price table; refuses a budget that cannot be held, or is spent already."""
+    budget = means.money.budget
+    refuse_no_sum(budget)
+    prices = load_prices(means.money.prices)
+    if budget is None:
+        return prices
     if not means.address and not plan.job.queue:
         raise BadInput("--budget is held against what a cluster's nodes cost; this machine costs nothing.")
+    before = dollars_of(read_accounts(plan.job.work))
+    if before >= budget:
+        raise BadInput(
+            f"All runs of this job have cost {dollars(before)} already, which --budget {budget:g} counts in: "
+            "give a larger one."
+        )
+    return prices
 
 
 def measured(plan: Plan, sample: int, address: str, folder: Path) -> dict[str, Measures]:
@@ -48,17 +57,11 @@ def measured(plan: Plan, sample: int, address: str, folder: Path) -> dict[str, M
     return {device: together(plan, several) for device, several in found.items()}
 
 
-def begin_account(plan: Plan, means: Means, folder: Path) -> CostMeter:
+def begin_account(plan: Plan, prices: PriceTable, means: Means, folder: Path) -> CostMeter:
     """The account of a run that is about to begin, with what it is thought to take."""
-    prices, budget = load_prices(means.money.prices), means.money.budget
     before = dollars_of(read_accounts(plan.job.work))
-    if budget is not None and before >= budget:
-        raise BadInput(
-            f"All runs of this job have cost {dollars(before)} already, which --budget {budget:g} counts in: "
-            "give a larger one."
-        )
     measures = measured(plan, means.money.sample, means.address, folder)
-    return CostMeter(plan, prices, estimate_of(plan, prices, measures), budget, before)
+    return CostMeter(plan, prices, estimate_of(plan, prices, measures), means.money.budget, before)
 
 
 def said_cost(meter: CostMeter) -> list[str]:

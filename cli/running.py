@@ -12,7 +12,7 @@ from rich.console import Console
 
 from chunkflow.errors import Incomplete, Interrupted, StorageError
 from chunkflow.events import Ended, Event, Listener
-from chunkflow.opening import open_run
+from chunkflow.opening import open_run, refuse_unfit
 from chunkflow.plan import Plan
 from chunkflow.pool import Pool
 from chunkflow.runner import Runner
@@ -22,7 +22,7 @@ from cli.interrupts import Interrupts
 from cli.job_queue import JobQueue
 from cli.log import Log
 from cli.means import Means
-from cli.money import OVER_BUDGET, begin_account, over_budget, refuse_budget, said_cost
+from cli.money import OVER_BUDGET, begin_account, checked_prices, over_budget, said_cost
 from cli.progress import Progress
 from cli.report import write_report
 from cli.words import counted, plain
@@ -43,11 +43,12 @@ def run_plan(
     agree: Callable[[str], bool] = lambda _: True,
 ) -> None:
     """Run a plan to its end; raises Incomplete or Interrupted where it did not get there."""
-    refuse_budget(plan, means)
+    prices = checked_prices(plan, means)
+    refuse_unfit(plan, restart)
     staff = means.staff(plan)
     job_queue = JobQueue(plan, console)
     again = f"Go on with: chunkflow retry {plain(plan.work)}"
-    meter = begin_account(plan, means, folder)
+    meter = begin_account(plan, prices, means, folder)
     progress, end = Progress(console), _End()
     ledger = open_run(plan, versions(folder), restart, agree)
     try:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 import ray
 import yaml
 
-from chunkflow.accounts import Account, dollars_of, read_accounts
+from chunkflow.accounts import Account, Paid, dollars_of, read_accounts
 from chunkflow.cost import CostMeter
 from chunkflow.describe import open_plan
 from chunkflow.estimate import estimate_of
@@ -18,6 +19,7 @@ from chunkflow.events import CellDone, Ended
 from chunkflow.prices import load_prices
 from chunkflow.queue import Answer, Place
 from chunkflow.schedule import Schedule
+from chunkflow.storage import Folder
 from cli.builtin import load_job
 from cli.means import Money
 from cli.money import over_budget, said_cost
@@ -133,6 +135,28 @@ def test_what_cannot_be_held_is_refused_before_anything_is_written(
     assert is_one_sentence(said.err)
     assert named in said.err
     assert not (lab / "work").exists()
+
+
+def test_what_cannot_be_is_refused_before_queues_are_made(
+    lab: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("run", "job.yaml", "--serial").code == 0
+    work = Folder(str(lab / "work"))
+    (name,) = work.list("accounts/")
+    account = Account.model_validate_json(work.get(name) or b"")
+    paid = account.model_copy(update={"spent": {"tiny": Paid(hours=1.0, dollars=5.0)}})
+    work.put(name, paid.model_dump_json().encode())
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/none")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    for words, named in (
+        (["--prices", "none.yaml"], "none.yaml"),
+        (["--budget", "5"], "have cost $5.00 already"),
+        (["--set", "tasks.segment.diameter=12"], "tasks.segment.diameter: 10.0 -> 12.0"),
+        ([], "no AWS region is known"),
+    ):
+        said = command("run", "job.yaml", "--serial", "--set", "queue=sqs://rat", *words)
+        assert (said.code, named in said.err) == (2, True), said.err
 
 
 SLOW = """
