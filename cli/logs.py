@@ -102,6 +102,8 @@ def _outcome(line: dict[str, Any]) -> Iterator[str]:
         yield "alone on its worker"
     if "cause" in line:
         yield f"{line['cause']}: {'set aside' if line['final'] else 'to be tried again'}"
+    elif line.get("again"):
+        yield "done again, and counted once"
     else:
         yield "empty" if line.get("empty") else "done"
     yield (

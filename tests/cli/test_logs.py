@@ -9,6 +9,7 @@ import yaml
 
 from chunkflow.storage import Folder
 from cli.log import lines_of_chunk, read_log
+from cli.logs import in_a_line
 from tests.cli.conftest import Command
 
 
@@ -67,6 +68,12 @@ def test_a_chunk_that_is_not_there_is_said(lab: Path, command: Command) -> None:
         assert (told.code, said in told.err) == (2, True), told.err
     assert command("logs", "nowhere").code == 2
     assert command("stop", "work").code == 2
+
+
+def test_a_chunk_that_was_done_twice_is_not_told_as_two() -> None:
+    line = {"at": 1.0, "task": "segment", "chunk": 1, "worker": "w", "seconds": [0.1, 0.2, 0.3]}
+    assert "chunk 1, done, read" in in_a_line(line)
+    assert "chunk 1, done again, and counted once, read" in in_a_line({**line, "again": True})
 
 
 def test_a_log_is_read_a_file_at_a_time(tmp_path: Path) -> None:
