@@ -91,6 +91,11 @@ class Log:
         self._written = time.monotonic()
 
 
+def is_end(line: dict[str, Any]) -> bool:
+    """Whether a line tells how a run ended."""
+    return line.get("event", "started") not in ("started", "decided")
+
+
 def read_log(folder: Folder, most: int) -> list[dict[str, Any]]:
     """The last lines of all runs, oldest first."""
     lines: list[dict[str, Any]] = []

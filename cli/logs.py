@@ -13,7 +13,7 @@ from chunkflow.errors import BadInput
 from chunkflow.ledger_state import DONE, FAILED
 from chunkflow.storage import Folder
 from chunkflow.volume import full_url
-from cli.log import LOGS, lines_of_chunk, lines_of_file
+from cli.log import LOGS, is_end, lines_of_chunk, lines_of_file
 from cli.options import JobsAddress, WorkUrl
 from cli.status import alive
 from cli.submitted import reachable
@@ -21,6 +21,8 @@ from cli.words import in_words, plain
 from cli.work import Work
 
 POLL_SECONDS = 2.0
+LATE_SECONDS = 10.0
+"""For which the last line of a run is waited for that gives no more signs of life."""
 PARTS = ("read", "map", "write")
 
 
@@ -52,15 +54,20 @@ def logs(
 
 
 def tell_folder(known: Work, follow: bool, console: Console) -> None:
-    """The lines of all runs; following, those of files that appear, until the run has ended."""
+    """The lines of all runs; following, those of files that appear, until the end of the run was told. One
+    that was killed has none, and one that ends writes it after the ledger, when its workers have ended."""
     folder, told = Folder(known.url), set[str]()
+    until, ended = time.monotonic(), 0.0
     while True:
-        running = follow and alive(known.ledger.refresh())
+        state = known.ledger.refresh()
+        if follow and alive(state):
+            until = time.monotonic() + LATE_SECONDS
         for name in sorted(set(folder.list(LOGS)) - told):
             told.add(name)
             for line in lines_of_file(folder, name):
                 console.print(in_a_line(line))
-        if not running:
+                ended = line["at"] if is_end(line) else ended
+        if time.monotonic() >= until or ended >= state.runs[-1][2]:
             break
         time.sleep(POLL_SECONDS)
     if not told:

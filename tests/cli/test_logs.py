@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
+import threading
+import time
 from pathlib import Path
 
+import pytest
 import yaml
+from rich.console import Console
 
+from chunkflow.events import CellDone, Ended, Event, Started
 from chunkflow.storage import Folder
-from cli.log import lines_of_chunk, read_log
-from cli.logs import in_a_line
+from cli.builtin import load_job
+from cli.log import Log, lines_of_chunk, read_log
+from cli.logs import in_a_line, tell_folder
+from cli.work import Work
 from tests.cli.conftest import Command
+from tests.support import run_job
 
 
 def stumbling(lab: Path) -> Path:
@@ -54,6 +63,34 @@ def test_logs_of_a_run_that_was_not_submitted_are_a_line_a_chunk(lab: Path, comm
         assert f"{task} chunk 0, " in told
     assert told.splitlines()[0].endswith("started")
     assert told.splitlines()[-1].endswith("complete")
+
+
+def test_who_follows_a_run_is_told_of_its_end(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.logs.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("cli.log.EVERY_SECONDS", 0.0)
+    job, told = load_job(lab / "job.yaml", None), io.StringIO()
+
+    def follow() -> None:
+        tell_folder(Work.open(job.work), True, Console(file=told, width=1000))
+
+    follower = threading.Thread(target=follow, daemon=True)
+
+    def before(event: Event) -> None:
+        if isinstance(event, Started):
+            follower.start()
+        elif isinstance(event, Ended):
+            time.sleep(1.0)  # as where workers take long to end
+
+    def after(event: Event) -> None:
+        while isinstance(event, CellDone) and follower.is_alive() and not told.getvalue():
+            time.sleep(0.02)
+
+    assert run_job(job.until("segment"), listeners=[Log(Folder(job.work))]) == "complete"
+    assert run_job(job, listeners=[before, Log(Folder(job.work)), after]) == "complete"
+    follower.join(60)
+    lines = told.getvalue().splitlines()
+    assert lines[-1].endswith("complete")
+    assert sum(line.endswith("complete") for line in lines) == 2
 
 
 def test_a_chunk_that_is_not_there_is_said(lab: Path, command: Command) -> None:
