@@ -1,40 +1,38 @@
-"""Ctrl-C and SIGTERM while a job runs."""
+"""Ctrl-C and SIGTERM while a job runs, or a pool works for one."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType, TracebackType
-
-from rich.console import Console
 
 from chunkflow.runner import Runner
 
 
 class Interrupts:
-    """Ctrl-C (and SIGTERM) ends the run in good order, the second one at once.
+    """Ctrl-C (and SIGTERM) ends a run or a pool in good order, the second one at once.
 
     One that comes while Ray starts waits until it is up: a start that is torn apart leaves processes behind.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, tell: Callable[[], None] = lambda: None) -> None:
+        """`tell` is called by the first one."""
+        self.asked = False
+        self._tell = tell
         self._runner: Runner | None = None
-        self._asked = False
 
     def attend(self, runner: Runner) -> None:
         self._runner = runner
-        if self._asked:
+        if self.asked:
             runner.interrupt()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self.asked:
             raise KeyboardInterrupt
-        self._asked = True
+        self.asked = True
         if self._runner is not None:
             self._runner.interrupt()
-        self._console.print(
-            "Stopping: what is in flight is being finished. Once more to stop at once.", highlight=False
-        )
+        self._tell()
 
     def __enter__(self) -> Interrupts:
         self._before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}

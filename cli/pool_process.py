@@ -10,10 +10,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -35,6 +33,7 @@ from chunkflow.storage import Folder
 from chunkflow.volume import full_url
 from chunkflow.worker import SILENCE_HEARTBEATS
 from cli.builtin import see_modules_of
+from cli.interrupts import Interrupts
 from cli.job_queue import run_of, sqs_queue
 from cli.means import Means
 from cli.options import Address, Serial, Workers, WorkUrl
@@ -110,30 +109,27 @@ class _PoolProcess:
         self._url, self._means, self._modules, self._console = url, means, modules, console
         self._folder = Folder(url)
         self._followed = _Followed(self._folder)
-        self._asked = self._has_served = False
+        self._interrupts, self._has_served = Interrupts(), False
         self._said = ""
 
     def run(self) -> None:
         """Until the job has ended; raises Interrupted on Ctrl-C or SIGTERM."""
-        before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
-            while not self._asked:
-                self._followed.look()
-                state = self._followed.state
-                _refuse_without_queue(state, self._url)
-                if self._is_over(state):
-                    self._say(f"The job in {self._url} has ended: {state.ended}.")
-                    return
-                if self._followed.is_on and not self._is_stopped():
-                    self._serve(state)
-                else:
-                    self._say(f"Waiting for a run in {self._url}; Ctrl-C ends this pool.")
-                    time.sleep(self._pause)
+            with self._interrupts:
+                while not self._interrupts.asked:
+                    self._followed.look()
+                    state = self._followed.state
+                    _refuse_without_queue(state, self._url)
+                    if self._is_over(state):
+                        self._say(f"The job in {self._url} has ended: {state.ended}.")
+                        return
+                    if self._followed.is_on and not self._is_stopped():
+                        self._serve(state)
+                    else:
+                        self._say(f"Waiting for a run in {self._url}; Ctrl-C ends this pool.")
+                        time.sleep(self._pause)
         except KeyboardInterrupt:
             raise Interrupted("Ended at once; what this pool had leased, others will do.") from None
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
         raise Interrupted("This pool has ended; what it had not begun is back on the queue.")
 
     def _is_over(self, state: State) -> bool:
@@ -188,7 +184,7 @@ class _PoolProcess:
             if pool.error is not None:
                 self._judge(pool.error, run)
                 return
-            if not pool.draining and (self._asked or self._is_stopped()):
+            if not pool.draining and (self._interrupts.asked or self._is_stopped()):
                 pool.drain()
                 self._say("Draining: what is begun is finished, the rest goes back to the queue.")
             if pool.draining:
@@ -204,11 +200,6 @@ class _PoolProcess:
         self._followed.look()
         if self._is_on(run):
             raise error
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
 
     def _say(self, sentence: str) -> None:
         """Say something once, however long it lasts."""

@@ -27,6 +27,8 @@ from cli.progress import Progress
 from cli.report import write_report
 from cli.words import counted, plain
 
+STOPPING = "Stopping: what is in flight is being finished. Once more to stop at once."
+
 
 def versions(folder: Path) -> dict[str, str]:
     """What a record must say so that a result can be made again."""
@@ -49,10 +51,10 @@ def run_plan(
     job_queue = JobQueue(plan, console)
     again = f"Go on with: chunkflow retry {plain(plan.work)}"
     meter = begin_account(plan, prices, means, folder)
-    progress, end = Progress(console), _End()
+    progress, end, stopping = Progress(console), _End(), lambda: console.print(STOPPING, highlight=False)
     ledger = open_run(plan, versions(folder), restart, agree)
     try:
-        with ledger, job_queue.opened(ledger.state) as queue, Interrupts(console) as interrupts:
+        with ledger, job_queue.opened(ledger.state) as queue, Interrupts(stopping) as interrupts:
             executor = means.executor(plan, staff, folder, console)
             pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
             listeners: list[Listener] = [progress, Log(Folder(plan.work)), end, meter]
