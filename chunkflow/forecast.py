@@ -184,7 +184,7 @@ def _read_bytes(step: Step, box: Box) -> tuple[int, int, float]:
 def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, workers: int) -> Plan:
     """The plan with the largest chunk that a worker can hold and that leaves every worker a few chunks:
     storage chunks, doubled along the axis that is shortest in space as long as that fits."""
-    work = job.work if box is None else f"{job.work}/try/{box}"
+    work = job.work_for(box)
     begun = Ledger.load(Folder(work)).state.job
     if begun is not None:
         return Plan.of(job, describe, box, vec(begun["plan"]["chunk"]))

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from chunkflow.documents import read_document
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Vec
+from chunkflow.geometry import Box, Vec
 from chunkflow.resources import Resources
 from chunkflow.task import Task
 from chunkflow.volume import full_url
@@ -128,6 +128,10 @@ class Job(BaseModel):
         }
         tasks = [entry.located(base) for entry in job.tasks]
         return job.model_copy(update={"work": full_url(job.work, base), "layers": layers, "tasks": tasks})
+
+    def work_for(self, box: Box | None) -> str:
+        """The work folder of a run on the whole volume, or on a part of it."""
+        return self.work if box is None else f"{self.work}/try/{box}"
 
     def until(self, task: str) -> Job:
         """The job up to this task, which may be gone on with later."""

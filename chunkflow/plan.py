@@ -79,7 +79,7 @@ class Plan:
     @classmethod
     def of(cls, job: Job, describe: Describe, box: Box | None, chunk: Vec) -> Plan:
         """Bind a job to what exists, refusing what cannot work."""
-        work = job.work if box is None else f"{job.work}/try/{box}"
+        work = job.work_for(box)
         whole = Binder(job, describe, work, chunk, None).bind()
         steps, products = whole.steps, whole.products
         if box is not None:

@@ -33,8 +33,9 @@ def write_report(work: str) -> str:
     folder = Folder(work)
     state = Ledger.load(folder).state
     left = files_for_people(folder, (re.split("[/.]", name)[0] for name in state.steps))
-    box = (state.job or {}).get("plan", {}).get("box") or ""
-    accounts = [one for one in read_accounts(work.removesuffix(f"/try/{box}")) if one.box == box]
+    assert state.job is not None
+    planned = state.job["plan"]
+    accounts = [one for one in read_accounts(planned["job"]["work"]) if one.box == (planned["box"] or "")]
     page = report(state, read_log(folder, MOST_LINES), left, accounts)
     folder.put("report.html", page.encode())
     return f"{work}/report.html"

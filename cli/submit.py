@@ -86,7 +86,7 @@ def submit(
     Example: chunkflow submit nuclei.yaml --address http://head:8265
     """
     wanted, part = load_job(job, set_, until), parse_box(box)
-    work = wanted.work if part is None else f"{wanted.work}/try/{part}"
+    work = wanted.work_for(part)
     table = checked_money(budget, prices)
     console = Console(soft_wrap=True, highlight=False)
     jobs = Jobs(address)
