@@ -103,9 +103,9 @@ class SqsQueue:
                 self._offers.sweep()
             self._closed.wait(self._timing.look)
 
-    def release(self) -> bool:
-        """Give back what is here and that this pool has not leased; says whether there was any."""
-        return self._leases.release()
+    def release(self) -> None:
+        """Let go what is here and that this pool has not leased; it goes back within about a second."""
+        self._leases.release()
 
     def close(self) -> None:
         """Send what is to be sent, give back what this pool has not answered, and end."""

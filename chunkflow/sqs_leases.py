@@ -126,19 +126,12 @@ class Leases:
                 self._client.send(url, work_messages(self._queues.run, joined(of_kind)))
         self._settle(held)
 
-    def release(self) -> bool:
-        """Give back what is here and that the pool has not leased, and want no more until it asks again; says
-        whether there was any."""
-        released = [offered for desk in self._desks for offered in self._cleared(desk)]
-        self.give_back(released)
-        return bool(released)
-
-    def _cleared(self, desk: _Desk) -> list[Range]:
+    def release(self) -> None:
+        """Want no more until the pool asks again; what is here and that it has not leased goes back within
+        about a second. SQS is asked by a thread, as a pool that drains must give signs of life meanwhile."""
         with self._changed:
-            ranges = [offered for offered, _ in desk.offered]
-            desk.offered.clear()
-            desk.wanted, desk.asked = 0, NEVER
-            return ranges
+            for desk in self._desks:
+                desk.wanted, desk.asked = 0, NEVER
 
     def waiting(self, kind: int) -> tuple[int, float]:
         """Cells that are here and that the pool has not leased, and how many there are in a message."""
@@ -230,8 +223,8 @@ class Leases:
                 self._extend(begun)
 
     def _waiting_long(self, desk: _Desk) -> list[Range]:
-        """What this pool has not begun for seconds: another one may do it sooner."""
-        before = time.monotonic() - self._timing.held
+        """What this pool has not begun for seconds, or does not want: another one may do it sooner."""
+        before = math.inf if desk.asked == NEVER else time.monotonic() - self._timing.held
         with self._changed:
             waiting = [offered for offered, message in desk.offered if message.came < before]
             desk.offered = deque(item for item in desk.offered if item[1].came >= before)

@@ -86,8 +86,10 @@ class SqsPair:
     def withdraw(self) -> list[Range]:
         """A runner that ends withdraws again and again, while pools that drain give back."""
         found: list[Range] = []
+        self.pool.release()
+        while any(self.pool._leases.waiting(kind)[0] for kind in range(len(self._queues.work))):
+            time.sleep(0.05)
         for _ in range(10):
-            self.pool.release()
             found += self.runner.withdraw()
             time.sleep(0.05)
         return found

@@ -157,6 +157,27 @@ def test_who_withdraws_does_not_wait_for_sqs(url: str) -> None:
     runner.close()
 
 
+def test_a_pool_that_drains_does_not_wait_for_sqs(url: str) -> None:
+    slow = replace(QUICK, visibility=100)
+    runner, first, answering = sqs_queue(url), sqs_queue(url, timing=slow), threading.Event()
+    runner.put([Range(0, 0, 40)])
+    held = leased(first, 1, most=1)
+    eventually(lambda: first._leases.waiting(0)[0] > 0)
+
+    def hang(**_: object) -> None:
+        answering.wait()
+
+    first._queues.client.boto.meta.events.register("before-call.sqs", hang)
+    draining = threading.Thread(target=first.release, daemon=True)
+    draining.start()
+    draining.join(30)
+    assert not draining.is_alive(), "its workers stop writing if it is silent for long"
+    answering.set()
+    rest = leased(sqs_queue(url), 39)
+    assert sorted(a.index for a in done(held + rest)) == list(range(40))
+    first.close()
+
+
 def test_nothing_comes_any_more_to_who_has_ended(url: str) -> None:
     before = set(threading.enumerate())
     both = sqs_queue(url)
