@@ -100,13 +100,14 @@ class Leases:
             self._begin(kind)
             desk = self._desks[kind]
             while desk.offered and most > 0:
-                offered, message = desk.offered.popleft()
+                offered, message = desk.offered[0]
+                if message.until < time.monotonic():  # this process was stopped, and others have it now
+                    self._forget(message)
+                    continue
+                desk.offered.popleft()
                 if len(offered) > most:
                     offered, rest = offered.split(most)
                     desk.offered.appendleft((rest, message))
-                if message.until < time.monotonic():  # this machine slept, and others have it now
-                    self._forget(message)
-                    continue
                 leased.append(offered)
                 most -= len(offered)
             desk.wanted, desk.asked = most, time.monotonic()
@@ -242,9 +243,11 @@ class Leases:
             message.until = now + self._timing.visibility
 
     def _forget(self, message: _Message) -> None:
-        """It is another pool's by now: what of it was not leased is not for this one."""
+        """It is another pool's by now: what of it was not leased is not for this one, unless another message
+        that is here holds it as well."""
         self._held.discard(message)
         desk = self._desks[message.kind]
+        lapsed = [offered for offered, holder in desk.offered if holder is message]
         desk.offered = deque(item for item in desk.offered if item[1] is not message)
         for cell in message.left:
             holders = self._holders.get(cell, [])
@@ -252,6 +255,9 @@ class Leases:
                 holders.remove(message)
             if not holders:
                 self._holders.pop(cell, None)
+        for waiting in (cell for offered in lapsed for cell in singles(offered)):
+            if others := self._holders.get((waiting.stage, waiting.start)):
+                desk.offered.append((waiting, others[0]))
 
     def _send(self, answered: list[tuple[Answer, list[_Message]]]) -> None:
         answers = [answer for answer, _ in answered]

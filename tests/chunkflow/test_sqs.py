@@ -94,6 +94,17 @@ def test_a_lease_that_is_worked_on_is_kept_and_one_of_a_dead_pool_is_not(url: st
     eventually(lambda: nothing_left(url))
 
 
+def test_what_two_messages_hold_is_offered_while_one_of_them_is_here(url: str) -> None:
+    pool = sqs_queue(url)
+    client, work = pool._queues.client, pool._queues.work[0]
+    begun = time.monotonic()
+    for until in (begun - 1, begun + 100):  # the first has lapsed, the second is kept
+        client.send(work, work_messages(FIRST, [Range(0, 3, 4, alone=True)]))
+        pool._leases._take_in(0, client.receive(work, 1, 1, 100), until)
+    assert pool.lease(10) == [Range(0, 3, 4, alone=True)]
+    pool.close()
+
+
 def test_a_pool_that_drains_gives_back_at_once(url: str) -> None:
     slow = replace(QUICK, visibility=100)
     runner, first, second = sqs_queue(url), sqs_queue(url, timing=slow), sqs_queue(url, timing=slow)
