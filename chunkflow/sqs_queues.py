@@ -29,6 +29,8 @@ MOST_DEAD_BYTES = 100_000
 MADE_AGAIN_SECONDS = 90.0
 DEAD_SHOWN = 100
 PEEK_SECONDS = 20
+PEEK_WAIT = 1
+"""SQS asks all of its servers only where it may wait."""
 AWAY_SECONDS = 5
 """For which a message of a later run is left alone: this one is about to learn that it is over."""
 
@@ -160,7 +162,7 @@ def dead_letters(url: str) -> list[tuple[str, str]]:
     except NoQueue:
         return []
     found: list[Received] = []
-    while len(found) < DEAD_SHOWN and (received := client.receive(dead, TOGETHER, 0, PEEK_SECONDS)):
+    while len(found) < DEAD_SHOWN and (received := client.receive(dead, TOGETHER, PEEK_WAIT, PEEK_SECONDS)):
         found += received
     client.keep(dead, [message.handle for message in found], 0)
     return [(message.reason, message.body) for message in found]
