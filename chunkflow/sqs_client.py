@@ -94,8 +94,9 @@ class SqsClient:
                     return dict(getattr(self.boto, method)(**request))
             except JustRemoved:
                 raise
-            except StorageError:
-                if method == "get_queue_url" or time.monotonic() + pause > begin + self.patience:
+            except StorageError as error:
+                is_absent = method == "get_queue_url" and isinstance(error, NoQueue)
+                if is_absent or time.monotonic() + pause > begin + self.patience:
                     raise
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -12,10 +12,12 @@ from dataclasses import replace
 
 import boto3
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.queue import Answer, Cause, Range
 from chunkflow.sqs import SqsQueue
+from chunkflow.sqs_client import NoQueue
 from chunkflow.sqs_messages import MOST_BYTES, Run, answer_messages, read_answers, read_work, work_messages
 from chunkflow.sqs_queues import Queues, dead_letters, make_queues, remove_queues
 from tests.servers import free_port
@@ -400,6 +402,22 @@ def test_who_is_not_allowed_to_use_sqs_is_told_so(url: str, aws: pytest.MonkeyPa
             make_queues(url, 1, "file:///work")
     finally:
         let_in(b"inf")
+
+
+def test_a_queue_is_looked_for_again_where_sqs_has_no_time(url: str, aws: pytest.MonkeyPatch) -> None:
+    client, asked = make(url), 0
+
+    def refuse_once(**_: object) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise ConnectionClosedError(endpoint_url="sqs")
+
+    client.boto.meta.events.register("before-call.sqs.GetQueueUrl", refuse_once)
+    assert client.find(f"{url.removeprefix('sqs://')}-work-0").endswith("-work-0")
+    with pytest.raises(NoQueue):
+        client.find("none")
+    assert asked == 3, "what is not there is told at once"
 
 
 def test_who_does_not_reach_sqs_hears_of_it(aws: pytest.MonkeyPatch) -> None:
