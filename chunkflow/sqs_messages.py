@@ -124,8 +124,7 @@ def answer_messages(run: Run, answers: Sequence[Answer]) -> list[str]:
     groups: list[list[dict[str, Any]]] = []
     room = 0
     for answer in answers:
-        plain = _fitting(answer)
-        size = len(_text(plain)) + 1
+        plain, size = _fitting(answer)
         if size > room or len(groups[-1]) == MOST_ANSWERS:
             groups.append([])
             room = _ROOM_BYTES
@@ -143,17 +142,19 @@ def read_answers(text: str, cells: Sequence[int]) -> Answers:
     return said
 
 
-def _fitting(answer: Answer) -> dict[str, Any]:
-    """An answer as plain JSON, its traceback cut from the front; one that is too large is a failure."""
+def _fitting(answer: Answer) -> tuple[dict[str, Any], int]:
+    """An answer as plain JSON, its traceback cut from the front, and its bytes in a message; one that is too
+    large is a failure."""
     plain = _without_defaults(answer)
     if answer.traceback:
         plain["traceback"] = answer.traceback[-_TRACEBACK:]
-    size = len(_text(plain))
+    size = len(_text(plain)) + 1
     if size <= _ROOM_BYTES:
-        return plain
+        return plain, size
     told = f"What the task decided or counted takes {size:,} bytes, and SQS takes {_ROOM_BYTES:,}."
     failed = dataclasses.replace(answer, cause=Cause.BUG, values=None, counts={}, traceback=told)
-    return _without_defaults(failed)
+    plain = _without_defaults(failed)
+    return plain, len(_text(plain)) + 1
 
 
 def _without_defaults(thing: Range | Answer | Place) -> dict[str, Any]:
