@@ -2,7 +2,7 @@
 
 1. What comes after a pause is handed on at once; what comes after that waits until `seconds` have passed
    since, or until there are `most`.
-2. A thread hands on; what goes wrong there is raised to whoever adds or flushes next.
+2. A thread hands on; what goes wrong there is raised to whoever adds next, or closes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Gatherer(Generic[T]):
         self._hand_on, self._seconds, self._most = hand_on, seconds, most
         self._items: list[T] = []
         self._changed = threading.Condition()
-        self._hurried = self._busy = self._closed = False
+        self._closed = False
         self._last = 0.0
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -48,36 +48,24 @@ class Gatherer(Generic[T]):
         with self._changed:
             return list(self._items)
 
-    def flush(self) -> None:
-        """Hand on all that was added, and wait for that."""
-        with self._changed:
-            self._hurried = True
-            self._changed.notify_all()
-            while (self._items or self._busy) and self._error is None:
-                self._changed.wait()
-            self._hurried = False
-            if self._error is not None:
-                raise self._error
-
     def close(self) -> None:
-        """Hand on all that was added, then end."""
+        """Hand on all that was added, and end; waits for that."""
         with self._changed:
             self._closed = True
-        self.flush()
-        with self._changed:
             self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
 
     def _run(self) -> None:
         while items := self._next():
             try:
                 self._hand_on(items)
-            except BaseException as error:  # whoever adds or flushes must hear of it
+            except BaseException as error:  # whoever adds or closes must hear of it
                 self._error = error
-            with self._changed:
-                self._busy, self._last = False, time.monotonic()
-                self._changed.notify_all()
-            if self._error is not None:
                 return
+            self._last = time.monotonic()
 
     def _next(self) -> list[T]:
         """What is due; waits for it. Nothing once closed."""
@@ -87,11 +75,11 @@ class Gatherer(Generic[T]):
                     return []
                 rest = self._last + self._seconds - time.monotonic()
                 self._changed.wait(max(rest, 0.001) if self._items else None)
-            items, self._items, self._busy = self._items, [], True
+            items, self._items = self._items, []
             return items
 
     def _due(self) -> bool:
         if not self._items:
             return False
         late = time.monotonic() - self._last >= self._seconds
-        return self._hurried or self._closed or late or len(self._items) >= self._most
+        return self._closed or late or len(self._items) >= self._most

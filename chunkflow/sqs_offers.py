@@ -14,7 +14,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
+from chunkflow.errors import ChunkflowError
 from chunkflow.gatherer import Gatherer
 from chunkflow.queue import Answer, Range
 from chunkflow.sqs_client import TOGETHER, Received
@@ -111,9 +113,12 @@ class Offers:
             self._changed.notify_all()
 
     def join(self) -> None:
-        """After `close`: wait until no more messages can come."""
+        """After `close`: wait until no more messages can come, and none is sent."""
         if self._thread is not None:
             self._thread.join()
+        self._out.take_back()  # what the listener may have put again meanwhile
+        with suppress(ChunkflowError):  # what was not sent is for the next run to put
+            self._out.close()
 
     def _send(self, ranges: list[Range]) -> None:
         for kind, url in enumerate(self._queues.work):
@@ -168,7 +173,7 @@ class Offers:
         now = time.monotonic()
         with self._changed:
             self._quiet_since = self._quiet_since or now
-            if now - self._quiet_since < self._timing.lost:
+            if self._closed or now - self._quiet_since < self._timing.lost:
                 return
             self._quiet_since = None
             ranges = [r for kind in lost for r in self._unanswered[kind].values()]

@@ -196,11 +196,13 @@ def test_nothing_comes_any_more_to_who_has_ended(url: str) -> None:
     both = sqs_queue(url)
     both.answers(0.0)
     assert both.lease(1) == both.withdraw() == []
+    both.put([Range(0, 0, 1)])
     begun = {thread for thread in threading.enumerate() if thread not in before}
-    assert {"answers", "work", "withdrawn"} <= {thread.name for thread in begun}
+    ended = {"answers", "work", "withdrawn", "gatherer"}
+    assert ended <= {thread.name for thread in begun}
     both.close()
     both.join()
-    assert not any(t.is_alive() for t in begun if t.name in ("answers", "work", "withdrawn"))
+    assert not any(thread.is_alive() for thread in begun if thread.name in ended)
 
 
 def test_answers_that_come_twice_are_heard_once(url: str) -> None:
