@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TypeVar
 
 from chunkflow.errors import BadInput
@@ -63,7 +64,7 @@ class Queues:
 
     def __init__(self, client: SqsClient, url: str, kinds: int, run: Run) -> None:
         """Find those of sqs://NAME; raises NoQueue."""
-        self.client, self.run = client, run
+        self.client, self.url, self.run = client, url, run
         *self.work, self.answers, self.dead = [client.find(queue) for queue in _names(url, kinds)]
 
     def count_work(self, kind: int) -> Count:
@@ -97,7 +98,11 @@ class Queues:
 
 def _names(url: str, kinds: int) -> list[str]:
     name = url.removeprefix(SCHEME)
-    return [*(f"{name}-work-{kind}" for kind in range(kinds)), f"{name}-answers", f"{name}-dead"]
+    return [*(_work_name(url, kind) for kind in range(kinds)), f"{name}-answers", f"{name}-dead"]
+
+
+def _work_name(url: str, kind: int) -> str:
+    return f"{url.removeprefix(SCHEME)}-work-{kind}"
 
 
 def make_queues(url: str, kinds: int, work: str, say: Callable[[str], None] = lambda _: None) -> SqsClient:
@@ -148,10 +153,19 @@ def _create(
 def remove_queues(queues: Queues, work: str) -> None:
     """Remove what chunkflow made for this work folder; unread letters stay, for who looks at them."""
     client = queues.client
-    for url in [*queues.work, queues.answers, queues.dead]:
+    for url in [*queues.work, *_of_more_kinds(queues), queues.answers, queues.dead]:
         is_ours = client.tags(url).get(TAG) == _tag(work)
         if is_ours and not (url == queues.dead and client.count(url).waiting):
             client.delete(url)
+
+
+def _of_more_kinds(queues: Queues) -> Iterator[str]:
+    """The queues of an earlier run of the job, which had more kinds of workers."""
+    for kind in count(len(queues.work)):
+        try:
+            yield queues.client.find(_work_name(queues.url, kind))
+        except NoQueue:
+            return
 
 
 def dead_letters(url: str) -> list[tuple[str, str]]:
