@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,4 +91,15 @@ def run_job(
         return Runner(plan, ledger, queue, pool, listeners, backoff).run()
 
 
-__all__ = ["describe", "make_job", "make_layer", "read_layer", "read_table", "run_job"]
+@contextmanager
+def ended_after(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that is killed if it has not ended by itself."""
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+__all__ = ["describe", "ended_after", "make_job", "make_layer", "read_layer", "read_table", "run_job"]

@@ -8,15 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from tests.cli.conftest import Command
-from tests.support import read_layer
+from tests.support import ended_after, read_layer
 
 ROOT = Path(__file__).parents[2]
 MAIN = "from cli.main import main; main()"
@@ -43,8 +42,7 @@ class Slow(Keep):
 '''
 
 
-@contextmanager
-def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+def started(folder: Path, *words: str) -> AbstractContextManager[subprocess.Popen[str]]:
     """A command in a process group of its own, as a shell starts it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
     process = subprocess.Popen(
@@ -56,12 +54,7 @@ def started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
         text=True,
         start_new_session=True,
     )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return ended_after(process)
 
 
 def wait_for(notes: Path, process: subprocess.Popen[str]) -> None:

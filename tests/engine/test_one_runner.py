@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from tests.engine.job_process import HELD, OVERTAKEN
 from tests.same import all_made, assert_all_accounted, assert_same
-from tests.support import make_job, make_layer, run_job
+from tests.support import ended_after, make_job, make_layer, run_job
 
 OWN = "tests.tasks_for_tests:"
 SCRIPT = Path(__file__).with_name("job_process.py")
@@ -53,21 +52,15 @@ def slow_job(folder: Path, pause: float = 0.0, heartbeat: float = 0.25, chunk: V
     )
 
 
-@contextmanager
-def runner_of(job: Job, folder: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs the job; it is ended if it has not ended by itself."""
+def runner_of(job: Job, folder: Path, *more: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A process that runs the job."""
     path = folder / "job.json"
     path.write_text(job.model_dump_json())
     command = [sys.executable, str(SCRIPT), str(path), *more]
     process = subprocess.Popen(
         command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return ended_after(process)
 
 
 def done_in(job: Job) -> int:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ from cli.run import retry
 from tests.engine.test_one_runner import ROOT, slow_job
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.sqs import environment, make, new_queue
-from tests.support import run_job
+from tests.support import ended_after, run_job
 from tests.tasks_for_tests import Faulty
 
 MAIN = """
@@ -37,9 +37,8 @@ main.main()
 """The command, for whose pools a lease is of seconds."""
 
 
-@contextmanager
-def started(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """A command in a process of its own; it is ended if it has not ended by itself."""
+def started(*words: str) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A command in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, *words],
         cwd=ROOT,
@@ -48,12 +47,7 @@ def started(*words: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return ended_after(process)
 
 
 def says(process: subprocess.Popen[str], words: str) -> None:
