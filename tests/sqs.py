@@ -19,7 +19,7 @@ from chunkflow.sqs_queues import Queues, Timing, make_queues
 from tests.servers import CREDENTIALS, moto_server
 
 QUICK = Timing(visibility=2, poll=1, answers_poll=1, gather=0.05, look=0.1, quiet_look=0.2, lost=1.0)
-FIRST = Run(1, 1000.0)
+FIRST, SECOND = Run(1, 1000.0), Run(2, 2000.0)
 CELLS = (20_000,) * 4
 
 
@@ -93,3 +93,34 @@ class SqsPair:
             found += self.runner.withdraw()
             time.sleep(0.05)
         return found
+
+
+def leased(queue: SqsQueue, count: int, most: int = 1000) -> list[Range]:
+    """So many cells, as soon as they come."""
+    found: list[Range] = []
+    for _ in range(600):
+        found += queue.lease(most - sum(map(len, found)))
+        if sum(map(len, found)) >= count:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"only {found} came")
+
+
+def done(ranges: list[Range], worker: str = "w") -> list[Answer]:
+    return [Answer(r.stage, i, worker) for r in ranges for i in range(r.start, r.stop)]
+
+
+def heard(queue: SqsQueue, count: int) -> list[int]:
+    """The cells of so many answers, as soon as they come."""
+    found: list[int] = []
+    for _ in range(100):
+        found += [answer.index for answer in queue.answers(0.3)]
+        if len(found) >= count:
+            return sorted(found)
+    raise AssertionError(f"only {found} came")
+
+
+def nothing_left(url: str) -> bool:
+    queues = Queues(make(url), url, 1, FIRST)
+    count = queues.count_work(0)
+    return count.waiting == count.in_flight == 0

@@ -1,80 +1,18 @@
 """The queue over SQS, beside what the conformance suite holds of every queue: leases that run out, what is
-lost or cannot be read, other runs, few requests."""
+lost, who drains, few requests."""
 
 from __future__ import annotations
 
 import threading
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
-import boto3
-import pytest
-from botocore.exceptions import ConnectionClosedError
-
-from chunkflow.errors import BadInput, StorageError
-from chunkflow.queue import Answer, Cause, Range
-from chunkflow.sqs import SqsQueue
-from chunkflow.sqs_client import NoQueue
-from chunkflow.sqs_messages import MOST_BYTES, Run, answer_messages, read_answers, read_work, work_messages
-from chunkflow.sqs_queues import Queues, dead_letters, make_queues, remove_queues
-from tests.servers import free_port
-from tests.sqs import CELLS, FIRST, QUICK, environment, make, new_queue, sqs_queue
-
-SECOND = Run(2, 2000.0)
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for variable, value in environment().items():
-        monkeypatch.setenv(variable, value)
-    return monkeypatch
-
-
-@pytest.fixture
-def url() -> str:
-    return new_queue()
-
-
-def leased(queue: SqsQueue, count: int, most: int = 1000) -> list[Range]:
-    """So many cells, as soon as they come."""
-    found: list[Range] = []
-    for _ in range(600):
-        found += queue.lease(most - sum(map(len, found)))
-        if sum(map(len, found)) >= count:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"only {found} came")
-
-
-def done(ranges: list[Range], worker: str = "w") -> list[Answer]:
-    return [Answer(r.stage, i, worker) for r in ranges for i in range(r.start, r.stop)]
-
-
-def heard(queue: SqsQueue, count: int) -> list[int]:
-    """The cells of so many answers, as soon as they come."""
-    found: list[int] = []
-    for _ in range(100):
-        found += [answer.index for answer in queue.answers(0.3)]
-        if len(found) >= count:
-            return sorted(found)
-    raise AssertionError(f"only {found} came")
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    for _ in range(300):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never held")
-
-
-def nothing_left(url: str) -> bool:
-    queues = Queues(make(url), url, 1, FIRST)
-    count = queues.count_work(0)
-    return count.waiting == count.in_flight == 0
+from chunkflow.queue import Answer, Range
+from chunkflow.sqs_messages import answer_messages, work_messages
+from chunkflow.sqs_queues import Queues
+from tests.puppet import eventually
+from tests.sqs import FIRST, QUICK, done, heard, leased, make, nothing_left, sqs_queue
 
 
 def test_a_lease_that_is_worked_on_is_kept_and_one_of_a_dead_pool_is_not(url: str) -> None:
@@ -218,76 +156,6 @@ def test_answers_that_come_twice_are_heard_once(url: str) -> None:
     assert sorted(found) == [0, 1, 2, 7]
 
 
-UNREADABLE = [
-    "",
-    "not JSON",
-    "[" * 5000,
-    '{"version": 1}',
-    '{"version": 2, "run": {"number": 1, "began": 1000.0}, "ranges": []}',
-    work_messages(FIRST, [Range(0, 0, CELLS[0] + 1)])[-1],
-    work_messages(FIRST, [Range(9, 0, 1)])[0],
-    '{"version":1,"run":{"number":1,"began":1000.0},"ranges":[{"stage":0,"start":5,"stop":5}]}',
-    '{"version":1,"run":{"number":1,"began":1000.0},"ranges":[{"stage":0,"start":-1,"stop":5}]}',
-    "gASVEAAAAAAAAACMBXBvc2l4lIwGc3lzdGVtlJOULg==",
-]
-
-
-def test_what_cannot_be_read_is_laid_aside_with_the_reason(url: str, aws: pytest.MonkeyPatch) -> None:
-    runner, pool = sqs_queue(url), sqs_queue(url)
-    queues = Queues(make(url), url, 1, FIRST)
-    for text in UNREADABLE[1:]:
-        queues.client.send(queues.work[0], [text])
-        queues.client.send(queues.answers, [text])
-    runner.put([Range(0, 0, 5)])
-    pool.answer(done(leased(pool, 5)))
-    assert heard(runner, 5) == [0, 1, 2, 3, 4]
-    eventually(lambda: len(dead_letters(url)) == 2 * len(UNREADABLE[1:]))
-    letters = dead_letters(url)
-    assert {text for _, text in letters} == set(UNREADABLE[1:])
-    assert all(reason for reason, _ in letters)
-    assert any("no cells" in reason for reason, _ in letters)
-    eventually(lambda: nothing_left(url))
-
-
-@pytest.mark.parametrize("text", UNREADABLE)
-def test_nothing_but_what_was_written_is_read(text: str) -> None:
-    for read in (lambda: read_work(text, CELLS, 0), lambda: read_answers(text, CELLS)):
-        with pytest.raises(ValueError, match=r"."):
-            read()
-
-
-def test_an_answer_about_no_cell_of_the_job_is_not_heard() -> None:
-    for answer in (
-        Answer(0, CELLS[0], "w"),
-        Answer(len(CELLS), 0, "w"),
-        Answer(-1, 0, "w"),
-        Answer(0, -1, "w"),
-    ):
-        with pytest.raises(ValueError, match="no cell"):
-            read_answers(answer_messages(FIRST, [answer])[0], CELLS)
-
-
-def test_messages_of_an_earlier_run_are_deleted_and_those_of_a_later_one_are_left(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("chunkflow.sqs_queues.AWAY_SECONDS", 1)
-    stale, stale_pool = sqs_queue(url), sqs_queue(url)
-    stale.put([Range(0, 0, 10)])
-    stale_pool.answer(done([Range(0, 50, 60)]))
-    eventually(lambda: not nothing_left(url))
-    runner, pool = sqs_queue(url, run=SECOND), sqs_queue(url, run=SECOND)
-    assert pool.lease(100) == []
-    eventually(lambda: nothing_left(url))
-    runner.put([Range(0, 100, 110)])
-    stale_pool.lease(100)  # a pool that has not heard of the second run
-    time.sleep(1.0)
-    assert stale_pool.lease(100) == []
-    stale_pool.close()
-    pool.answer(done(leased(pool, 10)))
-    assert heard(runner, 10) == list(range(100, 110))
-    assert not any(answer.index in range(50, 60) for answer in runner.answers(0.5))
-
-
 def test_many_cells_cost_few_requests(url: str) -> None:
     usual = replace(QUICK, gather=1.0, look=1.0, answers_poll=5, poll=5, visibility=120)
     runner, pool = sqs_queue(url, timing=usual), sqs_queue(url, timing=usual)
@@ -332,121 +200,3 @@ def test_a_queue_on_which_nothing_moves_is_looked_at_less_often(url: str) -> Non
     leased(pool, 40, most=40)
     eventually(lambda: runner.backlog() == [0])
     runner.close()
-
-
-def test_messages_are_cut_so_that_pools_can_share_them() -> None:
-    def sizes(*ranges: Range) -> list[int]:
-        works = [read_work(text, (10**6,), 0) for text in work_messages(FIRST, ranges)]
-        return [sum(map(len, work.ranges)) for work in works]
-
-    assert sizes(Range(0, 0, 3)) == [1, 1, 1]
-    assert sizes(Range(0, 0, 95)) == [10] * 9 + [5]
-    assert sizes(Range(0, 0, 25_000)) == [1000] * 25
-    scattered = [Range(0, i, i + 1) for i in range(0, 2000, 2)]
-    assert sizes(*scattered) == [100] * 10
-    assert sizes(Range(0, 0, 100), Range(0, 200, 201, alone=True)) == [11] * 9 + [1, 1]
-    largest = work_messages(
-        FIRST, [Range(0, 10**6 - i, 10**6 - i + 1, skip=True) for i in range(2, 20_002, 2)]
-    )
-    assert max(map(len, largest)) * 4 < MOST_BYTES
-
-
-def test_answers_fit_into_messages_whatever_they_hold() -> None:
-    long = [
-        Answer(0, i, "worker", Cause.BUG, traceback=f"{i}¬" + "x\udc80" * 100_000 + "end") for i in range(100)
-    ]
-    huge = Answer(0, 5, "w", values={"table": "y" * MOST_BYTES})
-    empty = Answer(0, 6, "w", values={})
-    messages = answer_messages(FIRST, [*long, huge, empty])
-    assert max(map(len, messages)) <= MOST_BYTES
-    assert all(text.isascii() for text in messages)
-    found = [answer for text in messages for answer in read_answers(text, CELLS).answers]
-    assert [answer.index for answer in found[:100]] == list(range(100))
-    assert all(answer.traceback.endswith("end") for answer in found[:100])
-    assert found[100].cause is Cause.BUG
-    assert found[100].values is None
-    assert "bytes" in found[100].traceback
-    assert found[101] == empty
-
-
-def test_queues_are_made_once_kept_from_other_jobs_and_removed(url: str, aws: pytest.MonkeyPatch) -> None:
-    for _ in range(2):
-        client = make_queues(url, 2, "file:///data/jobs/one")
-    with pytest.raises(BadInput, match="serves the job in file:///data/jobs/one"):
-        make_queues(url, 2, "file:///data/jobs/two")
-    queues = Queues(client, url, 2, FIRST)
-    by_hand = client.create(f"{url.removeprefix('sqs://')}-work-2", {}, {})
-    make_queues(url, 3, "file:///data/jobs/one")
-    client.send(queues.dead, ["unread"], "for someone to see")
-    remove_queues(Queues(client, url, 1, FIRST), "file:///data/jobs/one")  # it has fewer kinds by now
-    left = client.boto.list_queues(QueueNamePrefix=url.removeprefix("sqs://"))["QueueUrls"]
-    assert left == [queues.dead, by_hand]
-    assert dead_letters(url) == dead_letters(url) == [("for someone to see", "unread")]
-    client.delete(queues.dead)
-    assert dead_letters(url) == []
-
-
-KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-NOWHERE = {
-    "AWS_CONFIG_FILE": "/none",
-    "AWS_SHARED_CREDENTIALS_FILE": "/none",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-WITHOUT: dict[str, tuple[dict[str, str], tuple[str, ...], str]] = {
-    "region": ({}, ("AWS_DEFAULT_REGION",), "no AWS region is known; set AWS_DEFAULT_REGION"),
-    "keys": ({}, KEYS, "no AWS keys are found"),
-    "profile": ({"AWS_PROFILE": "nobody"}, (), "no AWS keys are found .*nobody"),
-    "endpoint": ({"AWS_ENDPOINT_URL": "nonsense"}, (), "look at AWS_ENDPOINT_URL"),
-}
-
-
-@pytest.mark.parametrize("case", WITHOUT)
-def test_who_cannot_use_sqs_is_told_in_a_sentence(case: str, aws: pytest.MonkeyPatch) -> None:
-    changed, removed, said = WITHOUT[case]
-    aws.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers keys
-    for variable, value in {**NOWHERE, **changed}.items():
-        aws.setenv(variable, value)
-    for variable in removed:
-        aws.delenv(variable)
-    with pytest.raises(BadInput, match=said) as raised:
-        make_queues("sqs://q", 1, "file:///work")
-    assert len(str(raised.value).splitlines()) == 1
-
-
-def let_in(requests: bytes) -> None:
-    """So many requests are answered without a look at who asks."""
-    guard = f"{environment()['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
-    said = urllib.request.Request(guard, requests, {"Content-Type": "text/plain"})
-    urllib.request.urlopen(said).close()
-
-
-def test_who_is_not_allowed_to_use_sqs_is_told_so(url: str, aws: pytest.MonkeyPatch) -> None:
-    let_in(b"0")
-    try:
-        with pytest.raises(BadInput, match="AWS does not allow it"):
-            make_queues(url, 1, "file:///work")
-    finally:
-        let_in(b"inf")
-
-
-def test_a_queue_is_looked_for_again_where_sqs_has_no_time(url: str, aws: pytest.MonkeyPatch) -> None:
-    client, asked = make(url), 0
-
-    def refuse_once(**_: object) -> None:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            raise ConnectionClosedError(endpoint_url="sqs")
-
-    client.boto.meta.events.register("before-call.sqs.GetQueueUrl", refuse_once)
-    assert client.find(f"{url.removeprefix('sqs://')}-work-0").endswith("-work-0")
-    with pytest.raises(NoQueue):
-        client.find("none")
-    assert asked == 3, "what is not there is told at once"
-
-
-def test_who_does_not_reach_sqs_hears_of_it(aws: pytest.MonkeyPatch) -> None:
-    aws.setattr("chunkflow.sqs_client.OPENING_PATIENCE", 0.0)
-    aws.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(StorageError, match="Cannot find the queue"):
-        make_queues("sqs://q", 1, "file:///work")
