@@ -10,7 +10,7 @@ import typer
 from chunkflow.errors import Incomplete
 from cli.options import asked
 from cli.words import counted
-from cluster.place import load_place
+from cluster.providers import load_place
 
 ClusterPath = Annotated[Path, typer.Argument(metavar="FILE", help="The cluster's file (YAML).")]
 Agreed = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before nodes are asked for.")]

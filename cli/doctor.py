@@ -3,39 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import platform
-import shutil
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
 from rich.console import Console
 from rich.table import Table
 
-import chunkflow
 from cli.doctor_cluster import examine_cluster
+from cli.doctor_here import machine, strangers, versions
 from cli.doctor_places import reach
-from cluster.probe import PACKAGES
-
-OURS = "chunkflow-ray"
-LIBRARIES = (
-    "ray",
-    "numpy",
-    "numba",
-    "cloud-volume",
-    "cloud-files",
-    "pyarrow",
-    "tensorstore",
-    "zmesh",
-    "neuroglancer",
-    "torch",
-)
-GIB = 2**30
 
 
 def doctor(
@@ -84,63 +61,3 @@ def as_table(title: str, rows: Mapping[str, str]) -> Table:
     for name, text in rows.items():
         table.add_row(name, text)
     return table
-
-
-def versions() -> dict[str, str]:
-    """What runs, and where it lies."""
-    found = {
-        "chunkflow": f"{chunkflow.__version__} in {Path(chunkflow.__file__).parent}",
-        "python": f"{platform.python_version()} in {sys.prefix}",
-        "system": platform.platform(),
-    }
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed" + (" (only networks need it)" if name == "torch" else "")
-    return found
-
-
-def machine() -> dict[str, str]:
-    """What there is to work with; in a container what it was given."""
-    memory = psutil.virtual_memory()
-    found = {
-        "cores": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
-        "memory": f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free",
-    }
-    limit = memory_limit()
-    if limit is not None and limit < memory.total:
-        found["memory limit"] = f"{limit / GIB:.1f} GiB for this container or job"
-    for name, folder in disks().items():
-        usage = shutil.disk_usage(folder)
-        found[name] = f"{usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB free ({folder})"
-    return found
-
-
-def disks() -> dict[str, Path]:
-    """Where files go: here, Ray's own, and the memory that Ray shares between its processes."""
-    named = {"disk": Path.cwd(), "temporary": Path(tempfile.gettempdir()), "shared memory": Path("/dev/shm")}
-    return {name: folder for name, folder in named.items() if folder.is_dir()}
-
-
-def memory_limit() -> int | None:
-    """What the control group of this process allows, in bytes."""
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            return int(Path(file).read_text())
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def strangers(distributions: Mapping[str, Sequence[str]]) -> list[str]:
-    """Other distributions that install packages of our names: which of the two is imported is chance."""
-    faults = []
-    for package in PACKAGES:
-        others = sorted(set(distributions.get(package, [])) - {OURS})
-        for name in others:
-            faults.append(
-                f"another distribution, {name}, installs a package called {package} as {OURS} does: "
-                f"`pip uninstall {name}` and install {OURS} again, or give {OURS} an environment of its own."
-            )
-    return faults

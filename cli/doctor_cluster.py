@@ -14,6 +14,7 @@ from rich.table import Table
 
 from chunkflow.errors import BadInput
 from chunkflow.volume import full_url
+from cli.doctor_here import strangers
 from cli.doctor_places import Tried
 from cli.words import counted, plain
 from cluster import probe
@@ -74,8 +75,6 @@ def _by_client(address: str, urls: Sequence[str]) -> Answers | list[str]:
 
 def node_faults(said: Mapping[str, Any]) -> list[str]:
     """What is wrong with one node."""
-    from cli.doctor import strangers
-
     here = probe.here()
     faults = [f"{place}: {Tried(**tried).fault}" for place, tried in said["places"].items()]
     found = [fault for fault in faults if not fault.endswith(": ")]

@@ -8,11 +8,8 @@ from typing import Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from chunkflow.documents import read_document
 from chunkflow.errors import BadInput
 from chunkflow.job import first_fault
-
-PROVIDERS = ("slurm", "aws", "gcp", "kubernetes")
 
 Say = Callable[[str], None]
 """Where lines for the user go."""
@@ -30,30 +27,6 @@ class ClusterPlace(Protocol):
 
     def down(self, say: Say) -> int:
         """End it; returns the number of things that remain and still hold nodes or cost money."""
-
-
-def load_place(path: Path) -> ClusterPlace:
-    """Read a cluster's file; only the provider that it names is imported."""
-    document = read_document(path, "cluster file", "keys, as in provider: slurm")
-    provider = document.get("provider")
-    if provider not in PROVIDERS:
-        said = "does not say its provider" if provider is None else f"has the provider {provider!r}"
-        raise BadInput(f"{path} {said}: provider is one of {', '.join(PROVIDERS)}.")
-    return _place(provider, document, path)
-
-
-def _place(provider: str, document: dict[str, object], path: Path) -> ClusterPlace:
-    if provider == "slurm":
-        from cluster.slurm import SlurmCluster
-
-        return SlurmCluster.from_document(document, path)
-    if provider == "kubernetes":
-        raise BadInput(
-            "On Kubernetes kubectl makes the cluster: see examples/kubernetes.yaml and docs/kubernetes.md."
-        )
-    from cluster.cloud import CloudCluster
-
-    return CloudCluster.from_document(document, path)
 
 
 class ClusterFile(BaseModel):

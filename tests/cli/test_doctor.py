@@ -11,7 +11,8 @@ from cloudvolume import CloudVolume
 from typer.testing import CliRunner
 
 from cli import doctor as module
-from cli.doctor import doctor, strangers
+from cli.doctor import doctor
+from cli.doctor_here import strangers
 from cli.doctor_places import NOTHING, WORK, Tried, reach, try_place
 from tests.ray_head import Head
 

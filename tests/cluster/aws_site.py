@@ -17,7 +17,7 @@ import yaml
 from ray.autoscaler._private.providers import _get_node_provider
 
 from cluster.cloud import CloudCluster
-from cluster.place import load_place
+from cluster.providers import load_place
 from tests.servers import moto_server
 
 KEYS = {

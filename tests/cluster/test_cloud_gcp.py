@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from chunkflow.errors import BadInput
 from cluster import cloud_gcp
 from cluster.cloud import CloudCluster
-from cluster.place import load_place
+from cluster.providers import load_place
 
 FILE: dict[str, Any] = {
     "provider": "gcp",

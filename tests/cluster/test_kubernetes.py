@@ -20,7 +20,7 @@ from chunkflow.errors import BadInput
 from chunkflow.prices import load_prices
 from cluster.actor import Actor
 from cluster.capacity import HEAD_ENVIRONMENT
-from cluster.place import load_place
+from cluster.providers import load_place
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = {"type": "string"}

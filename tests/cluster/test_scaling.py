@@ -24,7 +24,7 @@ from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from cluster.cloud import CloudCluster
 from cluster.head import Limits, announce_at
-from cluster.place import load_place
+from cluster.providers import load_place
 from tests.cluster import scaling_job
 from tests.cluster.growing import Growing, growing_cluster
 from tests.same import all_made, assert_all_accounted, assert_same

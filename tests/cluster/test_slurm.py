@@ -22,7 +22,8 @@ from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from cluster import slurm_provider
-from cluster.place import ClusterPlace, load_place
+from cluster.place import ClusterPlace
+from cluster.providers import load_place
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.slurm_cluster import Site, processes_of, slurm_site, wait_until
 from tests.support import make_job, make_layer, run_job
