@@ -64,7 +64,7 @@ class Chaos:
         return runner.wait(), time.monotonic() - begin
 
     def _pause(self) -> float:
-        return self._dice.uniform(1.0, 2.0)
+        return self._dice.uniform(2.0, 4.0)
 
     def _runner(self) -> subprocess.Popen[bytes]:
         words = ["-m", "cli.main", "run", str(self._job), "--address", self._cluster.address]
