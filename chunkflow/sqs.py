@@ -68,26 +68,18 @@ class SqsQueue:
         ]
 
     def _look(self) -> None:
-        """Ask SQS how long its queues are, for as long as somebody asks; half as often each time that nothing
-        has moved."""
-        pause = self._timing.look
-        while not self._closed.wait(pause):
+        """Ask SQS how long its queues are, for as long as somebody asks."""
+        while not self._closed.wait(self._timing.look):
             if time.monotonic() - self._asked > 2 * self._timing.look:
                 continue
-            moved = [self._look_at(kind) for kind in range(len(self._depths))]
-            pause = self._timing.look if any(moved) else min(2 * pause, self._timing.quiet_look)
-
-    def _look_at(self, kind: int) -> bool:
-        """See how long the queue of a kind is; says whether that is news."""
-        depth, put = self._depths[kind], self._offers.unsent(kind)
-        before = depth.cells, depth.put
-        try:
-            waiting = self._queues.count_work(kind).waiting
-        except ChunkflowError:  # whoever puts or leases hears of it
-            return False
-        holding = self._offers.holding[kind] or self._leases.waiting(kind)[1]
-        depth.cells, depth.put = waiting * holding, put
-        return before != (depth.cells, depth.put)
+            for kind, depth in enumerate(self._depths):
+                put = self._offers.unsent(kind)
+                try:
+                    waiting = self._queues.count_work(kind).waiting
+                except ChunkflowError:  # whoever puts or leases hears of it
+                    continue
+                holding = self._offers.holding[kind] or self._leases.waiting(kind)[1]
+                depth.cells, depth.put = waiting * holding, put
 
     def answer(self, answers: Sequence[Answer]) -> None:
         self._leases.answer(answers)

@@ -53,8 +53,6 @@ class Timing:
     """For which a pool keeps cells that it does not begin."""
     look: float = 1.0
     """For which what SQS said of the length of a queue is taken for true."""
-    quiet_look: float = 5.0
-    """The same where nothing moves: each look is a request for every kind of worker."""
     lost: float = 60.0
 
 

@@ -18,7 +18,7 @@ from chunkflow.sqs_messages import Run
 from chunkflow.sqs_queues import Queues, Timing, make_queues
 from tests.servers import CREDENTIALS, moto_server
 
-QUICK = Timing(visibility=2, poll=1, answers_poll=1, gather=0.05, look=0.1, quiet_look=0.2, lost=1.0)
+QUICK = Timing(visibility=2, poll=1, answers_poll=1, gather=0.05, look=0.1, lost=1.0)
 FIRST, SECOND = Run(1, 1000.0), Run(2, 2000.0)
 CELLS = (20_000,) * 4
 

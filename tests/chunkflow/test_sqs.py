@@ -177,26 +177,3 @@ def test_many_cells_cost_few_requests(url: str) -> None:
     assert sorted(a.index for a in answered) == list(range(4000))
     eventually(lambda: nothing_left(url))
     assert sum(counts.values()) < 100, counts
-
-
-def test_a_queue_on_which_nothing_moves_is_looked_at_less_often(url: str) -> None:
-    runner, pool = sqs_queue(url, timing=replace(QUICK, look=0.02, quiet_look=0.6)), sqs_queue(url)
-    looks = 0
-
-    def note(**_: object) -> None:
-        nonlocal looks
-        looks += 1
-
-    runner._queues.client.boto.meta.events.register("before-call.sqs.GetQueueAttributes", note)
-    runner.put([Range(0, 0, 40)])
-    eventually(lambda: runner.backlog() == [40] and looks > 0)
-    looks = 0
-    until = time.monotonic() + 2.0
-    while time.monotonic() < until:
-        runner.backlog()
-        time.sleep(0.01)
-    assert looks < 25, "else about a hundred"
-    assert runner.backlog() == [40]
-    leased(pool, 40, most=40)
-    eventually(lambda: runner.backlog() == [0])
-    runner.close()
