@@ -21,10 +21,11 @@ import google.cloud.storage.retry
 import requests
 import tenacity
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 from cloudfiles.exceptions import UnsupportedProtocolError
 from cloudfiles.interfaces import GoogleCloudStorageInterface, HttpInterface, S3Interface
 from google.api_core.exceptions import GoogleAPICallError
+from google.auth.exceptions import DefaultCredentialsError
 
 CONNECT_SECONDS, READ_SECONDS = 10.0, 20.0
 """Without a connection, and without a byte of an answer, after which a request of S3 has failed."""
@@ -35,6 +36,7 @@ GCS_FIRST_WAIT, GCS_SECONDS = 0.2, 20.0
 second and try for two minutes."""
 _LIBRARIES = {"botocore", "boto3", "google", "urllib3", "requests", "cloudfiles", "tenacity"}
 _REFUSALS = (401, 403, 404)
+_KEYLESS = (NoCredentialsError, PartialCredentialsError, DefaultCredentialsError)
 
 
 def is_fault(error: BaseException) -> bool:
@@ -53,6 +55,16 @@ def is_refusal(error: BaseException) -> bool:
     if isinstance(error, requests.HTTPError):
         return error.response is not None and error.response.status_code in _REFUSALS
     return isinstance(error, GoogleAPICallError) and error.code in _REFUSALS
+
+
+def said(error: BaseException) -> str:
+    """What went wrong; where there are no keys, also where they are looked for."""
+    if not isinstance(error, _KEYLESS):
+        return str(error)
+    return (
+        "no keys are found; they are looked for as CloudVolume does: in ~/.cloudfiles/secrets, in the "
+        "environment, as the role of this machine"
+    )
 
 
 def make_clients_quick() -> None:

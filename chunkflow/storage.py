@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 from cloudfiles import CloudFiles
 from cloudfiles.interfaces import DEFAULT_S3_ACL, S3_ACLS
 
-from chunkflow.clients import is_fault
+from chunkflow.clients import is_fault, said
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.files import create_once, is_temporary, twins_of, write_whole
 from chunkflow.files import make_file_writes_atomic as make_file_writes_atomic
@@ -268,4 +268,6 @@ class Folder:
         except Exception as error:
             if not is_fault(error):
                 raise
-            raise StorageError(f"could not {action} {posixpath.join(self.url, name)}: {error}") from error
+            raise StorageError(
+                f"could not {action} {posixpath.join(self.url, name)}: {said(error)}"
+            ) from error

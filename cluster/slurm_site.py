@@ -20,6 +20,8 @@ RELAY_SECONDS = 120.0
 """A shared file system may show a new file to other nodes a minute late."""
 ALLOWED = ("sbatch", "scancel", "squeue")
 HEAD = "head"
+UNREACHED = ("Unable to contact slurm controller", "Could not establish a configuration source")
+"""What its commands say where they are installed and no SLURM is there."""
 TASKS = 10_000
 """Array indexes are below this, so that a job's number and index make one whole number."""
 OVER = ("COMPLETING", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL",
@@ -54,7 +56,10 @@ def run_here(words: Sequence[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise SlurmRefused(f"{words[0]} gave no answer in {COMMAND_SECONDS:.0f} s") from error
     if done.returncode:
-        raise SlurmRefused(_said(done.stderr or done.stdout) or f"{words[0]} failed")
+        said = _said(done.stderr or done.stdout) or f"{words[0]} failed"
+        if any(sign in said for sign in UNREACHED):
+            said = f"SLURM does not answer on this machine; go to a login node of the site ({said})"
+        raise SlurmRefused(said)
     return done.stdout
 
 

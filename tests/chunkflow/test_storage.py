@@ -259,3 +259,13 @@ def test_keys_without_a_session_token_will_do(s3: str) -> None:
     program = f"from chunkflow.storage import Folder\nFolder('{s3}/plain').put('a', b'1')"
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
     assert Folder(f"{s3}/plain").get("a") == b"1"
+
+
+def test_who_has_no_keys_is_told_where_they_are_looked_for(s3: str, tmp_path: Path) -> None:
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
+    environment = {name: value for name, value in os.environ.items() if name not in keys}
+    environment |= {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    program = f"from chunkflow.storage import Folder\nFolder('{s3}/keyless').exists('a')"
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert "keyless/a: no keys are found; they are looked for as CloudVolume does" in ended.stderr

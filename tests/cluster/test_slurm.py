@@ -17,13 +17,14 @@ import pytest
 import yaml
 from ray.autoscaler._private.node_provider_availability_tracker import NodeAvailabilitySummary
 
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from cluster import slurm_provider
 from cluster.place import ClusterPlace
 from cluster.providers import load_place
+from cluster.slurm_site import run_here
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.slurm_cluster import Site, processes_of, slurm_site, wait_until
 from tests.support import make_job, make_layer, run_job
@@ -195,6 +196,17 @@ def test_what_a_site_would_refuse_is_said_before_anything_runs(site: Site) -> No
     assert "is open to others" in refusal(folder=str(site.folder / "open"))
     assert not (site.folder / "refused").exists()
     assert not site.jobs()
+
+
+def test_where_no_slurm_answers_one_is_sent_to_a_login_node(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = (site.folder / "slurm.conf").read_text()
+    elsewhere = tmp_path / "slurm.conf"
+    elsewhere.write_text(re.sub("SlurmctldPort=.*", "SlurmctldPort=1\nMessageTimeout=2", conf))
+    monkeypatch.setenv("SLURM_CONF", str(elsewhere))
+    with pytest.raises(ChunkflowError, match="go to a login node"):
+        run_here(["squeue"])
 
 
 def test_nothing_is_started_without_consent(site: Site) -> None:
