@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from math import ceil, floor, hypot, inf, isfinite
 
 from scipy.special import stdtrit
@@ -219,9 +220,13 @@ def refuse_all(found: Sequence[Offer], deadline: float) -> BadInput:
         return BadInput("One chunk tells nothing of the others: choose a pool by --sample 2 or more.")
     best = min(whole, key=lambda offer: offer.latest)
     return BadInput(
-        f"No pool of the price table is done within {deadline / 3600:,.1f} h: {best.nodes:,} nodes of "
-        f"{best.device} take up to {best.latest / 3600:,.1f} h. Raise `most` in the table, or the deadline."
+        f"No pool of the price table is done within {_clock(deadline)}: {best.nodes:,} nodes of "
+        f"{best.device} take up to {_clock(best.latest)}. Raise `most` in the table, or the deadline."
     )
+
+
+def _clock(seconds: float) -> str:
+    return f"{timedelta(seconds=round(seconds))} h"
 
 
 def fees(prices: PriceTable, traffic: Mapping[str, Traffic]) -> tuple[float, float]:

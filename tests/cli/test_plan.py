@@ -77,7 +77,7 @@ def test_a_deadline_chooses_the_pool(cubic_millimetre: Path, command: Command) -
     late = command("plan", "job.yaml", "--prices", "prices.yaml", "--deadline", "10h")
     assert late.code == 2
     assert is_one_sentence(late.err)
-    assert "4,000 nodes of T4 take up to 11.6 h" in late.err
+    assert "4,000 nodes of T4 take up to 11:38:24 h" in late.err
     assert "late" in late.out
 
 
