@@ -33,6 +33,8 @@ from chunkflow.storage import Folder
 NODES = 2
 STORE = 80 * 2**20
 PATIENCE = 600.0
+MOST_KILLS = 12
+"""Of nodes, about: between two of them a part of the job is done, else a busy machine would never get on."""
 
 
 class Chaos:
@@ -57,14 +59,14 @@ class Chaos:
             share = (self.killed["runners"] + 1) / (self._runner_kills + 1)
             if done > units * share and runs > self.killed["runners"] < self._runner_kills:
                 runner = self._another(runner)
-            elif self._runner_kills and time.monotonic() > next_kill and done > before:
+            elif self._runner_kills and time.monotonic() > next_kill and done - before > units / MOST_KILLS:
                 self._kill_a_node()
                 next_kill, before = time.monotonic() + self._pause(), done
         runner.kill()
         return runner.wait(), time.monotonic() - begin
 
     def _pause(self) -> float:
-        return self._dice.uniform(2.0, 4.0)
+        return self._dice.uniform(1.0, 2.0)
 
     def _runner(self) -> subprocess.Popen[bytes]:
         words = ["-m", "cli.main", "run", str(self._job), "--address", self._cluster.address]

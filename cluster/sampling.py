@@ -6,10 +6,12 @@ A node is filled with workers as a run would fill it, as workers that share a no
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from chunkflow.errors import BadInput
@@ -22,6 +24,9 @@ from cluster.connection import join
 from cluster.nodes import DEVICE
 from cluster.ray_executor import threads_of
 from cluster.staff import needs
+
+TRIES = 5
+ANSWER_SECONDS = 60.0
 
 Chosen = Mapping[int, Sequence[int]]
 """Cells by step."""
@@ -52,9 +57,28 @@ def _node_of_each_device() -> dict[str, dict[str, Any]]:
     nodes: dict[str, dict[str, Any]] = {}
     for node in ray.nodes():
         for name in node["Resources"] if node["Alive"] and node["Resources"].get("CPU") else ():
-            if name.startswith(DEVICE):
-                nodes.setdefault(name.removeprefix(DEVICE).removesuffix(SPOT), node)
+            device = name.removeprefix(DEVICE).removesuffix(SPOT)
+            if name.startswith(DEVICE) and device not in nodes and _answers(node):
+                nodes[device] = node
     return nodes
+
+
+def _answers(node: dict[str, Any]) -> bool:
+    """Whether something can be started there: for some seconds Ray has not heard of a node that is new, nor
+    that one is gone."""
+    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    for _ in range(TRIES):
+        try:
+            ray.get(_greet.options(scheduling_strategy=there).remote(), timeout=ANSWER_SECONDS)
+            return True
+        except RayError:
+            time.sleep(1.0)
+    return False
+
+
+@ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
+def _greet() -> None:
+    """Nothing but a sign of life."""
 
 
 def _shares(plan: Plan, node: dict[str, Any], chosen: Chosen) -> list[tuple[Resources, Chosen]]:

@@ -30,7 +30,7 @@ ARGUMENTS = (
     "--disable-gpu-watchdog",  # which ends the drawing process where the machine is busy
 )
 LOADED = "typeof viewer == 'object' && viewer.layerManager.managedLayers.length > 0 && viewer.isReady()"
-TRIES = 4
+TRIES = 8
 PATIENCE = 240_000  # milliseconds: the machine may be busy with other things
 SECTION = (slice(BARS, (BARS + HEIGHT) // 2 - 4), slice(4, WIDTH // 2 - 4))
 SPACE = (slice((BARS + HEIGHT) // 2 + 4, HEIGHT - 30), slice(4, WIDTH // 2 - 4))
