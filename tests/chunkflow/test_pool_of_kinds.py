@@ -53,6 +53,16 @@ def done_in(seconds: float, cells: int, queue: MemoryQueue, puppet: Puppet) -> N
     answers_in(queue, cells)
 
 
+def with_a_worker_for_100_s(puppet: Puppet, start: Start) -> MemoryQueue:
+    """A pool of one worker, p1, whose walltime is over then; its queue."""
+    puppet.up = False
+    queue = MemoryQueue()
+    start(queue, 1)
+    eventually(lambda: puppet.count == 1)
+    puppet.tell(Up("p1", ends=time.time() + 100))
+    return queue
+
+
 def test_each_kind_is_kept_busy_whatever_the_other_has_to_do(puppet: Puppet, start: Start) -> None:
     queue = MemoryQueue(2)
     start(queue, 1, 1)
@@ -193,11 +203,7 @@ def test_what_a_lost_node_had_is_answered_at_once(puppet: Puppet, start: Start) 
 
 
 def test_nothing_is_begun_that_would_not_end_before_the_walltime(puppet: Puppet, start: Start) -> None:
-    puppet.up = False
-    queue = MemoryQueue()
-    start(queue, 1)
-    eventually(lambda: puppet.count == 1)
-    puppet.tell(Up("p1", ends=time.time() + 100))
+    queue = with_a_worker_for_100_s(puppet, start)
     queue.put([Range(0, 0, 1)])
     eventually(lambda: puppet.given)
     puppet.finish(0, seconds=30.0)
@@ -221,11 +227,7 @@ def test_nothing_is_begun_that_would_not_end_before_the_walltime(puppet: Puppet,
 
 def test_where_most_cells_are_quick_and_some_are_not_these_count(puppet: Puppet, start: Start) -> None:
     """As where a mask leaves out most of the tissue, but not of all cells."""
-    puppet.up = False
-    queue = MemoryQueue()
-    start(queue, 1)
-    eventually(lambda: puppet.count == 1)
-    puppet.tell(Up("p1", ends=time.time() + 100))
+    queue = with_a_worker_for_100_s(puppet, start)
     for seconds in (0.004, 0.004, 60.0):
         queue.put([Range(0, 0, 3)])
         done_in(seconds, 3, queue, puppet)
@@ -236,11 +238,7 @@ def test_where_most_cells_are_quick_and_some_are_not_these_count(puppet: Puppet,
 
 
 def test_what_ends_in_time_goes_before_what_does_not(puppet: Puppet, start: Start) -> None:
-    puppet.up = False
-    queue = MemoryQueue()
-    start(queue, 1)
-    eventually(lambda: puppet.count == 1)
-    puppet.tell(Up("p1", ends=time.time() + 100))
+    queue = with_a_worker_for_100_s(puppet, start)
     queue.put([Range(0, 0, 1), Range(1, 0, 1)])
     eventually(lambda: len(puppet.given) == 2)
     puppet.finish(0, seconds=80.0)

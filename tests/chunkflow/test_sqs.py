@@ -6,9 +6,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 from chunkflow.queue import Answer, Range
+from chunkflow.sqs import SqsQueue
 from chunkflow.sqs_messages import answer_messages, work_messages
 from chunkflow.sqs_queues import Queues
 from tests.puppet import eventually
@@ -84,20 +86,26 @@ def test_work_that_was_lost_is_put_again(url: str) -> None:
     assert len(heard(runner, 31)) == 31
 
 
-def test_who_withdraws_does_not_wait_for_sqs(url: str) -> None:
-    runner, answering = sqs_queue(url), threading.Event()
-    runner.put([Range(0, 0, 30)])
-    eventually(lambda: Queues(make(url), url, 1, FIRST).count_work(0).waiting == 10)
+def returns_while_sqs_hangs(queue: SqsQueue, act: Callable[[], object]) -> bool:
+    """Whether something comes to its end while SQS answers nothing; then it answers again."""
+    answering = threading.Event()
 
     def hang(**_: object) -> None:
         answering.wait()
 
-    runner._queues.client.boto.meta.events.register("before-call.sqs", hang)
-    asking = threading.Thread(target=runner.withdraw, daemon=True)
-    asking.start()
-    asking.join(30)
-    assert not asking.is_alive(), "a runner gives signs of life meanwhile"
+    queue._queues.client.boto.meta.events.register("before-call.sqs", hang)
+    acting = threading.Thread(target=act, daemon=True)
+    acting.start()
+    acting.join(30)
     answering.set()
+    return not acting.is_alive()
+
+
+def test_who_withdraws_does_not_wait_for_sqs(url: str) -> None:
+    runner = sqs_queue(url)
+    runner.put([Range(0, 0, 30)])
+    eventually(lambda: Queues(make(url), url, 1, FIRST).count_work(0).waiting == 10)
+    assert returns_while_sqs_hangs(runner, runner.withdraw), "a runner gives signs of life meanwhile"
     found: list[Range] = []
 
     def has_all() -> bool:
@@ -110,20 +118,11 @@ def test_who_withdraws_does_not_wait_for_sqs(url: str) -> None:
 
 def test_a_pool_that_drains_does_not_wait_for_sqs(url: str) -> None:
     slow = replace(QUICK, visibility=100)
-    runner, first, answering = sqs_queue(url), sqs_queue(url, timing=slow), threading.Event()
+    runner, first = sqs_queue(url), sqs_queue(url, timing=slow)
     runner.put([Range(0, 0, 40)])
     held = leased(first, 1, most=1)
     eventually(lambda: first._leases.waiting(0)[0] > 0)
-
-    def hang(**_: object) -> None:
-        answering.wait()
-
-    first._queues.client.boto.meta.events.register("before-call.sqs", hang)
-    draining = threading.Thread(target=first.release, daemon=True)
-    draining.start()
-    draining.join(30)
-    assert not draining.is_alive(), "its workers stop writing if it is silent for long"
-    answering.set()
+    assert returns_while_sqs_hangs(first, first.release), "its workers stop writing if it is silent for long"
     rest = leased(sqs_queue(url), 39)
     assert sorted(a.index for a in done(held + rest)) == list(range(40))
     first.close()
