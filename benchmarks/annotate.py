@@ -23,6 +23,7 @@ from neuroglancer.read_precomputed_annotations import AnnotationReader
 from numpy.typing import NDArray
 
 from benchmarks.figure import Figure
+from chunkflow.data.info import TableInfo
 from chunkflow.describe import open_plan
 from chunkflow.geometry import Box
 from chunkflow.job import Job
@@ -32,7 +33,6 @@ from chunkflow.pool import Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
 from chunkflow.serial import SerialExecutor
-from chunkflow.volume import LayerInfo
 from cli.builtin import task_type
 
 ROOT = Path(__file__).parents[1]
@@ -53,17 +53,14 @@ def points(count: int, seed: int = 1) -> pa.Table:
 def write_table(folder: Path, rows: pa.Table, one_file: bool = False) -> None:
     """The table as an earlier task would leave it: one file for each cell of space, or a single one."""
     folder.mkdir()
-    info = LayerInfo(
+    info = TableInfo(
         url=f"file://{folder}",
-        kind="table",
-        bounds=VOLUME,
         volume=VOLUME,
         voxel_size=(1000.0, 1000.0, 1000.0),
         connected=not one_file,
         cell=None if one_file else CELL,
     )
-    document = {"@type": "chunkflow_table", "table": info.model_dump(mode="json")}
-    (folder / "info").write_text(json.dumps(document))
+    (folder / "info").write_text(json.dumps(info.document()))
     i, j, k = (id_voxels(rows["id"].to_numpy(), VOLUME.size) // np.array(info.grid.cell)).T
     which = i + info.grid.shape[0] * (j + info.grid.shape[1] * k)
     for index in range(len(info.grid)):

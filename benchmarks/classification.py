@@ -28,10 +28,10 @@ from benchmarks.detection import (
 )
 from benchmarks.figure import Figure
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import ImageInfo
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.matching import matched_pairs
 from chunkflow.task import Cell, Layout
-from chunkflow.volume import LayerInfo
 from cli.train_estimator import DEFAULT, Recipe
 from cli.train_scores import Examples, Judged, cross_validate
 from tasks.class_features import FEATURES, choose_features, feature_rows
@@ -87,7 +87,7 @@ def candidates(tissue: Tissue) -> Candidates:
 def measured(image: NDArray[np.uint16], diameter: float, threshold: float) -> pa.Table:
     """What `segment` finds at a threshold, as `measure` measures it, in one piece."""
     box = Box.of_size(vec(image.shape))
-    info = LayerInfo(url="", kind="image", bounds=box, volume=box, voxel_size=VOXEL_NM, dtype="uint16")
+    info = ImageInfo(volume=box, voxel_size=VOXEL_NM, dtype="uint16")
     layout = Layout({"labels": (info,), "images": (info,)}, (64, 64, 64), (64, 64, 64))
     cell, chunk = Cell(0, box, box, box, VOXEL_NM, layout, {}), Chunk(image, box, VOXEL_NM)
     fields = {"image": "image", "labels": "labels", "diameter": diameter, "threshold": threshold}

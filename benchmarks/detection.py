@@ -16,13 +16,13 @@ from scipy import ndimage
 
 from benchmarks.figure import Figure
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import ImageInfo
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.gaussian import blob_sigma, difference_of_gaussians
 from chunkflow.kernels.matching import match_points
 from chunkflow.kernels.morton import id_voxels
 from chunkflow.kernels.threshold import BLOCK_DIAMETERS, Rule, decide_threshold, response_peaks
 from chunkflow.task import Cell, Layout
-from chunkflow.volume import LayerInfo
 from tasks.segment import Segment
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -67,7 +67,7 @@ def micrometres(voxels: NDArray[Any]) -> Points:
 def found_by_segment(image: NDArray[np.uint16], diameter: float) -> tuple[Points, dict[str, Any]]:
     """The peaks of the task's objects, in micrometres, and what it decided."""
     box = Box.of_size(vec(image.shape))
-    info = LayerInfo(url="", kind="image", bounds=box, volume=box, voxel_size=VOXEL_NM, dtype="uint16")
+    info = ImageInfo(volume=box, voxel_size=VOXEL_NM, dtype="uint16")
     layout = Layout({"image": (info,)}, (64, 64, 64), (64, 64, 64))
     task = Segment.model_validate({"image": "image", "labels": "labels", "diameter": diameter})
     samples = (Chunk(image[one.slices((0, 0, 0))], one, VOXEL_NM) for _, one in task.samples(layout))

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
+from chunkflow.data.info import ImageInfo
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job
 from chunkflow.pool import Finished, Happening, Up
 from chunkflow.queue import NOWHERE, Answer, Place, Range
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, layer_document
+from chunkflow.volume import layer_document
 from cli.builtin import task_type
 
 CHUNK = 64
@@ -90,9 +91,8 @@ class SimulatedExecutor:
 
 def layer_without_voxels(folder: Path, size: Vec) -> str:
     """Make an image that is an info file alone; returns its place."""
-    bounds = Box.of_size(size)
-    url, voxel_size = str(folder / "none"), (1000.0, 1000.0, 1000.0)
-    info = LayerInfo(url=url, kind="image", bounds=bounds, volume=bounds, voxel_size=voxel_size)
+    voxel_size = (1000.0, 1000.0, 1000.0)
+    info = ImageInfo(url=str(folder / "none"), volume=Box.of_size(size), voxel_size=voxel_size)
     Folder(info.url).put("info", json.dumps(layer_document([info])).encode())
     return info.url
 

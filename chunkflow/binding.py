@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from chunkflow.data.info import Kind, LabelsInfo, LayerInfo, RoleKind, TableInfo, VoxelsInfo
 from chunkflow.encodings import refuse_encoding
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job, split_reference
-from chunkflow.roles import ROLE_OF_KIND, FieldRole, RoleKind
+from chunkflow.roles import INFO_OF_ROLE, FieldRole
 from chunkflow.sharded import MOST_FILES, file_count
 from chunkflow.steps import Describe, Key, Product, Step, finds_whole_objects, finish_cell
 from chunkflow.task import Layout, Task
-from chunkflow.volume import Kind, LayerInfo
 
 
 class NotAligned(BadInput):
@@ -71,10 +71,11 @@ class Binder:
             for role in task.roles()
             if role.output and role.name in described
         }
+        written = (p.info for p in outputs.values() if isinstance(p.info, VoxelsInfo))
         layout = Layout(
             {**layers, **{field: (product.info,) for field, product in outputs.items()}},
             self.chunk,
-            next((p.info.unit for p in outputs.values() if p.info.sharded), self.job.storage),
+            next((voxels.unit for voxels in written if voxels.sharded), self.job.storage),
             made,
         )
         grid = task.grid(layout, region)
@@ -92,7 +93,7 @@ class Binder:
     def _input(self, step: str, role: FieldRole, reference: str) -> Product:
         name, mip = split_reference(reference)
         product = self.products.get((name, mip)) or self.external(name, mip, role.kind)
-        if product.info.kind not in ROLE_OF_KIND[role.kind]:
+        if not isinstance(product.info, INFO_OF_ROLE[role.kind]):
             raise BadInput(
                 f"Task {step}: {role.name} must be {_a(role.kind)}, "
                 f"but {reference} is {_a(product.info.kind)}."
@@ -105,9 +106,9 @@ class Binder:
         first = next((product for product in self.products.values() if product.maker is None), None)
         if first is None:
             infos = (product.info for product in self.products.values())
-            made = next((info for info in infos if info.kind in ("image", "segmentation")), None)
+            made = next((info for info in infos if isinstance(info, VoxelsInfo)), None)
             return made or self.steps[0].layout.main
-        if first.mip == 0 or first.info.kind == "table":
+        if first.mip == 0 or isinstance(first.info, TableInfo):
             return first.info
         return self.external(first.name, 0, "layer").info
 
@@ -139,6 +140,13 @@ class Binder:
         inputs: dict[str, tuple[Product, ...]],
         region: Box,
     ) -> Product:
+        fitting = INFO_OF_ROLE[role.kind]
+        if not isinstance(described, fitting):
+            names = " or ".join(made.__name__ for made in fitting)
+            raise BadInput(
+                f"Task {step}: its outputs must describe {role.name} by {names}, "
+                f"not by {type(described).__name__}."
+            )
         name, mip = split_reference(getattr(task, role.name) or self._default_name(step, role, inputs))
         for (other, level), product in self.products.items():
             if (other, level) == (name, mip) and product.maker is not None:
@@ -147,29 +155,27 @@ class Binder:
                 raise BadInput(
                     f"Task {step} would write {name}, which this job reads; name a layer of its own for it."
                 )
-        entry = self.job.layers.get(name)
-        info = described.model_copy(
-            update={
-                "url": self._url(step, role, name),
-                "mip": mip,
-                "bounds": region,
-                "storage": self.job.storage,
-                "encoding": (entry and entry.encoding) or described.encoding,
-                "sharded": self._is_sharded(name, described),
-                "connected": described.connected and self.job.mask is None,
-            }
-        )
-        if info.kind == "table" and not task.sends_rows:  # else the task says how its files are cut
-            info = info.model_copy(update=self._filing(task, inputs))
+        info = described.model_copy(update={"url": self._url(step, role, name), "bounds": region})
         self._check_place(step, name, info)
-        if info.kind in ("image", "segmentation"):
-            refuse_encoding(name, info.kind, info.dtype, info.encoding)
+        if isinstance(info, VoxelsInfo):
+            info = self._stored(name, mip, info)
+        elif isinstance(info, TableInfo) and not task.sends_rows:  # else the task says how its files are cut
+            info = info.model_copy(update=self._filing(task, inputs))
         return Product(name, mip, info, index)
 
-    def _is_sharded(self, name: str, info: LayerInfo) -> bool:
+    def _stored(self, name: str, mip: int, info: VoxelsInfo) -> VoxelsInfo:
+        """A layer as the job stores it."""
         entry = self.job.layers.get(name)
-        if info.kind not in ("image", "segmentation"):
-            return False
+        encoding = (entry and entry.encoding) or info.encoding
+        stored = {"storage": self.job.storage, "encoding": encoding, "sharded": self._is_sharded(name, info)}
+        info = info.model_copy(update={"mip": mip, **stored})
+        refuse_encoding(name, info)
+        if isinstance(info, LabelsInfo) and self.job.mask is not None:  # which may cut objects in two
+            return info.model_copy(update={"connected": False})
+        return info
+
+    def _is_sharded(self, name: str, info: VoxelsInfo) -> bool:
+        entry = self.job.layers.get(name)
         if entry is not None and entry.sharded is not None:
             return entry.sharded
         return file_count(info.volume, self.job.storage, sharded=False) > MOST_FILES
@@ -177,7 +183,7 @@ class Binder:
     def _filing(self, task: Task, inputs: dict[str, tuple[Product, ...]]) -> dict[str, Any]:
         """How the files of a table are cut: by space where rows are complete early, else all in one."""
         if task.row_by_row and not task.has_rows:
-            read = next(iter(inputs.values()))[0].info
+            read = next(iter(inputs.values()))[0].table
             return {"connected": read.connected, "cell": read.cell}
         early = task.has_rows and finds_whole_objects(inputs)
         return {"connected": early, "cell": finish_cell(self.chunk) if early else None}
@@ -268,7 +274,7 @@ def _check_alike(step: str, task: Task, inputs: dict[str, tuple[Product, ...]]) 
     """Layers that are read by the same box must be of the same voxels."""
     if not task.same_voxels:
         return
-    layers = [p for products in inputs.values() for p in products if p.info.kind in ("image", "segmentation")]
+    layers = [p for products in inputs.values() for p in products if isinstance(p.info, VoxelsInfo)]
     for product in layers[1:]:
         first = layers[0]
         if product.info.voxel_size != first.info.voxel_size or product.info.volume != first.info.volume:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chunkflow.data.info import LabelsInfo, VoxelsInfo
 from chunkflow.errors import BadInput
 
 _WHOLE = ("uint8", "uint16", "uint32", "uint64")
@@ -16,15 +17,15 @@ LOSSY = ("jpeg", "jxl", "zfpc", "kempressed")
 """Those that change voxels, also such as other programs write."""
 
 
-def refuse_encoding(layer: str, kind: str, dtype: str, encoding: str) -> None:
+def refuse_encoding(name: str, layer: VoxelsInfo) -> None:
     """Raise BadInput where a layer's voxels cannot be stored so, or where ids would be changed by it."""
     fitting = [
-        name
-        for name, dtypes in ENCODINGS.items()
-        if dtype in dtypes and not (kind == "segmentation" and name in LOSSY)
+        encoding
+        for encoding, dtypes in ENCODINGS.items()
+        if layer.dtype in dtypes and not (isinstance(layer, LabelsInfo) and encoding in LOSSY)
     ]
-    if encoding not in fitting:
+    if layer.encoding not in fitting:
         raise BadInput(
-            f"The layer {layer} ({dtype}) cannot be stored as {encoding!r}; "
+            f"The layer {name} ({layer.dtype}) cannot be stored as {layer.encoding!r}; "
             f"it can be as {', '.join(fitting)}."
         )

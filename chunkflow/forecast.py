@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from chunkflow.binding import NotAligned
+from chunkflow.data.info import FolderInfo, ImageInfo, LabelsInfo, TableInfo, VoxelsInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.job import Job
@@ -78,13 +79,13 @@ def traffic(plan: Plan) -> dict[str, Traffic]:
         for product, boxes in _reads(step, middle):
             bucket = at(product.info.url)
             bucket.gets += _files_read(product, boxes[0]) * cells
-            if product.info.kind != "table":
+            if isinstance(product.info, VoxelsInfo):
                 voxels = boxes[0].clip(product.info.bounds).voxels
                 bucket.bytes_in += int(voxels * product.info.bytes_per_voxel * share)
         for product in step.outputs.values():
             bucket = at(product.info.url)
             bucket.puts += _files_made(product)
-            if product.info.kind in ("image", "segmentation"):
+            if isinstance(product.info, VoxelsInfo):
                 bucket.bytes_out += int(middle.voxels * product.info.bytes_per_voxel * share)
         at(plan.work).puts += _parts(plan, step)
     return {place: bucket for place, bucket in found.items() if not place.startswith("file://")}
@@ -98,7 +99,7 @@ def _middle(step: Step) -> Box:
 def _of_step(plan: Plan, step: Step) -> StepForecast:
     middle = _middle(step)
     first, most, factor = _read_bytes(step, middle)
-    written = sum(middle.voxels * p.info.bytes_per_voxel for _, p in step.layer_outputs)
+    written = sum(middle.voxels * p.voxels.bytes_per_voxel for _, p in step.layer_outputs)
     cells = len(step.grid)
     share = step.region.voxels / max(middle.voxels * cells, 1)
     files = _files(plan, step)
@@ -121,10 +122,13 @@ def _files(plan: Plan, step: Step) -> int:
 
 def _files_made(product: Product) -> int:
     """Storage chunks or shards, or files of a table."""
-    info = product.info
-    if info.kind in ("image", "segmentation"):
-        return file_count(info.bounds, info.storage, info.sharded)
-    return len(info.grid) if info.kind == "table" else 0
+    match product.info:
+        case ImageInfo() | LabelsInfo() as layer:
+            return file_count(layer.bounds, layer.storage, layer.sharded)
+        case TableInfo() as table:
+            return len(table.grid)
+        case FolderInfo():
+            return 0
 
 
 def _parts(plan: Plan, step: Step) -> int:
@@ -139,9 +143,13 @@ def _asked(step: Step, box: Box) -> int:
 
 
 def _files_read(product: Product, box: Box) -> int:
-    info = product.info
-    grid = info.grid if info.kind == "table" else Grid.chunks(info.bounds, info.storage)
-    return grid.positions_meeting(box).voxels
+    match product.info:
+        case ImageInfo() | LabelsInfo() as layer:
+            return Grid.chunks(layer.bounds, layer.storage).positions_meeting(box).voxels
+        case TableInfo() as table:
+            return table.grid.positions_meeting(box).voxels
+        case FolderInfo():
+            return 0
 
 
 def _reads(step: Step, box: Box) -> Iterator[tuple[Product, list[Box]]]:
@@ -160,7 +168,9 @@ def _memory(step: Step, cell: Box, read: int, written: int) -> int:
 
 
 def _main_voxel_bytes(step: Step) -> int:
-    return step.layout.main.bytes_per_voxel if step.inputs else 1
+    """Bytes of a voxel of the first layer that is read."""
+    read = (product.info for products in step.inputs.values() for product in products)
+    return next((info.bytes_per_voxel for info in read if isinstance(info, VoxelsInfo)), 1)
 
 
 def _read_bytes(step: Step, box: Box) -> tuple[int, int, float]:
@@ -169,7 +179,7 @@ def _read_bytes(step: Step, box: Box) -> tuple[int, int, float]:
     factor = 1.0
     space = next((p.info for p in step.outputs.values()), step.layout.main)
     for product, boxes in _reads(step, box):
-        if product.info.kind == "table":
+        if not isinstance(product.info, VoxelsInfo):
             continue
         low, high = (b.clip(product.info.bounds).voxels for b in (boxes[0], boxes[-1]))
         first += low * product.info.bytes_per_voxel

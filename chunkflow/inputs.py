@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LabelsInfo, TableInfo
 from chunkflow.errors import DamagedInput
 from chunkflow.geometry import Box, ratios
 from chunkflow.plan import Plan, Product, Step
 from chunkflow.storage import Folder, side_by_side
 from chunkflow.task import Cell
-from chunkflow.volume import LayerInfo, Volume
+from chunkflow.volume import Volume
 
 BATCH = 2**17
 """Rows of a table that are held at once where they are taken one by one."""
@@ -54,7 +55,7 @@ class Inputs:
 
     def rows(self, product: Product, box: Box) -> Iterator[pa.Table]:
         """The rows of a table's files that meet `box`, in pieces; of each file one at least."""
-        return table_pieces(product.info, box)
+        return table_pieces(product.table, box)
 
     def samples(self, step: Step) -> Iterator[Any]:
         """What `prepare` decides from, read one at a time: a chunk, rows, or a list of them, as for `map`."""
@@ -92,19 +93,19 @@ class Inputs:
         return chunk.like(np.where(keep, chunk.array, np.zeros((), chunk.array.dtype)))
 
     def _one(self, step: Step, product: Product, box: Box) -> Chunk | pa.Table:
-        if product.info.kind == "table":
+        if isinstance(product.info, TableInfo):
             return read_table(product.info, box)
         chunk = self._volume(product).read(box.clip(product.info.bounds))
-        if product.maker is None and product.info.kind == "segmentation":
+        if product.maker is None and isinstance(product.info, LabelsInfo):
             return self.apply_mask(step, chunk)
         return chunk
 
     def _volume(self, product: Product) -> Volume:
         """What the job itself makes must be there, whatever its inputs may lack."""
-        key = (product.info.url, product.info.mip)
+        key = (product.info.url, product.mip)
         if key not in self._volumes:
             fill = self._plan.job.fill_missing and product.maker is None
-            self._volumes[key] = Volume(product.info, fill)
+            self._volumes[key] = Volume(product.voxels, fill)
         return self._volumes[key]
 
     def _masks(self, step: Step) -> bool:
@@ -133,7 +134,7 @@ class Inputs:
         return kept
 
 
-def read_table(info: LayerInfo, box: Box) -> pa.Table:
+def read_table(info: TableInfo, box: Box) -> pa.Table:
     """All rows of the files of a table whose cells meet `box`."""
     pieces = side_by_side(lambda index: _read_file(info, index), list(info.grid.indexes_meeting(box)))
     return (
@@ -143,7 +144,7 @@ def read_table(info: LayerInfo, box: Box) -> pa.Table:
     )
 
 
-def table_pieces(info: LayerInfo, box: Box) -> Iterator[pa.Table]:
+def table_pieces(info: TableInfo, box: Box) -> Iterator[pa.Table]:
     """The same rows in pieces that fit in memory, of each file at least one, be it without rows."""
     for index in info.grid.indexes_meeting(box):
         with _opened(info, index) as file:
@@ -152,13 +153,13 @@ def table_pieces(info: LayerInfo, box: Box) -> Iterator[pa.Table]:
                 yield pa.table(batch)
 
 
-def _read_file(info: LayerInfo, index: int) -> pa.Table:
+def _read_file(info: TableInfo, index: int) -> pa.Table:
     with _opened(info, index) as file:
         return file.read()
 
 
 @contextmanager
-def _opened(info: LayerInfo, index: int) -> Iterator[pq.ParquetFile]:
+def _opened(info: TableInfo, index: int) -> Iterator[pq.ParquetFile]:
     with Folder(info.url).opened(f"{index:06d}.parquet") as data:
         if data is None:
             raise DamagedInput(f"The table {info.url} lacks its file {index:06d}.parquet.")

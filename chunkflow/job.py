@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from chunkflow.data.info import full_url
 from chunkflow.documents import read_document
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.resources import Resources
 from chunkflow.task import Task
-from chunkflow.volume import full_url
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 QUEUE = re.compile(r"(sqs://[A-Za-z0-9_-]{1,70})?")

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import chunkflow
+from chunkflow.data.info import FolderInfo, TableInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Grid
 from chunkflow.job import TaskEntry
@@ -48,7 +49,7 @@ def create(plan: Plan, ledger: Ledger) -> None:
     for name, mips in plan.made_layers().items():
         url = mips[0].info.url
         parts = [part for part in ("mesh", "segment_properties") if (f"{name}/{part}", 0) in plan.products]
-        documents.append((url, "info", layer_document([p.info for p in mips], parts)))
+        documents.append((url, "info", layer_document([p.voxels for p in mips], parts)))
         documents.append((url, "provenance", _provenance(plan, mips)))
     for product in plan.made_others():
         document = _other_document(plan, product)
@@ -60,7 +61,7 @@ def create(plan: Plan, ledger: Ledger) -> None:
 def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[str]]]:
     """What a step may have written, as folders and the names in them."""
     for _, product in step.layer_outputs:
-        info = product.info
+        info = product.voxels
         key, storage = scale_key(info.voxel_size), Grid.chunks(info.bounds, info.storage)
         boxes = [str(storage.box(index)) for index in range(0 if info.sharded else len(storage))]
         names = shard_names(info.bounds, info.storage) if info.sharded else boxes
@@ -71,10 +72,10 @@ def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[s
         cells = range(len(stage.grid)) if stage.kind != "prepare" and step.leaves_parts else range(0)
         for found, files in parts.written(stage.name, cells):
             own += found
-            yield from ((p.info.url, files) for p in step.outputs.values() if p.info.kind == "folder")
+            yield from ((p.info.url, files) for p in step.outputs.values() if isinstance(p.info, FolderInfo))
         yield plan.work, own
         if stage.kind == "finish" or (step.task.row_by_row and not step.leaves_parts):
-            tables = [p.info.url for p in step.outputs.values() if p.info.kind == "table"]
+            tables = [p.info.url for p in step.outputs.values() if isinstance(p.info, TableInfo)]
             yield from ((url, [f"{cell:06d}.parquet" for cell in range(len(stage.grid))]) for url in tables)
 
 
@@ -118,8 +119,8 @@ def _undated(document: dict[str, Any]) -> dict[str, Any]:
 
 def _other_document(plan: Plan, product: Product) -> dict[str, Any]:
     assert product.maker is not None
-    if product.info.kind == "table":
-        return {"@type": "chunkflow_table", "table": product.info.model_dump(mode="json")}
+    if isinstance(product.info, TableInfo):
+        return product.info.document()
     step = plan.steps[product.maker]
     field = next(name for name, made in step.outputs.items() if made is product)
     return step.task.folder_info(field, step.layout)

@@ -13,6 +13,7 @@ from typing import Any
 
 from chunkflow.binding import Binder
 from chunkflow.chunk import VoxelSize
+from chunkflow.data.info import LabelsInfo, VoxelsInfo, parse_info
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, ratios, vec
 from chunkflow.job import Job, split_reference
@@ -23,7 +24,6 @@ from chunkflow.steps import Describe as Describe
 from chunkflow.steps import Key
 from chunkflow.steps import Product as Product
 from chunkflow.steps import Step as Step
-from chunkflow.volume import LayerInfo
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Plan:
     steps: tuple[Step, ...]
     stages: tuple[Stage, ...]
     products: dict[Key, Product]
-    mask: LayerInfo | None = None
+    mask: VoxelsInfo | None = None
     worker_kinds: tuple[Resources, ...] = (Resources(),)
     """What the workers take; the first does what is no task's own: merging, finishing."""
 
@@ -55,7 +55,7 @@ class Plan:
         """The image and label layers that this job makes, with their mips in order."""
         layers: dict[str, list[Product]] = {}
         for product in self.products.values():
-            if product.maker is not None and product.info.kind in ("image", "segmentation"):
+            if product.maker is not None and isinstance(product.info, VoxelsInfo):
                 layers.setdefault(product.name, []).append(product)
         return {name: sorted(mips, key=lambda p: p.mip) for name, mips in layers.items()}
 
@@ -64,7 +64,7 @@ class Plan:
         return [
             product
             for product in self.products.values()
-            if product.maker is not None and product.info.kind in ("table", "folder")
+            if product.maker is not None and not isinstance(product.info, VoxelsInfo)
         ]
 
     def after(self, entry: str) -> set[int]:
@@ -90,7 +90,7 @@ class Plan:
         mask = None
         if job.mask is not None:
             name, mip = split_reference(job.mask)
-            mask = whole.external(name, mip, "layer").info
+            mask = whole.external(name, mip, "layer").voxels
             _check_mask(mask, steps)
         kinds = _worker_kinds(job, steps)
         stages = [_with_kind(stage, job, steps, kinds) for stage in _stages(steps)]
@@ -117,7 +117,7 @@ def _with_kind(stage: Stage, job: Job, steps: list[Step], kinds: tuple[Resources
     return replace(stage, worker_kind=kinds.index(_resources_of(job, steps[stage.step])))
 
 
-def _check_mask(mask: LayerInfo, steps: list[Step]) -> None:
+def _check_mask(mask: VoxelsInfo, steps: list[Step]) -> None:
     """A voxel of the mask must be a whole number of those that it masks, or the other way round."""
     if mask.channels != 1:
         raise BadInput(f"The mask {mask.url} has {mask.channels} channels; it must have one.")
@@ -180,7 +180,7 @@ def _tree(step: Step, map_stage: int) -> list[Stage]:
 def _maker_stage(product: Product, maps: dict[int, int], last: dict[int, int]) -> int:
     """The stage whose cells write a product: map for layers, finish for tables."""
     assert product.maker is not None
-    return maps[product.maker] if product.info.kind in ("image", "segmentation") else last[product.maker]
+    return (maps if isinstance(product.info, VoxelsInfo) else last)[product.maker]
 
 
 def _input_waits(step: Step, maps: dict[int, int], last: dict[int, int], stages: list[Stage]) -> list[Wait]:
@@ -198,7 +198,7 @@ def _input_waits(step: Step, maps: dict[int, int], last: dict[int, int], stages:
                 return list(step.task.reads(field, box, step.layout))[-1]
 
             stage = _maker_stage(product, maps, last)
-            spared = step.task.empty_from_empty and first and product.info.kind == "segmentation"
+            spared = step.task.empty_from_empty and first and isinstance(product.info, LabelsInfo)
             waits.append(wait_for(step.grid, stage, stages[stage].grid, need, spared))
             first = False
     return waits
@@ -240,7 +240,7 @@ def spec_of(plan: Plan) -> dict[str, Any]:
 
 def plan_of_spec(spec: dict[str, Any]) -> Plan:
     """The inverse of `spec_of`."""
-    infos = {(e["info"]["url"], e["mip"]): LayerInfo.model_validate(e["info"]) for e in spec["layers"]}
+    infos = {(e["info"]["url"], e["mip"]): parse_info(e["info"]) for e in spec["layers"]}
     box = Box.parse(spec["box"]) if spec["box"] else None
     return Plan.of(
         Job.model_validate(spec["job"]),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, ratios, vec
 from chunkflow.steps import Step
-from chunkflow.volume import LayerInfo
 
 
 def regions_for(steps: list[Step], reference: LayerInfo, box: Box) -> list[Box]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import FolderInfo, ImageInfo, LabelsInfo, SpaceInfo
 from chunkflow.errors import ChunkflowError
 from chunkflow.geometry import Box
 from chunkflow.inputs import Inputs
@@ -45,9 +46,9 @@ def sort_out(step: Step, result: Result) -> Sorted:
         elif isinstance(made, Counts):
             found.counts |= made.of
         elif isinstance(made, Chunk):
-            found.chunks[name or _only(step, "chunk", ("image", "segmentation"))] = made
+            found.chunks[name or _only(step, "chunk", (ImageInfo, LabelsInfo))] = made
         elif isinstance(made, dict):
-            found.files[name or _only(step, "dict of files", ("folder",))] = made
+            found.files[name or _only(step, "dict of files", (FolderInfo,))] = made
         else:
             raise WrongResult(
                 f"Task {step.name} returned a {type(made).__name__}; "
@@ -67,8 +68,8 @@ def _named(step: Step, result: Result) -> Iterator[tuple[str, Made]]:
         yield "", result  # type: ignore[misc]
 
 
-def _only(step: Step, what: str, kinds: tuple[str, ...]) -> str:
-    names = [name for name, product in step.outputs.items() if product.info.kind in kinds]
+def _only(step: Step, what: str, kinds: tuple[type[SpaceInfo], ...]) -> str:
+    names = [name for name, product in step.outputs.items() if isinstance(product.info, kinds)]
     if len(names) != 1:
         raise WrongResult(
             f"Task {step.name} returned a {what}, but has {len(names)} outputs that it may be for."
@@ -86,7 +87,7 @@ class Results:
 
     def ready_chunk(self, step: Step, name: str, chunk: Chunk | None, box: Box) -> Chunk:
         """The voxels to write: cropped to the cell, masked, of the layer's type; zeros where None."""
-        info = step.outputs[name].info
+        info = step.outputs[name].voxels
         if chunk is None:
             return Chunk.zeros(box, info.voxel_size, info.dtype, info.channels)
         if not chunk.box.contains(box):
@@ -106,9 +107,9 @@ class Results:
     def write_chunk(self, product: Product, chunk: Chunk) -> int:
         if not self._writes:
             return 0
-        key = (product.info.url, product.info.mip)
+        key = (product.info.url, product.mip)
         if key not in self._volumes:
-            self._volumes[key] = Volume(product.info)
+            self._volumes[key] = Volume(product.voxels)
         return self._volumes[key].write(chunk)
 
     def write_files(self, product: Product, files: Files) -> int:

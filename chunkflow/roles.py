@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
-from chunkflow.volume import Kind
-
-RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "tags", "report"]
+from chunkflow.data.info import FolderInfo, ImageInfo, LabelsInfo, RoleKind, SpaceInfo, TableInfo
 
 
 @dataclass(frozen=True)
@@ -56,15 +54,15 @@ class Located:
 
 File = Annotated[str, Located()]
 
-ROLE_OF_KIND: dict[RoleKind, tuple[Kind, ...]] = {
-    "image": ("image",),
-    "labels": ("segmentation",),
-    "layer": ("image", "segmentation"),
-    "table": ("table",),
-    "meshes": ("folder",),
-    "annotations": ("folder",),
-    "tags": ("folder",),
-    "report": ("folder",),
+INFO_OF_ROLE: dict[RoleKind, tuple[type[SpaceInfo], ...]] = {
+    "image": (ImageInfo,),
+    "labels": (LabelsInfo,),
+    "layer": (ImageInfo, LabelsInfo),
+    "table": (TableInfo,),
+    "meshes": (FolderInfo,),
+    "annotations": (FolderInfo,),
+    "tags": (FolderInfo,),
+    "report": (FolderInfo,),
 }
 
 

@@ -15,23 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import SHARD_SIDE
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.morton import code_bits, morton_encode
 from chunkflow.kernels.shards import Sharding, encode_shards
 
-SIDE_BITS = 3
-SIDE = 1 << SIDE_BITS
 MINISHARD_BITS = 6
 """The chunks whose places are read at once: a cube of 4 along each side."""
 MOST_FILES = 10**6
 """A layer of more storage chunks is sharded unless the job says otherwise."""
 BLOCK = (8, 8, 8)
 """Of compressed_segmentation."""
-
-
-def shard_of(storage: Vec) -> Vec:
-    """The voxels of a shard along each axis."""
-    return vec(n * SIDE for n in storage)
 
 
 def chunks_of(bounds: Box, storage: Vec) -> Vec:
@@ -42,7 +36,7 @@ def chunks_of(bounds: Box, storage: Vec) -> Vec:
 def sharding_of(bounds: Box, storage: Vec, compressed: bool) -> Sharding:
     """Which chunk lies in which file; the same however a job is cut."""
     shape = chunks_of(bounds, storage)
-    within = code_bits(vec(min(n, SIDE) for n in shape))
+    within = code_bits(vec(min(n, SHARD_SIDE) for n in shape))
     preshift = min(MINISHARD_BITS, within)
     return Sharding(
         "identity", preshift, within - preshift, code_bits(shape) - within, "gzip" if compressed else "raw"
@@ -64,14 +58,14 @@ def shard_files(chunk: Chunk, bounds: Box, storage: Vec, encoding: str, compress
 def shard_names(bounds: Box, storage: Vec) -> list[str]:
     """The names of all files of a mip."""
     sharding, shape = sharding_of(bounds, storage, False), chunks_of(bounds, storage)
-    corners = np.indices([-(-n // SIDE) for n in shape]).reshape(3, -1).T * SIDE
+    corners = np.indices([-(-n // SHARD_SIDE) for n in shape]).reshape(3, -1).T * SHARD_SIDE
     shards = sharding.locate(morton_encode(corners, shape))[0]
     return [sharding.file_name(shard) for shard in shards.tolist()]
 
 
 def file_count(bounds: Box, storage: Vec, sharded: bool) -> int:
     """How many files the voxels of a mip take."""
-    return prod(-(-n // SIDE) if sharded else n for n in chunks_of(bounds, storage))
+    return prod(-(-n // SHARD_SIDE) if sharded else n for n in chunks_of(bounds, storage))
 
 
 def _encoded(chunk: Chunk, encoding: str, compressed: bool) -> bytes:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chunkflow.data.info import (
+    FolderInfo,
+    LabelsInfo,
+    LayerInfo,
+    RoleKind,
+    TableInfo,
+    VoxelsInfo,
+    table_of,
+    voxels_of,
+)
 from chunkflow.geometry import Box, Grid, Vec
-from chunkflow.roles import RoleKind
 from chunkflow.task import Layout, Task
-from chunkflow.volume import LayerInfo
 
 Describe = Callable[[str, int, RoleKind], LayerInfo]
 """What exists at a URL and mip: asked for every input that the job does not make."""
@@ -24,6 +32,16 @@ class Product:
     info: LayerInfo
     maker: int | None
     """The step that makes it; None for what was there before."""
+
+    @property
+    def voxels(self) -> VoxelsInfo:
+        """The description of an image or labels."""
+        return voxels_of(self.info)
+
+    @property
+    def table(self) -> TableInfo:
+        """The description of a table."""
+        return table_of(self.info)
 
 
 @dataclass(frozen=True)
@@ -44,19 +62,19 @@ class Step:
 
     @property
     def layer_outputs(self) -> list[tuple[str, Product]]:
-        return [(field, p) for field, p in self.outputs.items() if p.info.kind in ("image", "segmentation")]
+        return [(field, p) for field, p in self.outputs.items() if isinstance(p.info, VoxelsInfo)]
 
     @property
     def is_masked(self) -> bool:
         """The mask holds for what comes from outside; what the job makes is masked already."""
         first = next(iter(self.inputs.values()), ())
-        return bool(first) and first[0].maker is None and first[0].info.kind != "table"
+        return bool(first) and first[0].maker is None and not isinstance(first[0].info, TableInfo)
 
     @property
     def leaves_parts(self) -> bool:
         """Whether its cells leave parts: rows, or the names of files."""
-        made = (product.info.kind for product in self.outputs.values())
-        return self.task.has_rows or self.task.sends_rows or "folder" in made
+        files = any(isinstance(product.info, FolderInfo) for product in self.outputs.values())
+        return self.task.has_rows or self.task.sends_rows or files
 
     @property
     def rows_are_final_early(self) -> bool:
@@ -71,9 +89,9 @@ class Step:
         """The cells of space by whose naming voxels complete rows are filed, or to which they are sent."""
         if self.task.sends_rows:
             return self.task.gathers(self.layout, self.region)
-        table = next((p.info for p in self.outputs.values() if p.info.kind == "table"), None)
-        if table is not None:
-            return table.grid
+        for product in self.outputs.values():
+            if isinstance(product.info, TableInfo):
+                return product.info.grid
         if not self.rows_are_final_early:
             return Grid.whole(self.region)
         return Grid(self.region, finish_cell(self.grid.cell), self.volume.start)
@@ -81,11 +99,11 @@ class Step:
 
 def finds_whole_objects(inputs: dict[str, tuple[Product, ...]]) -> bool:
     """Whether the first labels that a step reads are connected, and its rows made from them."""
-    if any(products[0].info.kind == "table" for products in list(inputs.values())[:1]):
+    read = [products[0].info for products in inputs.values()]
+    if any(isinstance(info, TableInfo) for info in read[:1]):
         return False
-    labels = (products[0].info for products in inputs.values() if products[0].info.kind == "segmentation")
-    first = next(labels, None)
-    return first is not None and first.connected
+    labels = next((info for info in read if isinstance(info, LabelsInfo)), None)
+    return labels is not None and labels.connected
 
 
 def finish_cell(cell: Vec) -> Vec:

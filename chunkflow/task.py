@@ -25,10 +25,21 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.data.info import (
+    ImageInfo,
+    LabelsInfo,
+    LayerInfo,
+    RoleKind,
+    TableInfo,
+    VoxelsInfo,
+    labels_of,
+    table_of,
+    voxels_of,
+)
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.resources import Resources
-from chunkflow.roles import ROLE_OF_KIND, FieldRole, Located, Role, RoleKind
 from chunkflow.roles import Annotations as Annotations
+from chunkflow.roles import FieldRole, Located, Role
 from chunkflow.roles import File as File
 from chunkflow.roles import Image as Image
 from chunkflow.roles import Labels as Labels
@@ -38,7 +49,6 @@ from chunkflow.roles import Objects as Objects
 from chunkflow.roles import Out as Out
 from chunkflow.roles import Report as Report
 from chunkflow.roles import Tags as Tags
-from chunkflow.volume import LayerInfo
 
 Files = dict[str, bytes]
 
@@ -72,6 +82,22 @@ class Layout:
 
     def info(self, field: str) -> LayerInfo:
         return self.layers[field][0]
+
+    def voxels(self, field: str) -> VoxelsInfo:
+        """The image or labels that a field names."""
+        return voxels_of(self.info(field))
+
+    def labels(self, field: str) -> LabelsInfo:
+        """The labels that a field names."""
+        return labels_of(self.info(field))
+
+    def images(self, field: str) -> list[ImageInfo]:
+        """All images that a field names; none where it is left out."""
+        return [info for info in self.layers.get(field, ()) if isinstance(info, ImageInfo)]
+
+    def table(self, field: str) -> TableInfo:
+        """The table that a field names."""
+        return table_of(self.info(field))
 
     @property
     def main(self) -> LayerInfo:
@@ -157,25 +183,33 @@ class Task(BaseModel):
         return [("", self)]
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        """What each output is. The engine fills in the URL, the storage chunk and what part is covered."""
-        return {role.name: self.like_main(role.kind, layout) for role in self.roles() if role.output}
+        """The description of each output, by default over the space of the first input.
 
-    def like_main(self, kind: RoleKind, layout: Layout) -> LayerInfo:
+        Others are described by `layout.main.as_image("float32")`, `as_labels()`, `as_table()`, `as_folder()`.
+        The engine fills in the URL, how voxels are stored and what part is covered.
+        """
         main = layout.main
-        changes: dict[str, Any] = {"kind": ROLE_OF_KIND[kind][0], "encoding": "raw", "connected": False}
-        if kind == "labels":
-            changes |= {"dtype": "uint64", "channels": 1, "connected": self.connected}
-        if kind == "layer":
-            changes |= {"kind": main.kind, "encoding": main.encoding, "connected": self.connected}
-        if kind in ("table", "meshes", "annotations", "tags", "report"):
-            changes["labels"] = main.labels or main.url
-        return main.model_copy(update=changes)
+        return {role.name: self._over(main, role.kind) for role in self.roles() if role.output}
+
+    def _over(self, main: LayerInfo, kind: RoleKind) -> LayerInfo:
+        match kind:
+            case "image":
+                return main.as_image()
+            case "labels":
+                return main.as_labels(connected=self.connected)
+            case "layer" if isinstance(main, LabelsInfo):
+                return main.model_copy(update={"connected": self.connected})
+            case "layer":
+                return main
+            case "table":
+                return main.as_table()
+        return main.as_folder()
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         """How `region` (what is to be made) is cut; by default into the job's chunks, row by row as the
         table that is read is filed."""
         if self.row_by_row:
-            return layout.main.model_copy(update={"bounds": region}).grid
+            return table_of(layout.main).model_copy(update={"bounds": region}).grid
         return Grid.chunks(region, layout.chunk)
 
     def halo(self, voxel_size: VoxelSize) -> Sequence[Vec]:

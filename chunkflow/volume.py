@@ -3,113 +3,33 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from cloudvolume import CloudVolume
 from cloudvolume.exceptions import EmptyVolumeException, InfoUnavailableError
 from cloudvolume.lib import Bbox
-from pydantic import BaseModel, ConfigDict
 
 from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.clients import is_fault, is_refusal
+from chunkflow.data.info import VoxelsInfo
 from chunkflow.errors import BadInput, DamagedInput, StorageError
-from chunkflow.geometry import Box, Grid, Vec, vec
-from chunkflow.sharded import shard_files, shard_of, sharding_of
+from chunkflow.geometry import Box
+from chunkflow.sharded import shard_files, sharding_of
 from chunkflow.storage import Folder, make_file_writes_atomic
 
 _DECODERS = {"deflate", "zlib", "lzma", "brotli", "zstandard", "backports.zstd", "_compression"}
 _DAMAGE = {"DecompressionError", "IntegrityError", "CRC32CIntegrityError", "MD5IntegrityError"}
-Kind = Literal["image", "segmentation", "table", "folder"]
-
-
-def full_url(location: str, base: Path | None = None) -> str:
-    """A URL as CloudVolume takes it; a plain path becomes file:// (relative to `base`)."""
-    location = location.removeprefix("precomputed://").rstrip("/")
-    if "://" not in location:
-        location = "file://" + str((base or Path.cwd()) / Path(location).expanduser())
-    if location.startswith("file://"):
-        location = "file://" + os.path.abspath(location.removeprefix("file://"))
-    return location
-
-
-class LayerInfo(BaseModel):
-    """What a layer (or table, or folder of files) is, at one mip: all that planning needs to know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str
-    kind: Kind
-    bounds: Box
-    """What exists, or will."""
-    volume: Box
-    """The whole extent of the volume at this mip: more than `bounds` where a job covers a part."""
-    voxel_size: VoxelSize
-    dtype: str = "uint8"
-    channels: int = 1
-    mip: int = 0
-    encoding: str = "raw"
-    storage: Vec = (64, 64, 64)
-    sharded: bool = False
-    """Many storage chunks in a file (a layer that the job makes)."""
-    connected: bool = False
-    """Labels: every object is one piece, and is named by the Morton code of one of its voxels."""
-    labels: str = ""
-    """A table, or a folder of meshes: the URL of the labels that its ids name."""
-    cell: Vec | None = None
-    """A table: each of its files has the rows of one cell of this size."""
-
-    @property
-    def bytes_per_voxel(self) -> int:
-        return np.dtype(self.dtype).itemsize * self.channels
-
-    @property
-    def unit(self) -> Vec:
-        """What can only be written whole."""
-        return shard_of(self.storage) if self.sharded else self.storage
-
-    @property
-    def compressed(self) -> bool:
-        """Local layers are written without, which plain web servers and other readers need."""
-        return not self.url.startswith("file://")
-
-    @property
-    def grid(self) -> Grid:
-        """A table's files, as cells of space counted from the volume's first voxel."""
-        if self.cell is None:  # one file, wherever the part that a job covers begins
-            return Grid.whole(self.bounds)
-        return Grid(self.bounds, self.cell, self.volume.start)
-
-    @classmethod
-    def of_layer(cls, url: str, mip: int = 0) -> LayerInfo:
-        """Read what an existing precomputed image or segmentation is."""
-        volume = _open(url, mip)
-        bounds = Box(vec(volume.bounds.minpt), vec(volume.bounds.maxpt))
-        x, y, z = volume.resolution
-        return cls(
-            url=url,
-            kind="segmentation" if volume.layer_type == "segmentation" else "image",
-            bounds=bounds,
-            volume=bounds,
-            voxel_size=(float(x), float(y), float(z)),
-            dtype=str(np.dtype(volume.dtype)),
-            channels=int(volume.num_channels),
-            mip=mip,
-            encoding=str(volume.encoding),
-            storage=vec(volume.chunk_size),
-        )
 
 
 class Volume:
     """Reads any box, and writes boxes that are aligned to the layer's storage chunks."""
 
-    def __init__(self, info: LayerInfo, fill_missing: bool = False) -> None:
+    def __init__(self, info: VoxelsInfo, fill_missing: bool = False) -> None:
         make_file_writes_atomic()
         self.info = info
-        self._cloud = _open(info.url, info.mip, fill_missing)
+        self._cloud = open_layer(info.url, info.mip, fill_missing)
 
     def read(self, box: Box) -> Chunk:
         """The voxels of `box`, which must lie within the layer; a missing one is an error, never a zero."""
@@ -172,7 +92,8 @@ def _judged(error: Exception, doing: str) -> Exception:
     return error
 
 
-def _open(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
+def open_layer(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
+    """The layer at a URL as CloudVolume opens it; nothing but its info is read."""
     try:
         return CloudVolume(
             url,
@@ -201,7 +122,7 @@ def scale_key(voxel_size: VoxelSize) -> str:
     return "_".join(f"{v:.12g}" for v in voxel_size)
 
 
-def layer_document(scales: list[LayerInfo], parts: Sequence[str] = ()) -> dict[str, Any]:
+def layer_document(scales: list[VoxelsInfo], parts: Sequence[str] = ()) -> dict[str, Any]:
     """The `info` file of a layer, from its mips in order; `parts` are folders in it that belong to it."""
     first = scales[0]
     document: dict[str, Any] = CloudVolume.create_new_info(
@@ -232,7 +153,7 @@ def layer_document(scales: list[LayerInfo], parts: Sequence[str] = ()) -> dict[s
     return document | {part: part for part in parts}
 
 
-def _sharding(scale: LayerInfo) -> dict[str, Any]:
+def _sharding(scale: VoxelsInfo) -> dict[str, Any]:
     return {"sharding": sharding_of(scale.bounds, scale.storage, scale.compressed).document()}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from chunkflow.data.info import LabelsInfo, TableInfo
 from chunkflow.errors import Overtaken
 from chunkflow.failure import cause_of
 from chunkflow.geometry import Box
@@ -134,7 +135,7 @@ class Worker:
             empty = True
             for name, product in step.layer_outputs:
                 chunk = self._results.ready_chunk(step, name, made.chunks.get(name), cell.box)
-                empty = empty and product.info.kind == "segmentation" and not chunk.array.any()
+                empty = empty and isinstance(product.info, LabelsInfo) and not chunk.array.any()
                 spent.bytes_out += self._results.write_chunk(product, chunk)
             if step.task.sends_rows:
                 with Outbox() as outbox:
@@ -260,7 +261,7 @@ class Worker:
                         files.extend(written)
             with self._turns.write(spent):
                 for product in step.outputs.values():
-                    if product.info.kind == "table":
+                    if isinstance(product.info, TableInfo):
                         spent.bytes_out += self._results.write_table(product, index, table.end(step))
                 spent.bytes_out += self._parts.put(stage.name, index, (), files)
 

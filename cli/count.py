@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 
+from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.inputs import read_table
 from chunkflow.plan import Plan
@@ -86,7 +87,7 @@ def _counts(work: Work, wanted: str) -> pa.Table:
     stages = [stage for stage in plan.stages if stage.step == index]
     if not all(s.name in work.ledger.steps and work.ledger.steps[s.name].is_complete for s in stages):
         raise Incomplete(f"{work.url}: the table {name} is not finished: run the job to its end first.")
-    info = plan.products[name, 0].info
+    info = plan.products[name, 0].table
     return read_table(info, info.bounds)
 
 
@@ -96,7 +97,7 @@ def _tables_of_counts(plan: Plan) -> dict[str, int]:
         product.name: product.maker
         for product in plan.products.values()
         if product.maker is not None
-        and product.info.kind == "table"
+        and isinstance(product.info, TableInfo)
         and isinstance(plan.steps[product.maker].task, Total)
     }
 

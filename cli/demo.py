@@ -132,7 +132,7 @@ def _found(plan: Plan) -> Table:
 
 
 def _points(plan: Plan, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    info = plan.products[name, 0].info
+    info = plan.products[name, 0].table
     rows = read_table(info, info.bounds)
     return np.stack([rows[axis].to_numpy().astype(np.float64) for axis in ("x_um", "y_um", "z_um")], axis=1)
 

@@ -115,7 +115,7 @@ def _truth(scan: Plan, folder: Path, tile: tuple[int, int, int]) -> Truth:
             (int(row["row"]), int(row["column"])): np.array([float(row[axis]) for axis in "xyz"])
             for row in csv.DictReader(file)
         }
-    info = scan.products["cells", 0].info
+    info = scan.products["cells", 0].table
     cells, voxel_um = read_table(info, info.bounds), np.array(info.voxel_size) / 1000
     first = np.min(list(tiles.values()), axis=0)
     relative = {place: corner - first for place, corner in tiles.items()}
@@ -171,7 +171,7 @@ def _stitched(plan: Plan, truth: Truth) -> Table:
 
 def _counted(plan: Plan, truth: Truth) -> Table:
     """Cells of each kind, found and there, and how many of them are what they are said to be."""
-    info = plan.products["combined", 0].info
+    info = plan.products["combined", 0].table
     found = read_table(info, info.bounds)
     places, kinds = _places(found), np.array(found["class"].to_pylist())
     active, true_kinds = np.array(found["cfos_positive"]), np.array(truth.cells["class"].to_pylist())

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
-from chunkflow.volume import full_url
 from cli.doctor_here import strangers
 from cli.doctor_places import Tried
 from cli.words import counted, plain

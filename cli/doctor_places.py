@@ -7,10 +7,12 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from chunkflow.data.describe import layer_at, read_info
+from chunkflow.data.info import VoxelsInfo, full_url
 from chunkflow.errors import ChunkflowError
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, Volume, full_url
-from cli.layers import kind_of, read_info
+from chunkflow.volume import Volume
+from cli.layers import kind_of
 
 NOTHING = "nothing is there: no layer, no work folder"
 WORK = "a work folder"
@@ -59,7 +61,7 @@ def reach(location: str) -> tuple[str, bool]:
         info = read_info(url)
         kind = kind_of(info, url)
         if kind in ("image", "segmentation"):
-            return describe_volume(LayerInfo.of_layer(url)), True
+            return describe_volume(layer_at(url)), True
         return f"a layer of kind {kind}", True
     except ChunkflowError as error:
         return str(error), False
@@ -67,7 +69,7 @@ def reach(location: str) -> tuple[str, bool]:
         return f"{type(error).__name__}: {error}", False
 
 
-def describe_volume(layer: LayerInfo) -> str:
+def describe_volume(layer: VoxelsInfo) -> str:
     """One storage chunk is read, so that voxels too, not only the description, are known to be there."""
     size = " x ".join(str(n) for n in layer.bounds.size)
     corner = layer.bounds.clip(type(layer.bounds).of_size(layer.storage, layer.bounds.start))

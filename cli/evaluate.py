@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from chunkflow.data.describe import layer_at
+from chunkflow.data.info import LayerInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.volume import LayerInfo, full_url
 from cli.evaluate_scores import Comparison, Scores, compare_points
 from cli.evaluate_sides import Place, points_of, refuse_unlike
 from cli.means import Means
@@ -157,7 +158,7 @@ def _layer_of(predicted: Place, truth: Place, like: str) -> LayerInfo:
     """Whose voxels places are told in: the table's, or those of the layer that is named."""
     known = predicted.layer or truth.layer
     if like:
-        return LayerInfo.of_layer(full_url(like))
+        return layer_at(full_url(like))
     if known is None:
         raise BadInput(
             f"{predicted.location} and {truth.location} are both files: name the layer whose voxels they are "

@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from chunkflow.describe import describe, open_plan
+from chunkflow.data.describe import table_at
+from chunkflow.data.info import LabelsInfo, TableInfo, full_url
+from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.inputs import table_pieces
@@ -20,7 +22,6 @@ from chunkflow.job import Job
 from chunkflow.kernels.agreement import Overlaps
 from chunkflow.plan import Plan
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, full_url
 from cli.builtin import task_type
 from cli.evaluate_scores import LEAST_IOU, Comparison
 from cli.evaluate_sides import Place, Side, side_of_rows
@@ -41,7 +42,7 @@ def compare_labels(predicted: Place, truth: Place, box: Box | None, means: Means
     names = {"predicted": predicted, "truth": truth}
     layers, given = {}, {}
     for name, place in names.items():
-        assert place.layer is not None
+        assert isinstance(place.layer, LabelsInfo)
         layers[name], given[name] = place.layer.url, f"{name}@{place.layer.mip}" if place.layer.mip else name
     tasks: list[dict[str, Any]] = [
         {"overlap": {"labels": given["predicted"], "other": given["truth"], "overlaps": "overlaps"}},
@@ -64,7 +65,7 @@ def _rows_of(side: Side, ids: Any) -> Any:
 
 
 def _table(plan: Plan, name: str) -> pa.Table:
-    info = describe(plan.products[name, 0].info.url, 0, "table")
+    info = table_at(plan.products[name, 0].info.url)
     return pa.concat_tables(table_pieces(info, info.bounds), promote_options="default").sort_by("id")
 
 
@@ -76,11 +77,10 @@ def refuse_taken(annotations: str) -> None:
 def write_annotations(comparison: Comparison, annotations: str, means: Means, work: Path) -> None:
     """Every pair, missed and wrong object as a point that can be clicked, in a colour of its kind."""
     layer = comparison.layer
-    table = LayerInfo(
+    table = TableInfo(
         url=full_url(str(work / "outcomes")),
-        kind="table",
-        bounds=layer.bounds,
         volume=layer.volume,
+        bounds=layer.bounds,
         voxel_size=layer.voxel_size,
     )
     write_table(table, [comparison.outcomes()])

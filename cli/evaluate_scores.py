@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.kernels.agreement import Overlaps
 from chunkflow.kernels.matching import Points, Score, match_points
 from chunkflow.kernels.scores import Curve, Interval, bootstrap_interval, closest_pairs
 from chunkflow.kernels.scores import precision_recall as curve_of
-from chunkflow.volume import LayerInfo
 from cli.evaluate_sides import Side
 from tasks.pictures import BLUE, RED, YELLOW
 

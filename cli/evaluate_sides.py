@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chunkflow.describe import describe
+from chunkflow.data.describe import layer_at, table_at
+from chunkflow.data.info import TABLE_TYPE, LabelsInfo, LayerInfo, TableInfo, full_url, table_of
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.inputs import table_pieces
 from chunkflow.kernels.matching import Points
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, full_url
 from cli.places import of_one_class
 from cli.work import Work
 from tasks.point_files import positions, read_points
@@ -30,11 +30,11 @@ class Place:
     """Where one side of a comparison is: a file of points, or a layer (labels or a table)."""
 
     location: str
-    layer: LayerInfo | None
+    layer: LabelsInfo | TableInfo | None
 
     @property
     def is_labels(self) -> bool:
-        return self.layer is not None and self.layer.kind == "segmentation"
+        return isinstance(self.layer, LabelsInfo)
 
     @classmethod
     def of(cls, location: str) -> Place:
@@ -54,16 +54,16 @@ class Place:
         )
 
 
-def _layer(url: str, mip: int, content: bytes) -> LayerInfo:
+def _layer(url: str, mip: int, content: bytes) -> LabelsInfo | TableInfo:
     document = json.loads(content)
-    if document.get("@type") == "chunkflow_table":
-        return describe(url, 0, "table")
+    if document.get("@type") == TABLE_TYPE:
+        return table_at(url)
     if "scales" not in document:
         raise BadInput(
             f"{url} is {document.get('@type', 'no layer')}: points, a table or labels are compared."
         )
-    layer = LayerInfo.of_layer(url, mip)
-    if layer.kind != "segmentation":
+    layer = layer_at(url, mip)
+    if not isinstance(layer, LabelsInfo):
         raise BadInput(f"{url} is an image: points, a table or labels are compared.")
     return layer
 
@@ -93,7 +93,9 @@ def points_of(
         rows = read_points(Path(place.location), layer, columns, unit)
     else:
         refuse_unlike(place, layer)
-        rows = pa.concat_tables(table_pieces(place.layer, place.layer.bounds), promote_options="default")
+        rows = pa.concat_tables(
+            table_pieces(table_of(place.layer), place.layer.bounds), promote_options="default"
+        )
     missing = [axis for axis in "xyz" if axis not in rows.column_names]
     if missing:
         raise BadInput(f"{place.location} has no places: columns x, y and z are needed.")

@@ -14,14 +14,13 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
-from chunkflow.describe import describe
+from chunkflow.data.describe import read_info, table_at
+from chunkflow.data.info import TABLE_TYPE, LayerInfo, TableInfo, full_url
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.inputs import table_pieces
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, full_url
 from cli.export_points import CellfinderWriter, NapariWriter, NeuroglancerWriter
 from cli.export_writers import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
-from cli.layers import read_info
 from cli.words import counted
 from cli.work import Work
 
@@ -103,7 +102,7 @@ def place_of(what: str, name: str) -> str:
     if not name:
         return full_url(what) if Folder(full_url(what)).exists("info") else ""
     product = Work.open(what).plan().products.get((name, 0))
-    return product.info.url if product is not None and product.info.kind != "table" else ""
+    return "" if product is None or isinstance(product.info, TableInfo) else product.info.url
 
 
 def _format(to: Path, form: str) -> Open:
@@ -130,9 +129,9 @@ def job_source(work: Work, table: str) -> Source:
 def _layer_source(url: str, document: dict[str, object]) -> Source:
     """The rows of a layer that is named by its place."""
     name, kind = url.rpartition("/")[2], document["@type"]
-    if kind == "chunkflow_table":
-        info = describe(url, 0, "table")
-        return Source(name, info, table_rows(info))
+    if kind == TABLE_TYPE:
+        table = table_at(url)
+        return Source(name, table, table_rows(table))
     if kind == "neuroglancer_annotations_v1":
         from cli.export_annotations import annotation_rows, space_of
 
@@ -141,7 +140,7 @@ def _layer_source(url: str, document: dict[str, object]) -> Source:
     raise BadInput(f"{url} is {kind}: tables, annotations, images and labels can be exported.")
 
 
-def table_rows(info: LayerInfo) -> Iterator[pa.Table]:
+def table_rows(info: TableInfo) -> Iterator[pa.Table]:
     """The rows of a table in the order of its files; a first piece without rows tells the columns."""
     schema = empty = None
     for piece in table_pieces(info, info.bounds):

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorstore as ts
 
+from chunkflow.data.info import FolderInfo, LayerInfo
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.morton import morton_encode
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo
 from tasks.annotation_properties import NOTHING
 from tasks.point_formats import BATCH
 from tasks.point_formats_neuroglancer import FLAGS, METRES, column_of_property
@@ -37,7 +37,7 @@ Places = list[tuple[int, ...]]
 Read = Callable[[Places], list[bytes | None]]
 
 
-def space_of(url: str, document: Mapping[str, Any]) -> LayerInfo:
+def space_of(url: str, document: Mapping[str, Any]) -> FolderInfo:
     """Where a layer's points lie."""
     try:
         if document["annotation_type"].upper() != "POINT":
@@ -51,7 +51,7 @@ def space_of(url: str, document: Mapping[str, Any]) -> LayerInfo:
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise BadInput(f"{url} is not an annotation layer of three axes ({error!r}).") from None
     size = (float(f"{x:.12g}"), float(f"{y:.12g}"), float(f"{z:.12g}"))
-    return LayerInfo(url=url, kind="folder", bounds=bounds, volume=bounds, voxel_size=size)
+    return FolderInfo(url=url, volume=bounds, voxel_size=size)
 
 
 def annotation_rows(url: str, document: Mapping[str, Any], info: LayerInfo) -> Iterator[pa.Table]:

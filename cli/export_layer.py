@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from chunkflow.chunk import Array
+from chunkflow.data.describe import layer_at
+from chunkflow.data.info import LabelsInfo, VoxelsInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, ratios, vec
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, Volume, full_url
+from chunkflow.volume import Volume
 from cli.layer_files import (
     LayerFile,
     NiftiFile,
@@ -48,7 +50,7 @@ def export_layer(layer: str, to: Path, box: str = "", mip: int = 0, overwrite: b
     url, ending = full_url(layer), ending_of(to)
     _refuse_existing(to, ending, overwrite)
     levels = _levels(url, mip, parse_box(box), all_mips=ending == ".zarr")
-    labels = levels[0].kind == "segmentation"
+    labels = isinstance(levels[0], LabelsInfo)
     ids = None
     if labels and levels[0].dtype == "uint64" and ending in NARROW:
         ids = Ids.of(levels[0])
@@ -96,15 +98,15 @@ def _refuse_existing(to: Path, ending: str, overwrite: bool) -> None:
         raise BadInput(f"{to} is a folder: name a file.")
 
 
-def _levels(url: str, mip: int, box: Box | None, all_mips: bool) -> list[LayerInfo]:
+def _levels(url: str, mip: int, box: Box | None, all_mips: bool) -> list[VoxelsInfo]:
     """The mips that are written, cut to the box."""
-    finest = LayerInfo.of_layer(url)
+    finest = layer_at(url)
     count = len(json.loads(Folder(url).get("info") or b"{}").get("scales", []))
     if mip >= count:
         raise BadInput(f"{url} has the mips 0 to {count - 1}, and no mip {mip}.")
     levels = []
     for number in range(mip, count if all_mips else mip + 1):
-        info = LayerInfo.of_layer(url, number)
+        info = layer_at(url, number)
         larger, smaller = ratios(info.voxel_size, finest.voxel_size)
         part = info.bounds if box is None else box.refine(smaller).coarsen(larger).clip(info.bounds)
         if part.empty:
@@ -147,14 +149,14 @@ def _whole(to: Path) -> Iterator[Path]:
                 path.unlink(missing_ok=True)
 
 
-def _write(to: Path, ending: str, levels: list[LayerInfo], wanted: list[Voxels], ids: Ids | None) -> None:
+def _write(to: Path, ending: str, levels: list[VoxelsInfo], wanted: list[Voxels], ids: Ids | None) -> None:
     if ending == ".zarr":
         to.mkdir()
         for number, (info, voxels) in enumerate(zip(levels, wanted, strict=True)):
             _fill(ZarrArray(to / str(number), voxels), info)
         (to / ".zgroup").write_text(json.dumps({"zarr_format": 2}))
         (to / ".zattrs").write_text(
-            json.dumps(ome_attributes(wanted, levels[0].kind == "segmentation"), indent=1)
+            json.dumps(ome_attributes(wanted, isinstance(levels[0], LabelsInfo)), indent=1)
         )
         return
     _fill(_opened(to, ending, wanted[0]), levels[0], ids)
@@ -168,13 +170,13 @@ def _opened(to: Path, ending: str, voxels: Voxels) -> LayerFile:
     return NpyFile(to, voxels) if ending == ".npy" else TiffStack(to, voxels)
 
 
-def _fill(file: LayerFile, info: LayerInfo, ids: Ids | None = None) -> None:
+def _fill(file: LayerFile, info: VoxelsInfo, ids: Ids | None = None) -> None:
     for place, array in _pieces(info):
         file.put(place, array if ids is None else ids.applied(array))
     file.close()
 
 
-def _pieces(info: LayerInfo) -> Iterator[tuple[Box, Array]]:
+def _pieces(info: VoxelsInfo) -> Iterator[tuple[Box, Array]]:
     """The voxels x, y, z, channel of whole storage chunks, slab by slab, with their place from the first."""
     volume = Volume(info)
     x, y, z = info.storage
@@ -201,7 +203,7 @@ class Ids:
         self.dtype = "uint16" if largest < 2**16 else "uint32"
 
     @classmethod
-    def of(cls, info: LayerInfo) -> Ids:
+    def of(cls, info: VoxelsInfo) -> Ids:
         """All ids of a layer, which is read once for them; they alone are held."""
         found = np.zeros(0, np.uint64)
         for _, array in _pieces(info):

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.volume import LayerInfo
 from cli.export_writers import CsvWriter, is_text, plain
 from tasks.annotation_properties import NOTHING, property_name
 from tasks.point_formats_cellfinder import ROOT, TYPES

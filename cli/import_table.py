@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
-from chunkflow.describe import describe
+from chunkflow.data.describe import layer_at, read_info, table_at
+from chunkflow.data.info import TABLE_TYPE, LabelsInfo, LayerInfo, TableInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.kernels.morton import voxel_ids
-from chunkflow.volume import LayerInfo, Volume, full_url
+from chunkflow.volume import Volume
 from cli.export import job_source
-from cli.layers import read_info
 from cli.table_layer import write_table
 from cli.words import counted, plain
 from cli.work import Work
@@ -63,15 +63,11 @@ def import_table(
     else:
         read = point_pieces(rows, space, unit)
     named = bool(objects) or "id" in [name.lower() for name in rows.schema.names]
-    own = space.labels or (space.url if space.kind == "segmentation" else "")
-    info = LayerInfo(
+    info = TableInfo(
         url=full_url(dest),
-        kind="table",
-        bounds=space.volume,
         volume=space.volume,
         voxel_size=space.voxel_size,
-        mip=space.mip,
-        labels=own if named else "",
+        labels=space.labels_url if named else "",
     )
     complete = Completed(read, info)
     write_table(info, complete.rows())
@@ -81,14 +77,13 @@ def import_table(
 def space_of(like: str, mip: int) -> LayerInfo:
     """The volume that points lie in."""
     url = full_url(like)
-    table = read_info(url).get("@type") == "chunkflow_table"
-    return describe(url, 0, "table") if table else describe(url, mip, "layer")
+    return table_at(url) if read_info(url).get("@type") == TABLE_TYPE else layer_at(url, mip)
 
 
 class Completed:
     """Rows as the table has them: with ids and micrometres, columns in the usual order; and how many."""
 
-    def __init__(self, pieces: Iterator[pa.Table], info: LayerInfo) -> None:
+    def __init__(self, pieces: Iterator[pa.Table], info: TableInfo) -> None:
         self._pieces, self._info, self.count = pieces, info, 0
 
     def rows(self) -> Iterator[pa.Table]:
@@ -128,7 +123,7 @@ def marked(file: Path, space: LayerInfo, columns: str, unit: str, objects: str) 
     if not colon or not work or not table:
         raise BadInput(f"--objects takes WORK:TABLE, as in work/demo:objects, not {objects!r}.")
     points = read_points(file, space, columns, unit)
-    labels = Volume(space) if space.kind == "segmentation" else None
+    labels = Volume(space) if isinstance(space, LabelsInfo) else None
     found = assign(points, job_source(Work.open(work), table).pieces, space, labels)
     kept = points.drop_columns(["id"]) if "id" in points.column_names else points
     kept = kept.append_column("id", pa.array(found.ids)).filter(pa.array(found.ids != 0))

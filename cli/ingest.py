@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from chunkflow.data.info import full_url
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
-from chunkflow.volume import full_url
 from cli.builtin import task_type
 from cli.means import Means
 from cli.options import Address, Serial, Workers

@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
+from chunkflow.data.describe import layer_at, read_info
+from chunkflow.data.info import ImageInfo, LabelsInfo, VoxelsInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.job import NAME
-from chunkflow.volume import LayerInfo, full_url
-from cli.layers import kind_of, read_info
+from cli.layers import kind_of
 from cli.view import free_name
 
 
@@ -23,7 +24,7 @@ class Input:
     """A layer that the job is to read."""
 
     name: str
-    info: LayerInfo
+    info: VoxelsInfo
 
     @property
     def line(self) -> str:
@@ -67,7 +68,7 @@ def inputs_of(locations: Sequence[str]) -> list[Input]:
         if kind not in ("image", "segmentation"):
             raise BadInput(f"{url} is a layer of kind {kind}: a job begins from images or labels.")
         name = free_name(layer_name(posixpath.basename(url)), found)
-        found[name] = Input(name, LayerInfo.of_layer(url))
+        found[name] = Input(name, layer_at(url))
     return list(found.values())
 
 
@@ -79,8 +80,8 @@ def layer_name(folder: str) -> str:
 
 def job_text(inputs: Sequence[Input]) -> str:
     """The whole file; every choice says what it means."""
-    images = [i for i in inputs if i.info.kind == "image"]
-    labels = [i for i in inputs if i.info.kind == "segmentation"]
+    images = [i for i in inputs if isinstance(i.info, ImageInfo)]
+    labels = [i for i in inputs if isinstance(i.info, LabelsInfo)]
     place = posixpath.dirname(inputs[0].info.url)
     taken = {i.name: i for i in inputs}
     nuclei = free_name("nuclei", taken)

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,10 +14,11 @@ from typing import Any, Literal
 import numpy as np
 
 from chunkflow.chunk import Array
+from chunkflow.data.describe import layer_at, read_info
+from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.geometry import Box, vec
-from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, Volume, full_url
+from chunkflow.volume import Volume
 
 Kind = Literal["image", "segmentation", "annotation", "mesh"]
 ORDER: tuple[Kind, ...] = ("image", "segmentation", "mesh", "annotation")
@@ -69,19 +69,6 @@ def look(name: str, location: str) -> Shown:
     return Shown(name, url, kind, info)
 
 
-def read_info(url: str) -> dict[str, Any]:
-    content = Folder(url).get("info")
-    if content is None:
-        raise BadInput(f"{url} is not a layer: there is no file `info` in it.")
-    try:
-        info = json.loads(content)
-    except ValueError:
-        info = None
-    if not isinstance(info, dict):
-        raise BadInput(f"{url} is not a layer: its file `info` is not a JSON object.")
-    return info
-
-
 def kind_of(info: Mapping[str, Any], url: str) -> Kind:
     kind = info.get("@type", "neuroglancer_multiscale_volume")
     if kind == "neuroglancer_annotations_v1":
@@ -97,7 +84,7 @@ def sample(url: str, info: Mapping[str, Any]) -> Array | None:
     """Voxels (x, y, z, channel) of the finest mip that is small enough, or the middle of the coarsest."""
     sizes = [np.prod(scale["size"], dtype=float) for scale in info["scales"]]
     mip = next((mip for mip, size in enumerate(sizes) if size <= SAMPLE**3), len(sizes) - 1)
-    layer = LayerInfo.of_layer(url, mip)
+    layer = layer_at(url, mip)
     centre = [(a + b) // 2 for a, b in zip(layer.bounds.start, layer.bounds.stop, strict=True)]
     middle = Box.of_size((SAMPLE, SAMPLE, SAMPLE), vec(c - SAMPLE // 2 for c in centre))
     box = layer.bounds if sizes[mip] <= SAMPLE**3 else middle.clip(layer.bounds)

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.ledger_state import DONE, FAILED
 from chunkflow.storage import Folder
-from chunkflow.volume import full_url
 from cli.log import LOGS, is_end, lines_of_chunk, lines_of_file
 from cli.options import JobsAddress, WorkUrl
 from cli.status import alive

@@ -14,11 +14,11 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from chunkflow.data.info import LayerInfo, VoxelsInfo, parse_info
 from chunkflow.errors import ChunkflowError
 from chunkflow.job import Job, TaskEntry
 from chunkflow.ledger_state import State
 from chunkflow.task import Task
-from chunkflow.volume import LayerInfo
 
 UNITS = re.compile(r"\b(?:cubic micrometres|micrometres|nanometres|nm|voxels|diameters|grey values)$")
 
@@ -28,7 +28,7 @@ def methods(state: State) -> str:
     plan, versions = state.job["plan"], state.versions
     chunk = " × ".join(map(str, plan["chunk"]))
     part = f" Only a part was processed, voxels {plan['box']} (x, y, z)." if plan["box"] else ""
-    read = [_volume(layer["name"], LayerInfo.model_validate(layer["info"])) for layer in plan["layers"]]
+    read = [_volume(layer["name"], parse_info(layer["info"])) for layer in plan["layers"]]
     sentences = [
         f"Volumes were processed with chunkflow {versions.get('chunkflow')} "
         f"(Python {versions.get('python')}, Ray {versions.get('ray')}) in chunks of {chunk} voxels, "
@@ -49,7 +49,7 @@ def decided(state: State, entry: str) -> dict[str, Any]:
 
 
 def _volume(name: str, info: LayerInfo) -> str:
-    if info.kind not in ("image", "segmentation"):
+    if not isinstance(info, VoxelsInfo):
         return ""
     size = " × ".join(map(str, info.volume.size))
     voxel = " × ".join(f"{v / 1000:.4g}" for v in info.voxel_size)

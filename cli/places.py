@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.kernels.matching import Points
-from chunkflow.volume import LayerInfo
 from tasks.point_files import positions, read_points
 
 

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 import chunkflow
+from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput, Interrupted, StorageError
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State, difference
@@ -30,7 +31,6 @@ from chunkflow.sqs_client import NoQueue, SqsClient
 from chunkflow.sqs_messages import Run
 from chunkflow.sqs_queues import Queues, Timing
 from chunkflow.storage import Folder
-from chunkflow.volume import full_url
 from chunkflow.worker import SILENCE_HEARTBEATS
 from cli.builtin import see_modules_of
 from cli.interrupts import Interrupts

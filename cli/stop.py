@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.ledger_state import State
 from chunkflow.runner import STOP
 from chunkflow.storage import Folder
-from chunkflow.volume import full_url
 from cli.options import JobsAddress, WorkUrl
 from cli.status import alive
 from cli.submitted import find, reachable

@@ -21,11 +21,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec
 from chunkflow.kernels.morton import code_bits, id_voxels, morton_encode
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo
 
 RANGE = 2**18
 """Rows of a table in one file that are sorted at once, about."""
@@ -75,7 +75,7 @@ class Sorted:
                 yield pa.Table.from_batches(parts, reader.schema).sort_by("id")
 
 
-def write_table(info: LayerInfo, pieces: Iterable[pa.Table]) -> LayerInfo:
+def write_table(info: TableInfo, pieces: Iterable[pa.Table]) -> TableInfo:
     """Make the table that `info` describes, as its files are then cut; the first piece tells the columns."""
     folder = Folder(info.url)
     if folder.exists("info") or next(iter(folder.list()), None) is not None:
@@ -91,15 +91,14 @@ def write_table(info: LayerInfo, pieces: Iterable[pa.Table]) -> LayerInfo:
         info = info.model_copy(update={"cell": cell, "connected": in_cells})
         try:
             (_write_cells if cell else _write_one)(folder, info, spool, names)
-            document = {"@type": "chunkflow_table", "table": info.model_dump(mode="json")}
-            folder.put("info", json.dumps(document, indent=1).encode())
+            folder.put("info", json.dumps(info.document(), indent=1).encode())
         except BaseException:
             folder.delete(names)
             raise
     return info
 
 
-def count_far(rows: pa.Table, info: LayerInfo) -> float:
+def count_far(rows: pa.Table, info: TableInfo) -> float:
     """How many ids name a voxel far from their row; infinitely many where one names none."""
     if "x" not in rows.column_names:
         return math.inf
@@ -113,7 +112,7 @@ def count_far(rows: pa.Table, info: LayerInfo) -> float:
     return float((np.abs(voxels - places) > NEAR).any(axis=1).sum())
 
 
-def cell_for(count: int, info: LayerInfo) -> Vec:
+def cell_for(count: int, info: TableInfo) -> Vec:
     """A cube with a power of two as its side, small enough that a file has not too many rows."""
     side = 1 << (max(info.volume.size) - 1).bit_length()
     while side > NEAR and count * side**3 > MOST_IN_CELL * info.volume.voxels:
@@ -121,7 +120,7 @@ def cell_for(count: int, info: LayerInfo) -> Vec:
     return side, side, side
 
 
-def _write_cells(folder: Folder, info: LayerInfo, spool: Sorted, names: list[str]) -> None:
+def _write_cells(folder: Folder, info: TableInfo, spool: Sorted, names: list[str]) -> None:
     grid = info.grid
     corners = np.array([grid.box(index).start for index in range(len(grid))]) - np.array(info.volume.start)
     starts = morton_encode(corners, info.volume.size) + np.uint64(1)
@@ -133,7 +132,7 @@ def _write_cells(folder: Folder, info: LayerInfo, spool: Sorted, names: list[str
         _write(folder, names[-1], [rows])
 
 
-def _write_one(folder: Folder, info: LayerInfo, spool: Sorted, names: list[str]) -> None:
+def _write_one(folder: Folder, info: TableInfo, spool: Sorted, names: list[str]) -> None:
     samples = np.sort(np.concatenate(spool.samples))
     starts = np.unique(np.concatenate([np.zeros(1, np.uint64), samples[:: max(1, RANGE // KEPT)]]))
     names.append("000000.parquet")
@@ -159,7 +158,7 @@ def _write(folder: Folder, name: str, pieces: Iterable[pa.Table]) -> None:
         folder.put(name, file)
 
 
-def refuse_doubled(rows: pa.Table, info: LayerInfo) -> None:
+def refuse_doubled(rows: pa.Table, info: TableInfo) -> None:
     """The same id twice stands next to itself."""
     ids = rows["id"].to_numpy()
     again = np.flatnonzero(ids[1:] == ids[:-1])

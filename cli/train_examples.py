@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chunkflow.describe import describe
+from chunkflow.data.describe import layer_at, table_at
+from chunkflow.data.info import TableInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.inputs import table_pieces
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, Volume, full_url
+from chunkflow.volume import Volume
 from cli.train_scores import Examples
 from cli.words import counted
 from cli.work import Work
@@ -94,23 +95,23 @@ def gather(
     return Gathered(examples, features, remarks)
 
 
-def open_table(location: str) -> LayerInfo:
+def open_table(location: str) -> TableInfo:
     """A table by its own path, or by its work folder: WORK, WORK:TABLE."""
     document = Folder(full_url(location)).get("info")
     if document is not None:
-        return describe(full_url(location), 0, "table")
+        return table_at(full_url(location))
     work, colon, name = location.rpartition(":")
     if not colon or "/" in name:
         work, name = location, DEFAULT_TABLE
     return Work.open(work).table(name)
 
 
-def _schema(info: LayerInfo) -> pa.Schema:
+def _schema(info: TableInfo) -> pa.Schema:
     return next(table_pieces(info, info.grid.box(0))).schema
 
 
 def _labelled(
-    name: str, info: LayerInfo, file: Path, features: list[str], group: str, unit: str
+    name: str, info: TableInfo, file: Path, features: list[str], group: str, unit: str
 ) -> tuple[Labelled, list[str]]:
     """The labelled objects of one table, sorted by id, and what is to be told of the labels."""
     classes, remarks = _classes_by_id(name, info, file, unit)
@@ -135,7 +136,7 @@ def _labelled(
     return Labelled(values[whole], of_rows, groups), remarks
 
 
-def _classes_by_id(name: str, info: LayerInfo, file: Path, unit: str) -> tuple[dict[int, str], list[str]]:
+def _classes_by_id(name: str, info: TableInfo, file: Path, unit: str) -> tuple[dict[int, str], list[str]]:
     """The class of each object that a label means, where all that mean it agree."""
     points = read_points(file, info, unit=unit)
     if "class" not in points.column_names:
@@ -174,15 +175,15 @@ def _classes_by_id(name: str, info: LayerInfo, file: Path, unit: str) -> tuple[d
     return clear, remarks
 
 
-def _places(info: LayerInfo) -> Iterator[pa.Table]:
+def _places(info: TableInfo) -> Iterator[pa.Table]:
     """What `assign` must know of the objects, a piece at a time."""
     for piece in table_pieces(info, info.bounds):
         yield piece.select([name for name in PLACES_AND_ID if name in piece.column_names])
 
 
-def _labels_of(info: LayerInfo) -> Volume | None:
+def _labels_of(info: TableInfo) -> Volume | None:
     """The labels that a table was measured on, where they are still there."""
     try:
-        return Volume(LayerInfo.of_layer(info.labels)) if info.labels else None
+        return Volume(layer_at(info.labels)) if info.labels else None
     except BadInput:
         return None

@@ -12,12 +12,13 @@ import typer
 import yaml
 from rich.console import Console
 
+from chunkflow.data.describe import layer_at
+from chunkflow.data.info import ImageInfo, LayerInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.kernels.matching import Points
 from chunkflow.kernels.scores import Interval, bootstrap_interval
 from chunkflow.kernels.tuning import Ranked, Surface, readable
-from chunkflow.volume import LayerInfo, full_url
 from cli.options import parse_box
 from cli.places import marked_points, parse_tolerance
 from cli.tune_pictures import surface_picture, where_picture
@@ -178,13 +179,13 @@ def _f1(kinds: np.ndarray[Any, Any]) -> float:
     return float(kinds[kinds == 2].sum() / kinds.sum())
 
 
-def image_layer(image: str, channel: int) -> LayerInfo:
+def image_layer(image: str, channel: int) -> ImageInfo:
     """The image at a place, which may end in @mip."""
     url, at, mip = image.rpartition("@")
-    layer = LayerInfo.of_layer(
+    layer = layer_at(
         full_url(url if at and mip.isdigit() else image), int(mip) if at and mip.isdigit() else 0
     )
-    if layer.kind != "image":
+    if not isinstance(layer, ImageInfo):
         raise BadInput(f"{image} is a segmentation; segment is tuned on an image.")
     if channel >= layer.channels:
         raise BadInput(

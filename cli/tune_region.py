@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.data.info import ImageInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.kernels.gaussian import blob_sigma, difference_of_gaussians, filter_radius
 from chunkflow.kernels.matching import Points
 from chunkflow.kernels.peaks import find_peaks
 from chunkflow.kernels.tuning import Ranked, rank
-from chunkflow.volume import LayerInfo, Volume
+from chunkflow.volume import Volume
 
 FEWEST_CELLS = 3
 MOST_VOXELS = 2**28
@@ -37,7 +38,7 @@ class Region:
     @classmethod
     def read(
         cls,
-        layer: LayerInfo,
+        layer: ImageInfo,
         channel: int,
         box: Box,
         voxels: Points,

@@ -15,9 +15,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.storage import Folder
-from chunkflow.volume import full_url
 from cli.layers import look
 from cli.neuroglancer_state import State, build_state
 from cli.server import LayerServer, layer_address

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from chunkflow.data.info import TableInfo, full_url
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, full_url
 from cli.builtin import see_modules_of
 from cli.submitted import notes
 from cli.words import plain
@@ -57,14 +57,13 @@ class Work:
         see_modules_of(self.folder)
         return plan_of_spec(self.ledger.state.job["plan"])
 
-    def table(self, name: str) -> LayerInfo:
+    def table(self, name: str) -> TableInfo:
         """A table of the job, which must be finished if the job makes it."""
         plan, steps = self.plan(), self.ledger.steps
         product = plan.products.get((name, 0))
-        if product is None or product.info.kind != "table":
-            named = sorted(
-                p.name for p in plan.products.values() if p.info.kind == "table" and "." not in p.name
-            )
+        if product is None or not isinstance(product.info, TableInfo):
+            tables = [p.name for p in plan.products.values() if isinstance(p.info, TableInfo)]
+            named = sorted(name for name in tables if "." not in name)
             said = f"has no table {name}; its tables" if name else "is meant: name one of its tables"
             raise BadInput(f"The job in {self.url} {said}: {', '.join(named) or 'none'}.")
         stages = [stage for stage in plan.stages if stage.step == product.maker]

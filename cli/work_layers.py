@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chunkflow.data.info import FolderInfo, TableInfo
 from chunkflow.plan import Plan
 from chunkflow.storage import Folder
 
@@ -21,9 +22,10 @@ def layers_of_plan(plan: Plan) -> WorkLayers:
     urls: dict[str, str] = {}
     labels: dict[str, str] = {}
     for product in plan.products.values():
-        if product.info.kind != "table":
-            urls.setdefault(product.name, product.info.url)
-            labels.setdefault(product.name, product.info.labels)
+        info = product.info
+        if not isinstance(info, TableInfo):
+            urls.setdefault(product.name, info.url)
+            labels.setdefault(product.name, info.labels if isinstance(info, FolderInfo) else "")
     within = {name for name, url in urls.items() for other in urls.values() if url.startswith(other + "/")}
     shown = {name: u for name, u in urls.items() if name not in within and Folder(u).exists("info")}
     return WorkLayers(shown, {name: labels[name] for name in shown if labels[name]})

@@ -37,7 +37,7 @@ class Writes(Task):
     row_by_row: ClassVar[bool] = True
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.main).readers(region)
+        return Table.of(layout).readers(region)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box.grow(MARGIN)]
@@ -54,7 +54,7 @@ class Cells(Writes):
     """The cells of the spatial index, and the layer's info."""
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.main).blocks(region)
+        return Table.of(layout).blocks(region)
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
         decided = Decided.of(levels)
@@ -73,7 +73,7 @@ class Cells(Writes):
         return pa.concat_tables(sent)
 
     def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:  # type: ignore[override]
-        table, decided = Table(cell.layout.main), Decided.of(levels)
+        table, decided = Table.of(cell.layout), Decided.of(levels)
         files: Files = {}
         if cell.index == 0:
             files["info"] = json.dumps(info_document(table, decided, self.chosen), indent=1).encode()
@@ -87,7 +87,7 @@ class Cells(Writes):
     def _places(self, cell: Cell, level: int) -> npt.NDArray[Any]:
         """The cells of a level that this block has: those that lie in it, or that begin in it, as far as what
         the job covers goes. All of them have files, as a missing one would be a question."""
-        levels = Table(cell.layout.main).levels
+        levels = Table.of(cell.layout).levels
         inside = cell.box.shift(vec(-n for n in cell.volume.start)).coarsen(levels.cells[level])
         places = np.indices(inside.size).reshape(3, -1).T + np.array(inside.start)
         if level >= levels.block:
@@ -102,7 +102,7 @@ class ById(Writes):
     """The index by id."""
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.main).writers(region)
+        return Table.of(layout).writers(region)
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
         decided = Decided.of(levels)
@@ -143,7 +143,7 @@ class Related(Writes):
     relationship: str
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.main).writers(region)
+        return Table.of(layout).writers(region)
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
         decided = Decided.of(levels)

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.geometry import Box, Grid
 from chunkflow.kernels import annotations as layers
 from chunkflow.kernels.crossings import crossings, extents
 from chunkflow.kernels.morton import morton_encode
 from chunkflow.task import Cell, Layout, Objects, Out, Result, Task
-from chunkflow.volume import LayerInfo
 from tasks.annotation_properties import Property, Seen, one_colour, properties_of, seen_in, seen_together
 from tasks.annotation_relations import related_of
-from tasks.annotation_rows import MARGIN, Chosen, Places, Table, of_one_file, shown
+from tasks.annotation_rows import MARGIN, Chosen, Places, Table, shown
 
 NOTES = 255
 """The level of rows that count nothing, but tell what was seen."""
@@ -54,17 +54,17 @@ class Count(Task):
     row_by_row: ClassVar[bool] = True
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        cell = Table(layout.main).blocks(layout.main.volume).cell
-        return {"counts": layout.main.model_copy(update={"cell": cell, "connected": False})}
+        cell = Table.of(layout).blocks(layout.main.volume).cell
+        return {"counts": layout.main.as_table(cell)}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.main).readers(region)
+        return Table.of(layout).readers(region)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box.grow(MARGIN)]
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        return Table(layout.main).blocks(region)
+        return Table.of(layout).blocks(region)
 
     def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
         rows, places = shown(cell, objects, self.chosen)
@@ -76,7 +76,7 @@ class Count(Task):
         return pa.concat_tables([_rows([0], NOTES, [0], [0], note), *counted])
 
     def finish(self, cell: Cell, rows: pa.Table) -> pa.Table:
-        levels = Table(cell.layout.main).levels
+        levels = Table.of(cell.layout).levels
         notes, level_of, codes, numbers = _columns(rows)
         fullest = [0] * len(levels.cells)
         for level in range(len(levels.cells)):
@@ -97,7 +97,7 @@ class Share(Task):
     chosen: Chosen
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        return {"levels": of_one_file(layout)}
+        return {"levels": layout.main.as_table()}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)
@@ -123,7 +123,7 @@ def listed(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """Each annotation with each cell of a level that it stands in: its number, the cell's code, and which
     block of `grid` has that cell: the one that it lies in, or the first that lies in it."""
-    levels = Table(cell.layout.main).levels
+    levels = Table.of(cell.layout).levels
     from_first = _from_first(cell, chosen, places)
     which, met = crossings(chosen.kind, from_first, levels.cells[level], levels.shape(level))
     begin = levels.block_of(met, level) - np.array(grid.first)
@@ -136,7 +136,7 @@ def listed(
 
 def finest_of(cell: Cell, chosen: Chosen, places: Places) -> npt.NDArray[np.intp]:
     """The finest level that each annotation may lie in."""
-    levels = Table(cell.layout.main).levels
+    levels = Table.of(cell.layout).levels
     if chosen.kind == "point":
         return np.full(len(places), len(levels.cells) - 1, np.intp)
     return layers.finest_levels(*extents(chosen.kind, _from_first(cell, chosen, places)), levels)
@@ -151,7 +151,7 @@ def _from_first(cell: Cell, chosen: Chosen, places: Places) -> npt.NDArray[np.fl
 
 def _counts(cell: Cell, chosen: Chosen, places: Places, grid: Grid) -> Iterable[pa.Table]:
     """How many annotations each cell of each level has."""
-    levels = Table(cell.layout.main).levels
+    levels = Table.of(cell.layout).levels
     finest = finest_of(cell, chosen, places)
     for level in range(len(levels.cells)):
         _, codes, blocks = listed(cell, chosen, places[finest >= level], level, grid)

@@ -14,12 +14,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from chunkflow.data.info import LayerInfo, TableInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels import annotations as layers
 from chunkflow.kernels.crossings import Kind, extents, numbers_of
 from chunkflow.task import Cell, Layout
-from chunkflow.volume import LayerInfo
 from tasks import table_rows
 from tasks.table_rows import Value
 
@@ -48,7 +48,11 @@ class Chosen(BaseModel):
 class Table:
     """An object table's place in space."""
 
-    info: LayerInfo
+    info: TableInfo
+
+    @classmethod
+    def of(cls, layout: Layout) -> Table:
+        return cls(layout.table("objects"))
 
     @cached_property
     def levels(self) -> layers.Levels:
@@ -76,11 +80,6 @@ class Table:
         return np.asarray(np.clip(found, 0, np.array(self.info.volume.size) - 1))
 
 
-def of_one_file(layout: Layout) -> LayerInfo:
-    """A table of a task's own, which has few rows."""
-    return layout.main.model_copy(update={"kind": "table", "cell": None, "connected": False})
-
-
 def _at_most(count: int, grid: Grid) -> Grid:
     while len(grid) > count:
         grid = Grid(grid.bounds, vec(2 * n for n in grid.cell), grid.anchor)
@@ -94,7 +93,7 @@ def shown(cell: Cell, rows: pa.Table, chosen: Chosen) -> tuple[pa.Table, Places]
     if not len(rows):
         return rows, places
     _check_places(rows, places, chosen.kind, cell.volume)
-    table = Table(cell.layout.main)
+    table = Table.of(cell.layout)
     covered = cell.bounds.shift(vec(-n for n in cell.volume.start))
     low, high = (table.voxels(corner) for corner in extents(chosen.kind, places))
     inside = ((high >= covered.start) & (low < covered.stop)).all(axis=1)

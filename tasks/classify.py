@@ -15,10 +15,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.inputs import table_pieces
 from chunkflow.task import Cell, Counts, File, Layout, Objects, Out, Task
-from chunkflow.volume import LayerInfo
 from tasks import class_features, classifier
 
 
@@ -43,7 +43,7 @@ class Classify(Task):
         """The model is looked at before anything runs, and a table that is there already, too."""
         known = classifier.describe_model(self.model)
         if "objects" not in layout.made:
-            table = layout.info("objects")
+            table = layout.table("objects")
             self._check_columns(known, next(table_pieces(table, table.grid.box(0))).schema)
         return super().outputs(layout)
 

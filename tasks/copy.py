@@ -7,11 +7,11 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LayerInfo
 from chunkflow.encodings import LOSSY
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.task import Cell, Layer, Layout, Out, Task
-from chunkflow.volume import LayerInfo
 
 
 class Copy(Task):
@@ -44,18 +44,12 @@ class Copy(Task):
         return text
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        source = layout.main
+        source = layout.voxels("source")
         part = source.volume if self.box is None else Box.parse(self.box)
         if not source.volume.contains(part):
             raise BadInput(f"copy: the box {part} is not within {source.url}, which covers {source.volume}.")
-        changes = {
-            "bounds": part,
-            "volume": part,
-            "encoding": "raw" if source.encoding in LOSSY else source.encoding,
-            # A cut may leave an object in two pieces, and ids name voxels counted from the volume's first.
-            "connected": source.connected and part == source.volume,
-        }
-        return {"target": source.model_copy(update=changes)}
+        encoding = "raw" if source.encoding in LOSSY else source.encoding
+        return {"target": source.over(part).model_copy(update={"encoding": encoding})}
 
     def map(self, cell: Cell, source: Chunk) -> Chunk:  # type: ignore[override]
         return source

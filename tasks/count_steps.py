@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.task import Cell, Labels, Layout, Objects, Out, Report, Result, Task, WindowTooSmall
-from chunkflow.volume import LayerInfo
 from tasks.brainreg_folder import Brainreg, values_at
 from tasks.count_places import covered, held_within, scaled, voxels_within, within
 from tasks.count_table import counts_table, report_files
@@ -50,7 +50,7 @@ class Areas(Task):
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         _refuse_other_voxels(layout)
-        return {"areas": _one_file(layout.main)}
+        return {"areas": layout.main.as_table()}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         """Pieces of as many voxels of the atlas as a chunk has."""
@@ -91,7 +91,7 @@ class FolderAreas(Task):
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         Brainreg.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
-        return {"areas": _one_file(layout.main)}
+        return {"areas": layout.main.as_table()}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)
@@ -135,7 +135,7 @@ class Members(Task):
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         _refuse_other_voxels(layout)
-        return {"members": _one_file(layout.main)}
+        return {"members": layout.main.as_table()}
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         """A row is filed by the voxel that names its object, and counted by its centroid: mostly near."""
@@ -221,8 +221,7 @@ class Total(Task):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         if self.names:
             read_regions(Path(self.names))
-        report = layout.main.model_copy(update={"kind": "folder", "cell": None, "connected": False})
-        return {"counts": _one_file(layout.main), "report": report}
+        return {"counts": layout.main.as_table(), "report": layout.main.as_folder()}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)
@@ -238,11 +237,6 @@ class Total(Task):
 
     def merge(self, rows: pa.Table) -> pa.Table:
         return rows
-
-
-def _one_file(info: LayerInfo) -> LayerInfo:
-    """A table of few rows, in the space of another layer or table."""
-    return info.model_copy(update={"kind": "table", "cell": None, "connected": False})
 
 
 def _refuse_other_voxels(layout: Layout) -> None:

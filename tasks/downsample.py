@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LabelsInfo, LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.pooling import mip_factors, pool
 from chunkflow.task import Cell, Layer, Layout, Out, Task
-from chunkflow.volume import LayerInfo
 
 Factor = tuple[int, int, int]
 
@@ -71,16 +71,15 @@ class Coarser(Task):
     method: Literal["mean", "mode"] | None = None
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        info = layout.info("layer")
-        x, y, z = (v * f for v, f in zip(info.voxel_size, self.factor, strict=True))
-        volume = info.volume.coarsen(self.factor)
-        changes = {"bounds": volume, "volume": volume, "voxel_size": (x, y, z), "connected": False}
-        return {"target": info.model_copy(update=changes)}
+        finer = layout.voxels("layer")
+        x, y, z = (v * f for v, f in zip(finer.voxel_size, self.factor, strict=True))
+        return {"target": finer.over(finer.volume.coarsen(self.factor), (x, y, z))}
 
     def reads(self, field: str, box: Box, layout: Layout) -> list[Box]:
         return [box.refine(self.factor)]
 
     def map(self, cell: Cell, layer: Chunk) -> Chunk:  # type: ignore[override]
-        method = self.method or ("mode" if cell.layout.info("layer").kind == "segmentation" else "mean")
+        of_labels = isinstance(cell.layout.info("layer"), LabelsInfo)
+        method = self.method or ("mode" if of_labels else "mean")
         pooled = pool(layer.array, layer.box.start, vec(self.factor), method)
         return Chunk(pooled, layer.box.coarsen(self.factor), cell.voxel_size)

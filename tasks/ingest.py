@@ -12,10 +12,10 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.data.info import ImageInfo, LabelsInfo, LayerInfo
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.task import Cell, File, Layer, Layout, Out, Task
-from chunkflow.volume import LayerInfo
 from tasks.stack_axes import made_dtype
 from tasks.stack_facts import is_sensible
 from tasks.stacks import Stack, open_stack
@@ -70,12 +70,9 @@ class Ingest(Task):
         channels = stack.channels if self.number(stack) is None else 1
         if self.kind == "labels" and channels > 1:
             raise BadInput(f"{self.source} has {channels} channels; labels have one: say which by channel.")
-        bounds = Box.of_size(stack.size, stack.facts.offset)
-        info = LayerInfo(
-            url="",
-            kind="image" if self.kind == "image" else "segmentation",
-            bounds=bounds,
-            volume=bounds,
+        made = ImageInfo if self.kind == "image" else LabelsInfo
+        info = made(
+            volume=Box.of_size(stack.size, stack.facts.offset),
             voxel_size=self.size_of_voxels(stack),
             dtype=made_dtype(self.source, stack.dtype, self.kind),
             channels=channels,
@@ -84,7 +81,7 @@ class Ingest(Task):
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         """Where the source is decoded in larger pieces than chunks, cells of as many of them as fit."""
-        voxel_bytes = layout.info("layer").bytes_per_voxel
+        voxel_bytes = layout.voxels("layer").bytes_per_voxel
         most = max(SLAB_CHUNKS * prod(layout.chunk), SLAB_BYTES // voxel_bytes)
         cell = cell_size(self.stack().block, layout.chunk, layout.storage, region.size, most)
         return Grid.chunks(region, cell)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.kernels.gaussian import blob_sigma, difference_of_gaussians, filter_radius
@@ -32,7 +33,6 @@ from chunkflow.kernels.moments import (
 from chunkflow.kernels.statistics import centroids, value_statistics
 from chunkflow.kernels.surround import surround_std
 from chunkflow.task import Cell, Image, Labels, Layout, Objects, Out, Task
-from chunkflow.volume import LayerInfo
 
 SAMPLE_BOXES = 64
 SAMPLE_SIDE = 64
@@ -85,7 +85,7 @@ class Measure(Task):
         return self
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        for name, info in zip(self.images, layout.layers.get("images", ()), strict=True):
+        for name, info in zip(self.images, layout.images("images"), strict=True):
             if info.dtype not in DTYPES:
                 raise BadInput(
                     f"measure: {name} is an image of {info.dtype}; one of {', '.join(DTYPES)} is needed."
@@ -96,7 +96,7 @@ class Measure(Task):
         return [box.grow(ONE_VOXEL if field == "labels" else self._margin(layout.main.voxel_size))]
 
     def samples(self, layout: Layout) -> list[tuple[str, Box]]:
-        if not any(info.dtype == "float32" for info in layout.layers.get("images", ())):
+        if not any(info.dtype == "float32" for info in layout.images("images")):
             return []
         volume = layout.main.volume
         counts = vec(max(1, min(4, n // SAMPLE_SIDE)) for n in volume.size)
@@ -167,7 +167,7 @@ class Measure(Task):
         return columns
 
     def no_rows(self, layout: Layout) -> pa.Table:
-        count = sum(info.channels for info in layout.layers.get("images", ()))
+        count = sum(info.channels for info in layout.images("images"))
         nothing = np.zeros((1, 1, 1), np.uint8)
         columns = sum_objects(nothing, [nothing] * count, (0, 0, 0), ((0, 0, 0), (0, 0, 0)))
         columns |= {f"{number}:clipped": np.zeros(0, np.uint64) for number in range(count)}
@@ -185,9 +185,7 @@ class Measure(Task):
         columns = _columns(rows)
         table = _places(cell, columns)
         number = 0
-        for image, (name, info) in enumerate(
-            zip(self.images, cell.layout.layers.get("images", ()), strict=True)
-        ):
+        for image, (name, info) in enumerate(zip(self.images, cell.layout.images("images"), strict=True)):
             floats = info.dtype == "float32"
             low, high = cell.values["ranges"][image] if floats else (0.0, 1.0)
             for prefix in _prefixes(_plain(name), info.channels):

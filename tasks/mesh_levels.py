@@ -27,12 +27,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LabelsInfo, LayerInfo
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.cutting import cut, fragments
 from chunkflow.kernels.morton import code_bits, morton_decode, morton_encode
 from chunkflow.kernels.shards import Sharding, encode_shards
 from chunkflow.task import Cell, Files, Layout
-from chunkflow.volume import LayerInfo
 from tasks.mesh_blocks import OfBlocks, Surface, block_surfaces, error_of
 
 MOST_LEVELS = 3
@@ -63,7 +63,7 @@ class Levels(OfBlocks):
     """A file for each range of ids or hashes."""
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        shards = 1 << sharding_of(layout.info("labels")).shard_bits
+        shards = 1 << sharding_of(layout.labels("labels")).shard_bits
         return Grid.lattice(Box((0, 0, 0), (shards, 1, 1)), (1, 1, 1))
 
     def folder_info(self, field: str, layout: Layout) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Levels(OfBlocks):
             "vertex_quantization_bits": BITS,
             "transform": [x, 0, 0, 0, 0, y, 0, 0, 0, 0, z, 0],
             "lod_scale_multiplier": 1,
-            "sharding": sharding_of(layout.info("labels")).document(),
+            "sharding": sharding_of(layout.labels("labels")).document(),
         }
 
     def map(self, cell: Cell, labels: Chunk) -> pa.Table:  # type: ignore[override]
@@ -95,7 +95,7 @@ class Levels(OfBlocks):
                     places.append(place)
                     data.append(encoded)
         keys = np.array(ids, np.uint64)
-        shards, _ = sharding_of(cell.layout.info("labels")).locate(keys)
+        shards, _ = sharding_of(cell.layout.labels("labels")).locate(keys)
         columns = {
             "cell": shards.astype(np.int64),
             "id": keys,
@@ -109,7 +109,7 @@ class Levels(OfBlocks):
         """The file of one shard."""
         if not len(rows):
             return {}
-        info = cell.layout.info("labels")
+        info = cell.layout.labels("labels")
         sharding = sharding_of(info)
         ids, levels = rows["id"].to_numpy(), rows["level"].to_numpy()
         order = np.lexsort((rows["place"].to_numpy(), levels, ids))
@@ -160,7 +160,7 @@ def cell_sizes(block: Vec) -> list[Vec]:
     return [vec(n >> level for n in block) for level in range(halvings, -1, -1)]
 
 
-def sharding_of(labels: LayerInfo) -> Sharding:
+def sharding_of(labels: LabelsInfo) -> Sharding:
     """Which file has which object: told from the volume alone."""
     if labels.connected:
         bits = code_bits(labels.volume.size)

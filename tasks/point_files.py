@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.volume import LayerInfo
 from tasks.point_formats import Rows
 from tasks.point_formats_binary import open_hdf5, open_parquet
 from tasks.point_formats_cellfinder import open_cellfinder

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.spatial import cKDTree
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
-from chunkflow.volume import LayerInfo, Volume
+from chunkflow.volume import Volume
 from tasks.point_places import positions
 
 Ids = npt.NDArray[np.uint64]

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.volume import LayerInfo
 from tasks.point_formats import Rows, first_not
 
 Places = npt.NDArray[np.float64]

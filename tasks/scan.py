@@ -17,11 +17,11 @@ import tifffile
 from pydantic import Field, model_validator
 
 from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.synthetic_tiles import Microscope, expose, snake
 from chunkflow.task import Cell, Files, Image, Layout, Out, Report, Task
-from chunkflow.volume import LayerInfo
 
 DTYPES = ("uint8", "uint16")
 LARGEST = 2**32 - 2**20  # bytes that a TIFF of ImageJ can hold
@@ -84,7 +84,7 @@ class Scan(Task):
                 f"scan: {self.columns} x {self.rows} tiles may take {_by(most)} voxels, but "
                 f"{self.images[0]} has {_by(volume.size)}: scan fewer or smaller tiles, or a larger volume."
             )
-        for name, info in zip(self.images, layout.layers["images"], strict=True):
+        for name, info in zip(self.images, layout.images("images"), strict=True):
             if info.dtype not in DTYPES or info.channels != 1:
                 raise BadInput(
                     f"scan: {name} is an image of {info.dtype} with {info.channels} channels; one channel of "
@@ -92,10 +92,7 @@ class Scan(Task):
                 )
         cell = self.cell(layout)
         whole = vec(n * count for n, count in zip(cell, (self.columns, self.rows, 1), strict=True))
-        bounds = Box.of_size(whole, volume.start)
-        return {
-            "tiles": self.like_main("report", layout).model_copy(update={"bounds": bounds, "volume": bounds})
-        }
+        return {"tiles": layout.main.as_folder().over(Box.of_size(whole, volume.start))}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         """One cell for each tile: about the part of the volume that it alone shows."""

@@ -18,13 +18,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.kernels.gaussian import blob_sigma, difference_of_gaussians, filter_radius
 from chunkflow.kernels.threshold import BLOCK_DIAMETERS, decide_threshold, response_peaks
 from chunkflow.kernels.watershed import steepest_ascent
 from chunkflow.task import Cell, Counts, Image, Labels, Layout, Out, Task, WindowTooSmall
-from chunkflow.volume import LayerInfo
 
 DOUBT = (
     "stand out from the noise in the sample, so the automatic threshold is a guess: "
@@ -71,7 +71,7 @@ class Segment(Task):
     channel: int = Field(0, ge=0, description="which channel, where the image has several")
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        channels = layout.main.channels
+        channels = layout.voxels("image").channels
         if self.channel >= channels:
             has = "one channel" if channels == 1 else f"{channels} channels"
             raise BadInput(

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import ImageInfo, LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.blending import Doubles, add_weighted, divided
 from chunkflow.task import Cell, Image, Layout, Objects, Out
-from chunkflow.volume import LayerInfo
 from tasks.ingest import SLAB_BYTES, SLAB_CHUNKS, cell_size
 from tasks.stitch_light import Field, field_of
 from tasks.stitch_links import OnCanvas, starts
@@ -45,11 +45,12 @@ class Fuse(OnCanvas):
     overlap: float
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        return {"image": self.whole("image").model_copy(update={"dtype": self.setup().dtype})}
+        dtype = self.setup().dtype
+        return {"image": ImageInfo(volume=self.whole(), voxel_size=self.voxel_size, dtype=dtype)}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         """Where tiles are decoded in larger pieces than chunks, cells of as many of them as fit."""
-        most = max(SLAB_CHUNKS * prod(layout.chunk), SLAB_BYTES // layout.info("image").bytes_per_voxel)
+        most = max(SLAB_CHUNKS * prod(layout.chunk), SLAB_BYTES // layout.voxels("image").bytes_per_voxel)
         block = self.setup().block
         return Grid.chunks(region, cell_size(block, layout.chunk, layout.storage, region.size, most))
 

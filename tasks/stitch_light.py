@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.shading import (
     Doubles,
@@ -29,7 +30,6 @@ from chunkflow.kernels.shading import (
     solve_light,
 )
 from chunkflow.task import Cell, Layout, Objects, Out
-from chunkflow.volume import LayerInfo
 from tasks.stitch_light_kept import field_columns, fields, read_light
 from tasks.stitch_links import OfTiles, starts
 

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.data.info import LayerInfo, TableInfo
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.placement import Placement, place
 from chunkflow.kernels.registration import Match, evidence, match_by_overlap, match_by_phase
 from chunkflow.task import Cell, Layout, Objects, Out, Task
-from chunkflow.volume import Kind, LayerInfo
 from tasks.stitch_tiles import Source, TileGrid, Tiles
 
 Jitter = tuple[int, int, int]
@@ -35,10 +35,9 @@ class OfTiles(Task):
     def tiles(self, cell: Cell) -> Tiles:
         return cell.loaded or self.setup()
 
-    def table(self, cells: int = 1) -> LayerInfo:
+    def table(self, cells: int = 1) -> TableInfo:
         """A table of this task's own, made by so many cells in a row."""
-        bounds = Box.of_size((cells, 1, 1))
-        return LayerInfo(url="", kind="table", bounds=bounds, volume=bounds, voxel_size=self.voxel_size)
+        return TableInfo(volume=Box.of_size((cells, 1, 1)), voxel_size=self.voxel_size)
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.chunks(region, (1, 1, 1))
@@ -62,7 +61,7 @@ class OnCanvas(OfTiles):
     least_overlap: float
     jitter: Jitter
 
-    def whole(self, kind: Kind) -> LayerInfo:
+    def whole(self) -> Box:
         """The volume, as large as it is given before it is known where the tiles lie: the grid as wide as it
         can be, and `jitter` on all sides."""
         tiles = self.setup()
@@ -72,8 +71,7 @@ class OnCanvas(OfTiles):
             n + (count - 1) * (n - int(self.least_overlap * n)) + 2 * margin * (axis < 2 or deep)
             for axis, (n, count, margin) in enumerate(zip(tiles.size, counts, self.jitter, strict=True))
         )
-        bounds = Box.of_size(size)
-        return LayerInfo(url="", kind=kind, bounds=bounds, volume=bounds, voxel_size=self.voxel_size)
+        return Box.of_size(size)
 
 
 class Links(OfTiles):

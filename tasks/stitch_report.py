@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chunkflow.data.info import FolderInfo, LayerInfo
 from chunkflow.geometry import Box, Grid
 from chunkflow.kernels.placement import Placement
 from chunkflow.task import Cell, Files, Layout, Objects, Out, Report
-from chunkflow.volume import LayerInfo
 from tasks.pictures import GREY, INK, LINE, RED, figure, png
 from tasks.stitch_light_kept import fields, write_light
 from tasks.stitch_links import OnCanvas, placed
@@ -41,7 +41,7 @@ class Summary(OnCanvas):
     least_correlation: float
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        return {"report": self.whole("folder")}
+        return {"report": FolderInfo(volume=self.whole(), voxel_size=self.voxel_size)}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import ImageInfo, LayerInfo
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.morton import voxel_ids
 from chunkflow.kernels.synthetic_cells import (
@@ -27,7 +28,6 @@ from chunkflow.kernels.synthetic_cells import (
 )
 from chunkflow.kernels.synthetic_light import render
 from chunkflow.task import Cell, Image, Layout, Objects, Out, Task
-from chunkflow.volume import LayerInfo
 
 
 class Synthesize(Task):
@@ -89,10 +89,8 @@ class Synthesize(Task):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         extent = Box.of_size(self.size, self.start)
         x, y, z = (float(length) for length in self.tissue.voxel)
-        image = LayerInfo(
-            url="", kind="image", bounds=extent, volume=extent, voxel_size=(x, y, z), dtype="uint16"
-        )
-        made = {"dapi": image, "cfos": image, "cells": image.model_copy(update={"kind": "table"})}
+        image = ImageInfo(volume=extent, voxel_size=(x, y, z), dtype="uint16")
+        made: dict[str, LayerInfo] = {"dapi": image, "cfos": image, "cells": image.as_table()}
         return {name: info for name, info in made.items() if getattr(self, name)}
 
     def map(self, cell: Cell) -> dict[str, Chunk | pa.Table]:  # type: ignore[override]

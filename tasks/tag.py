@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid
 from chunkflow.task import Cell, Labels, Layout, Objects, Out, Result, Tags, Task
-from chunkflow.volume import LayerInfo
 from tasks.table_rows import Value, column_of, rows_where
 
 DEFAULT = ("class", "combination", "volume_um3", "diameter_um", "probability")
@@ -97,8 +97,7 @@ class Number(Task):
     number: Objects = Out()
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        changes: dict[str, Any] = {"kind": "table", "cell": None, "connected": False}
-        return {"number": layout.main.model_copy(update=changes)}
+        return {"number": layout.main.as_table()}
 
     def map(self, cell: Cell, chosen: pa.Table) -> pa.Table:  # type: ignore[override]
         return pa.table({"id": pa.array([1], pa.uint64()), "rows": pa.array([len(chosen)], pa.int64())})

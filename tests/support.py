@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cloudvolume import CloudVolume
 
-from chunkflow.describe import describe, open_plan
+from chunkflow.data.describe import describe
+from chunkflow.data.info import full_url
+from chunkflow.describe import open_plan
 from chunkflow.events import Event
 from chunkflow.geometry import Box
 from chunkflow.job import Job
@@ -23,7 +25,6 @@ from chunkflow.pool import Executor, Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
 from chunkflow.serial import SerialExecutor
-from chunkflow.volume import full_url
 
 
 def make_layer(

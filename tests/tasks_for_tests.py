@@ -16,6 +16,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from chunkflow.chunk import Array, Chunk, VoxelSize
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import StorageError
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.kernels.morton import voxel_ids
@@ -33,7 +34,6 @@ from chunkflow.task import (
     Task,
     WindowTooSmall,
 )
-from chunkflow.volume import LayerInfo
 
 
 def padded(chunk: Chunk, box: Box) -> Array:
@@ -258,8 +258,7 @@ class Two(Task):
     inverse: Image = Out()
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        bright = self.like_main("labels", layout)
-        return {"bright": bright, "inverse": layout.main.model_copy(update={"dtype": "float32"})}
+        return {"bright": layout.main.as_labels(), "inverse": layout.main.as_image("float32")}
 
     def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
         bright = image.like((image.array > 100).astype(np.uint64))
@@ -276,9 +275,7 @@ class Coarse(Task):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         main = layout.main
         x, y, z = main.voxel_size
-        volume = main.volume.coarsen((2, 2, 2))
-        changes = {"volume": volume, "bounds": volume, "voxel_size": (2 * x, 2 * y, 2 * z)}
-        return {"half": main.model_copy(update=changes)}
+        return {"half": main.over(main.volume.coarsen((2, 2, 2)), (2 * x, 2 * y, 2 * z))}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.chunks(region, self.cell_size)

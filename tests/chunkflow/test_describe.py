@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chunkflow.describe import describe, open_plan
+from chunkflow.data.describe import describe
+from chunkflow.data.info import full_url
+from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.forecast import usual_memory
 from chunkflow.job import Job
 from chunkflow.plan import plan_of_spec, spec_of
-from chunkflow.volume import full_url
 from tests.support import make_job, make_layer, read_table, run_job
 
 OWN = "tests.tasks_for_tests:"

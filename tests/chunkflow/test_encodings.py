@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from cloudvolume import CloudVolume
 
+from chunkflow.data.info import ImageInfo, LabelsInfo
 from chunkflow.encodings import ENCODINGS, LOSSY, refuse_encoding
 from chunkflow.errors import BadInput
+from chunkflow.geometry import Box
 
+SPACE = {"volume": Box.of_size((8, 8, 8)), "voxel_size": (1.0, 1.0, 1.0)}
 PAIRS = [(encoding, dtype) for encoding, dtypes in ENCODINGS.items() for dtype in dtypes]
 
 
@@ -37,19 +40,22 @@ def test_what_fits_can_be_read_back(tmp_path: Path, encoding: str, dtype: str) -
         assert np.abs(read.astype(float) - array).max() < 5
     else:
         np.testing.assert_array_equal(read, array)
-    refuse_encoding("layer", "image", dtype, encoding)
+    refuse_encoding("layer", ImageInfo(**SPACE, dtype=dtype, encoding=encoding))
 
 
 @pytest.mark.parametrize(
-    ("kind", "dtype", "encoding"),
+    ("made", "dtype", "encoding"),
     [
-        ("image", "uint16", "zip"),
-        ("image", "uint16", "jpeg"),
-        ("image", "float32", "png"),
-        ("segmentation", "uint64", "png"),
-        ("segmentation", "uint8", "jpeg"),
+        (ImageInfo, "uint16", "zip"),
+        (ImageInfo, "uint16", "jpeg"),
+        (ImageInfo, "float32", "png"),
+        (LabelsInfo, "uint64", "png"),
+        (LabelsInfo, "uint8", "jpeg"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_what_does(kind: str, dtype: str, encoding: str) -> None:
+def test_what_does_not_fit_is_refused_with_what_does(
+    made: type[ImageInfo] | type[LabelsInfo], dtype: str, encoding: str
+) -> None:
+    layer = made(**SPACE, dtype=dtype, encoding=encoding)
     with pytest.raises(BadInput, match=rf"\({dtype}\) cannot be stored as '{encoding}'; it can be as raw"):
-        refuse_encoding("layer", kind, dtype, encoding)
+        refuse_encoding("layer", layer)

@@ -10,9 +10,9 @@ from scipy import ndimage
 from skimage.metrics import adapted_rand_error, variation_of_information
 from sklearn.metrics import average_precision_score
 
+from chunkflow.data.describe import read_info
 from chunkflow.storage import Folder
 from cli.export_annotations import annotation_rows, space_of
-from cli.layers import read_info
 from tests.cli.conftest import Command, Said
 from tests.support import make_job, make_layer, run_job
 

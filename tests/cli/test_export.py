@@ -19,10 +19,10 @@ from neuroglancer.viewer_state import AnnotationLayer, AnnotationPropertySpec
 from neuroglancer.write_annotations import AnnotationWriter
 from typer.testing import CliRunner
 
+from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput, ChunkflowError, DamagedInput, Incomplete
 from chunkflow.geometry import Box, Vec
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo
 from cli.export import FORMATS, Source, export, table_rows, write_rows
 from tests.support import make_job, make_layer, run_job
 
@@ -49,13 +49,11 @@ def put(folder: Folder, index: int, piece: pa.Table) -> None:
     folder.put(f"{index:06d}.parquet", buffer.getvalue())
 
 
-def table_layer(path: Path, pieces: list[pa.Table], volume: Box | None = None) -> LayerInfo:
+def table_layer(path: Path, pieces: list[pa.Table], volume: Box | None = None) -> TableInfo:
     """A table layer whose files hold these pieces, one cell each along x."""
     volume = volume or Box.of_size((10 * len(pieces), 10, 10))
-    info = LayerInfo(
+    info = TableInfo(
         url=f"file://{path}",
-        kind="table",
-        bounds=volume,
         volume=volume,
         voxel_size=(1620.0, 1000.0, 6000.0),
         cell=(10, 10, 10) if len(pieces) > 1 else None,
@@ -63,13 +61,11 @@ def table_layer(path: Path, pieces: list[pa.Table], volume: Box | None = None) -
     folder = Folder(info.url)
     for index, piece in enumerate(pieces):
         put(folder, index, piece)
-    folder.put(
-        "info", json.dumps({"@type": "chunkflow_table", "table": info.model_dump(mode="json")}).encode()
-    )
+    folder.put("info", json.dumps(info.document()).encode())
     return info
 
 
-def written(info: LayerInfo, to: Path, form: str = "") -> int:
+def written(info: TableInfo, to: Path, form: str = "") -> int:
     opener = FORMATS[form or {".h5": "h5"}.get(to.suffix, to.suffix[1:])][1]
     return write_rows(Source("t", info, table_rows(info)), to, opener)
 

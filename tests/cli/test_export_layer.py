@@ -12,9 +12,10 @@ import pytest
 import tifffile
 import zarr
 
+from chunkflow.data.describe import layer_at
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.task import Layout
-from chunkflow.volume import LayerInfo
 from cli import layer_files
 from cli.export_layer import LAYER_ENDINGS, ending_of, export_layer
 from tasks.ingest import Ingest
@@ -36,7 +37,7 @@ def brought_in(folder: Path, source: Path, **fields: object) -> tuple[LayerInfo,
     url = folder / f"{source.name}.layer"
     task = {"ingest": {"source": str(source), "layer": "x", **fields}}
     assert run_job(make_job(folder, {"x": str(url)}, [task], storage=[16, 16, 16])) == "complete"
-    return LayerInfo.of_layer(f"file://{url}"), read_layer(url)
+    return layer_at(f"file://{url}"), read_layer(url)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -127,7 +128,7 @@ def pyramid(tmp_path: Path, layer: str) -> str:
 def test_a_box_and_a_mip(tmp_path: Path, pyramid: str) -> None:
     export_layer(pyramid, tmp_path / "a.npy", box="16-33,-4-11,32-48")
     assert np.array_equal(np.load(tmp_path / "a.npy"), XYZ[4:21, 3:18, 2:18].T)
-    coarse = LayerInfo.of_layer(f"file://{pyramid}", 1)
+    coarse = layer_at(f"file://{pyramid}", 1)
     whole = read_layer(pyramid, 1)
     export_layer(pyramid, tmp_path / "b.nii", mip=1)
     info, found = brought_in(tmp_path, tmp_path / "b.nii")
@@ -150,7 +151,7 @@ def test_all_mips_go_into_an_ome_zarr_and_each_lies_where_it_did(tmp_path: Path,
     assert places[1]["translation"][2] == pytest.approx(12.5 * 0.227)
     assert places[2]["translation"][2] == pytest.approx(13.5 * 0.227)
     for mip in range(3):
-        there = LayerInfo.of_layer(f"file://{pyramid}", mip)
+        there = layer_at(f"file://{pyramid}", mip)
         task = Ingest(source=str(tmp_path / "a.zarr" / str(mip)), layer="x")
         made = task.outputs(Layout({}, (8, 8, 8), (8, 8, 8)))["layer"]
         assert (made.bounds, made.voxel_size) == (there.bounds, there.voxel_size)

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import cli.table_layer
-from chunkflow.describe import describe
+from chunkflow.data.describe import describe
+from chunkflow.data.info import ImageInfo, TableInfo
 from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.geometry import Box
 from chunkflow.inputs import read_table as read_cells
 from chunkflow.kernels.morton import voxel_ids
-from chunkflow.volume import LayerInfo
 from cli.export import FORMATS, Source, write_rows
 from cli.import_table import import_table
 from cli.main import COMMANDS, build
@@ -82,7 +82,7 @@ def replaced(rows: pa.Table, name: str, values: list[Any]) -> pa.Table:
 
 def export(rows: pa.Table, to: Path, form: str) -> None:
     box = Box.of_size(SIZE, OFFSET)
-    info = LayerInfo(url="file:///objects", kind="table", bounds=box, volume=box, voxel_size=VOXEL_SIZE)
+    info = TableInfo(url="file:///objects", volume=box, voxel_size=VOXEL_SIZE)
     pieces = iter([rows.schema.empty_table(), rows.slice(0, 7), rows.slice(7)])
     write_rows(Source("objects", info, pieces), to, FORMATS[form][1])
 
@@ -186,7 +186,7 @@ def test_any_values_come_back(tmp_path: Path, data: st.DataObject, form: str) ->
     to = tmp_path / f"t{ENDINGS[form]}"
     export(rows, to, form)
     box = Box.of_size(SIZE, OFFSET)
-    info = LayerInfo(url="file:///l", kind="image", bounds=box, volume=box, voxel_size=VOXEL_SIZE)
+    info = ImageInfo(url="file:///l", volume=box, voxel_size=VOXEL_SIZE)
     found = open_points(to, info)
     back = pa.concat_tables(found.pieces())
     assert back.schema == rows.schema
@@ -224,13 +224,7 @@ def test_any_other_ids_are_filed_in_one(
 ) -> None:
     monkeypatch.setattr(cli.table_layer, "RANGE", 64)
     monkeypatch.setattr(cli.table_layer, "KEPT", 16)
-    info = LayerInfo(
-        url=f"file://{tmp_path / 'back'}",
-        kind="table",
-        bounds=Box.of_size(SIZE),
-        volume=Box.of_size(SIZE),
-        voxel_size=VOXEL_SIZE,
-    )
+    info = TableInfo(url=f"file://{tmp_path / 'back'}", volume=Box.of_size(SIZE), voxel_size=VOXEL_SIZE)
     random = np.random.default_rng(3)
     ids = np.unique(random.integers(1, 2**64 - 1, count, dtype=np.uint64))
     rows = pa.table({"id": random.permutation(ids), "n": np.arange(len(ids))})
@@ -247,7 +241,7 @@ import sys, tracemalloc
 import numpy as np, pyarrow as pa
 import cli.table_layer as layer
 from chunkflow.geometry import Box
-from chunkflow.volume import LayerInfo
+from chunkflow.data.info import TableInfo
 
 def rows(pieces):
     for number in range(pieces):
@@ -256,7 +250,7 @@ def rows(pieces):
         yield pa.table({"id": ids, "a": random.random(2000), "b": random.random(2000)})
 
 layer.RANGE, layer.KEPT, box = 2**13, 256, Box.of_size((4096, 4096, 4096))
-info = LayerInfo(url="", kind="table", bounds=box, volume=box, voxel_size=(1, 1, 1))
+info = TableInfo(volume=box, voxel_size=(1, 1, 1))
 tracemalloc.start()
 for pieces in (20, 160):
     layer.write_table(info.model_copy(update={"url": f"{sys.argv[1]}/{pieces}"}), rows(pieces))

@@ -10,8 +10,8 @@ import tifffile
 import typer
 from typer.testing import CliRunner
 
+from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput, ChunkflowError
-from chunkflow.volume import LayerInfo
 from cli.ingest import ingest, layer_names
 from tests.support import read_layer
 
@@ -55,7 +55,7 @@ def test_every_channel_becomes_a_layer_of_its_name(tmp_path: Path, two_channels:
     assert "in 2 channels" in output
     for name, channel in (("DAPI", 0), ("Alexa_488", 1)):
         assert np.array_equal(read_layer(tmp_path / "rat" / name), CZYX[channel].T)
-        assert LayerInfo.of_layer(f"file://{tmp_path}/rat/{name}").voxel_size == (500, 500, 2000)
+        assert layer_at(f"file://{tmp_path}/rat/{name}").voxel_size == (500, 500, 2000)
 
 
 @pytest.mark.parametrize("channel", ["1", "Alexa 488"])
@@ -70,7 +70,7 @@ def test_labels_are_made_as_labels(tmp_path: Path) -> None:
     run(
         str(tmp_path / "atlas.npy"), str(tmp_path / "atlas"), "--kind", "labels", "--voxel-size", "25,25,25um"
     )
-    info = LayerInfo.of_layer(f"file://{tmp_path}/atlas")
+    info = layer_at(f"file://{tmp_path}/atlas")
     assert (info.kind, info.dtype) == ("segmentation", "uint32")
     assert np.array_equal(read_layer(tmp_path / "atlas"), atlas.T)
 

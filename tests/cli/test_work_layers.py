@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.volume import full_url
 from cli.view import layers_to_show
 from tests.support import make_job, make_layer, run_job
 

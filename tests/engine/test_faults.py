@@ -21,13 +21,14 @@ from cloudvolume import CloudVolume
 
 import chunkflow.clients
 import chunkflow.failure
+from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.events import CellDone, Event
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, Volume
+from chunkflow.volume import Volume
 from tests.fault_proxy import Faults, fault_proxy
 from tests.same import assert_all_accounted
 from tests.servers import gcs_at, gcs_server, moto_server, s3_at
@@ -192,7 +193,7 @@ def test_a_body_that_is_cut_is_never_taken_for_the_whole(
     files = CloudFiles(kept)
     files.put("plain", data, compress=None)
     files.put("packed", data, compress="gzip")
-    volume = Volume(LayerInfo.of_layer(f"{url}/image"))
+    volume = Volume(layer_at(f"{url}/image"))
     faults.kinds, faults.rate = (kind,), 1.0
     for in_a_row in (FOR_EVER, 1):
         faults.in_a_row = in_a_row
@@ -222,12 +223,12 @@ def test_a_layer_that_cannot_be_opened_now_is_no_bad_input(faults: Faults, impat
     put_image(root)
     faults.dead = "/info"
     with pytest.raises(StorageError, match="cannot be opened"):
-        LayerInfo.of_layer(f"{root}/image")
+        layer_at(f"{root}/image")
     faults.dead = ""
     with pytest.raises(BadInput, match=r"no precomputed layer at s3://faulty/opened/none"):
-        LayerInfo.of_layer(f"{root}/none")
+        layer_at(f"{root}/none")
     with pytest.raises(BadInput, match=r"s3://nowhere/image .*cannot be opened: .*NoSuchBucket"):
-        LayerInfo.of_layer("s3://nowhere/image")
+        layer_at("s3://nowhere/image")
 
 
 def test_what_the_store_refuses_is_not_asked_again(faults: Faults) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chunkflow.data.info import TableInfo
 from chunkflow.geometry import Box
 from chunkflow.inputs import table_pieces
-from chunkflow.volume import LayerInfo
 
 ROWS, GROUP = 4_000_000, 100_000
 
@@ -27,9 +27,7 @@ def test_memory_does_not_grow_with_the_rows_of_a_file(tmp_path: Path) -> None:
             file.write_table(pa.table({"id": ids, "x": random.random(GROUP)}))
     assert (tmp_path / "000000.parquet").stat().st_size > 40e6
     box = Box.of_size((100, 100, 100))
-    info = LayerInfo(
-        url=f"file://{tmp_path}", kind="table", bounds=box, volume=box, voxel_size=(1.0, 1.0, 1.0)
-    )
+    info = TableInfo(url=f"file://{tmp_path}", volume=box, voxel_size=(1.0, 1.0, 1.0))
     before, most, count = pa.total_allocated_bytes(), 0, 0
     tracemalloc.start()
     for rows in table_pieces(info, box):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LayerInfo
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
@@ -18,7 +19,6 @@ from chunkflow.ledger import Ledger
 from chunkflow.plan import plan_of_spec, spec_of
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, Image, Labels, Layer, Layout, Out, Result, Task
-from chunkflow.volume import LayerInfo
 from tests.support import make_job, make_layer, read_layer, read_table, run_job
 from tests.tasks.test_mesh import open_edges, surface_of
 from tests.tasks_for_tests import tiles as tile_ids
@@ -124,7 +124,7 @@ class Background(Task):
     background: Image = Out()
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        return {"background": self.like_main("image", layout).model_copy(update={"dtype": "uint8"})}
+        return {"background": layout.main.as_image("uint8")}
 
     def map(self, cell: Cell, labels: Chunk) -> Result:  # type: ignore[override]
         return labels.like(np.where(labels.array == 0, np.uint8(255), np.uint8(0)))

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 
 from chunkflow import inputs
+from chunkflow.data.info import LayerInfo
 from chunkflow.describe import open_plan
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.outputs import names_of
 from chunkflow.parts import Parts
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, Layout, Objects, Out, Result, Task
-from chunkflow.volume import LayerInfo
 from tests.support import make_job, read_table, run_job
 from tests.tasks.annotation_layers import make_rows, write_table
 
@@ -34,7 +34,7 @@ class Refile(Task):
     row_by_row: ClassVar[bool] = True
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        return {"placed": layout.main.model_copy(update={"cell": PLACES, "connected": False})}
+        return {"placed": layout.main.as_table(PLACES)}
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
         return Grid(region, PLACES, layout.main.volume.start)

@@ -12,13 +12,14 @@ import tensorstore as ts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chunkflow.data.info import SHARD_SIDE
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.job import Job
 from chunkflow.kernels.morton import morton_encode
 from chunkflow.ledger import Ledger
-from chunkflow.sharded import SIDE, chunks_of, file_count, shard_names, sharding_of
+from chunkflow.sharded import chunks_of, file_count, shard_names, sharding_of
 from chunkflow.storage import Folder
 from tests.same import Way, same_everywhere
 from tests.support import make_job, make_layer, read_layer, run_job
@@ -123,7 +124,7 @@ def test_a_shard_is_a_cube_of_chunks(size: Vec, start: Vec, storage: Vec) -> Non
     grid = Grid.chunks(bounds, storage)
     places = np.array([grid.position(index) for index in range(len(grid))])
     shards = sharding.locate(morton_encode(places, shape))[0]
-    cubes = np.unique(places // SIDE, axis=0, return_inverse=True)[1].ravel()
+    cubes = np.unique(places // SHARD_SIDE, axis=0, return_inverse=True)[1].ravel()
     pairs = np.unique(np.stack([shards.astype(np.int64), cubes]), axis=1)
     assert pairs.shape[1] == len(np.unique(shards)) == len(np.unique(cubes))
     assert sorted(shard_names(bounds, storage)) == sorted({sharding.file_name(int(n)) for n in shards})

@@ -8,9 +8,9 @@ import pytest
 from scipy.ndimage import median_filter
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import ImageInfo
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.task import Cell, Layout, Task
-from chunkflow.volume import LayerInfo
 
 OWN_TASK = Path(__file__).parent.parent.parent / "examples" / "own_task"
 EXTENT = Box((3, 0, 5), (34, 27, 25))
@@ -26,14 +26,7 @@ def smooth(monkeypatch: pytest.MonkeyPatch) -> Task:
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("chunk", [(31, 27, 20), (10, 9, 7)])
 def test_the_median_is_that_of_the_whole_volume(smooth: Task, chunk: Vec, channels: int) -> None:
-    info = LayerInfo(
-        url="",
-        kind="image",
-        bounds=EXTENT,
-        volume=EXTENT,
-        voxel_size=(1000.0, 1000.0, 2000.0),
-        dtype="uint16",
-    )
+    info = ImageInfo(volume=EXTENT, voxel_size=(1000.0, 1000.0, 2000.0), dtype="uint16")
     layout = Layout({"image": (info,)}, chunk, (64, 64, 64))
     shape = (*EXTENT.size, channels) if channels > 1 else EXTENT.size
     voxels = np.random.default_rng(1).integers(0, 65_535, shape, dtype=np.uint16)

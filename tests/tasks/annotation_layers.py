@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from neuroglancer.read_precomputed_annotations import AnnotationReader
 
+from chunkflow.data.info import TableInfo
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.kernels.morton import id_voxels, voxel_ids
-from chunkflow.volume import LayerInfo
 
 VOLUME = Box.of_size((150, 130, 70), (7, -20, 11))
 VOXEL_SIZE = (1000.0, 1000.0, 2000.0)
@@ -46,9 +46,8 @@ def write_table(
     folder: Path, rows: pa.Table, cell: Vec | None, volume: Box = VOLUME, part: Box | None = None
 ) -> str:
     """A table on disk, filed by the voxels that ids name, or in one file; of a part of the volume, or all."""
-    info = LayerInfo(
+    info = TableInfo(
         url=f"file://{folder}",
-        kind="table",
         bounds=part or volume,
         volume=volume,
         voxel_size=VOXEL_SIZE,
@@ -57,8 +56,7 @@ def write_table(
         cell=cell,
     )
     folder.mkdir(parents=True)
-    document = {"@type": "chunkflow_table", "table": info.model_dump(mode="json")}
-    (folder / "info").write_text(json.dumps(document))
+    (folder / "info").write_text(json.dumps(info.document()))
     grid = info.grid
     if cell is None:
         which = np.zeros(len(rows), np.int64)

@@ -21,13 +21,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, Counts, Layout
-from chunkflow.volume import LayerInfo
 from tasks.class_features import FEATURES, PLACES, choose_features
 from tasks.classifier import (
     DOCUMENT,
@@ -97,7 +97,7 @@ def mapped(model: Path, rows: pa.Table, fingerprint: str = "") -> tuple[pa.Table
     """What `map` makes of rows, without a job."""
     task = Classify(objects="objects", model=str(model), classes="classes")
     box = Box((0, 0, 0), (8, 8, 8))
-    info = LayerInfo(url="", kind="table", bounds=box, volume=box, voxel_size=VOXEL)
+    info = TableInfo(volume=box, voxel_size=VOXEL)
     layout = Layout({"objects": (info,)}, (8, 8, 8), (8, 8, 8))
     loaded = task.setup()
     values = {"model": fingerprint or loaded.fingerprint}

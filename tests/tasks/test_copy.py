@@ -8,10 +8,10 @@ from cloudvolume import CloudVolume
 from pydantic import ValidationError
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LabelsInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.task import Cell, Layout
-from chunkflow.volume import LayerInfo
 from tasks.copy import Copy
 from tests.support import make_job, make_layer, read_layer, run_job
 
@@ -19,10 +19,8 @@ WHOLE = Box((10, -4, 0), (110, 60, 33))
 
 
 def layout_of(encoding: str = "raw", connected: bool = False) -> Layout:
-    info = LayerInfo(
+    info = LabelsInfo(
         url="file:///nowhere/source",
-        kind="segmentation",
-        bounds=WHOLE,
         volume=WHOLE,
         voxel_size=(16.0, 16.0, 40.0),
         dtype="uint32",

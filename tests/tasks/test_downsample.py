@@ -8,11 +8,11 @@ import pytest
 from cloudvolume import CloudVolume
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import ImageInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.kernels.pooling import pool
 from chunkflow.task import Cell, Layout
-from chunkflow.volume import LayerInfo
 from tasks.downsample import Downsample
 from tests.support import make_job, make_layer, read_layer, run_job
 
@@ -83,9 +83,7 @@ def test_the_input_itself_is_never_written(tmp_path: Path) -> None:
 
 def layout_of(size: tuple[int, int, int]) -> Layout:
     volume = Box((0, 0, 0), size)
-    info = LayerInfo(
-        url="file:///x", kind="image", bounds=volume, volume=volume, voxel_size=(16.0, 16.0, 40.0), mip=1
-    )
+    info = ImageInfo(url="file:///x", volume=volume, voxel_size=(16.0, 16.0, 40.0), mip=1)
     return Layout({"layer": (info,)}, (64, 64, 64), (64, 64, 64))
 
 

@@ -9,10 +9,10 @@ import pytest
 import tifffile
 from pydantic import ValidationError
 
+from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.job import Job
 from chunkflow.task import Cell, Layout
-from chunkflow.volume import LayerInfo
 from tasks.ingest import Ingest, parse_voxel_size
 from tasks.stacks import open_stack
 from tests.support import make_job, read_layer, run_job
@@ -310,7 +310,7 @@ def test_a_job_makes_the_layer(tmp_path: Path, kind: str) -> None:
     job = ingest_job(tmp_path, stacks(tmp_path)[kind])
     assert run_job(job) == "complete"
     assert np.array_equal(read_layer(tmp_path / "image"), ZYX.T)
-    info = LayerInfo.of_layer(f"file://{tmp_path}/image")
+    info = layer_at(f"file://{tmp_path}/image")
     assert info.voxel_size == (500, 500, 2000)
     assert info.storage == (8, 8, 4)
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.task import Layout
-from chunkflow.volume import LayerInfo
 from tasks.ingest import Ingest, cell_size
 from tasks.stacks import open_stack
 from tests.same import Way, same_everywhere
@@ -425,7 +425,7 @@ def test_a_job_makes_a_layer_where_the_source_lies(tmp_path: Path) -> None:
     layers = {"image": str(tmp_path / "image")}
     task = {"ingest": {"source": str(path), "layer": "image"}}
     assert run_job(make_job(tmp_path, layers, [task], storage=[8, 8, 4], chunk=[8, 8, 8])) == "complete"
-    info = LayerInfo.of_layer(f"file://{tmp_path}/image")
+    info = layer_at(f"file://{tmp_path}/image")
     assert (info.bounds.start, info.voxel_size) == ((-8, 10, 10), (500, 500, 2000))
     assert np.array_equal(read_layer(tmp_path / "image"), ZYX.T)
 

@@ -11,10 +11,10 @@ from cloudvolume import CloudVolume
 from scipy.ndimage import gaussian_filter, label
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import LabelsInfo
 from chunkflow.geometry import Box
 from chunkflow.kernels.morton import morton_encode
 from chunkflow.task import Cell, Image, Labels, Layout, Out, Task
-from chunkflow.volume import LayerInfo
 from tasks.mesh_fragments import Fragments
 from tests.support import make_job, make_layer, run_job
 
@@ -213,9 +213,7 @@ def test_an_object_that_a_part_cuts_into_pieces_has_one_manifest(
 
 
 def cell_of(array: np.ndarray, box: Box, bounds: Box) -> tuple[Cell, Chunk]:
-    info = LayerInfo(
-        url="file:///x", kind="segmentation", bounds=bounds, volume=bounds, voxel_size=(1.0, 1.0, 1.0)
-    )
+    info = LabelsInfo(url="file:///x", volume=bounds, voxel_size=(1.0, 1.0, 1.0))
     layout = Layout({"labels": (info,)}, (16, 16, 16), (16, 16, 16))
     window = Box(box.start, tuple(n + 1 for n in box.stop)).clip(bounds)
     chunk = Chunk(array[window.slices(bounds.start)], window, (1.0, 1.0, 1.0))

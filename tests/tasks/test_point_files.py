@@ -16,16 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chunkflow.data.describe import layer_at
+from chunkflow.data.info import ImageInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.volume import LayerInfo, Volume
+from chunkflow.volume import Volume
 from tasks.point_files import assign, open_points, positions, read_points
 from tests.support import make_layer
 
 VOLUME = Box((10, -20, 30), (110, 60, 80))
-LAYER = LayerInfo(
-    url="file:///dapi", kind="image", bounds=VOLUME, volume=VOLUME, voxel_size=(1620.0, 1000.0, 6000.0)
-)
+LAYER = ImageInfo(url="file:///dapi", volume=VOLUME, voxel_size=(1620.0, 1000.0, 6000.0))
 PLACES = [(12.25, -3.5, 40.0), (109.5, 59.5, 79.5)]
 NAMES = ["class", "n"]
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -419,7 +419,7 @@ def test_a_point_means_the_object_under_it(tmp_path: Path) -> None:
     labels[0:20, 0:20, 0:20] = 2**63 + 1
     labels[60:99, 60:80, 30:50] = 4
     url = make_layer(tmp_path / "l", labels, "segmentation", LAYER.voxel_size, VOLUME.start)
-    volume = Volume(LayerInfo.of_layer(f"file://{url}"))
+    volume = Volume(layer_at(f"file://{url}"))
     table = objects((2**63 + 1, 20, -10, 40, 8), (9, 25, -10, 40, 30))
     points = points_at((29.9, -0.1, 49.9), (30.1, -0.1, 49.9), (80, 50, 70), (110, 60, 80))
     found = assign(points, table, LAYER, volume)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from chunkflow.chunk import Chunk
+from chunkflow.data.info import ImageInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.kernels.gaussian import difference_of_gaussians, filter_radius
@@ -17,7 +18,6 @@ from chunkflow.kernels.morton import id_voxels
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from chunkflow.task import Cell, Layout, WindowTooSmall
-from chunkflow.volume import LayerInfo
 from tasks.segment import Segment, determined
 from tests.support import make_job, make_layer, read_layer, run_job
 
@@ -38,15 +38,7 @@ def nuclei(shape: Vec = (70, 62, 40), count: int = 60, seed: int = 0) -> tuple[N
 
 def layout_of(shape: Vec, start: Vec = START, dtype: str = "uint16", channels: int = 1) -> Layout:
     box = Box.of_size(shape, start)
-    info = LayerInfo(
-        url="file:///nowhere",
-        kind="image",
-        bounds=box,
-        volume=box,
-        voxel_size=VOXEL,
-        dtype=dtype,
-        channels=channels,
-    )
+    info = ImageInfo(url="file:///nowhere", volume=box, voxel_size=VOXEL, dtype=dtype, channels=channels)
     return Layout({"image": (info,)}, (32, 32, 32), (32, 32, 32))
 
 
@@ -161,7 +153,7 @@ def test_a_threshold_that_is_given_needs_no_sample_and_gives_the_same() -> None:
 
 def test_the_sample_is_the_same_whatever_part_is_run() -> None:
     volume = Box.of_size((5000, 4000, 900), START)
-    info = layout_of((9, 9, 9)).main.model_copy(update={"volume": volume, "bounds": volume})
+    info = layout_of((9, 9, 9)).main.over(volume)
     part = info.model_copy(update={"bounds": Box.of_size((100, 100, 100), START)})
     task = Segment(image="a", labels="b", diameter=8)
     layouts = [Layout({"image": (one,)}, (64, 64, 64), (64, 64, 64)) for one in (info, part)]

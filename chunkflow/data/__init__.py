@@ -1,0 +1,1 @@
+"""Folders, volumes and tables as they lie on disks and in buckets."""

@@ -1,0 +1,70 @@
+"""Reading what exists at a URL: asked for each input of a job before anything is planned."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from chunkflow.data.info import (
+    TABLE_TYPE,
+    ImageInfo,
+    LabelsInfo,
+    LayerInfo,
+    RoleKind,
+    TableInfo,
+    VoxelsInfo,
+    parse_info,
+)
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box, vec
+from chunkflow.storage import Folder
+from chunkflow.volume import open_layer
+
+
+def describe(url: str, mip: int, kind: RoleKind) -> LayerInfo:
+    """The layer or table at a URL."""
+    return table_at(url) if kind == "table" else layer_at(url, mip)
+
+
+def layer_at(url: str, mip: int = 0) -> VoxelsInfo:
+    """The precomputed image or labels at a URL."""
+    layer = open_layer(url, mip)
+    x, y, z = layer.resolution
+    made = LabelsInfo if layer.layer_type == "segmentation" else ImageInfo
+    return made(
+        url=url,
+        volume=Box(vec(layer.bounds.minpt), vec(layer.bounds.maxpt)),
+        voxel_size=(float(x), float(y), float(z)),
+        mip=mip,
+        dtype=str(np.dtype(layer.dtype)),
+        channels=int(layer.num_channels),
+        encoding=str(layer.encoding),
+        storage=vec(layer.chunk_size),
+    )
+
+
+def table_at(url: str) -> TableInfo:
+    """The table at a URL."""
+    data = Folder(url).get("info")
+    document = json.loads(data) if data else {}
+    info = parse_info(document["table"]) if document.get("@type") == TABLE_TYPE else None
+    if not isinstance(info, TableInfo):
+        raise BadInput(f"There is no table of chunkflow at {url} (no info file that says so).")
+    # where it lies now: what its info says is where it was made
+    return info.model_copy(update={"url": url})
+
+
+def read_info(url: str) -> dict[str, Any]:
+    """The content of a layer's file `info`."""
+    content = Folder(url).get("info")
+    if content is None:
+        raise BadInput(f"{url} is not a layer: there is no file `info` in it.")
+    try:
+        info = json.loads(content)
+    except ValueError:
+        info = None
+    if not isinstance(info, dict):
+        raise BadInput(f"{url} is not a layer: its file `info` is not a JSON object.")
+    return info
