@@ -31,7 +31,6 @@ from chunkflow.runner import Runner
 from chunkflow.schedule import DONE, Schedule
 from chunkflow.stages import Stage, wait_for, wait_for_offset
 from chunkflow.storage import Folder
-from cli.builtin import task_type
 from cli.demo import document
 from cluster.connection import start_here
 from cluster.ray_executor import RayExecutor
@@ -96,7 +95,6 @@ def _job(folder: Path, name: str, size: Vec) -> Job:
             "layers": {"none": image},
             "tasks": [{"benchmarks.engine_tasks:Nothing": {"image": "none"}}],
         },
-        task_type,
         folder,
     )
 
@@ -135,7 +133,7 @@ def empty_chunks(folder: Path) -> list[Figure]:
 def whole_job(folder: Path) -> list[Figure]:
     """The demo's job on two workers: the wall clock beside the time spent in map, and the memory."""
     written: dict[str, Any] = document(folder / "whole", WHOLE_SIZE, 1)
-    job = Job.from_document(written, task_type, folder)
+    job = Job.from_document(written, folder)
     plan = open_plan(job)
     mapped, peaks = [0.0], [0]
 

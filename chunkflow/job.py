@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from chunkflow.documents import read_document
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
+from chunkflow.registry import location_of, short_name, task_type
 from chunkflow.resources import Resources
 from chunkflow.task import Task
 from chunkflow.volume import full_url
@@ -40,7 +40,7 @@ class LayerEntry(BaseModel):
 
 
 class TaskEntry(BaseModel):
-    """One task of a job: its name in this job, the class that does it (`module:Class`), its parameters."""
+    """One task of a job: its name in this job, the registry's name for what it does, and its parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,9 +48,14 @@ class TaskEntry(BaseModel):
     type: str
     parameters: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("type")
+    @classmethod
+    def _short(cls, value: str) -> str:
+        return short_name(value)
+
     def load(self) -> Task:
         """The task itself, its parameters checked."""
-        kind = load_task_type(self.type)
+        kind = task_type(self.type)
         try:
             return kind(**self.parameters)
         except ValidationError as error:
@@ -58,9 +63,7 @@ class TaskEntry(BaseModel):
 
     def located(self, base: Path) -> TaskEntry:
         """The same with whole paths, for a job file that lies in `base`."""
-        return self.model_copy(
-            update={"parameters": load_task_type(self.type).located(self.parameters, base)}
-        )
+        return self.model_copy(update={"parameters": task_type(self.type).located(self.parameters, base)})
 
 
 class Job(BaseModel):
@@ -75,13 +78,13 @@ class Job(BaseModel):
     layers: dict[str, LayerEntry] = Field(default_factory=dict)
     mask: str | None = None
     tasks: list[TaskEntry] = Field(min_length=1)
-    memory: float = Field(2.0, gt=0, description="GiB that one worker may take")
+    memory: float = Field(default=2.0, gt=0, description="GiB that one worker may take")
     resources: dict[str, Resources] = Field(default_factory=dict)
     """What a worker of each task takes, by the task's name in this job."""
     queue: str = ""
     """Where pools of several clusters lease chunks, as sqs://NAME; empty, within the runner's process."""
     fill_missing: bool = False
-    heartbeat: float = Field(5.0, gt=0, description="seconds between the runner's signs of life")
+    heartbeat: float = Field(default=5.0, gt=0, description="seconds between the runner's signs of life")
 
     @field_validator("chunk", "storage")
     @classmethod
@@ -106,18 +109,19 @@ class Job(BaseModel):
         return value
 
     @classmethod
-    def from_file(cls, path: Path, task_type: Callable[[str], str], settings: Sequence[str] = ()) -> Job:
-        """Read a job file, with `key=value` settings laid over it (layers.dapi=URL)."""
+    def from_file(cls, path: Path, settings: Sequence[str] = (), until: str = "") -> Job:
+        """Read a job file up to the task `until`, with `key=value` settings over it (layers.dapi=URL)."""
         document = read_document(path, "job file", "keys such as job, work, layers and tasks")
         for setting in settings:
             _lay_over(document, setting)
-        return cls.from_document(document, task_type, path.resolve().parent)
+        job = cls.from_document(document, path.resolve().parent)
+        return job.until(until) if until else job
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], task_type: Callable[[str], str], base: Path) -> Job:
+    def from_document(cls, document: Mapping[str, Any], base: Path) -> Job:
         """Check a job as written by a person; relative paths count from `base`."""
         document = dict(document)
-        document["tasks"] = _task_entries(document.get("tasks"), task_type)
+        document["tasks"] = _task_entries(document.get("tasks"))
         try:
             job = cls.model_validate(document)
         except ValidationError as error:
@@ -139,26 +143,6 @@ class Job(BaseModel):
         if task not in names:
             raise BadInput(f"--until {task}: this job has no such task; it has {', '.join(names)}.")
         return self.model_copy(update={"tasks": self.tasks[: names.index(task) + 1]})
-
-
-def load_task_type(location: str) -> type[Task]:
-    """The task class that `module:Class` names."""
-    module_name, _, class_name = location.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
-    except ImportError as error:
-        raise BadInput(
-            f"The task {location} cannot be imported ({error}); its module must lie beside the job file "
-            "or be installed."
-        ) from error
-    except Exception as error:  # whatever a user's module does while it is imported
-        said = f"{type(error).__name__}: {error}"
-        raise BadInput(f"The module {module_name} cannot be imported ({said}).") from error
-    if found is None:
-        raise BadInput(f"The module {module_name} has no task {class_name}.")
-    if not (isinstance(found, type) and issubclass(found, Task)):
-        raise BadInput(f"{location} is not a Task; let the class derive from chunkflow.task.Task.")
-    return found
 
 
 def split_reference(reference: str) -> tuple[str, int]:
@@ -186,7 +170,7 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{where}: {said}, not {fault['input']!r}." if fault["loc"] else f"{said}."
 
 
-def _task_entries(tasks: Any, task_type: Callable[[str], str]) -> list[dict[str, Any]]:
+def _task_entries(tasks: Any) -> list[dict[str, Any]]:
     """Each item `{segment: {...}}` as a name that is unique in the job, a type and parameters."""
     if not isinstance(tasks, list) or not tasks:
         raise BadInput(
@@ -207,10 +191,11 @@ def _task_entries(tasks: Any, task_type: Callable[[str], str]) -> list[dict[str,
             raise BadInput(
                 f"The job file: the parameters of {key} must be keys with values, not {parameters!r}."
             )
+        location_of(str(key))  # refuses what there is not
         name = str(key).partition(":")[2] or str(key)
         used[name] = used.get(name, 0) + 1
         unique = name if used[name] == 1 else f"{name}-{used[name]}"
-        entries.append({"name": unique, "type": task_type(str(key)), "parameters": parameters or {}})
+        entries.append({"name": unique, "type": str(key), "parameters": parameters or {}})
     return entries
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import chunkflow
+from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger, difference
@@ -56,13 +57,9 @@ def open_run(
         begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
         if cleared or begun:
             _clear(before, ledger, _steps_of(before, cleared) | begun)
-        recorded = {
-            "spec": wanted,
-            "plan": spec_of(plan),
-            "grids": {stage.name: list(stage.grid.shape) for stage in plan.stages},
-        }
+        grids = {stage.name: stage.grid.shape for stage in plan.stages}
         ledger.record_job(
-            recorded,
+            JobRecord(spec=wanted, plan=spec_of(plan), grids=grids),
             versions | {"chunkflow": chunkflow.__version__},
             {stage.name: len(stage.grid) for stage in plan.stages},
         )
@@ -128,7 +125,7 @@ def _plan_before(state: State, plan: Plan) -> Plan:
     if state.job is None:
         return plan
     try:
-        return plan_of_spec(state.job["plan"])
+        return plan_of_spec(state.job.plan)
     except BadInput:  # a task of it cannot be imported any more
         return plan
 
@@ -151,7 +148,7 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
     """A rerun must ask for what was asked before, save for tasks that are cleared or new."""
     if known.job is None:
         return
-    before = dict(known.job["spec"])
+    before = known.job.spec
     old = {name for task in before["tasks"] for name in task}
     now = {name for task in wanted["tasks"] for name in task}
     if old <= cleared:

@@ -21,6 +21,7 @@ from chunkflow.job import TaskEntry
 from chunkflow.ledger import Ledger
 from chunkflow.parts import Parts
 from chunkflow.plan import Plan, Product, Step
+from chunkflow.registry import name_of
 from chunkflow.sharded import shard_names
 from chunkflow.storage import Folder, side_by_side
 from chunkflow.volume import layer_document, scale_key
@@ -139,7 +140,7 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
             {
                 "method": {
                     "task": entry,
-                    "type": _type_of(step),
+                    "type": name_of(type(step.task)),
                     "version": step.task.version,
                     "parameters": next(parameters_of(e) for e in plan.job.tasks if e.name == entry),
                     "chunkflow": chunkflow.__version__,
@@ -150,11 +151,6 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
             for entry, step in reversed(entries.items())
         ],
     }
-
-
-def _type_of(step: Step) -> str:
-    kind = type(step.task)
-    return f"{kind.__module__}:{kind.__name__}"
 
 
 def parameters_of(entry: TaskEntry) -> dict[str, Any]:

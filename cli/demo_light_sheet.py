@@ -27,7 +27,7 @@ from chunkflow.inputs import read_table
 from chunkflow.job import Job
 from chunkflow.kernels.matching import match_points, matched_pairs
 from chunkflow.plan import Plan
-from cli.builtin import load_job, task_type
+from cli.builtin import load_job
 from cli.means import Means
 from cli.running import run_plan
 from cli.train import train
@@ -105,7 +105,7 @@ def _scan(folder: Path, tile: tuple[int, int, int], seed: int) -> Job:
             {"scan": {**imaged, "overlap": list(OVERLAP), "jitter": list(JITTER), "seed": seed}},
         ],
     }
-    return Job.from_document(document, task_type, folder)
+    return Job.from_document(document, folder)
 
 
 def _truth(scan: Plan, folder: Path, tile: tuple[int, int, int]) -> Truth:

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from chunkflow.errors import ChunkflowError
-from chunkflow.job import Job, TaskEntry
+from chunkflow.job import TaskEntry
 from chunkflow.ledger_state import State
+from chunkflow.registry import builtin_tasks
 from chunkflow.task import Task
 from chunkflow.volume import LayerInfo
 
@@ -25,16 +26,16 @@ UNITS = re.compile(r"\b(?:cubic micrometres|micrometres|nanometres|nm|voxels|dia
 
 def methods(state: State) -> str:
     assert state.job is not None
-    plan, versions = state.job["plan"], state.versions
-    chunk = " × ".join(map(str, plan["chunk"]))
-    part = f" Only a part was processed, voxels {plan['box']} (x, y, z)." if plan["box"] else ""
-    read = [_volume(layer["name"], LayerInfo.model_validate(layer["info"])) for layer in plan["layers"]]
+    plan, versions = state.job.plan, state.versions
+    chunk = " × ".join(map(str, plan.chunk))
+    part = f" Only a part was processed, voxels {plan.box} (x, y, z)." if plan.box else ""
+    read = [_volume(layer.name, layer.info) for layer in plan.layers]
     sentences = [
         f"Volumes were processed with chunkflow {versions.get('chunkflow')} "
         f"(Python {versions.get('python')}, Ray {versions.get('ray')}) in chunks of {chunk} voxels, "
         f"on which the result does not depend.{part}",
         *[text for text in read if text],
-        *[_task(entry, state) for entry in Job.model_validate(plan["job"]).tasks],
+        *[_task(entry, state) for entry in plan.job.tasks],
     ]
     return " ".join(sentences)
 
@@ -64,7 +65,7 @@ def _task(entry: TaskEntry, state: State) -> str:
         given = ", ".join(f"{key} {_value(value)}" for key, value in entry.parameters.items())
         return f"{entry.name} ({entry.type}) was run with {given}."
     said = ", ".join(_parameters(task, decided(state, entry.name)))
-    origin = "" if entry.type.startswith("tasks.") else f", a task of our own, {entry.type}"
+    origin = "" if entry.type in builtin_tasks() else f", a task of our own, {entry.type}"
     return (
         f"Task {entry.name} (version {task.version}{origin}): {_deed(task)} "
         f"[{_layers(task)}{'; ' if said else ''}{said}]."

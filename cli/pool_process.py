@@ -99,7 +99,7 @@ class _Followed:
     @property
     def heartbeat(self) -> float:
         """Seconds between the runner's signs of life."""
-        return float(self.state.job["plan"]["job"]["heartbeat"]) if self.state.job else LOOK_SECONDS
+        return self.state.job.plan.job.heartbeat if self.state.job else LOOK_SECONDS
 
 
 class _PoolProcess:
@@ -209,7 +209,7 @@ class _PoolProcess:
 
 
 def _refuse_without_queue(state: State, url: str) -> None:
-    if state.job is not None and not state.job["plan"]["job"].get("queue"):
+    if state.job is not None and not state.job.plan.job.queue:
         raise BadInput(
             f"The job in {url} names no queue, so only its own runner's pool works for it. Put "
             "queue: sqs://NAME into the job file, and run it again."
@@ -227,10 +227,10 @@ def plan_of(state: State, modules: Path) -> Plan:
         )
     see_modules_of(modules.resolve())
     try:
-        plan = plan_of_spec(state.job["plan"])
+        plan = plan_of_spec(state.job.plan)
     except BadInput as error:
         raise BadInput(f"{error} For a pool, name their folder: --modules FOLDER.") from error
-    changes = difference(state.job["spec"], canonical(plan.job, plan))
+    changes = difference(state.job.spec, canonical(plan.job, plan))
     if changes:
         raise BadInput(f"The tasks here are not those of the run ({changes[0]}): install the same here.")
     return plan

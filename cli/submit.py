@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 import re
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -25,10 +25,11 @@ import chunkflow
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.job import Job, load_task_type
+from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.opening import refuse_unfit
 from chunkflow.prices import load_prices
+from chunkflow.registry import builtin_tasks, task_type
 from chunkflow.roles import Located
 from chunkflow.storage import Folder
 from cli.builtin import load_job, sources_of
@@ -140,7 +141,7 @@ def local_paths(job: Job) -> dict[str, str]:
     paths = {f"layer {name}": entry.url for name, entry in job.layers.items()}
     paths["the folder of the work folder"] = job.work.rpartition("/")[0]
     for entry in job.tasks:
-        for name, field in load_task_type(entry.type).model_fields.items():
+        for name, field in task_type(entry.type).model_fields.items():
             value = entry.parameters.get(name)
             if isinstance(value, str) and any(isinstance(mark, Located) for mark in field.metadata):
                 paths[f"{entry.name}.{name}"] = f"file://{value.removeprefix('file://')}"
@@ -188,9 +189,8 @@ def extras(job: Job, own: Mapping[str, bytes]) -> list[str]:
 def _task_texts(job: Job) -> Iterator[bytes]:
     """The modules of the built-in tasks of a job: one of each name, and those that go with it."""
     for entry in job.tasks:
-        module = entry.type.partition(":")[0]
-        if module.startswith("tasks."):
-            file = Path(str(sys.modules[module].__file__))
+        if entry.type in builtin_tasks():
+            file = Path(inspect.getfile(task_type(entry.type)))
             yield from (path.read_bytes() for path in file.parent.glob(f"{file.stem}*.py"))
 
 

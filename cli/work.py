@@ -44,18 +44,17 @@ class Work:
 
     def job(self) -> Job:
         assert self.ledger.state.job is not None
-        return Job.model_validate(self.ledger.state.job["plan"]["job"])
+        return self.ledger.state.job.plan.job
 
     def box(self) -> Box | None:
         assert self.ledger.state.job is not None
-        box = self.ledger.state.job["plan"]["box"]
-        return Box.parse(box) if box else None
+        return self.ledger.state.job.plan.box
 
     def plan(self) -> Plan:
         """The plan as it was recorded; the user's own tasks are found where the job file lay."""
         assert self.ledger.state.job is not None
         see_modules_of(self.folder)
-        return plan_of_spec(self.ledger.state.job["plan"])
+        return plan_of_spec(self.ledger.state.job.plan)
 
     def table(self, name: str) -> LayerInfo:
         """A table of the job, which must be finished if the job makes it."""

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.plan import plan_of_spec
 from chunkflow.queue import Answer, Range
 from chunkflow.worker import Worker
@@ -43,7 +44,7 @@ class Actor:
         self._notices = Notices(sources_here())
         self._notices.hear_sigterm()
         self._folder = importable(sources) if sources else None
-        self._worker = Worker(plan_of_spec(spec), name, place=this_place())
+        self._worker = Worker(plan_of_spec(PlanSpec.model_validate(spec)), name, place=this_place())
 
     @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
     def greet(self) -> Greeting:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
+from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.errors import BadInput, WorkerLost
 from chunkflow.hand import IN_HAND
 from chunkflow.pool import Finished, Gone, Happening, Leaving, Up
@@ -66,14 +67,14 @@ class RayExecutor:
 
     def __init__(
         self,
-        spec: dict[str, Any],
+        spec: PlanSpec,
         sources: Sources | None = None,
         kinds: Sequence[Resources] = (Resources(),),
     ) -> None:
-        self._spec = ray.put(spec)
+        self._spec = ray.put(spec.model_dump(mode="json"))
         self._sources = sources or {}
         self._classes = [_class_for(taken) for taken in kinds]
-        self._word_seconds = WORD_HEARTBEATS * float(spec["job"]["heartbeat"])
+        self._word_seconds = WORD_HEARTBEATS * spec.job.heartbeat
         self._known: dict[str, _Known] = {}
         self._back: SimpleQueue[tuple[_Call, Future[Any]]] = SimpleQueue()
         self._failed_starts = [0] * len(kinds)

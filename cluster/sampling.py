@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.errors import BadInput
 from chunkflow.measures import Measures, map_stage, measure, together
 from chunkflow.plan import Plan, plan_of_spec
@@ -32,9 +33,7 @@ Chosen = Mapping[int, Sequence[int]]
 """Cells by step."""
 
 
-def measure_on_devices(
-    address: str, spec: dict[str, Any], sources: Sources, chosen: Chosen
-) -> dict[str, Measures]:
+def measure_on_devices(address: str, spec: PlanSpec, sources: Sources, chosen: Chosen) -> dict[str, Measures]:
     """What the chosen cells take, by device as the price table names it."""
     plan = plan_of_spec(spec)
     join(address)
@@ -45,8 +44,9 @@ def measure_on_devices(
             "`chunkflow cluster up` say it: on a cloud keep one of each type up, with `least: 1` in the "
             f"cluster's file. Elsewhere start Ray on one with --resources='{{\"{DEVICE}NAME\": 1}}'."
         )
+    plain = spec.model_dump(mode="json")
     begun = {
-        device: [_begin(node, spec, sources, share, taken) for taken, share in _shares(plan, node, chosen)]
+        device: [_begin(node, plain, sources, share, taken) for taken, share in _shares(plan, node, chosen)]
         for device, node in nodes.items()
     }
     return {device: together(plan, ray.get(shares)) for device, shares in begun.items() if shares}
@@ -110,7 +110,7 @@ def _begin(node: dict[str, Any], spec: Any, sources: Sources, share: Chosen, tak
 def _measure(spec: dict[str, Any], sources: Sources, share: Chosen) -> Measures:
     folder = importable(sources) if sources else None
     try:
-        return measure(plan_of_spec(spec), share)
+        return measure(plan_of_spec(PlanSpec.model_validate(spec)), share)
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -122,6 +122,7 @@ def test_a_worker_killed_from_outside_costs_no_attempt(tmp_path: Path, ray_here:
 def test_a_worker_that_cannot_start_is_an_error_not_an_endless_loop(tmp_path: Path, ray_here: None) -> None:
     job = faulty_job(tmp_path / "job", {})
     spec = spec_of(open_plan(job))
-    spec["job"]["tasks"][0]["type"] = "no.such:Task"
+    entry = job.tasks[0].model_copy(update={"type": "no.such:Task"})
+    spec = spec.model_copy(update={"job": job.model_copy(update={"tasks": [entry]})})
     with pytest.raises(WorkerLost, match="cannot be imported"):
         run_job(job, executor=lambda plan: RayExecutor(spec), workers=1)
