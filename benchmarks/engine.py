@@ -24,7 +24,7 @@ from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan
 from chunkflow.pool import Pool
 from chunkflow.queue import Answer, MemoryQueue
 from chunkflow.runner import Runner
@@ -175,7 +175,7 @@ def _on_ray(plan: Plan, listeners: list[Any]) -> tuple[float, str]:
             first.append(event.answer.started)
 
     with open_run(plan, {}) as ledger:
-        pool = Pool(queue, RayExecutor(spec_of(plan)), [WORKERS])
+        pool = Pool(queue, RayExecutor(plan), [WORKERS])
         status = Runner(plan, ledger, queue, pool, [begun, *listeners]).run()
         took = time.time() - first[0]
     return took, status

@@ -21,7 +21,6 @@ from cloudvolume import CloudVolume
 from benchmarks.timed import run_together
 from chunkflow.describe import open_plan
 from chunkflow.job import Job
-from chunkflow.plan import spec_of
 from cluster.connection import start_here
 from cluster.ray_executor import RayExecutor
 
@@ -87,4 +86,4 @@ def seconds_on_ray(folder: Path, layers: dict[str, str], tasks: list[Any], chunk
     }
     plan = open_plan(Job.from_document(document, folder))
     start_here(WORKERS)
-    return run_together(plan, RayExecutor(spec_of(plan)), WORKERS)
+    return run_together(plan, RayExecutor(plan), WORKERS)

@@ -17,7 +17,7 @@ from typing import Any
 import chunkflow
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Grid
-from chunkflow.job import TaskEntry
+from chunkflow.job import Job, TaskEntry
 from chunkflow.ledger import Ledger
 from chunkflow.parts import Parts
 from chunkflow.plan import Plan, Product, Step
@@ -142,7 +142,7 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
                     "task": entry,
                     "type": name_of(type(step.task)),
                     "version": step.task.version,
-                    "parameters": next(parameters_of(e) for e in plan.job.tasks if e.name == entry),
+                    "parameters": next(parameters_of(plan.job, e) for e in plan.job.tasks if e.name == entry),
                     "chunkflow": chunkflow.__version__,
                 },
                 "by": f"{getpass.getuser()}@{socket.gethostname()}",
@@ -153,9 +153,9 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
     }
 
 
-def parameters_of(entry: TaskEntry) -> dict[str, Any]:
+def parameters_of(job: Job, entry: TaskEntry) -> dict[str, Any]:
     """What a task is given, with the defaults that hold now: they may be others in a later version."""
-    return entry.load().model_dump(mode="json")
+    return entry.load(job.modules).model_dump(mode="json")
 
 
 def deleted_size(plan: Plan, ledger: Ledger, steps: Iterable[int]) -> str:

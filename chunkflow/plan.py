@@ -16,6 +16,7 @@ from chunkflow.engine.planning.spec import ExternalLayer, PlanSpec
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, ratios
 from chunkflow.job import Job, split_reference
+from chunkflow.modules import Modules
 from chunkflow.regions import regions_for
 from chunkflow.resources import Resources
 from chunkflow.stages import Stage, Wait, wait_for, wait_for_all, wait_for_offset
@@ -231,7 +232,7 @@ def spec_of(plan: Plan) -> PlanSpec:
     return PlanSpec(job=plan.job, box=plan.box, chunk=plan.chunk, layers=external)
 
 
-def plan_of_spec(spec: PlanSpec) -> Plan:
-    """The inverse of `spec_of`."""
+def plan_of_spec(spec: PlanSpec, modules: Modules) -> Plan:
+    """The inverse of `spec_of`, where the user's own tasks are in `modules`."""
     infos = {(layer.info.url, layer.mip): layer.info for layer in spec.layers}
-    return Plan.of(spec.job, lambda url, mip, kind: infos[url, mip], spec.box, spec.chunk)
+    return Plan.of(spec.job.beside(modules), lambda url, mip, kind: infos[url, mip], spec.box, spec.chunk)

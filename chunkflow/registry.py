@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from chunkflow.errors import BadInput
+from chunkflow.modules import Modules, name_in_folder
 
 if TYPE_CHECKING:
     from chunkflow.task import Task
@@ -65,14 +66,14 @@ def location_of(name: str) -> str:
     return known[name]
 
 
-def task_type(name: str) -> type[Task]:
-    """The class of a task."""
+def task_type(name: str, modules: Modules) -> type[Task]:
+    """The class of a task; one of the user's own is looked for in `modules` first."""
     from chunkflow.task import Task  # takes a second, which those who only list names need not pay
 
     location = location_of(name)
     module, _, kind = location.partition(":")
     try:
-        found = getattr(importlib.import_module(module), kind, None)
+        found = getattr(modules.load(module), kind, None)
     except ImportError as error:
         raise BadInput(
             f"The task {location} cannot be imported ({error}); its module must lie beside the job file "
@@ -90,7 +91,12 @@ def task_type(name: str) -> type[Task]:
 
 def name_of(kind: type[Task]) -> str:
     """The name of a task by its class: the inverse of `task_type`."""
-    location = f"{kind.__module__}:{kind.__qualname__}"
+    if kind.__module__ == "__main__" or "." in kind.__qualname__:
+        raise BadInput(
+            f"The task {kind.__qualname__} is defined where workers cannot import it: put its class at the "
+            "top of a file of its own, as in smooth.py, and import it from there."
+        )
+    location = f"{name_in_folder(kind.__module__)}:{kind.__qualname__}"
     return next((name for name, known in tasks().items() if known == location), location)
 
 

@@ -27,7 +27,6 @@ from chunkflow.inputs import read_table
 from chunkflow.job import Job
 from chunkflow.kernels.matching import match_points, matched_pairs
 from chunkflow.plan import Plan
-from cli.builtin import load_job
 from cli.means import Means
 from cli.running import run_plan
 from cli.train import train
@@ -69,7 +68,7 @@ def run_light_sheet(
     truth = _truth(scan, folder, tile)
     path = folder / "light-sheet.yaml"
     path.write_text(files("cli").joinpath("light-sheet.yaml").read_text("utf-8"), "utf-8")
-    job = load_job(path, None)
+    job = Job.from_file(path)
     console.print("The job, up to its object table.", highlight=False)
     run_plan(open_plan(job.until("measure"), None, means.local_workers), means, folder, console)
     model = folder / "neuron-glia.skops"

@@ -82,7 +82,8 @@ def ingest_task(source: str, given: dict[str, Any]) -> Ingest:
     """The task as it is asked for, checked as a job file would be."""
     document = {"job": "ingest", "work": ".", "layers": {"layer": "."}}
     entry = {"ingest": {"source": source, "layer": "layer", **given}}
-    task = Job.from_document(document | {"tasks": [entry]}, Path.cwd()).tasks[0].load()
+    job = Job.from_document(document | {"tasks": [entry]}, Path.cwd())
+    task = job.tasks[0].load(job.modules)
     assert isinstance(task, Ingest)
     return task
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -17,6 +18,7 @@ from pydantic.fields import FieldInfo
 from chunkflow.errors import ChunkflowError
 from chunkflow.job import TaskEntry
 from chunkflow.ledger_state import State
+from chunkflow.modules import Modules
 from chunkflow.registry import builtin_tasks
 from chunkflow.task import Task
 from chunkflow.volume import LayerInfo
@@ -27,6 +29,7 @@ UNITS = re.compile(r"\b(?:cubic micrometres|micrometres|nanometres|nm|voxels|dia
 def methods(state: State) -> str:
     assert state.job is not None
     plan, versions = state.job.plan, state.versions
+    modules = Modules(Path(str(versions["folder"])) if "folder" in versions else None)
     chunk = " × ".join(map(str, plan.chunk))
     part = f" Only a part was processed, voxels {plan.box} (x, y, z)." if plan.box else ""
     read = [_volume(layer.name, layer.info) for layer in plan.layers]
@@ -35,7 +38,7 @@ def methods(state: State) -> str:
         f"(Python {versions.get('python')}, Ray {versions.get('ray')}) in chunks of {chunk} voxels, "
         f"on which the result does not depend.{part}",
         *[text for text in read if text],
-        *[_task(entry, state) for entry in plan.job.tasks],
+        *[_task(entry, state, modules) for entry in plan.job.tasks],
     ]
     return " ".join(sentences)
 
@@ -58,9 +61,9 @@ def _volume(name: str, info: LayerInfo) -> str:
     return f"{name}{at} has {size} voxels of {voxel} µm ({info.dtype})."
 
 
-def _task(entry: TaskEntry, state: State) -> str:
+def _task(entry: TaskEntry, state: State, modules: Modules) -> str:
     try:
-        task = entry.load()
+        task = entry.load(modules)
     except ChunkflowError:  # a user's module that is not here: what was given is known all the same
         given = ", ".join(f"{key} {_value(value)}" for key, value in entry.parameters.items())
         return f"{entry.name} ({entry.type}) was run with {given}."

@@ -21,6 +21,7 @@ from rich.console import Console
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
+from chunkflow.modules import Modules
 from chunkflow.registry import task_type
 from chunkflow.roles import FieldRole
 from chunkflow.task import Task
@@ -33,7 +34,7 @@ SIMPLE = (int, float, bool, str)
 
 def task_command(name: str) -> Callable[..., None]:
     """A function whose signature is the task's fields, as typer wants it."""
-    kind = task_type(name)
+    kind = task_type(name, Modules())
     roles = {role.name: role for role in kind.roles()}
 
     def command(**given: Any) -> None:

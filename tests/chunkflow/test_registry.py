@@ -9,6 +9,7 @@ import pytest
 
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
+from chunkflow.modules import Modules
 from chunkflow.registry import builtin_tasks, executor, location_of, name_of, short_name, task_type, tasks
 from chunkflow.serial import SerialExecutor
 from chunkflow.task import Task
@@ -37,7 +38,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", builtin_tasks())
 def test_a_built_in_task_and_its_name_lead_to_each_other(name: str) -> None:
-    kind = task_type(name)
+    kind = task_type(name, Modules())
     assert issubclass(kind, Task)
     assert name_of(kind) == name
     assert short_name(location_of(name)) == name
@@ -58,7 +59,7 @@ def test_a_class_of_the_users_own_keeps_its_name() -> None:
 
 def test_a_task_of_an_installed_package_has_the_name_that_it_declares(package: Path) -> None:
     assert location_of("sharpen") == "borrowed:Sharpen"
-    assert name_of(task_type("sharpen")) == "sharpen"
+    assert name_of(task_type("sharpen", Modules())) == "sharpen"
     assert location_of("segment") == builtin_tasks()["segment"], "which is taken"
     assert list(tasks()) == [*builtin_tasks(), "sharpen"]
     with pytest.raises(BadInput, match=r"no task 'sharpn'; did you mean sharpen.* tag, sharpen, and your"):

@@ -80,6 +80,10 @@ def test_a_kept_work_folder_is_gone_on_with(
     assert before.items() <= after.items()
     assert command("run", "fresh/job.yaml", "--serial").code == 0
     assert after == contents(kept / "fresh")
+    with (kept / name / "smooth.py").open("a") as file:  # whose content is on record from now on
+        file.write("# changed\n")
+    said = command("run", f"{name}/job.yaml", "--serial")
+    assert (said.code, "tasks.Smooth.code: " in said.err) == (2, True)
 
 
 def test_a_changed_parameter_of_a_kept_work_folder_is_refused(kept: Path, command: Command) -> None:
