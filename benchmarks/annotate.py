@@ -33,7 +33,6 @@ from chunkflow.pool import Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
 from chunkflow.serial import SerialExecutor
-from cli.builtin import task_type
 
 ROOT = Path(__file__).parents[1]
 NGSIDEKICK = ("ngsidekick==0.0.20", "duckdb<2")  # with duckdb 2 it ends in an error
@@ -83,7 +82,7 @@ def run_tasks(folder: Path, tasks: list[dict[str, object]]) -> None:
         "layers": layers,
         "tasks": tasks,
     }
-    plan = open_plan(Job.from_document(document, task_type, folder))
+    plan = open_plan(Job.from_document(document, folder))
     queue = MemoryQueue(len(plan.worker_kinds))
     with open_run(plan, {}) as ledger:
         status = Runner(plan, ledger, queue, Pool(queue, SerialExecutor(plan), [1])).run()

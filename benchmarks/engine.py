@@ -24,14 +24,13 @@ from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan
 from chunkflow.pool import Pool
 from chunkflow.queue import Answer, MemoryQueue
 from chunkflow.runner import Runner
 from chunkflow.schedule import DONE, Schedule
 from chunkflow.stages import Stage, wait_for, wait_for_offset
 from chunkflow.storage import Folder
-from cli.builtin import task_type
 from cli.demo import document
 from cluster.connection import start_here
 from cluster.ray_executor import RayExecutor
@@ -96,7 +95,6 @@ def _job(folder: Path, name: str, size: Vec) -> Job:
             "layers": {"none": image},
             "tasks": [{"benchmarks.engine_tasks:Nothing": {"image": "none"}}],
         },
-        task_type,
         folder,
     )
 
@@ -135,7 +133,7 @@ def empty_chunks(folder: Path) -> list[Figure]:
 def whole_job(folder: Path) -> list[Figure]:
     """The demo's job on two workers: the wall clock beside the time spent in map, and the memory."""
     written: dict[str, Any] = document(folder / "whole", WHOLE_SIZE, 1)
-    job = Job.from_document(written, task_type, folder)
+    job = Job.from_document(written, folder)
     plan = open_plan(job)
     mapped, peaks = [0.0], [0]
 
@@ -177,7 +175,7 @@ def _on_ray(plan: Plan, listeners: list[Any]) -> tuple[float, str]:
             first.append(event.answer.started)
 
     with open_run(plan, {}) as ledger:
-        pool = Pool(queue, RayExecutor(spec_of(plan)), [WORKERS])
+        pool = Pool(queue, RayExecutor(plan), [WORKERS])
         status = Runner(plan, ledger, queue, pool, [begun, *listeners]).run()
         took = time.time() - first[0]
     return took, status

@@ -12,6 +12,9 @@ import psutil
 
 from benchmarks.figure import Figure
 from chunkflow.chain import BLOCK, Chain
+from chunkflow.engine.ledger.record import JobRecord
+from chunkflow.engine.planning.spec import PlanSpec
+from chunkflow.job import Job, TaskEntry
 from chunkflow.ledger import Ledger
 from chunkflow.queue import Answer
 from chunkflow.storage import Folder
@@ -36,9 +39,12 @@ def write_a_million_units(folder: Folder, units_a_flush: int = 800) -> float:
     """Units a second through record_done, in shuffled order, with all flushes and snapshots."""
     order = np.random.default_rng(1)
     work = [(step, int(index)) for step, units in STEPS.items() for index in order.permutation(units)]
+    job = Job(job="bench", work="file:///bench", tasks=[TaskEntry(name="segment", type="segment")])
+    plan = PlanSpec(job=job, box=None, chunk=(64, 64, 64), layers=[])
+    record = JobRecord(spec={}, plan=plan, grids={})
     start = time.perf_counter()
     with Ledger.open(folder) as ledger:
-        ledger.record_job({"job": "bench"}, {}, STEPS)
+        ledger.record_job(record, {}, STEPS)
         for number, (step, index) in enumerate(work):
             ledger.record_done(step, Answer(0, index, "w1", seconds=(0.1, 0.2, 0.3), bytes_in=1, bytes_out=1))
             if number % units_a_flush == 0:

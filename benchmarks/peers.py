@@ -21,8 +21,6 @@ from cloudvolume import CloudVolume
 from benchmarks.timed import run_together
 from chunkflow.describe import open_plan
 from chunkflow.job import Job
-from chunkflow.plan import spec_of
-from cli.builtin import task_type
 from cluster.connection import start_here
 from cluster.ray_executor import RayExecutor
 
@@ -86,6 +84,6 @@ def seconds_on_ray(folder: Path, layers: dict[str, str], tasks: list[Any], chunk
         "layers": layers,
         "tasks": tasks,
     }
-    plan = open_plan(Job.from_document(document, task_type, folder))
+    plan = open_plan(Job.from_document(document, folder))
     start_here(WORKERS)
-    return run_together(plan, RayExecutor(spec_of(plan)), WORKERS)
+    return run_together(plan, RayExecutor(plan), WORKERS)

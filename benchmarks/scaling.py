@@ -28,7 +28,6 @@ from benchmarks.timed import run_together, run_with
 from chunkflow.describe import open_plan
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
-from chunkflow.plan import spec_of
 from chunkflow.pool import Executor
 from chunkflow.storage import Folder
 from cluster.connection import start_here
@@ -86,7 +85,7 @@ def more(what: str, ratio: float, peer: float = PAPER_WEAK) -> Figure:
 
 
 def ray_workers(plan: Any) -> Executor:
-    return RayExecutor(spec_of(plan))
+    return RayExecutor(plan)
 
 
 def simulated_workers(plan: Any) -> Executor:

@@ -18,7 +18,6 @@ from chunkflow.pool import Finished, Happening, Up
 from chunkflow.queue import NOWHERE, Answer, Place, Range
 from chunkflow.storage import Folder
 from chunkflow.volume import layer_document
-from cli.builtin import task_type
 
 CHUNK = 64
 
@@ -113,4 +112,4 @@ def job_of(folder: Path, name: str, shape: tuple[int, int, int], tasks: Sequence
             for i, task in enumerate(tasks)
         ],
     }
-    return Job.from_document(document, task_type, folder)
+    return Job.from_document(document, folder)

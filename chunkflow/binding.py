@@ -41,7 +41,7 @@ class Binder:
 
     def bind(self) -> Binder:
         for entry in self.job.tasks:
-            task = entry.load()
+            task = entry.load(self.job.modules)
             inputs = {
                 role.name: self._inputs(entry.name, role, task) for role in task.roles() if not role.output
             }

@@ -197,7 +197,7 @@ def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, 
     work = job.work_for(box)
     begun = Ledger.load(Folder(work)).state.job
     if begun is not None:
-        return Plan.of(job, describe, box, vec(begun["plan"]["chunk"]))
+        return Plan.of(job, describe, box, begun.plan.chunk)
     try:
         plan = Plan.of(job, describe, box, job.storage)
     except NotAligned as error:  # a layer is sharded

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from chunkflow.data.info import full_url
 from chunkflow.documents import read_document
+from chunkflow.engine.planning.settings import lay_over
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
+from chunkflow.modules import Modules, folder_of
+from chunkflow.registry import location_of, name_of, short_name, task_type
 from chunkflow.resources import Resources
 from chunkflow.task import Task
 
@@ -40,7 +50,7 @@ class LayerEntry(BaseModel):
 
 
 class TaskEntry(BaseModel):
-    """One task of a job: its name in this job, the class that does it (`module:Class`), its parameters."""
+    """One task of a job: its name in this job, the registry's name for what it does, and its parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,19 +58,32 @@ class TaskEntry(BaseModel):
     type: str
     parameters: dict[str, Any] = Field(default_factory=dict)
 
-    def load(self) -> Task:
-        """The task itself, its parameters checked."""
-        kind = load_task_type(self.type)
+    @field_validator("type")
+    @classmethod
+    def _short(cls, value: str) -> str:
+        return short_name(value)
+
+    def load(self, modules: Modules) -> Task:
+        """The task itself, its parameters checked; `modules` are those beside the job file."""
+        kind = task_type(self.type, modules)
         try:
             return kind(**self.parameters)
         except ValidationError as error:
             raise BadInput(f"Task {self.name}: {first_fault(error, kind)}") from error
 
-    def located(self, base: Path) -> TaskEntry:
+    def code(self, modules: Modules) -> str:
+        """A hash of the code beside the job file that does it; empty where that is installed."""
+        return modules.code(self.module)
+
+    @property
+    def module(self) -> str:
+        """The module of a class of the user's own; empty for a task with a short name."""
+        return self.type.rpartition(":")[0]
+
+    def located(self, base: Path, modules: Modules) -> TaskEntry:
         """The same with whole paths, for a job file that lies in `base`."""
-        return self.model_copy(
-            update={"parameters": load_task_type(self.type).located(self.parameters, base)}
-        )
+        kind = task_type(self.type, modules)
+        return self.model_copy(update={"parameters": kind.located(self.parameters, base)})
 
 
 class Job(BaseModel):
@@ -75,13 +98,14 @@ class Job(BaseModel):
     layers: dict[str, LayerEntry] = Field(default_factory=dict)
     mask: str | None = None
     tasks: list[TaskEntry] = Field(min_length=1)
-    memory: float = Field(2.0, gt=0, description="GiB that one worker may take")
+    memory: float = Field(default=2.0, gt=0, description="GiB that one worker may take")
     resources: dict[str, Resources] = Field(default_factory=dict)
     """What a worker of each task takes, by the task's name in this job."""
     queue: str = ""
     """Where pools of several clusters lease chunks, as sqs://NAME; empty, within the runner's process."""
     fill_missing: bool = False
-    heartbeat: float = Field(5.0, gt=0, description="seconds between the runner's signs of life")
+    heartbeat: float = Field(default=5.0, gt=0, description="seconds between the runner's signs of life")
+    _modules: Modules = PrivateAttr(default=Modules())
 
     @field_validator("chunk", "storage")
     @classmethod
@@ -105,29 +129,62 @@ class Job(BaseModel):
             raise ValueError("must be sqs://NAME with letters, digits, '-' and '_', 70 at most")
         return value
 
+    @field_validator("tasks", mode="before")
     @classmethod
-    def from_file(cls, path: Path, task_type: Callable[[str], str], settings: Sequence[str] = ()) -> Job:
-        """Read a job file, with `key=value` settings laid over it (layers.dapi=URL)."""
-        document = read_document(path, "job file", "keys such as job, work, layers and tasks")
-        for setting in settings:
-            _lay_over(document, setting)
-        return cls.from_document(document, task_type, path.resolve().parent)
+    def _entries(cls, value: Any) -> list[Any]:
+        return _task_entries(value)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _beside_its_tasks(cls, data: Any, handler: ModelWrapValidatorHandler[Job]) -> Job:
+        """The user's own tasks of a job that was given as objects are where their classes lie."""
+        job: Job = handler(data)
+        folders = _folders(data["tasks"]) if isinstance(data, Mapping) else set()
+        if len(folders) > 1:
+            places = " and ".join(sorted(map(str, folders)))
+            raise BadInput(f"The job's own tasks lie in {places}: put their files into one folder.")
+        if folders:
+            job._modules = Modules(folders.pop())
+        return job
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], task_type: Callable[[str], str], base: Path) -> Job:
+    def from_file(cls, path: Path, settings: Sequence[str] = (), until: str = "") -> Job:
+        """Read a job file up to the task `until`, with `key=value` settings over it (layers.dapi=URL)."""
+        document = read_document(path, "job file", "keys such as job, work, layers and tasks")
+        for setting in settings:
+            lay_over(document, setting)
+        job = cls.from_document(document, path.resolve().parent)
+        return job.until(until) if until else job
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], base: Path) -> Job:
         """Check a job as written by a person; relative paths count from `base`."""
-        document = dict(document)
-        document["tasks"] = _task_entries(document.get("tasks"), task_type)
         try:
-            job = cls.model_validate(document)
+            job = cls.model_validate({"tasks": None, **document})
         except ValidationError as error:
             raise BadInput(f"The job file: {first_fault(error, cls)}") from error
         layers = {
             name: entry.model_copy(update={"url": full_url(entry.url, base)})
             for name, entry in job.layers.items()
         }
-        tasks = [entry.located(base) for entry in job.tasks]
+        job = job if job.modules.folder else job.beside(Modules(base))
+        tasks = [entry.located(base, job.modules) for entry in job.tasks]
         return job.model_copy(update={"work": full_url(job.work, base), "layers": layers, "tasks": tasks})
+
+    @property
+    def modules(self) -> Modules:
+        """Where the user's own tasks are; in no record of a job, as other machines have them elsewhere."""
+        return self._modules
+
+    def beside(self, modules: Modules) -> Job:
+        """The job with its user's own tasks in these modules."""
+        job = self.model_copy()
+        job._modules = modules
+        return job
+
+    def sources(self) -> dict[str, bytes]:
+        """The user's own code that the tasks need, by paths beside the job file, for workers elsewhere."""
+        return self.modules.sources(entry.module for entry in self.tasks)
 
     def work_for(self, box: Box | None) -> str:
         """The work folder of a run on the whole volume, or on a part of it."""
@@ -139,26 +196,6 @@ class Job(BaseModel):
         if task not in names:
             raise BadInput(f"--until {task}: this job has no such task; it has {', '.join(names)}.")
         return self.model_copy(update={"tasks": self.tasks[: names.index(task) + 1]})
-
-
-def load_task_type(location: str) -> type[Task]:
-    """The task class that `module:Class` names."""
-    module_name, _, class_name = location.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name, None)
-    except ImportError as error:
-        raise BadInput(
-            f"The task {location} cannot be imported ({error}); its module must lie beside the job file "
-            "or be installed."
-        ) from error
-    except Exception as error:  # whatever a user's module does while it is imported
-        said = f"{type(error).__name__}: {error}"
-        raise BadInput(f"The module {module_name} cannot be imported ({said}).") from error
-    if found is None:
-        raise BadInput(f"The module {module_name} has no task {class_name}.")
-    if not (isinstance(found, type) and issubclass(found, Task)):
-        raise BadInput(f"{location} is not a Task; let the class derive from chunkflow.task.Task.")
-    return found
 
 
 def split_reference(reference: str) -> tuple[str, int]:
@@ -186,60 +223,44 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{where}: {said}, not {fault['input']!r}." if fault["loc"] else f"{said}."
 
 
-def _task_entries(tasks: Any, task_type: Callable[[str], str]) -> list[dict[str, Any]]:
-    """Each item `{segment: {...}}` as a name that is unique in the job, a type and parameters."""
+def _task_entries(tasks: Any) -> list[Any]:
+    """Each task, however it is given, as a name that is unique in the job, a type and parameters."""
     if not isinstance(tasks, list) or not tasks:
-        raise BadInput(
-            "The job file: 'tasks' must be a list such as '- segment: {image: dapi, labels: nuclei}'."
-        )
-    entries: list[dict[str, Any]] = []
+        raise BadInput("The job: 'tasks' must be a list such as '- segment: {image: dapi, labels: nuclei}'.")
+    entries: list[Any] = []
     used: dict[str, int] = {}
     for item in tasks:
-        if isinstance(item, dict) and set(item) == {"name", "type", "parameters"}:
+        if isinstance(item, TaskEntry) or (
+            isinstance(item, dict) and set(item) == set(TaskEntry.model_fields)
+        ):
             entries.append(item)
             continue
-        if isinstance(item, str):
-            item = {item: {}}
-        if not isinstance(item, dict) or len(item) != 1:
-            raise BadInput(f"The job file: each task must be one name with its parameters, not {item!r}.")
-        key, parameters = next(iter(item.items()))
-        if not isinstance(parameters or {}, dict):
-            raise BadInput(
-                f"The job file: the parameters of {key} must be keys with values, not {parameters!r}."
-            )
-        name = str(key).partition(":")[2] or str(key)
+        name, kind, parameters = _named_task(item)
         used[name] = used.get(name, 0) + 1
         unique = name if used[name] == 1 else f"{name}-{used[name]}"
-        entries.append({"name": unique, "type": task_type(str(key)), "parameters": parameters or {}})
+        entries.append({"name": unique, "type": kind, "parameters": parameters})
     return entries
 
 
-def _lay_over(document: dict[str, Any], setting: str) -> None:
-    """Set one key of a job as read from YAML: layers.dapi=URL, chunk=[64,64,64], tasks.segment.diameter=9."""
-    key, equals, text = setting.partition("=")
-    if not equals:
-        raise BadInput(f"--set takes key=value, as in layers.dapi=file:///data/dapi, not {setting!r}.")
-    *path, last = key.strip().split(".")
-    place: Any = document
-    for part in path:
-        place = _inside(place, part, key)
-    if not isinstance(place, dict):
-        raise BadInput(f"--set {key}: there is no such key in the job.")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput(f"--set {key} takes a value as in YAML, not {text!r}.") from error
+def _named_task(item: Any) -> tuple[str, str, dict[str, Any]]:
+    """The name, type and parameters of `segment`, `{segment: {...}}`, a task or `(name, task)`."""
+    name, task = item if isinstance(item, tuple) and len(item) == 2 else ("", item)
+    if isinstance(task, Task):
+        kind = name_of(type(task))
+        parameters = task.model_dump(mode="json", exclude_unset=True)
+        return str(name) or kind.rpartition(":")[2], kind, parameters
+    if isinstance(item, str):
+        item = {item: {}}
+    if not isinstance(item, dict) or len(item) != 1:
+        raise BadInput(f"The job: each task must be one name with its parameters, not {item!r}.")
+    key, parameters = next(iter(item.items()))
+    if not isinstance(parameters or {}, dict):
+        raise BadInput(f"The job: the parameters of {key} must be keys with values, not {parameters!r}.")
+    location_of(str(key))  # refuses a name that no task has
+    return str(key).rpartition(":")[2], str(key), parameters or {}
 
 
-def _inside(place: Any, part: str, key: str) -> Any:
-    if isinstance(place, list):  # tasks, by name
-        for item in place:
-            if isinstance(item, dict) and part in item:
-                item[part] = item[part] if isinstance(item[part], dict) else {}
-                return item[part]
-        raise BadInput(f"--set {key}: the job has no task {part!r}.")
-    if not isinstance(place, dict):
-        raise BadInput(f"--set {key}: there is no such key in the job.")
-    if isinstance(place.get(part), str) and key.startswith("layers."):
-        place[part] = {"url": place[part]}
-    return place.setdefault(part, {})
+def _folders(tasks: Any) -> set[Path]:
+    """Where the modules of those tasks lie that were given as objects and are not installed."""
+    objects = (item[1] if isinstance(item, tuple) else item for item in tasks)
+    return {folder for task in objects if isinstance(task, Task) and (folder := folder_of(type(task)))}

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.chain import Chain, Record, Segment
+from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.errors import BadInput, Overtaken, StorageError
 from chunkflow.ledger_state import State, Step, pack_indexes
 from chunkflow.ledger_state import difference as difference
@@ -152,12 +153,9 @@ class Ledger:
         """Whether this process may still write: opened, not closed and not overtaken."""
         return self._chain.writer is not None
 
-    def record_job(
-        self, job: Mapping[str, Any], versions: Mapping[str, Any], steps: Mapping[str, int]
-    ) -> None:
-        """The canonical job, the versions that run it, and its steps with their numbers of units, in
-        order."""
-        self._add({"kind": "job", "job": job, "versions": versions})
+    def record_job(self, job: JobRecord, versions: Mapping[str, Any], steps: Mapping[str, int]) -> None:
+        """The job, the versions that run it, and its steps with their numbers of units, in order."""
+        self._add({"kind": "job", "job": job.model_dump(mode="json"), "versions": versions})
         for name, units in steps.items():
             self.record_step(name, units)
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.chain import Record, Segment
+from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.errors import BadInput
 
 UNKNOWN, DONE, FAILED = 0, 1, 2
@@ -153,7 +154,7 @@ class Step:
 class State:
     """All that a ledger says."""
 
-    job: dict[str, Any] | None = None
+    job: JobRecord | None = None
     versions: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(
         default_factory=list
@@ -221,7 +222,7 @@ class State:
             raise BadInput(f"the ledger holds a record of a kind that this version does not know: {kind}")
 
     def _apply_job(self, record: Record, at: float) -> None:
-        self.job, self.versions = record["job"], record["versions"]
+        self.job, self.versions = JobRecord.read(record["job"]), record["versions"]
         self.begun = len(self.runs)
         last = self.history[-1] if self.history else {"job": None, "versions": None}
         if (last["job"], last["versions"]) != (self.job, self.versions):
@@ -250,8 +251,9 @@ class State:
             for name in ("states", "attempts", "empties"):
                 arrays[f"{number}.{name}"] = values.pop(name)
             head["steps"].append({**values, "failures": [asdict(f) for f in step.failures.values()]})
+        data = json.dumps(head, default=_document).encode()
         file = io.BytesIO()
-        np.savez_compressed(file, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
+        np.savez_compressed(file, head=np.frombuffer(data, np.uint8), **arrays)
         return file.getvalue()
 
     @staticmethod
@@ -264,7 +266,13 @@ class State:
                 values["failures"] = {f["index"]: Failure(**f) for f in values["failures"]}
                 named = {name: arrays[f"{number}.{name}"] for name in ("states", "attempts", "empties")}
                 steps[values["name"]] = Step(**values, **named)
+        for entry in (head, *head["history"]):
+            entry["job"] = JobRecord.read(entry["job"]) if entry["job"] is not None else None
         return State(**head, steps=steps)
+
+
+def _document(record: JobRecord) -> dict[str, Any]:
+    return record.model_dump(mode="json")
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import chunkflow
+from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.errors import BadInput
-from chunkflow.job import Job
+from chunkflow.job import Job, TaskEntry
 from chunkflow.ledger import Ledger, difference
 from chunkflow.ledger_state import FAILED, State
 from chunkflow.outputs import create, delete, deleted_size, parameters_of, refuse_foreign
@@ -22,17 +23,20 @@ MEANS = {"job", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
 
 
 def canonical(job: Job, plan: Plan) -> dict[str, Any]:
-    """All of a job that changes what it makes, defaults included, with the versions of its tasks."""
-    tasks = {step.entry: step.task.version for step in plan.steps}
+    """All of a job that changes what it makes, with defaults, tasks' versions and the user's own code."""
+    versions = {step.entry: step.task.version for step in plan.steps}
     document = job.model_dump(mode="json", exclude=MEANS)
     return document | {
         "chunk": list(plan.chunk),
         "box": str(plan.box) if plan.box else None,
-        "tasks": [
-            {entry.name: {"type": entry.type, "version": tasks[entry.name], **parameters_of(entry)}}
-            for entry in job.tasks
-        ],
+        "tasks": [{entry.name: _canonical_task(job, entry, versions[entry.name])} for entry in job.tasks],
     }
+
+
+def _canonical_task(job: Job, entry: TaskEntry, version: int) -> dict[str, Any]:
+    code = entry.code(job.modules)
+    own = {"code": code} if code else {}
+    return {"type": entry.type, "version": version, **own, **parameters_of(job, entry)}
 
 
 def open_run(
@@ -56,13 +60,9 @@ def open_run(
         begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
         if cleared or begun:
             _clear(before, ledger, _steps_of(before, cleared) | begun)
-        recorded = {
-            "spec": wanted,
-            "plan": spec_of(plan),
-            "grids": {stage.name: list(stage.grid.shape) for stage in plan.stages},
-        }
+        grids = {stage.name: stage.grid.shape for stage in plan.stages}
         ledger.record_job(
-            recorded,
+            JobRecord(spec=wanted, plan=spec_of(plan), grids=grids),
             versions | {"chunkflow": chunkflow.__version__},
             {stage.name: len(stage.grid) for stage in plan.stages},
         )
@@ -128,7 +128,7 @@ def _plan_before(state: State, plan: Plan) -> Plan:
     if state.job is None:
         return plan
     try:
-        return plan_of_spec(state.job["plan"])
+        return plan_of_spec(state.job.plan, plan.job.modules)
     except BadInput:  # a task of it cannot be imported any more
         return plan
 
@@ -151,13 +151,14 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
     """A rerun must ask for what was asked before, save for tasks that are cleared or new."""
     if known.job is None:
         return
-    before = dict(known.job["spec"])
+    before = known.job.spec
     old = {name for task in before["tasks"] for name in task}
     now = {name for task in wanted["tasks"] for name in task}
     if old <= cleared:
         return  # nothing of the old run is kept
     kept = [task for task in before["tasks"] if not set(task) & cleared]
     asked = [task for task in wanted["tasks"] if not set(task) & (cleared | (now - old))]
+    asked = [_without_code_unless_known(task, kept) for task in asked]
     layers = {name: wanted["layers"].get(name) for name in before["layers"]}
     changes = difference({**before, "tasks": kept}, {**wanted, "tasks": asked, "layers": layers})
     if changes:
@@ -166,6 +167,15 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
             + "\n  ".join(changes)
             + "\nUse another work folder, or --restart TASK to clear that task and those after it."
         )
+
+
+def _without_code_unless_known(task: dict[str, Any], kept: list[dict[str, Any]]) -> dict[str, Any]:
+    """A task without the hash of its code, where that was not recorded yet."""
+    known = {name for one in kept for name, values in one.items() if "code" in values}
+    return {
+        name: {key: value for key, value in values.items() if key != "code" or name in known}
+        for name, values in task.items()
+    }
 
 
 def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:

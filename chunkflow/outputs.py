@@ -18,10 +18,11 @@ import chunkflow
 from chunkflow.data.info import FolderInfo, TableInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Grid
-from chunkflow.job import TaskEntry
+from chunkflow.job import Job, TaskEntry
 from chunkflow.ledger import Ledger
 from chunkflow.parts import Parts
 from chunkflow.plan import Plan, Product, Step
+from chunkflow.registry import name_of
 from chunkflow.sharded import shard_names
 from chunkflow.storage import Folder, side_by_side
 from chunkflow.volume import layer_document, scale_key
@@ -140,9 +141,9 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
             {
                 "method": {
                     "task": entry,
-                    "type": _type_of(step),
+                    "type": name_of(type(step.task)),
                     "version": step.task.version,
-                    "parameters": next(parameters_of(e) for e in plan.job.tasks if e.name == entry),
+                    "parameters": next(parameters_of(plan.job, e) for e in plan.job.tasks if e.name == entry),
                     "chunkflow": chunkflow.__version__,
                 },
                 "by": f"{getpass.getuser()}@{socket.gethostname()}",
@@ -153,14 +154,9 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
     }
 
 
-def _type_of(step: Step) -> str:
-    kind = type(step.task)
-    return f"{kind.__module__}:{kind.__name__}"
-
-
-def parameters_of(entry: TaskEntry) -> dict[str, Any]:
+def parameters_of(job: Job, entry: TaskEntry) -> dict[str, Any]:
     """What a task is given, with the defaults that hold now: they may be others in a later version."""
-    return entry.load().model_dump(mode="json")
+    return entry.load(job.modules).model_dump(mode="json")
 
 
 def deleted_size(plan: Plan, ledger: Ledger, steps: Iterable[int]) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import isclose
-from typing import Any
 
 from chunkflow.binding import Binder
 from chunkflow.chunk import VoxelSize
-from chunkflow.data.info import LabelsInfo, VoxelsInfo, parse_info
+from chunkflow.data.info import LabelsInfo, VoxelsInfo
+from chunkflow.engine.planning.spec import ExternalLayer, PlanSpec
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid, Vec, ratios, vec
+from chunkflow.geometry import Box, Grid, Vec, ratios
 from chunkflow.job import Job, split_reference
+from chunkflow.modules import Modules
 from chunkflow.regions import regions_for
 from chunkflow.resources import Resources
 from chunkflow.stages import Stage, Wait, wait_for, wait_for_all, wait_for_offset
@@ -220,31 +221,18 @@ def _prepare_stage(step: Step, maps: dict[int, int], last: dict[int, int], stage
     return Stage(step.index, step.name, "prepare", 0, grid, tuple(waits))
 
 
-def spec_of(plan: Plan) -> dict[str, Any]:
-    """All that a worker needs to build the same plan: plain JSON, no code."""
+def spec_of(plan: Plan) -> PlanSpec:
+    """All that a worker needs to build the same plan."""
     external = [
-        {"name": p.name, "mip": p.mip, "info": p.info.model_dump(mode="json")}
-        for p in plan.products.values()
-        if p.maker is None
+        ExternalLayer(name=p.name, mip=p.mip, info=p.info) for p in plan.products.values() if p.maker is None
     ]
     if plan.mask is not None and plan.job.mask is not None:
         name, mip = split_reference(plan.job.mask)
-        external.append({"name": name, "mip": mip, "info": plan.mask.model_dump(mode="json")})
-    return {
-        "job": plan.job.model_dump(mode="json"),
-        "box": str(plan.box) if plan.box else None,
-        "chunk": list(plan.chunk),
-        "layers": external,
-    }
+        external.append(ExternalLayer(name=name, mip=mip, info=plan.mask))
+    return PlanSpec(job=plan.job, box=plan.box, chunk=plan.chunk, layers=external)
 
 
-def plan_of_spec(spec: dict[str, Any]) -> Plan:
-    """The inverse of `spec_of`."""
-    infos = {(e["info"]["url"], e["mip"]): parse_info(e["info"]) for e in spec["layers"]}
-    box = Box.parse(spec["box"]) if spec["box"] else None
-    return Plan.of(
-        Job.model_validate(spec["job"]),
-        lambda url, mip, kind: infos[url, mip],
-        box,
-        vec(spec["chunk"]),
-    )
+def plan_of_spec(spec: PlanSpec, modules: Modules) -> Plan:
+    """The inverse of `spec_of`, where the user's own tasks are in `modules`."""
+    infos = {(layer.info.url, layer.mip): layer.info for layer in spec.layers}
+    return Plan.of(spec.job.beside(modules), lambda url, mip, kind: infos[url, mip], spec.box, spec.chunk)

@@ -18,7 +18,6 @@ from chunkflow.inputs import read_table
 from chunkflow.job import Job
 from chunkflow.kernels.matching import match_points
 from chunkflow.plan import Plan
-from cli.builtin import task_type
 from cli.demo_light_sheet import run_light_sheet
 from cli.means import Means
 from cli.options import Serial, Workers
@@ -100,7 +99,7 @@ def demo(
     if which == "light-sheet":
         plan, tables = run_light_sheet(place, size or TILE, seed, means, console)
     else:
-        job = Job.from_document(document(place, size or BLOCK, seed), task_type, Path.cwd())
+        job = Job.from_document(document(place, size or BLOCK, seed), Path.cwd())
         plan = open_plan(job, None, means.local_workers)
         run_plan(plan, means, Path.cwd(), console)
         tables = [_found(plan)]

@@ -27,7 +27,6 @@ from chunkflow.inputs import read_table
 from chunkflow.job import Job
 from chunkflow.kernels.matching import match_points, matched_pairs
 from chunkflow.plan import Plan
-from cli.builtin import load_job, task_type
 from cli.means import Means
 from cli.running import run_plan
 from cli.train import train
@@ -69,7 +68,7 @@ def run_light_sheet(
     truth = _truth(scan, folder, tile)
     path = folder / "light-sheet.yaml"
     path.write_text(files("cli").joinpath("light-sheet.yaml").read_text("utf-8"), "utf-8")
-    job = load_job(path, None)
+    job = Job.from_file(path)
     console.print("The job, up to its object table.", highlight=False)
     run_plan(open_plan(job.until("measure"), None, means.local_workers), means, folder, console)
     model = folder / "neuron-glia.skops"
@@ -105,7 +104,7 @@ def _scan(folder: Path, tile: tuple[int, int, int], seed: int) -> Job:
             {"scan": {**imaged, "overlap": list(OVERLAP), "jitter": list(JITTER), "seed": seed}},
         ],
     }
-    return Job.from_document(document, task_type, folder)
+    return Job.from_document(document, folder)
 
 
 def _truth(scan: Plan, folder: Path, tile: tuple[int, int, int]) -> Truth:

@@ -11,9 +11,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from chunkflow.modules import Modules
+from chunkflow.registry import builtin_tasks, task_type
 from chunkflow.roles import FieldRole
 from chunkflow.task import Task
-from cli.builtin import builtin_tasks
 from cli.main import COMMANDS
 
 FOLDER = Path(__file__).parent.parent / "docs" / "tasks"
@@ -34,7 +35,7 @@ _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at mos
 
 def pages() -> dict[str, str]:
     """All pages, by file name."""
-    found = builtin_tasks()
+    found = {name: task_type(name, Modules()) for name in builtin_tasks()}
     return {"index.md": _index(found)} | {f"{name}.md": page(name, kind) for name, kind in found.items()}
 
 

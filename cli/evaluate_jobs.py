@@ -22,7 +22,6 @@ from chunkflow.job import Job
 from chunkflow.kernels.agreement import Overlaps
 from chunkflow.plan import Plan
 from chunkflow.storage import Folder
-from cli.builtin import task_type
 from cli.evaluate_scores import LEAST_IOU, Comparison
 from cli.evaluate_sides import Place, Side, side_of_rows
 from cli.means import Means
@@ -95,7 +94,7 @@ def write_annotations(comparison: Comparison, annotations: str, means: Means, wo
 
 
 def _run(document: dict[str, Any], work: Path, means: Means, box: Box | None) -> Plan:
-    job = Job.from_document({**document, "work": str(work / "job")}, task_type, Path.cwd())
+    job = Job.from_document({**document, "work": str(work / "job")}, Path.cwd())
     plan = open_plan(job, box, means.local_workers)
     run_plan(plan, means, Path.cwd(), Console(quiet=True))
     return plan

@@ -13,7 +13,6 @@ from chunkflow.data.info import full_url
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
-from cli.builtin import task_type
 from cli.means import Means
 from cli.options import Address, Serial, Workers
 from cli.running import run_plan
@@ -83,7 +82,8 @@ def ingest_task(source: str, given: dict[str, Any]) -> Ingest:
     """The task as it is asked for, checked as a job file would be."""
     document = {"job": "ingest", "work": ".", "layers": {"layer": "."}}
     entry = {"ingest": {"source": source, "layer": "layer", **given}}
-    task = Job.from_document(document | {"tasks": [entry]}, task_type, Path.cwd()).tasks[0].load()
+    job = Job.from_document(document | {"tasks": [entry]}, Path.cwd())
+    task = job.tasks[0].load(job.modules)
     assert isinstance(task, Ingest)
     return task
 
@@ -122,4 +122,4 @@ def ingest_job(task: Ingest, layers: dict[str, str], work: str) -> Job:
         "layers": {names[channel]: url for channel, url in layers.items()},
         "tasks": [{"ingest": {**fields, "channel": c, "layer": name}} for c, name in names.items()],
     }
-    return Job.from_document(document, task_type, Path.cwd())
+    return Job.from_document(document, Path.cwd())

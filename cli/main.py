@@ -17,7 +17,8 @@ import typer
 
 import chunkflow
 from chunkflow.errors import ChunkflowError
-from cli.summaries import class_name, summary, task_names, unwrapped
+from chunkflow.registry import builtin_tasks, tasks
+from cli.summaries import summary, unwrapped
 
 COMMANDS = {
     "demo": "cli.demo",
@@ -64,7 +65,8 @@ def build(words: Sequence[str]) -> typer.Typer:
             _add(app, name, importlib.import_module(module), other or name)
         else:
             app.command(name, help=summary(module, other or name))(_elsewhere)
-    for name in task_names():
+    builtin = builtin_tasks()
+    for name, location in tasks().items():
         if name in COMMANDS:
             continue
         if name == asked:
@@ -73,7 +75,9 @@ def build(words: Sequence[str]) -> typer.Typer:
             function = task_command(name)
             app.command(name, help=unwrapped(function.__doc__ or ""), rich_help_panel=TASK_PANEL)(function)
         else:
-            text = summary(f"tasks.{name}", class_name(name))
+            module, _, kind = location.partition(":")
+            package = module.partition(".")[0]
+            text = summary(module, kind) if name in builtin else f"A task of the installed package {package}."
             app.command(name, help=text, rich_help_panel=TASK_PANEL)(_elsewhere)
     return app
 

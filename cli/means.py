@@ -11,11 +11,10 @@ from rich.console import Console
 
 from chunkflow.errors import BadInput
 from chunkflow.events import Listener
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan
 from chunkflow.pool import Executor
 from chunkflow.prices import PACKAGED
 from chunkflow.serial import SerialExecutor
-from cli.builtin import sources_of
 from cli.words import counted
 from cluster.staff import Staff, staff_for
 
@@ -64,7 +63,7 @@ class Means:
         join(self.address)
         return staff_for(plan, room_of(self.address), self.workers)
 
-    def executor(self, plan: Plan, staff: Staff, folder: Path, console: Console) -> Executor:
+    def executor(self, plan: Plan, staff: Staff, console: Console) -> Executor:
         """Where map runs; starts Ray if that is on this machine."""
         if self.serial:
             return SerialExecutor(plan)
@@ -77,7 +76,7 @@ class Means:
 
         if not self.address:
             start_here(staff.cores)
-        return RayExecutor(spec_of(plan), sources_of(plan.job, folder), plan.worker_kinds)
+        return RayExecutor(plan)
 
     def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
         """Who lets a cluster's metrics tell of the run."""

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from chunkflow.data.info import LayerInfo, VoxelsInfo, parse_info
+from chunkflow.data.info import LayerInfo, VoxelsInfo
 from chunkflow.errors import ChunkflowError
-from chunkflow.job import Job, TaskEntry
+from chunkflow.job import TaskEntry
 from chunkflow.ledger_state import State
+from chunkflow.modules import Modules
+from chunkflow.registry import builtin_tasks
 from chunkflow.task import Task
 
 UNITS = re.compile(r"\b(?:cubic micrometres|micrometres|nanometres|nm|voxels|diameters|grey values)$")
@@ -25,16 +28,17 @@ UNITS = re.compile(r"\b(?:cubic micrometres|micrometres|nanometres|nm|voxels|dia
 
 def methods(state: State) -> str:
     assert state.job is not None
-    plan, versions = state.job["plan"], state.versions
-    chunk = " × ".join(map(str, plan["chunk"]))
-    part = f" Only a part was processed, voxels {plan['box']} (x, y, z)." if plan["box"] else ""
-    read = [_volume(layer["name"], parse_info(layer["info"])) for layer in plan["layers"]]
+    plan, versions = state.job.plan, state.versions
+    modules = Modules(Path(str(versions["folder"])) if "folder" in versions else None)
+    chunk = " × ".join(map(str, plan.chunk))
+    part = f" Only a part was processed, voxels {plan.box} (x, y, z)." if plan.box else ""
+    read = [_volume(layer.name, layer.info) for layer in plan.layers]
     sentences = [
         f"Volumes were processed with chunkflow {versions.get('chunkflow')} "
         f"(Python {versions.get('python')}, Ray {versions.get('ray')}) in chunks of {chunk} voxels, "
         f"on which the result does not depend.{part}",
         *[text for text in read if text],
-        *[_task(entry, state) for entry in Job.model_validate(plan["job"]).tasks],
+        *[_task(entry, state, modules) for entry in plan.job.tasks],
     ]
     return " ".join(sentences)
 
@@ -57,14 +61,14 @@ def _volume(name: str, info: LayerInfo) -> str:
     return f"{name}{at} has {size} voxels of {voxel} µm ({info.dtype})."
 
 
-def _task(entry: TaskEntry, state: State) -> str:
+def _task(entry: TaskEntry, state: State, modules: Modules) -> str:
     try:
-        task = entry.load()
+        task = entry.load(modules)
     except ChunkflowError:  # a user's module that is not here: what was given is known all the same
         given = ", ".join(f"{key} {_value(value)}" for key, value in entry.parameters.items())
         return f"{entry.name} ({entry.type}) was run with {given}."
     said = ", ".join(_parameters(task, decided(state, entry.name)))
-    origin = "" if entry.type.startswith("tasks.") else f", a task of our own, {entry.type}"
+    origin = "" if entry.type in builtin_tasks() else f", a task of our own, {entry.type}"
     return (
         f"Task {entry.name} (version {task.version}{origin}): {_deed(task)} "
         f"[{_layers(task)}{'; ' if said else ''}{said}]."

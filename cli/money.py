@@ -9,10 +9,9 @@ from chunkflow.cost import CostMeter
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.estimate import estimate_of
 from chunkflow.measures import Measures, chosen_cells, measure, together
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan
 from chunkflow.prices import PACKAGED, PriceTable, load_prices
 from chunkflow.schedule import DONE, Schedule
-from cli.builtin import sources_of
 from cli.means import Means, Money
 from cli.options import refuse_no_sum
 from cli.words import dollars
@@ -49,8 +48,7 @@ def measured(plan: Plan, sample: int, address: str, folder: Path) -> dict[str, M
     if sample and address:
         from cluster.sampling import measure_on_devices  # takes two seconds, which others need not pay
 
-        sources = sources_of(plan.job, folder)
-        for device, measures in measure_on_devices(address, spec_of(plan), sources, chosen).items():
+        for device, measures in measure_on_devices(address, plan, chosen).items():
             found.setdefault(device, []).append(measures)
     elif sample:
         found[HERE] = [measure(plan, chosen)]

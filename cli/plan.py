@@ -13,10 +13,10 @@ from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.estimate import Wanted
 from chunkflow.forecast import StepForecast, forecast, worker_memory
+from chunkflow.job import Job
 from chunkflow.measures import Measures
 from chunkflow.plan import Plan
 from chunkflow.prices import PACKAGED, load_prices
-from cli.builtin import load_job
 from cli.means import Means
 from cli.money import HERE, measured
 from cli.options import Address, BoxOption, JobFile, Prices, Sample, Settings, Until, Workers, parse_box
@@ -52,7 +52,7 @@ def plan(
     if address and not sample:
         raise BadInput("--address is where a plan measures: say of how many chunks, as in --sample 8.")
     table = load_prices(prices or PACKAGED) if prices or nodes or deadline or address else None
-    planned = open_plan(load_job(job, set_, until), parse_box(box), means.local_workers)
+    planned = open_plan(Job.from_file(job, set_ or [], until), parse_box(box), means.local_workers)
     if address:
         means.staff(planned)  # refuses a cluster that is not there, or has no room
     found = measured(planned, sample, address, job.resolve().parent)

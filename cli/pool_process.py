@@ -22,6 +22,7 @@ from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput, Interrupted, StorageError
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State, difference
+from chunkflow.modules import Modules
 from chunkflow.opening import canonical
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.pool import Pool
@@ -32,7 +33,6 @@ from chunkflow.sqs_messages import Run
 from chunkflow.sqs_queues import Queues, Timing
 from chunkflow.storage import Folder
 from chunkflow.worker import SILENCE_HEARTBEATS
-from cli.builtin import see_modules_of
 from cli.interrupts import Interrupts
 from cli.job_queue import run_of, sqs_queue
 from cli.means import Means
@@ -45,7 +45,7 @@ TIMING = Timing(look=5.0)
 """A pool need not know the length of the queue as well as the runner."""
 
 
-Modules = Annotated[
+ModulesFolder = Annotated[
     Path,
     typer.Option(exists=True, file_okay=False, help="Where your own tasks are; by default, this folder."),
 ]
@@ -56,7 +56,7 @@ def work(
     workers: Workers = 0,
     address: Address = "",
     serial: Serial = False,
-    modules: Modules = Path("."),
+    modules: ModulesFolder = Path("."),
 ) -> None:
     """Work for a job that runs elsewhere: take its chunks from its queue, and do them here.
 
@@ -99,7 +99,7 @@ class _Followed:
     @property
     def heartbeat(self) -> float:
         """Seconds between the runner's signs of life."""
-        return float(self.state.job["plan"]["job"]["heartbeat"]) if self.state.job else LOOK_SECONDS
+        return self.state.job.plan.job.heartbeat if self.state.job else LOOK_SECONDS
 
 
 class _PoolProcess:
@@ -163,7 +163,7 @@ class _PoolProcess:
                 f"{error} The run is on: look at AWS_DEFAULT_REGION and whose keys are used here."
             ) from error
         queue = sqs_queue(plan, queues, TIMING)
-        executor = self._means.executor(plan, staff, self._modules, self._console)
+        executor = self._means.executor(plan, staff, self._console)
         pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
         self._say(f"Working for the run in {self._url}, with {counted(sum(staff.sizes), 'worker')}.")
         self._has_served = True
@@ -209,7 +209,7 @@ class _PoolProcess:
 
 
 def _refuse_without_queue(state: State, url: str) -> None:
-    if state.job is not None and not state.job["plan"]["job"].get("queue"):
+    if state.job is not None and not state.job.plan.job.queue:
         raise BadInput(
             f"The job in {url} names no queue, so only its own runner's pool works for it. Put "
             "queue: sqs://NAME into the job file, and run it again."
@@ -225,12 +225,11 @@ def plan_of(state: State, modules: Path) -> Plan:
         raise BadInput(
             f"The run is one of chunkflow {there}, and here is {chunkflow.__version__}: install the same."
         )
-    see_modules_of(modules.resolve())
     try:
-        plan = plan_of_spec(state.job["plan"])
+        plan = plan_of_spec(state.job.plan, Modules(modules.resolve()))
     except BadInput as error:
         raise BadInput(f"{error} For a pool, name their folder: --modules FOLDER.") from error
-    changes = difference(state.job["spec"], canonical(plan.job, plan))
+    changes = difference(state.job.spec, canonical(plan.job, plan))
     if changes:
         raise BadInput(f"The tasks here are not those of the run ({changes[0]}): install the same here.")
     return plan

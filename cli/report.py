@@ -34,8 +34,8 @@ def write_report(work: str) -> str:
     state = Ledger.load(folder).state
     left = files_for_people(folder, (re.split("[/.]", name)[0] for name in state.steps))
     assert state.job is not None
-    planned = state.job["plan"]
-    accounts = [one for one in read_accounts(planned["job"]["work"]) if one.box == (planned["box"] or "")]
+    planned = state.job.plan
+    accounts = [one for one in read_accounts(planned.job.work) if one.box == str(planned.box or "")]
     page = report(state, read_log(folder, MOST_LINES), left, accounts)
     folder.put("report.html", page.encode())
     return f"{work}/report.html"
@@ -44,7 +44,7 @@ def write_report(work: str) -> str:
 def report(state: State, log: list[dict[str, Any]], left: str = "", accounts: Sequence[Account] = ()) -> str:
     """The page; `left` is the part of it that shows what tasks left for people."""
     assert state.job is not None
-    name = html.escape(state.job["plan"]["job"]["job"])
+    name = html.escape(state.job.plan.job.job)
     whole = len(log) < MOST_LINES or any(line.get("event") == "started" for line in log)
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{STYLE}</style>",
@@ -144,8 +144,9 @@ def _failures(state: State) -> str:
 def job_text(state: State) -> str:
     """The job as a person writes it, to be run again."""
     assert state.job is not None
-    job = Job.model_validate(state.job["plan"]["job"])
-    document: dict[str, Any] = {"job": job.job, "work": plain(job.work), "chunk": state.job["plan"]["chunk"]}
+    planned = state.job.plan
+    job = planned.job
+    document: dict[str, Any] = {"job": job.job, "work": plain(job.work), "chunk": list(planned.chunk)}
     for name in ("storage", "mask", "memory", "fill_missing", "heartbeat"):
         if getattr(job, name) != Job.model_fields[name].get_default():
             document[name] = job.model_dump(mode="json")[name]
@@ -153,24 +154,18 @@ def job_text(state: State) -> str:
         name: {"url": plain(entry.url), "encoding": entry.encoding} if entry.encoding else plain(entry.url)
         for name, entry in job.layers.items()
     }
-    document["tasks"] = [{_task_key(entry.type): dict(entry.parameters)} for entry in job.tasks]
+    document["tasks"] = [{entry.type: dict(entry.parameters)} for entry in job.tasks]
     text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
-    part = state.job["plan"]["box"]
-    return (f"# run with --box {part}\n" if part else "") + str(text)
-
-
-def _task_key(kind: str) -> str:
-    module, _, _ = kind.partition(":")
-    return module.removeprefix("tasks.") if module.startswith("tasks.") else kind
+    return (f"# run with --box {planned.box}\n" if planned.box else "") + str(text)
 
 
 def _found(state: State) -> str:
     """What the tasks decided for the whole volume, exactly, and what they counted over it."""
     assert state.job is not None
     found = [
-        (entry["name"], key, value)
-        for entry in state.job["plan"]["job"]["tasks"]
-        for key, value in decided(state, entry["name"]).items()
+        (entry.name, key, value)
+        for entry in state.job.plan.job.tasks
+        for key, value in decided(state, entry.name).items()
         if isinstance(value, int | float | str) and value != ""
     ]
     found += [

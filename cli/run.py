@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from chunkflow.describe import open_plan
+from chunkflow.job import Job
 from chunkflow.prices import PACKAGED
-from cli.builtin import load_job
 from cli.means import Means, Money
 from cli.options import (
     Address,
@@ -50,7 +50,7 @@ def run(
     Example: chunkflow run nuclei.yaml --workers 8 --set layers.dapi=/data/rat7/dapi
     """
     means = Means(workers, address, serial, Money(prices or PACKAGED, budget, sample))
-    plan = open_plan(load_job(job, set_, until), parse_box(box), means.local_workers)
+    plan = open_plan(Job.from_file(job, set_ or [], until), parse_box(box), means.local_workers)
     run_plan(plan, means, job.resolve().parent, Console(), restart, lambda what: yes or agreed(what))
 
 

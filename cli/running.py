@@ -55,7 +55,7 @@ def run_plan(
     ledger = open_run(plan, versions(folder), restart, agree)
     try:
         with ledger, job_queue.opened(ledger.state) as queue, Interrupts(stopping) as interrupts:
-            executor = means.executor(plan, staff, folder, console)
+            executor = means.executor(plan, staff, console)
             pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
             listeners: list[Listener] = [progress, Log(Folder(plan.work)), end, meter]
             listeners += means.exported(queue.backlog, lambda: meter.spent)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from chunkflow.accounts import dollars_of, read_accounts
 from chunkflow.errors import ChunkflowError
+from chunkflow.geometry import Vec
 from chunkflow.ledger_state import DONE, FAILED, State
 from chunkflow.sqs_queues import dead_letters
 from cli.options import WorkUrl
@@ -77,10 +78,8 @@ def _picture(state: State, cost: str) -> Group:
             f"{rate:,.1f}/s" if rate else "",
             in_words(left / rate) if rate and left and state.ended is None else "",
         )
-    head = Text(f"{state.job['plan']['job']['job']}: {_standing(state)}{cost}")
-    maps = [
-        (step, state.job["grids"].get(step.name)) for step in state.steps.values() if "." not in step.name
-    ]
+    head = Text(f"{state.job.plan.job.job}: {_standing(state)}{cost}")
+    maps = [(step, state.job.grids.get(step.name)) for step in state.steps.values() if "." not in step.name]
     drawn = [
         Text(f"\n{step.name} (seen along z)\n") + _grid_text(step.states, grid)
         for step, grid in maps
@@ -93,7 +92,7 @@ def alive(state: State) -> bool:
     """Whether a run has given a sign of life of late."""
     if state.job is None:
         return False
-    heartbeat = state.job["plan"]["job"]["heartbeat"]
+    heartbeat = state.job.plan.job.heartbeat
     return state.ended is None and time.time() - state.heard < RECENT_HEARTBEATS * heartbeat
 
 
@@ -106,7 +105,7 @@ def _standing(state: State) -> str:
     return f"no sign of life for {ago}: the run was killed, or its machine is gone (chunkflow retry)"
 
 
-def _grid_text(states: npt.NDArray[np.uint8], shape: list[int]) -> Text:
+def _grid_text(states: npt.NDArray[np.uint8], shape: Vec) -> Text:
     """A character for each column of chunks: how much of it is done; ! where one failed."""
     grid = states.reshape(shape, order="F")
     step = -(-max(grid.shape[0], grid.shape[1]) // WIDEST)

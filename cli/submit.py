@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 import re
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -25,13 +25,13 @@ import chunkflow
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.job import Job, load_task_type
+from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.opening import refuse_unfit
 from chunkflow.prices import load_prices
+from chunkflow.registry import builtin_tasks, task_type
 from chunkflow.roles import Located
 from chunkflow.storage import Folder
-from cli.builtin import load_job, sources_of
 from cli.options import (
     BoxOption,
     Budget,
@@ -85,7 +85,7 @@ def submit(
 
     Example: chunkflow submit nuclei.yaml --address http://head:8265
     """
-    wanted, part = load_job(job, set_, until), parse_box(box)
+    wanted, part = Job.from_file(job, set_ or [], until), parse_box(box)
     work = wanted.work_for(part)
     table = checked_money(budget, prices)
     console = Console(soft_wrap=True, highlight=False)
@@ -97,7 +97,7 @@ def submit(
     deleted = check(wanted, part, restart, unseen_here(paths, there), console)
     if restart and not yes and not agreed(deleted):
         raise BadInput("Nothing was deleted, and nothing was submitted.")
-    own = {f"job/{name}": data for name, data in sources_of(wanted, job.resolve().parent).items()}
+    own = {f"job/{name}": data for name, data in wanted.sources().items()}
     files, environment = what_goes_along(there, extras(wanted, own))
     files |= own | table | {"job/job.yaml": yaml.safe_dump(wanted.model_dump(mode="json")).encode()}
     if environment:
@@ -140,7 +140,7 @@ def local_paths(job: Job) -> dict[str, str]:
     paths = {f"layer {name}": entry.url for name, entry in job.layers.items()}
     paths["the folder of the work folder"] = job.work.rpartition("/")[0]
     for entry in job.tasks:
-        for name, field in load_task_type(entry.type).model_fields.items():
+        for name, field in task_type(entry.type, job.modules).model_fields.items():
             value = entry.parameters.get(name)
             if isinstance(value, str) and any(isinstance(mark, Located) for mark in field.metadata):
                 paths[f"{entry.name}.{name}"] = f"file://{value.removeprefix('file://')}"
@@ -188,9 +188,8 @@ def extras(job: Job, own: Mapping[str, bytes]) -> list[str]:
 def _task_texts(job: Job) -> Iterator[bytes]:
     """The modules of the built-in tasks of a job: one of each name, and those that go with it."""
     for entry in job.tasks:
-        module = entry.type.partition(":")[0]
-        if module.startswith("tasks."):
-            file = Path(str(sys.modules[module].__file__))
+        if entry.type in builtin_tasks():
+            file = Path(inspect.getfile(task_type(entry.type, job.modules)))
             yield from (path.read_bytes() for path in file.parent.glob(f"{file.stem}*.py"))
 
 

@@ -4,21 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import pkgutil
 from pathlib import Path
-
-import tasks
-
-
-def class_name(module: str) -> str:
-    """The class of a task's module: downsample holds Downsample."""
-    return "".join(part.capitalize() for part in module.split("_"))
-
-
-def task_names() -> list[str]:
-    """The modules of tasks/ that hold a task, which are named as it is."""
-    names = [module.name for module in pkgutil.iter_modules(tasks.__path__)]
-    return [name for name in names if _definition(f"tasks.{name}", class_name(name)) is not None]
 
 
 def summary(module: str, name: str) -> str:

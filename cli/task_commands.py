@@ -21,9 +21,10 @@ from rich.console import Console
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
+from chunkflow.modules import Modules
+from chunkflow.registry import task_type
 from chunkflow.roles import FieldRole
 from chunkflow.task import Task
-from cli.builtin import builtin_task, task_type
 from cli.means import Means
 from cli.options import Address, BoxOption, Restart, Serial, Workers, Yes, agreed, parse_box
 from cli.running import run_plan
@@ -33,7 +34,7 @@ SIMPLE = (int, float, bool, str)
 
 def task_command(name: str) -> Callable[..., None]:
     """A function whose signature is the task's fields, as typer wants it."""
-    kind = builtin_task(name)
+    kind = task_type(name, Modules())
     roles = {role.name: role for role in kind.roles()}
 
     def command(**given: Any) -> None:
@@ -144,7 +145,7 @@ def _run_one(name: str, kind: type[Task], roles: dict[str, FieldRole], given: di
     means = Means(given["workers"], given["address"], given["serial"])
     box = None if "box" in kind.model_fields else parse_box(given["box"])
     try:
-        job = Job.from_document(_document(name, kind, roles, given), task_type, Path.cwd())
+        job = Job.from_document(_document(name, kind, roles, given), Path.cwd())
         plan = open_plan(job, box, means.local_workers)
     except BadInput as error:
         if all(given[role.name] for role in roles.values() if role.output and role.kind != "table"):

@@ -10,9 +10,9 @@ from chunkflow.errors import BadInput, Incomplete
 from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
+from chunkflow.modules import Modules
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.storage import Folder
-from cli.builtin import see_modules_of
 from cli.submitted import notes
 from cli.words import plain
 
@@ -44,18 +44,16 @@ class Work:
 
     def job(self) -> Job:
         assert self.ledger.state.job is not None
-        return Job.model_validate(self.ledger.state.job["plan"]["job"])
+        return self.ledger.state.job.plan.job
 
     def box(self) -> Box | None:
         assert self.ledger.state.job is not None
-        box = self.ledger.state.job["plan"]["box"]
-        return Box.parse(box) if box else None
+        return self.ledger.state.job.plan.box
 
     def plan(self) -> Plan:
         """The plan as it was recorded; the user's own tasks are found where the job file lay."""
         assert self.ledger.state.job is not None
-        see_modules_of(self.folder)
-        return plan_of_spec(self.ledger.state.job["plan"])
+        return plan_of_spec(self.ledger.state.job.plan, Modules(self.folder))
 
     def table(self, name: str) -> TableInfo:
         """A table of the job, which must be finished if the job makes it."""

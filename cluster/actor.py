@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
-import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from chunkflow.engine.planning.spec import PlanSpec
+from chunkflow.modules import Modules
 from chunkflow.plan import plan_of_spec
 from chunkflow.queue import Answer, Range
 from chunkflow.worker import Worker
@@ -22,7 +23,7 @@ from cluster.nodes import drain_this_node, this_place
 from cluster.notices import SIGTERM, Notices, sources_here
 
 Sources = dict[str, bytes]
-"""The user's own modules, by their path relative to the folder they are imported from."""
+"""The user's own modules, by their paths in the folder of the job file."""
 
 WORD, NOTICE = "word", "notice"
 """Groups of methods that answer while batches run, each with a thread of its own."""
@@ -42,8 +43,9 @@ class Actor:
     def __init__(self, spec: dict[str, Any], sources: Sources, name: str) -> None:
         self._notices = Notices(sources_here())
         self._notices.hear_sigterm()
-        self._folder = importable(sources) if sources else None
-        self._worker = Worker(plan_of_spec(spec), name, place=this_place())
+        self._folder = lay(sources) if sources else None
+        plan = plan_of_spec(PlanSpec.model_validate(spec), Modules(self._folder))
+        self._worker = Worker(plan, name, place=this_place())
 
     @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
     def greet(self) -> Greeting:
@@ -76,13 +78,11 @@ class Actor:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def importable(sources: Sources) -> Path:
-    """Lay modules where they can be imported, after all that is installed: as where the job was started, a
-    file beside the job may bear the name of a package and is not taken for it."""
+def lay(sources: Sources) -> Path:
+    """Lay the user's own modules into a folder of this node."""
     folder = Path(tempfile.mkdtemp(prefix="chunkflow-tasks-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for path, data in sources.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
-    sys.path.append(str(folder))
     return folder

@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,10 +21,11 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 
 from chunkflow.errors import BadInput, WorkerLost
 from chunkflow.hand import IN_HAND
+from chunkflow.plan import Plan, spec_of
 from chunkflow.pool import Finished, Gone, Happening, Leaving, Up
 from chunkflow.queue import Cause, Range
 from chunkflow.resources import Resources
-from cluster.actor import NOTICE, WORD, Actor, Sources
+from cluster.actor import NOTICE, WORD, Actor
 from cluster.staff import needs
 
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -64,19 +64,14 @@ class _Known:
 class RayExecutor:
     """Starts, feeds and watches the actors of one pool."""
 
-    def __init__(
-        self,
-        spec: dict[str, Any],
-        sources: Sources | None = None,
-        kinds: Sequence[Resources] = (Resources(),),
-    ) -> None:
-        self._spec = ray.put(spec)
-        self._sources = sources or {}
-        self._classes = [_class_for(taken) for taken in kinds]
-        self._word_seconds = WORD_HEARTBEATS * float(spec["job"]["heartbeat"])
+    def __init__(self, plan: Plan) -> None:
+        self._spec = ray.put(spec_of(plan).model_dump(mode="json"))
+        self._sources = plan.job.sources()
+        self._classes = [_class_for(taken) for taken in plan.worker_kinds]
+        self._word_seconds = WORD_HEARTBEATS * plan.job.heartbeat
         self._known: dict[str, _Known] = {}
         self._back: SimpleQueue[tuple[_Call, Future[Any]]] = SimpleQueue()
-        self._failed_starts = [0] * len(kinds)
+        self._failed_starts = [0] * len(plan.worker_kinds)
         """In a row, of each kind of worker."""
         self._pool = secrets.token_hex(2)  # several pools may share a queue, and names are in the ledger
         self._count = 0

@@ -14,12 +14,14 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.errors import BadInput
 from chunkflow.measures import Measures, map_stage, measure, together
-from chunkflow.plan import Plan, plan_of_spec
+from chunkflow.modules import Modules
+from chunkflow.plan import Plan, plan_of_spec, spec_of
 from chunkflow.prices import SPOT
 from chunkflow.resources import Resources
-from cluster.actor import Sources, importable
+from cluster.actor import Sources, lay
 from cluster.connection import join
 from cluster.nodes import DEVICE
 from cluster.ray_executor import threads_of
@@ -32,11 +34,8 @@ Chosen = Mapping[int, Sequence[int]]
 """Cells by step."""
 
 
-def measure_on_devices(
-    address: str, spec: dict[str, Any], sources: Sources, chosen: Chosen
-) -> dict[str, Measures]:
+def measure_on_devices(address: str, plan: Plan, chosen: Chosen) -> dict[str, Measures]:
     """What the chosen cells take, by device as the price table names it."""
-    plan = plan_of_spec(spec)
     join(address)
     nodes = _node_of_each_device()
     if not nodes:
@@ -45,6 +44,7 @@ def measure_on_devices(
             "`chunkflow cluster up` say it: on a cloud keep one of each type up, with `least: 1` in the "
             f"cluster's file. Elsewhere start Ray on one with --resources='{{\"{DEVICE}NAME\": 1}}'."
         )
+    spec, sources = spec_of(plan).model_dump(mode="json"), plan.job.sources()
     begun = {
         device: [_begin(node, spec, sources, share, taken) for taken, share in _shares(plan, node, chosen)]
         for device, node in nodes.items()
@@ -108,9 +108,9 @@ def _begin(node: dict[str, Any], spec: Any, sources: Sources, share: Chosen, tak
 
 @ray.remote(max_retries=0)  # type: ignore[untyped-decorator]
 def _measure(spec: dict[str, Any], sources: Sources, share: Chosen) -> Measures:
-    folder = importable(sources) if sources else None
+    folder = lay(sources) if sources else None
     try:
-        return measure(plan_of_spec(spec), share)
+        return measure(plan_of_spec(PlanSpec.model_validate(spec), Modules(folder)), share)
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 
 import hypothesis
@@ -27,18 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             shared = "ray" if "ray_here" in names else "head" if "head" in names else item.path.stem
             item.add_marker(pytest.mark.xdist_group(shared))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group").args != ("ray",))
-
-
-@pytest.fixture(autouse=True)
-def forget_own_tasks() -> Iterator[None]:
-    """A job's folder is searched no longer: the next test may write a module of the same name."""
-    before = list(sys.path)
-    yield
-    added = [folder for folder in sys.path if folder not in before]
-    sys.path[:] = before
-    for name, module in list(sys.modules.items()):
-        if added and os.path.dirname(getattr(module, "__file__", None) or "") in added:
-            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

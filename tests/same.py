@@ -20,7 +20,7 @@ from chunkflow.geometry import Vec
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan
 from chunkflow.pool import Executor, Happening, Pool
 from chunkflow.queue import Answer, MemoryQueue, Queue, Range
 from chunkflow.runner import Runner
@@ -113,7 +113,7 @@ def run_in(way: Way, job: Job) -> str:
 def executor_of(way: Way, plan: Plan) -> Executor:
     if not way.ray:
         return SerialExecutor(plan)
-    executor = RayExecutor(spec_of(plan))
+    executor = RayExecutor(plan)
     return KillingExecutor(executor, way.kills) if way.kills else executor
 
 

@@ -16,9 +16,11 @@ from cloudvolume import CloudVolume
 from chunkflow.data.describe import describe
 from chunkflow.data.info import full_url
 from chunkflow.describe import open_plan
+from chunkflow.engine.ledger.record import JobRecord
+from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.events import Event
 from chunkflow.geometry import Box
-from chunkflow.job import Job
+from chunkflow.job import Job, TaskEntry
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
 from chunkflow.pool import Executor, Pool
@@ -64,14 +66,15 @@ def read_table(url: str | Path) -> pa.Table:
     return rows.sort_by("id")
 
 
-def builtin(name: str) -> str:
-    """The import string of a built-in task."""
-    return name if ":" in name else f"tasks.{name}:{name.capitalize()}"
-
-
 def make_job(folder: Path, layers: dict[str, str], tasks: list[Any], **keys: Any) -> Job:
     document = {"job": "test", "work": str(folder / "work"), "layers": layers, "tasks": tasks, **keys}
-    return Job.from_document(document, builtin, folder)
+    return Job.from_document(document, folder)
+
+
+def job_record(name: str, spec: dict[str, Any]) -> JobRecord:
+    """What a ledger may hold of a job."""
+    job = Job(job=name, work="file:///work", tasks=[TaskEntry(name="segment", type="segment")])
+    return JobRecord(spec=spec, plan=PlanSpec(job=job, box=None, chunk=(64, 64, 64), layers=[]), grids={})
 
 
 def run_job(

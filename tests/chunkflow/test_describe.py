@@ -34,7 +34,7 @@ def test_a_table_that_was_moved_is_where_it_lies_now(tmp_path: Path) -> None:
     doubling = {OWN + "Rows": {"objects": "moved", "doubled": "doubled"}}
     job = make_job(tmp_path / "next", {"moved": moved}, [doubling])
     plan = open_plan(job)
-    assert plan_of_spec(spec_of(plan)).products == plan.products
+    assert plan_of_spec(spec_of(plan), plan.job.modules).products == plan.products
     assert run_job(job) == "complete"
     (row,) = read_table(tmp_path / "next" / "work" / "tables" / "doubled").to_pylist()
     assert (row["voxels"], row["double"]) == (32**3, 2 * 32**3)

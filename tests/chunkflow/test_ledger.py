@@ -19,14 +19,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chunkflow import chain as chain_module
+from chunkflow.engine.ledger.record import FORMAT
 from chunkflow.errors import BadInput, Overtaken, StorageError
 from chunkflow.ledger import Ledger, difference
 from chunkflow.ledger_state import DONE, FAILED, UNKNOWN, State, pack_indexes, unpack_indexes
 from chunkflow.queue import Answer, Cause
 from chunkflow.storage import Folder
 from tests.servers import s3_bucket
+from tests.support import job_record
 
-JOB = {"job": "rat", "tasks": [{"segment": {"diameter": 9.0}}]}
+SPEC = {"job": "rat", "tasks": [{"segment": {"diameter": 9.0}}]}
+JOB = job_record("rat", SPEC)
 UNITS = {"segment": 12, "measure": 7}
 
 
@@ -223,6 +226,25 @@ def test_a_watcher_sees_what_comes(folder: Folder, ledger: Ledger, monkeypatch: 
     assert watcher.state.encode() == ledger.state.encode()
 
 
+def test_a_snapshot_is_the_state(ledger: Ledger) -> None:
+    done(ledger, "segment", 3)
+    failed(ledger, "measure", 2, 1, final=True)
+    ledger.flush(now=True)
+    again = State.decode(ledger.state.encode())
+    assert (again.job, again.history) == (JOB, ledger.state.history)
+    assert again.steps["measure"].failures == ledger.steps["measure"].failures
+    assert again.steps["segment"].indexes(DONE).tolist() == [3]
+
+
+def test_the_record_of_a_later_chunkflow_is_refused(folder: Folder) -> None:
+    with Ledger.open(folder) as ledger:
+        ledger.record_job(JOB.model_copy(update={"format": FORMAT + 1}), {}, UNITS)
+        with pytest.raises(BadInput, match=f"has format {FORMAT + 1}, and this one reads up to {FORMAT}"):
+            ledger.flush(now=True)
+    with pytest.raises(BadInput, match="written by a later chunkflow"):
+        Ledger.load(folder)
+
+
 def test_an_empty_folder_is_an_empty_state(folder: Folder) -> None:
     assert Ledger.load(folder).state == State()
     assert list(folder.list()) == []
@@ -232,9 +254,10 @@ WRITER = """
 import sys
 from chunkflow import chain, ledger
 from chunkflow.storage import Folder
+from tests.support import job_record
 chain.BLOCK = 20
 book = ledger.Ledger.open(Folder(sys.argv[1]))
-book.record_job({}, {}, {"segment": 1000000})
+book.record_job(job_record("rat", {}), {}, {"segment": 1000000})
 book.flush(now=True)
 index = book.steps["segment"].done
 while True:
@@ -409,11 +432,11 @@ def test_the_difference_of_two_jobs_names_each_parameter() -> None:
         "chunk": [64, 64, 64],
         "tasks": [{"segment": {"diameter": 10.0}}, {"mesh": {"labels": "n"}}, {"mesh": {"labels": "m"}}],
     }
-    assert difference(JOB, JOB) == []
-    assert difference(JOB, new) == [
+    assert difference(SPEC, SPEC) == []
+    assert difference(SPEC, new) == [
         "tasks.segment.diameter: 9.0 -> 10.0",
         "chunk: (not set) -> [64, 64, 64]",
         'tasks.mesh.labels: (not set) -> "n"',
         'tasks.mesh#2.labels: (not set) -> "m"',
     ]
-    assert "chunk: [64, 64, 64] -> (not set)" in difference(new, JOB)
+    assert "chunk: [64, 64, 64] -> (not set)" in difference(new, SPEC)

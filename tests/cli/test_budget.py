@@ -16,11 +16,11 @@ from chunkflow.cost import CostMeter
 from chunkflow.describe import open_plan
 from chunkflow.estimate import estimate_of
 from chunkflow.events import CellDone, Ended
+from chunkflow.job import Job
 from chunkflow.prices import load_prices
 from chunkflow.queue import Answer, Place
 from chunkflow.schedule import Schedule
 from chunkflow.storage import Folder
-from cli.builtin import load_job
 from cli.means import Money
 from cli.money import over_budget, said_cost
 from cli.words import dollars
@@ -105,7 +105,7 @@ def assert_report(lab: Path, first: Account) -> None:
 
 def test_a_device_without_a_price_ends_a_run_with_a_budget_and_is_named(lab: Path, prices: Path) -> None:
     prices.write_text(TABLE.replace("preemptible: 36, ", ""))
-    plan, table = open_plan(load_job(lab / "job.yaml", None)), load_prices(prices)
+    plan, table = open_plan(Job.from_file(lab / "job.yaml")), load_prices(prices)
     meter = CostMeter(plan, table, estimate_of(plan, table, {}), budget=50)
     schedule = Schedule(plan.stages)
     reached: list[bool] = []

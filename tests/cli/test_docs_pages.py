@@ -6,8 +6,9 @@ from typing import Literal
 import pytest
 from pydantic import Field
 
+from chunkflow.modules import Modules
+from chunkflow.registry import builtin_tasks, task_type
 from chunkflow.task import Image, Labels, Objects, Out, Task
-from cli.builtin import builtin_tasks
 from cli.docs_pages import FOLDER, page, pages, write_pages
 
 
@@ -58,7 +59,7 @@ def test_a_page_of_a_task_that_is_no_more_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(builtin_tasks()))
 def test_every_task_and_parameter_is_described(name: str) -> None:
-    kind = builtin_tasks()[name]
+    kind = task_type(name, Modules())
     roles = {role.name for role in kind.roles()}
     assert (kind.__doc__ or "").strip().partition("\n")[0]
     silent = [key for key, field in kind.model_fields.items() if key not in roles and not field.description]

@@ -23,7 +23,7 @@ def make(folder: Path, dtype: str, kind: str) -> str:
 
 
 def job_of(text: str, tmp_path: Path) -> Job:
-    return Job.from_document(yaml.safe_load(text), lambda name: f"tasks.{name}:{name.capitalize()}", tmp_path)
+    return Job.from_document(yaml.safe_load(text), tmp_path)
 
 
 def test_images_give_a_job_that_finds_nuclei(tmp_path: Path) -> None:

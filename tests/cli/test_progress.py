@@ -9,8 +9,8 @@ import pytest
 from pydantic.fields import FieldInfo
 from rich.console import Console
 
+from chunkflow.job import Job
 from chunkflow.task import File
-from cli.builtin import load_job
 from cli.progress import MOST_TOLD, Progress, last_error
 from cli.words import counted, in_words, plain
 from tasks.segment import Segment
@@ -22,7 +22,9 @@ from tests.support import run_job
 def shown(lab: Path, terminal: bool) -> str:
     file = io.StringIO()
     progress = Progress(Console(file=file, force_terminal=terminal, width=100, color_system=None))
-    job = load_job(lab / "job.yaml", [f"work={'terminal' if terminal else 'lines'}", "layers.nuclei=./made"])
+    job = Job.from_file(
+        lab / "job.yaml", [f"work={'terminal' if terminal else 'lines'}", "layers.nuclei=./made"]
+    )
     assert run_job(job, listeners=[progress]) == "complete"
     progress.close()
     return file.getvalue()

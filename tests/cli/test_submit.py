@@ -19,7 +19,7 @@ from botocore.config import Config
 from rich.console import Console
 
 from chunkflow.errors import BadInput, ChunkflowError
-from cli.builtin import load_job
+from chunkflow.job import Job
 from cli.submit import check, entrypoint, extras, local_paths, refuse_unseen
 from cluster import probe, submission
 from cluster.environment import SENT, There, what_goes_along
@@ -139,7 +139,7 @@ def test_what_cannot_be_is_said_before_anything_is_sent(
 
 
 def test_a_path_that_the_cluster_does_not_see_is_named(lab: Path) -> None:
-    paths = local_paths(load_job(lab / "job.yaml", None))
+    paths = local_paths(Job.from_file(lab / "job.yaml"))
     assert paths["layer dapi"] == str(lab / "dapi")
     assert paths["the folder of the work folder"] == str(lab)
     seen = dict.fromkeys(paths.values(), True)
@@ -201,7 +201,7 @@ def test_what_goes_along_is_named_by_its_content_and_pinned() -> None:
 
 
 def test_libraries_that_only_some_tasks_need(lab: Path) -> None:
-    job = load_job(own_job(lab), None)
+    job = Job.from_file(own_job(lab))
     assert extras(job, {"job/own.py": b"import numpy\n"}) == []
     assert extras(job, {"job/own.py": b"import numpy\n\nfrom torch.nn import Conv3d\n"}) == ["cnn"]
 
@@ -216,9 +216,9 @@ def test_what_is_run_there() -> None:
 
 
 def test_a_job_as_sent_is_the_job(lab: Path) -> None:
-    job = load_job(own_job(lab), ["memory=3"])
+    job = Job.from_file(own_job(lab), ["memory=3"])
     (lab / "sent.yaml").write_text(yaml.safe_dump(job.model_dump(mode="json")))
-    assert load_job(lab / "sent.yaml", None) == job
+    assert Job.from_file(lab / "sent.yaml") == job
 
 
 def test_a_dashboard_that_never_answers_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def test_a_dashboard_that_never_answers_is_said(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_a_restart_deletes_is_told_before_anything_is_sent(lab: Path, command: Command) -> None:
     assert command("run", "job.yaml", "--serial", "--until", "segment").code == 0
-    deleted = check(load_job(lab / "job.yaml", None), None, "segment", [], Console())
+    deleted = check(Job.from_file(lab / "job.yaml"), None, "segment", [], Console())
     assert re.search(r"segment.*: [1-9]\d* finished chunks, \d+\.\d MB written", deleted)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.summaries import task_names
+from chunkflow.registry import tasks
 from tests.cli.conftest import Command
 from tests.support import read_layer, read_table
 
 
-@pytest.mark.parametrize("name", task_names())
+@pytest.mark.parametrize("name", tasks())
 def test_every_task_has_help_with_an_example_and_its_fields(command: Command, name: str) -> None:
     said = command(name, "--help")
     assert said.code == 0
@@ -28,7 +28,7 @@ def test_the_commands_are_listed_without_importing_them(command: Command) -> Non
     said = command("--help")
     for name in ("demo", "run", "plan", "status", "failed", "retry", "replay", "view", "export", "ingest"):
         assert re.search(rf"^│ {name} +[A-Z]", said.out, re.M), name
-    for name in task_names():
+    for name in tasks():
         assert re.search(rf"^│ {name} +[A-Z]", said.out, re.M), name
 
 

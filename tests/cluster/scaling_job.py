@@ -15,7 +15,6 @@ from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, Event
 from chunkflow.job import Job
 from chunkflow.opening import open_run
-from chunkflow.plan import spec_of
 from chunkflow.pool import Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
@@ -32,7 +31,7 @@ def main(path: str, address: str) -> int:
     staff = staff_for(plan, room_of(address))
     assert staff.idle_seconds is not None, "the cluster does not say that it grows"
     queue = MemoryQueue(len(plan.worker_kinds))
-    executor = RayExecutor(spec_of(plan), kinds=plan.worker_kinds)
+    executor = RayExecutor(plan)
     devices: dict[str, set[str]] = {}
 
     def note(event: Event) -> None:

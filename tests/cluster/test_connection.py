@@ -18,7 +18,6 @@ from rich.console import Console
 
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
-from cli.builtin import task_type
 from cli.demo import document
 from cli.doctor_cluster import examine_cluster
 from cluster import connection, probe
@@ -118,8 +117,8 @@ def test_a_job_runs_through_rays_client(tmp_path: Path, client_address: str) -> 
         [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    job = Job.from_document(written, task_type, tmp_path)
+    job = Job.from_document(written, tmp_path)
     assert_all_accounted(job, clean=True)
-    serial = Job.from_document(small_job(tmp_path / "serial"), task_type, tmp_path)
+    serial = Job.from_document(small_job(tmp_path / "serial"), tmp_path)
     assert run_job(serial) == "complete"
     assert_same(all_made(job), all_made(serial), "through Ray's client")

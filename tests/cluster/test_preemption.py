@@ -17,7 +17,7 @@ from chunkflow.events import CellDone, CellFailed, Event
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan
 from chunkflow.pool import Finished, Happening, Leaving, Pool, Up
 from chunkflow.queue import Answer, Cause, MemoryQueue, Range
 from chunkflow.runner import Runner
@@ -72,7 +72,7 @@ def gpu_job(folder: Path, pause: float) -> Job:
 
 
 def on_kinds(plan: Plan) -> RayExecutor:
-    return RayExecutor(spec_of(plan), kinds=plan.worker_kinds)
+    return RayExecutor(plan)
 
 
 def stage_name(plan: Plan, answer: Answer) -> str:
@@ -148,7 +148,7 @@ class Watched(RayExecutor):
     """Knows what becomes of the workers with a GPU, and says each time that anything may have happened."""
 
     def __init__(self, plan: Plan, said: Callable[[Watched], None]) -> None:
-        super().__init__(spec_of(plan), kinds=plan.worker_kinds)
+        super().__init__(plan)
         self._said = said
         self.started: list[str] = []
         self.given: Counter[str] = Counter()

@@ -13,10 +13,10 @@ import pytest
 
 from chunkflow.describe import open_plan
 from chunkflow.errors import WorkerLost
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan
 from chunkflow.pool import Gone, Happening, Up
 from chunkflow.queue import Cause
-from cluster.actor import importable
+from cluster.actor import lay
 from cluster.ray_executor import RayExecutor
 from tests.support import make_job, make_layer
 
@@ -32,15 +32,12 @@ def plan(tmp_path: Path) -> Plan:
     return open_plan(make_job(tmp_path, layers, [task], chunk=[32, 32, 32], storage=[32, 32, 32]))
 
 
-def test_modules_beside_the_job_do_not_stand_before_what_is_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_modules_are_laid_as_they_lie_beside_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(sys, "path", list(sys.path))
     before = list(sys.path)
-    folder = importable(SOURCES)
+    folder = lay(SOURCES)
     assert list(tmp_path.glob("chunkflow-tasks-*")) == [folder]
-    assert sys.path == [*before, str(folder)]
+    assert sys.path == before
     assert (folder / "own" / "steps.py").read_bytes() == SOURCES["own/steps.py"]
 
 
@@ -57,7 +54,7 @@ def test_a_worker_that_cannot_start_ends_the_run_only_where_no_other_is_up(
     plan: Plan, ray_here: None
 ) -> None:
     unwritable = {"/proc/none": b""}
-    executor = RayExecutor(spec_of(plan))
+    executor = RayExecutor(plan)
     executor.start_worker()
     first(executor, Up)
     executor._sources = unwritable  # as on a node that is out of order
@@ -66,7 +63,8 @@ def test_a_worker_that_cannot_start_ends_the_run_only_where_no_other_is_up(
     executor.close()
     assert isinstance(gone, Gone)
     assert (gone.worker, gone.cause) == (bad, Cause.CRASH)
-    alone = RayExecutor(spec_of(plan), unwritable)
+    alone = RayExecutor(plan)
+    alone._sources = unwritable
     alone.start_worker()
     with pytest.raises(WorkerLost, match="A worker cannot start"):
         first(alone, Gone)
@@ -80,7 +78,8 @@ def test_nothing_is_left_on_the_node(plan: Plan, ray_here: None, at_once: bool) 
     def laid() -> bool:
         return any(Path(tempfile.gettempdir()).glob(f"chunkflow-tasks-*/{own}"))
 
-    executor = RayExecutor(spec_of(plan), {own: b""})
+    executor = RayExecutor(plan)
+    executor._sources = {own: b""}
     name = executor.start_worker()
     first(executor, Up)
     assert laid()

@@ -10,7 +10,6 @@ import ray
 
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
-from chunkflow.plan import spec_of
 from cluster.sampling import measure_on_devices
 from tests.ray_nodes import add_node, end_node
 from tests.support import make_job, make_layer
@@ -25,6 +24,6 @@ def test_a_head_without_cores_is_no_device_to_measure(tmp_path: Path, ray_here: 
     head = add_node(cpus=0, device="m5.xlarge")
     try:
         with pytest.raises(BadInput, match=r"or none is up just now.* `least: 1`"):
-            measure_on_devices(ray.get_runtime_context().gcs_address, spec_of(plan), {}, {0: [0]})
+            measure_on_devices(ray.get_runtime_context().gcs_address, plan, {0: [0]})
     finally:
         end_node(head)

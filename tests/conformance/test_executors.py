@@ -12,7 +12,7 @@ import pytest
 from chunkflow.describe import open_plan
 from chunkflow.job import Job
 from chunkflow.opening import open_run
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan
 from chunkflow.pool import Executor, Finished, Gone, Happening, Up
 from chunkflow.queue import Cause, Range
 from chunkflow.serial import SerialExecutor
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("ray")
 OWN = "tests.tasks_for_tests:"
 MAKERS: dict[str, Callable[[Plan], Executor]] = {
     "serial": SerialExecutor,
-    "ray": lambda plan: RayExecutor(spec_of(plan)),
+    "ray": lambda plan: RayExecutor(plan),
 }
 
 
@@ -153,9 +153,7 @@ def test_an_executor_is_closed_with_work_in_hand(executor: Executor) -> None:
     executor.close()
 
 
-def test_code_that_lies_beside_the_job_is_brought_to_ray_workers(
-    tmp_path: Path, ray_here: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_that_lies_beside_the_job_is_brought_to_ray_workers(tmp_path: Path, ray_here: None) -> None:
     code = tmp_path / "code"
     code.mkdir()
     source = (
@@ -169,15 +167,14 @@ def test_code_that_lies_beside_the_job_is_brought_to_ray_workers(
     )
     (code / "own_beside.py").write_text(source)
     (code / "helper_beside.py").write_text("TWO = 2\n")
-    monkeypatch.syspath_prepend(str(code))
     array = np.arange(27, dtype=np.uint16).reshape(3, 3, 3)
     make_layer(tmp_path / "image", array)
     layers = {name: str(tmp_path / name) for name in ("image", "twice")}
     task = {"own_beside:Twice": {"image": "image", "twice": "twice"}}
-    job: Job = make_job(tmp_path, layers, [task], chunk=[64, 64, 64])
+    job: Job = make_job(code, layers, [task], chunk=[64, 64, 64])
     plan = open_plan(job)
     ledger = open_run(plan, {})
-    executor = RayExecutor(spec_of(plan), {p.name: p.read_bytes() for p in code.glob("*.py")})
+    executor = RayExecutor(plan)
     try:
         name = executor.start_worker()
         until(executor, Up)

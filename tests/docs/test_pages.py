@@ -12,7 +12,8 @@ import pytest
 import typer
 import yaml
 
-from cli.builtin import builtin_task
+from chunkflow.modules import Modules
+from chunkflow.registry import task_type
 from cli.main import build
 
 ROOT = Path(__file__).parent.parent.parent
@@ -71,7 +72,7 @@ def entries() -> Iterator[tuple[str, str, dict[str, object]]]:
     ("page", "name", "fields"), [pytest.param(*entry, id=f"{entry[0]}-{entry[1]}") for entry in entries()]
 )
 def test_a_task_has_the_fields_that_are_shown(page: str, name: str, fields: dict[str, object]) -> None:
-    builtin_task(name).model_validate(fields)
+    task_type(name, Modules()).model_validate(fields)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

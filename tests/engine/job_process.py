@@ -14,7 +14,7 @@ from chunkflow.describe import open_plan
 from chunkflow.errors import Overtaken
 from chunkflow.job import Job
 from chunkflow.opening import open_run
-from chunkflow.plan import Plan, spec_of
+from chunkflow.plan import Plan
 from chunkflow.pool import Executor, Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
@@ -51,7 +51,7 @@ def _executor(plan: Plan, address: str) -> Executor:
     from cluster.ray_executor import RayExecutor
 
     join(address)
-    return RayExecutor(spec_of(plan), kinds=plan.worker_kinds)
+    return RayExecutor(plan)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import yaml
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
-from cli.builtin import task_type
 from cli.demo import document
 from tests.same import all_made, assert_all_accounted, assert_same
 from tests.support import run_job
@@ -35,14 +34,14 @@ def test_nothing_is_lost_when_nodes_and_the_runner_are_killed(tmp_path: Path) ->
     file.write_text(yaml.safe_dump(written))
     command = [sys.executable, "-m", "benchmarks.chaos_run", str(file), str(RUNNER_KILLS)]
     ran = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    serial = Job.from_document(demo(tmp_path / "serial"), task_type, tmp_path)
+    serial = Job.from_document(demo(tmp_path / "serial"), tmp_path)
     assert run_job(serial) == "complete"
     out, err = ran.communicate(timeout=600)
     assert ran.returncode == 0, err[-3000:]
     told = json.loads(out.splitlines()[-1])
     assert (told["code"], told["runners"]) == (0, RUNNER_KILLS), err[-3000:]
     assert told["nodes"] >= 1
-    job = Job.from_document(written, task_type, tmp_path)
+    job = Job.from_document(written, tmp_path)
     state = Ledger.load(Folder(job.work)).state
     assert len(state.runs) == 1 + RUNNER_KILLS
     causes = sum((step.causes for step in state.steps.values()), Counter[str]())

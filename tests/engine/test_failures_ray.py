@@ -6,19 +6,18 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import WorkerLost
 from chunkflow.events import CellFailed, Event
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State
-from chunkflow.plan import spec_of
 from chunkflow.storage import Folder
 from cluster.ray_executor import RayExecutor
 from tests.same import all_made, assert_all_accounted, assert_same
@@ -52,7 +51,7 @@ def faulty_job(folder: Path, faults: dict[int, str], **parameters: Any) -> Job:
 
 
 def on_ray(job: Job, workers: int = 2, **options: Any) -> str:
-    return run_job(job, executor=lambda plan: RayExecutor(spec_of(plan)), workers=workers, **options)
+    return run_job(job, executor=lambda plan: RayExecutor(plan), workers=workers, **options)
 
 
 def state_of(job: Job) -> State:
@@ -99,7 +98,7 @@ def test_a_worker_killed_from_outside_costs_no_attempt(tmp_path: Path, ray_here:
     executors: list[RayExecutor] = []
 
     def executor(plan: Any) -> RayExecutor:
-        executors.append(RayExecutor(spec_of(plan)))
+        executors.append(RayExecutor(plan))
         return executors[0]
 
     def kill() -> None:
@@ -121,7 +120,7 @@ def test_a_worker_killed_from_outside_costs_no_attempt(tmp_path: Path, ray_here:
 
 def test_a_worker_that_cannot_start_is_an_error_not_an_endless_loop(tmp_path: Path, ray_here: None) -> None:
     job = faulty_job(tmp_path / "job", {})
-    spec = spec_of(open_plan(job))
-    spec["job"]["tasks"][0]["type"] = "no.such:Task"
+    entry = job.tasks[0].model_copy(update={"type": "no.such:Task"})
+    other = job.model_copy(update={"tasks": [entry]})
     with pytest.raises(WorkerLost, match="cannot be imported"):
-        run_job(job, executor=lambda plan: RayExecutor(spec), workers=1)
+        run_job(job, executor=lambda plan: RayExecutor(replace(plan, job=other)), workers=1)

@@ -195,7 +195,7 @@ def test_a_part_is_told_in_voxels_of_mip_0_whichever_mips_are_read(tmp_path: Pat
     assert run_job(job, box=box) == "complete"
     plan = open_plan(job, box)
     assert [str(step.region) for step in plan.steps] == ["8-16_0-16_8-16", str(box)]
-    assert plan_of_spec(spec_of(plan)).steps[0].region == plan.steps[0].region
+    assert plan_of_spec(spec_of(plan), plan.job.modules).steps[0].region == plan.steps[0].region
     made = read_layer(tmp_path / "work" / "try" / str(box) / "layers" / "third")
     np.testing.assert_array_equal(made, image[box.slices((0, 0, 0))])
     with pytest.raises(BadInput, match="outside the volume 0-48_0-32_0-32"):

@@ -18,7 +18,6 @@ from chunkflow.inputs import read_table
 from chunkflow.job import Job
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
-from cli.builtin import task_type
 from cli.demo import document
 from cli.main import main
 from cli.server import layer_address
@@ -34,7 +33,7 @@ def demo_job(root: str) -> Job:
     written["chunk"] = [64, 64, 64]
     written["work"] = f"{root}/work"
     written["layers"] = {name: f"{root}/{name}" for name in written["layers"]}
-    return Job.from_document(written, task_type, Path("/"))
+    return Job.from_document(written, Path("/"))
 
 
 def made(job: Job) -> dict[str, Any]:

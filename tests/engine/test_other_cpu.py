@@ -14,11 +14,10 @@ RUN = """
 import sys
 from pathlib import Path
 from chunkflow.job import Job
-from cli.builtin import task_type
 from cli.demo import document
 from tests.support import run_job
 folder = Path(sys.argv[1])
-job = Job.from_document({**document(folder, (96, 96, 64), 5), "chunk": [64, 64, 64]}, task_type, folder)
+job = Job.from_document({**document(folder, (96, 96, 64), 5), "chunk": [64, 64, 64]}, folder)
 assert run_job(job) == "complete"
 """
 

@@ -172,7 +172,10 @@ def test_a_pool_whose_tasks_are_others_is_refused(finished: Job, monkeypatch: py
 def test_a_pool_takes_own_tasks_from_a_named_folder_alone(finished: Job, tmp_path: Path) -> None:
     state = state_of(finished)
     assert state.job is not None
-    state.job["plan"]["job"]["tasks"][0]["type"] = "task_that_lies_beside_the_job:Own"
+    job = state.job.plan.job
+    entry = job.tasks[0].model_copy(update={"type": "task_that_lies_beside_the_job:Own"})
+    plan = state.job.plan.model_copy(update={"job": job.model_copy(update={"tasks": [entry]})})
+    state.job = state.job.model_copy(update={"plan": plan})
     (Path(finished.work.removeprefix("file://")) / "task_that_lies_beside_the_job.py").write_text(
         "raise OSError"
     )

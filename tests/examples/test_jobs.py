@@ -14,7 +14,7 @@ from scipy.ndimage import median_filter
 
 from chunkflow.job import Job
 from chunkflow.kernels.matching import match_points
-from tests.support import builtin, make_layer, read_layer, read_table, run_job
+from tests.support import make_layer, read_layer, read_table, run_job
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -27,7 +27,7 @@ def examples(tmp_path: Path) -> Path:
 
 
 def run(job_file: Path, settings: Sequence[str] = ()) -> None:
-    assert run_job(Job.from_file(job_file, builtin, settings)) == "complete"
+    assert run_job(Job.from_file(job_file, settings)) == "complete"
 
 
 def test_a_task_of_ones_own(examples: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""The engine: chunks are planned, offered, done and recorded."""

@@ -1,0 +1,40 @@
+"""Settings laid over a job as read from its file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from chunkflow.errors import BadInput
+
+
+def lay_over(document: dict[str, Any], setting: str) -> None:
+    """Set one key of a job as read from YAML: layers.dapi=URL, chunk=[64,64,64], tasks.segment.diameter=9."""
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise BadInput(f"--set takes key=value, as in layers.dapi=file:///data/dapi, not {setting!r}.")
+    *path, last = key.strip().split(".")
+    place: Any = document
+    for part in path:
+        place = _inside(place, part, key)
+    if not isinstance(place, dict):
+        raise BadInput(f"--set {key}: there is no such key in the job.")
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"--set {key} takes a value as in YAML, not {text!r}.") from error
+
+
+def _inside(place: Any, part: str, key: str) -> Any:
+    if isinstance(place, list):  # tasks, by name
+        for item in place:
+            if isinstance(item, dict) and part in item:
+                item[part] = item[part] if isinstance(item[part], dict) else {}
+                return item[part]
+        raise BadInput(f"--set {key}: the job has no task {part!r}.")
+    if not isinstance(place, dict):
+        raise BadInput(f"--set {key}: there is no such key in the job.")
+    if isinstance(place.get(part), str) and key.startswith("layers."):
+        place[part] = {"url": place[part]}
+    return place.setdefault(part, {})

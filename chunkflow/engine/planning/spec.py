@@ -1,0 +1,37 @@
+"""What another process needs to build the same plan: plain JSON, no code."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from chunkflow.data.info import LayerInfo
+from chunkflow.geometry import Box, Vec
+from chunkflow.job import Job
+
+
+def _parsed(value: Any) -> Any:
+    return Box.parse(value) if isinstance(value, str) else value
+
+
+class ExternalLayer(BaseModel):
+    """A layer at one mip, or a table, that the job reads and does not make."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    mip: int
+    info: LayerInfo
+
+
+class PlanSpec(BaseModel):
+    """A plan without what follows from the rest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job: Job
+    box: Annotated[Box, BeforeValidator(_parsed), PlainSerializer(str)] | None
+    """The part of the volume that is run; None for all of it."""
+    chunk: Vec
+    layers: list[ExternalLayer]

@@ -1,0 +1,71 @@
+"""Tasks and executors are found by name, however a job file or an earlier ledger writes it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from chunkflow.errors import BadInput
+from chunkflow.job import Job
+from chunkflow.modules import Modules
+from chunkflow.registry import builtin_tasks, executor, location_of, name_of, short_name, task_type, tasks
+from chunkflow.serial import SerialExecutor
+from chunkflow.task import Task
+
+FIELDS = {"image": "dapi", "labels": "nuclei"}
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package that declares a task, and one of a name that is taken."""
+    (tmp_path / "borrowed.py").write_text(
+        "from chunkflow.task import Image, Out, Task\n"
+        "class Sharpen(Task):\n    image: Image\n    sharp: Image = Out()\n"
+        "class Segment(Sharpen):\n    pass\n"
+    )
+    facts = tmp_path / "borrowed-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: borrowed\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(
+        "[chunkflow.tasks]\nsharpen = borrowed:Sharpen\nsegment = borrowed:Segment\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "borrowed", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", builtin_tasks())
+def test_a_built_in_task_and_its_name_lead_to_each_other(name: str) -> None:
+    kind = task_type(name, Modules())
+    assert issubclass(kind, Task)
+    assert name_of(kind) == name
+    assert short_name(location_of(name)) == name
+
+
+@pytest.mark.parametrize("written", ["segment", "tasks.segment:Segment", location_of("segment")])
+def test_a_job_records_the_short_name(tmp_path: Path, written: str) -> None:
+    entry = {"name": "nuclei", "type": written, "parameters": FIELDS}
+    document = {"job": "rat", "work": "work", "layers": {"dapi": "dapi"}, "tasks": [entry]}
+    assert Job.from_document(document, tmp_path).tasks[0].type == "segment"
+    assert Job.model_validate(document).tasks[0].type == "segment"
+
+
+def test_a_class_of_the_users_own_keeps_its_name() -> None:
+    for name in ("smooth:MedianFilter", "tasks.segment:Other", "segment:Segment", "tasks.own:Segment"):
+        assert short_name(name) == name
+
+
+def test_a_task_of_an_installed_package_has_the_name_that_it_declares(package: Path) -> None:
+    assert location_of("sharpen") == "borrowed:Sharpen"
+    assert name_of(task_type("sharpen", Modules())) == "sharpen"
+    assert location_of("segment") == builtin_tasks()["segment"], "which is taken"
+    assert list(tasks()) == [*builtin_tasks(), "sharpen"]
+    with pytest.raises(BadInput, match=r"no task 'sharpn'; did you mean sharpen.* tag, sharpen, and your"):
+        location_of("sharpn")
+
+
+def test_executors_are_found_by_name() -> None:
+    assert executor("serial") is SerialExecutor
+    assert executor("ray").__name__ == "RayExecutor"
