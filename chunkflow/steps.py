@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.roles import RoleKind
+from chunkflow.shapes import RowByRow, Shape, Voxels
+from chunkflow.stages import StageKind
 from chunkflow.task import Layout, Task
 from chunkflow.volume import LayerInfo
 
@@ -43,6 +45,17 @@ class Step:
     volume: Box
 
     @property
+    def shape(self) -> Shape:
+        """Its task's shape; that of voxels where nothing is made that rows could go into."""
+        made = {product.info.kind for product in self.outputs.values()}
+        return self.task.shape if made & {"table", "folder"} else Voxels()
+
+    @property
+    def table_stage(self) -> StageKind:
+        """The stage whose cells write the files of its tables."""
+        return "map" if isinstance(self.shape, RowByRow) else "finish"
+
+    @property
     def layer_outputs(self) -> list[tuple[str, Product]]:
         return [(field, p) for field, p in self.outputs.items() if p.info.kind in ("image", "segmentation")]
 
@@ -56,7 +69,7 @@ class Step:
     def leaves_parts(self) -> bool:
         """Whether its cells leave parts: rows, or the names of files."""
         made = (product.info.kind for product in self.outputs.values())
-        return self.task.has_rows or self.task.sends_rows or "folder" in made
+        return self.shape.leaves_rows or "folder" in made
 
     @property
     def rows_are_final_early(self) -> bool:
@@ -65,18 +78,6 @@ class Step:
         That is so of rows found in connected labels; rows made from a table are whatever their task says.
         """
         return finds_whole_objects(self.inputs)
-
-    @property
-    def finish_grid(self) -> Grid:
-        """The cells of space by whose naming voxels complete rows are filed, or to which they are sent."""
-        if self.task.sends_rows:
-            return self.task.gathers(self.layout, self.region)
-        table = next((p.info for p in self.outputs.values() if p.info.kind == "table"), None)
-        if table is not None:
-            return table.grid
-        if not self.rows_are_final_early:
-            return Grid.whole(self.region)
-        return Grid(self.region, finish_cell(self.grid.cell), self.volume.start)
 
 
 def finds_whole_objects(inputs: dict[str, tuple[Product, ...]]) -> bool:

@@ -57,5 +57,5 @@ class Copy(Task):
         }
         return {"target": source.model_copy(update=changes)}
 
-    def map(self, cell: Cell, source: Chunk) -> Chunk:  # type: ignore[override]
+    def map(self, cell: Cell, source: Chunk) -> Chunk:
         return source

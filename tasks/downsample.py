@@ -80,7 +80,7 @@ class Coarser(Task):
     def reads(self, field: str, box: Box, layout: Layout) -> list[Box]:
         return [box.refine(self.factor)]
 
-    def map(self, cell: Cell, layer: Chunk) -> Chunk:  # type: ignore[override]
+    def map(self, cell: Cell, layer: Chunk) -> Chunk:
         method = self.method or ("mode" if cell.layout.info("layer").kind == "segmentation" else "mean")
         pooled = pool(layer.array, layer.box.start, vec(self.factor), method)
         return Chunk(pooled, layer.box.coarsen(self.factor), cell.voxel_size)

@@ -1,0 +1,1 @@
+"""Planning: from a job to cells that wait for cells."""
