@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from benchmarks.annotate import alone, points, run_annotate, run_tasks, write_table
 from benchmarks.figure import Figure
-from chunkflow.task import Cell, Objects, Out, Result, Task
+from chunkflow.task import Cell, Objects, Out, Result, RowByRow, Task
 
 WHAT = ("row_by_row", "annotate", "export")
 
@@ -22,12 +22,12 @@ WHAT = ("row_by_row", "annotate", "export")
 class Halve(Task):
     """Makes of each row one with a column more."""
 
+    shape = RowByRow()
+
     objects: Objects
     halves: Objects = Out()
 
-    row_by_row = True
-
-    def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> Result:
         return objects.append_column("half", pa.array(objects["x"].to_numpy() / 2))
 
 

@@ -8,16 +8,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from chunkflow.data.info import Kind, LabelsInfo, LayerInfo, RoleKind, TableInfo, VoxelsInfo
 from chunkflow.encodings import refuse_encoding
+from chunkflow.engine.planning.planned_shapes import planned
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job, split_reference
 from chunkflow.roles import INFO_OF_ROLE, FieldRole
+from chunkflow.shapes import RowByRow, Voxels
 from chunkflow.sharded import MOST_FILES, file_count
-from chunkflow.steps import Describe, Key, Product, Step, finds_whole_objects, finish_cell
+from chunkflow.steps import Describe, Key, Product, Step
 from chunkflow.task import Layout, Task
 
 
@@ -58,11 +58,11 @@ class Binder:
         made = frozenset(f for f, products in inputs.items() if any(p.maker is not None for p in products))
         layout = Layout(layers, self.chunk, self.job.storage, made)
         described = task.outputs(layout)
-        _check_rows(name, task, {info.kind for info in described.values()})
+        _check_task(name, task, {info.kind for info in described.values()})
         index = len(self.steps)
         space = next(iter(described.values()), None) or layout.main
         # A table may have been made by a run on a part: there are no rows, and no files, beyond it.
-        whole = layout.main.bounds if task.row_by_row else space.volume
+        whole = layout.main.bounds if task.shape.row_by_row else space.volume
         region = whole if self.regions is None else self.regions[index].clip(whole)
         if region.empty:
             raise BadInput(f"Task {name} has nothing to do here: the table that it reads covers {whole}.")
@@ -159,8 +159,8 @@ class Binder:
         self._check_place(step, name, info)
         if isinstance(info, VoxelsInfo):
             info = self._stored(name, mip, info)
-        elif isinstance(info, TableInfo) and not task.sends_rows:  # else the task says how its files are cut
-            info = info.model_copy(update=self._filing(task, inputs))
+        elif isinstance(info, TableInfo):
+            info = info.model_copy(update=planned(task.shape).filing(inputs, self.chunk))
         return Product(name, mip, info, index)
 
     def _stored(self, name: str, mip: int, info: VoxelsInfo) -> VoxelsInfo:
@@ -179,14 +179,6 @@ class Binder:
         if entry is not None and entry.sharded is not None:
             return entry.sharded
         return file_count(info.volume, self.job.storage, sharded=False) > MOST_FILES
-
-    def _filing(self, task: Task, inputs: dict[str, tuple[Product, ...]]) -> dict[str, Any]:
-        """How the files of a table are cut: by space where rows are complete early, else all in one."""
-        if task.row_by_row and not task.has_rows:
-            read = next(iter(inputs.values()))[0].table
-            return {"connected": read.connected, "cell": read.cell}
-        early = task.has_rows and finds_whole_objects(inputs)
-        return {"connected": early, "cell": finish_cell(self.chunk) if early else None}
 
     def _check_place(self, step: str, name: str, info: LayerInfo) -> None:
         """Two names of one place would let a task write what another reads or writes."""
@@ -259,15 +251,21 @@ def _check_apart(step: str, name: str, url: str, read: str, read_url: str) -> No
         )
 
 
-def _check_rows(step: str, task: Task, made: set[Kind]) -> None:
-    """Who puts together what the cells of a step leave must be known."""
-    gathers_rows = task.has_rows or task.sends_rows
-    if "table" in made and not (gathers_rows or task.row_by_row):
-        raise BadInput(f"Task {step} has a table as its output, so its class must define merge.")
-    if task.row_by_row and not gathers_rows and made != {"table"}:
-        raise BadInput(
-            f"Task {step} goes row by row and makes more than a table, so its class must define merge."
-        )
+def _check_task(step: str, task: Task, made: set[Kind]) -> None:
+    """Refuse a task without `map`, or whose shape does not fit what it makes."""
+    if not hasattr(task, "map"):
+        raise BadInput(f"Task {step}: the class {type(task).__name__} must define map.")
+    match task.shape:
+        case Voxels() if "table" in made:
+            raise BadInput(
+                f"Task {step} has a table as its output, so its class must declare what becomes of its rows, "
+                "as in `shape = MergedRows()`."
+            )
+        case RowByRow() if made != {"table"}:
+            raise BadInput(
+                f"Task {step} goes row by row and makes more than a table, so its class must declare how its "
+                "rows come together, as in `shape = MergedRows(row_by_row=True)`."
+            )
 
 
 def _check_alike(step: str, task: Task, inputs: dict[str, tuple[Product, ...]]) -> None:

@@ -12,11 +12,28 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 
+def by_cell(rows: pa.Table, cells: npt.NDArray[np.int64]) -> Iterator[tuple[int, pa.Table]]:
+    """Each cell that rows go to, and all that go there, in their order."""
+    order = np.argsort(cells, kind="stable")
+    cells = cells[order]
+    rows = rows.take(pa.array(order)).combine_chunks()
+    cuts = [0, *(np.flatnonzero(cells[1:] != cells[:-1]) + 1).tolist(), len(cells)]
+    for first, last in pairwise(cuts):
+        yield int(cells[first]), rows.slice(first, last - first)
+
+
+def addressed(rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """The same of rows that name the cell that each goes to in a column `cell`."""
+    if len(rows):
+        yield from by_cell(rows.drop_columns(["cell"]), rows["cell"].to_numpy())
+
+
 class Outbox:
-    """What one cell sends; rows name the cell that they go to in a column `cell`."""
+    """What one cell sends, of rows that may not fit in memory."""
 
     def __init__(self) -> None:
         self._file = tempfile.NamedTemporaryFile(suffix=".arrow")  # noqa: SIM115 - __exit__ closes it
@@ -33,19 +50,12 @@ class Outbox:
         self._file.close()
 
     def add(self, rows: pa.Table) -> None:
-        if not len(rows):
-            return
-        cells = rows["cell"].to_numpy()
-        order = np.argsort(cells, kind="stable")
-        cells = cells[order]
-        rows = rows.drop_columns(["cell"]).take(pa.array(order)).combine_chunks()
-        if self._writer is None:
-            self._writer = pa.ipc.new_file(self._file, rows.schema)
-        cuts = [0, *(np.flatnonzero(cells[1:] != cells[:-1]) + 1).tolist(), len(cells)]
-        for first, last in pairwise(cuts):
-            for batch in rows.slice(first, last - first).to_batches():
+        for cell, found in addressed(rows):
+            if self._writer is None:
+                self._writer = pa.ipc.new_file(self._file, found.schema)
+            for batch in found.to_batches():
                 self._writer.write_batch(batch)
-                self._batches.setdefault(int(cells[first]), []).append(self._count)
+                self._batches.setdefault(cell, []).append(self._count)
                 self._count += 1
 
     def by_cell(self) -> Iterator[tuple[int, pa.Table]]:

@@ -75,7 +75,7 @@ def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[s
             own += found
             yield from ((p.info.url, files) for p in step.outputs.values() if isinstance(p.info, FolderInfo))
         yield plan.work, own
-        if stage.kind == "finish" or (step.task.row_by_row and not step.leaves_parts):
+        if stage.kind == step.table_stage:
             tables = [p.info.url for p in step.outputs.values() if isinstance(p.info, TableInfo)]
             yield from ((url, [f"{cell:06d}.parquet" for cell in range(len(stage.grid))]) for url in tables)
 

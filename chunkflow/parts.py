@@ -2,8 +2,8 @@
 
 A part is one Arrow file, or several where its rows are many: `<index>.arrow` holds the first rows and says
 how many more files there are, and is written last. It is written even where there are no rows, so that a
-part which is missing is an error and never a silent gap. Rows that are sent to other cells lie in a file for
-each of these, and the part itself, written last, says which.
+part which is missing is an error and never a silent gap. Rows that are sent to cells of a later stage lie in
+a file for each of these, and the part itself, written last, says which.
 """
 
 from __future__ import annotations
@@ -34,10 +34,23 @@ class Parts:
         self._writes = writes
         self._sent: dict[tuple[str, int], frozenset[int]] = {}
 
-    def put(self, stage: str, index: int, rows: Iterable[pa.Table], files: Sequence[str] = ()) -> int:
-        """Write a part from pieces in the order of their ids; returns the number of bytes."""
-        pieces = 0
-        size = 0
+    def put(
+        self,
+        stage: str,
+        index: int,
+        rows: Iterable[pa.Table],
+        files: Sequence[str] = (),
+        sent: Iterable[tuple[int, pa.Table]] | None = None,
+    ) -> int:
+        """Write a part: pieces in the order of their ids, and what its cell sends to others, each of them
+        once; returns the number of bytes."""
+        size = pieces = 0
+        cells = []
+        for cell, found in sent or ():
+            data = _encode(found, {})
+            self._put(f"{_place(stage, index)}-to-{cell}.arrow", data)
+            cells.append(cell)
+            size += len(data)
         first: pa.Table | None = None
         for piece in rows:
             if first is None:
@@ -48,23 +61,10 @@ class Parts:
             self._put(f"{_place(stage, index)}-{pieces}.arrow", data)
             size += len(data)
         head = first if first is not None else pa.table({"id": pa.array([], pa.uint64())})
-        data = _encode(head, {"pieces": str(pieces), "files": json.dumps(list(files))})
+        metadata = {"pieces": str(pieces), "files": json.dumps(list(files))}
+        data = _encode(head, metadata if sent is None else metadata | {"sent": json.dumps(cells)})
         self._put(f"{_place(stage, index)}.arrow", data)
         return size + len(data)
-
-    def put_sent(self, stage: str, index: int, rows: Iterable[tuple[int, pa.Table]]) -> int:
-        """Write what a cell sends to others, each of them once; returns the number of bytes."""
-        size = 0
-        cells = []
-        for cell, found in rows:
-            data = _encode(found, {})
-            self._put(f"{_place(stage, index)}-to-{cell}.arrow", data)
-            cells.append(cell)
-            size += len(data)
-        nothing = pa.table({"id": pa.array([], pa.uint64())})
-        head = _encode(nothing, {"pieces": "0", "files": "[]", "sent": json.dumps(cells)})
-        self._put(f"{_place(stage, index)}.arrow", head)
-        return size + len(head)
 
     def gathered(self, stage: str, senders: int, cell: int) -> pa.Table:
         """What all cells of a stage, `senders` of them, sent to this one."""

@@ -1,8 +1,9 @@
 """A plan: the steps of a job bound to their layers, and the stages that they consist of.
 
 1. Tasks are bound to layers (binding.py): each becomes one step, or several.
-2. Each step becomes stages: prepare, map, merge up a tree of 2x2x2 blocks, finish; each stage knows which
-   cells of which others it waits for, from the boxes that they read and write.
+2. Each step becomes stages: prepare, map, and those that its task's shape asks for, as merge up a tree of
+   2x2x2 blocks and finish; each stage knows which cells of which others it waits for, from the boxes that
+   they read and write.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from math import isclose
 from chunkflow.binding import Binder
 from chunkflow.chunk import VoxelSize
 from chunkflow.data.info import LabelsInfo, VoxelsInfo
+from chunkflow.engine.planning.planned_shapes import planned
 from chunkflow.engine.planning.spec import ExternalLayer, PlanSpec
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, ratios
@@ -145,7 +147,7 @@ def _stages(steps: list[Step]) -> list[Stage]:
     maps: dict[int, int] = {}
     for step in steps:
         waits: list[Wait] = []
-        if step.task.has_prepare:
+        if step.task.prepare is not None:
             stages.append(_prepare_stage(step, maps, last, stages))
             waits.append(wait_for_all(step.grid, len(stages) - 1, stages[-1].grid))
         waits += _input_waits(step, maps, last, stages)
@@ -153,28 +155,8 @@ def _stages(steps: list[Step]) -> list[Stage]:
         waits += [wait_for_offset(step.grid, own, offset) for offset in step.task.after]
         stages.append(Stage(step.index, step.name, "map", 0, step.grid, tuple(waits)))
         maps[step.index] = own
-        if step.task.has_rows:
-            stages += _tree(step, own)
-        elif step.task.sends_rows:
-            grid = step.finish_grid
-            sent = wait_for_all(grid, own, step.grid)
-            stages.append(Stage(step.index, step.name, "finish", 0, grid, (sent,)))
+        stages += planned(step.shape).after_map(step, own)
         last[step.index] = len(stages) - 1
-    return stages
-
-
-def _tree(step: Step, map_stage: int) -> list[Stage]:
-    """The levels of merging above a map, and the finish."""
-    stages: list[Stage] = []
-    grid, below, level = step.grid, map_stage, 0
-    while len(grid) > 1:
-        coarse = grid.coarser()
-        level += 1
-        wait = wait_for(coarse, below, grid, lambda box: box)
-        stages.append(Stage(step.index, step.name, "merge", level, coarse, (wait,)))
-        grid, below = coarse, map_stage + level
-    finish = step.finish_grid
-    stages.append(Stage(step.index, step.name, "finish", 0, finish, (wait_for_all(finish, below, grid),)))
     return stages
 
 

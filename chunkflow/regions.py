@@ -18,7 +18,7 @@ def regions_for(steps: list[Step], reference: LayerInfo, box: Box) -> list[Box]:
         larger, smaller = ratios(size, reference.voxel_size)
         regions.append(box.refine(smaller).coarsen(larger).clip(step.volume))
     for step in reversed(steps):
-        sampled = step.task.samples(step.layout) if step.task.has_prepare else []
+        sampled = step.task.samples(step.layout) if step.task.prepare is not None else []
         for field, used in step.inputs.items():
             boxes = list(step.task.reads(field, regions[step.index], step.layout))[-1:]
             boxes += [sample for name, sample in sampled if name == field]

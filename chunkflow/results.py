@@ -35,6 +35,8 @@ class Sorted:
     rows: pa.Table | None = None
     files: dict[str, Files] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    final: pa.Table | None = None
+    """Of rows that were reduced, those that go no further up."""
 
 
 def sort_out(step: Step, result: Result) -> Sorted:
@@ -126,7 +128,7 @@ class Results:
 
 
 class TableFile:
-    """One file of a table in the making, from pieces in the order of their ids. It may hold all objects of a
+    """One file of a table in the making, from pieces in the order of their key. It may hold all objects of a
     job, so it grows on the worker's disk."""
 
     def __init__(self) -> None:

@@ -16,6 +16,8 @@ from chunkflow.data.info import (
     voxels_of,
 )
 from chunkflow.geometry import Box, Grid, Vec
+from chunkflow.shapes import RowByRow, Shape, Voxels
+from chunkflow.stages import StageKind
 from chunkflow.task import Layout, Task
 
 Describe = Callable[[str, int, RoleKind], LayerInfo]
@@ -61,6 +63,17 @@ class Step:
     volume: Box
 
     @property
+    def shape(self) -> Shape:
+        """Its task's shape; that of voxels where nothing is made that rows could go into."""
+        of_rows = any(isinstance(product.info, TableInfo | FolderInfo) for product in self.outputs.values())
+        return self.task.shape if of_rows else Voxels()
+
+    @property
+    def table_stage(self) -> StageKind:
+        """The stage whose cells write the files of its tables."""
+        return "map" if isinstance(self.shape, RowByRow) else "finish"
+
+    @property
     def layer_outputs(self) -> list[tuple[str, Product]]:
         return [(field, p) for field, p in self.outputs.items() if isinstance(p.info, VoxelsInfo)]
 
@@ -74,7 +87,7 @@ class Step:
     def leaves_parts(self) -> bool:
         """Whether its cells leave parts: rows, or the names of files."""
         files = any(isinstance(product.info, FolderInfo) for product in self.outputs.values())
-        return self.task.has_rows or self.task.sends_rows or files
+        return self.shape.leaves_rows or files
 
     @property
     def rows_are_final_early(self) -> bool:
@@ -83,18 +96,6 @@ class Step:
         That is so of rows found in connected labels; rows made from a table are whatever their task says.
         """
         return finds_whole_objects(self.inputs)
-
-    @property
-    def finish_grid(self) -> Grid:
-        """The cells of space by whose naming voxels complete rows are filed, or to which they are sent."""
-        if self.task.sends_rows:
-            return self.task.gathers(self.layout, self.region)
-        for product in self.outputs.values():
-            if isinstance(product.info, TableInfo):
-                return product.info.grid
-        if not self.rows_are_final_early:
-            return Grid.whole(self.region)
-        return Grid(self.region, finish_cell(self.grid.cell), self.volume.start)
 
 
 def finds_whole_objects(inputs: dict[str, tuple[Product, ...]]) -> bool:

@@ -10,13 +10,13 @@ in this order:
 5. `prepare`  values that must be the same everywhere, decided once from `samples`
 6. `setup`    what a worker loads once (a model); it decides nothing
 7. `map`      the operation on one chunk
-8. `merge`    rows of the same ids become one row, up a tree of 2x2x2 blocks
+8. `merge`, `gathers` or `reduce`, whichever its `shape` needs: how the rows of all cells come together
 9. `finish`   rows that are complete become the table, or files
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, get_args
@@ -49,6 +49,12 @@ from chunkflow.roles import Objects as Objects
 from chunkflow.roles import Out as Out
 from chunkflow.roles import Report as Report
 from chunkflow.roles import Tags as Tags
+from chunkflow.shapes import MergedRows as MergedRows
+from chunkflow.shapes import ReducedRows as ReducedRows
+from chunkflow.shapes import RowByRow as RowByRow
+from chunkflow.shapes import SentRows as SentRows
+from chunkflow.shapes import Shape, check_shape
+from chunkflow.shapes import Voxels as Voxels
 
 Files = dict[str, bytes]
 
@@ -124,11 +130,25 @@ class Cell:
     """What `setup` loaded."""
 
 
+Finished: TypeAlias = pa.Table | Files | tuple[pa.Table, Files]
+"""What `finish` may return."""
+
+
+def _as_they_are(task: Task, cell: Cell, rows: pa.Table) -> Finished:
+    """The `finish` of a task whose complete rows are its table."""
+    return rows
+
+
 class Task(BaseModel):
-    """The base of every task; a subclass declares its fields and overrides what differs."""
+    """The base of every task; a subclass declares its shape and fields, and defines what differs.
+
+    Hooks that are class variables are written as methods; their inputs come by the names of the fields.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    shape: ClassVar[Shape] = Voxels()
+    """What becomes of the rows that `map` makes."""
     version: ClassVar[int] = 1
     """Raise it when the same parameters would give another result."""
     connected: ClassVar[bool] = False
@@ -140,15 +160,34 @@ class Task(BaseModel):
     """All images and labels read must be of the same voxels; False where `reads` goes from one to another."""
     empty_from_empty: ClassVar[bool] = False
     """Where the labels that it reads are all 0 it makes nothing: such cells are skipped, `map` not called."""
-    row_by_row: ClassVar[bool] = False
-    """Its first input is a table, whose rows `map` is given in pieces, whatever their number. Without `merge`
-    or `gathers` it makes of each row at most one, under the same id, and its table is filed as the one that
-    it reads. Files are for `finish` to return."""
     resources: ClassVar[Resources] = Resources()
     """What a worker that maps its chunks takes, unless the job says otherwise."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""
+
+    prepare: ClassVar[Callable[..., dict[str, Any] | None] | None] = None
+    """`prepare(layout, samples)`: values that every `map` must share, decided once and recorded; None where
+    nothing is to be decided. A value named `warning` is shown to the user."""
+    map: ClassVar[Callable[..., Result]]
+    """`map(cell, **inputs)`: the operation on one cell."""
+    merge: ClassVar[Callable[[Any, pa.Table], pa.Table]]
+    """`merge(rows)`, of MergedRows: rows sorted by id, the same id several times where several cells saw it,
+    become one row an id."""
+    gathers: ClassVar[Callable[[Any, Layout, Box], Grid]]
+    """`gathers(layout, region)`, of SentRows: the cells that rows are sent to."""
+    reduce: ClassVar[Callable[[Any, Cell, pa.Table], tuple[pa.Table, pa.Table]]]
+    """`reduce(cell, rows)`, of ReducedRows: the rows of a block, sorted by the key, become those that go up
+    and those that are final. Both have their columns even without rows; nothing goes up from the last
+    block, which covers `cell.bounds`."""
+    finish: ClassVar[Callable[..., Finished]] = _as_they_are
+    """`finish(cell, rows)`: complete rows, sorted by the key, as they go into the output. Rows that were sent
+    to `cell` come in no order that means anything, as a table without columns where there are none; and a
+    task that goes row by row is given its other inputs with them."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        check_shape(cls, cls.shape)
 
     @classmethod
     def roles(cls) -> list[FieldRole]:
@@ -208,7 +247,7 @@ class Task(BaseModel):
     def grid(self, layout: Layout, region: Box) -> Grid:
         """How `region` (what is to be made) is cut; by default into the job's chunks, row by row as the
         table that is read is filed."""
-        if self.row_by_row:
+        if self.shape.row_by_row:
             return table_of(layout.main).model_copy(update={"bounds": region}).grid
         return Grid.chunks(region, layout.chunk)
 
@@ -226,53 +265,15 @@ class Task(BaseModel):
         """What `prepare` reads: fields and boxes, chosen from the whole volume, whatever part is run."""
         return []
 
-    def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, Any] | None:
-        """Values that every `map` must share, decided once and recorded; None if there are none.
-
-        A value named `warning` is shown to the user.
-        """
-        return None
-
     def setup(self) -> Any:
         """What a worker loads once before its first chunk."""
         return None
-
-    def map(self, cell: Cell, **inputs: Any) -> Result:
-        """The operation on one cell; inputs come by the names of the fields."""
-        raise TypeError(f"{type(self).__name__} defines no map")
 
     def no_rows(self, layout: Layout) -> pa.Table:
         """The rows of a cell without any object: the schema that all rows have."""
         return pa.table({"id": pa.array([], pa.uint64())})
 
-    def merge(self, rows: pa.Table) -> pa.Table:
-        """Rows sorted by id, the same id several times where several cells saw it: one row an id."""
-        raise TypeError(f"{type(self).__name__} defines no merge")
-
     def folder_info(self, field: str, layout: Layout) -> dict[str, Any]:
         """What the file `info` of a folder it makes says; nothing where `finish` writes it, or none is."""
         kind = next(role.kind for role in self.roles() if role.name == field)
         return {"@type": "neuroglancer_legacy_mesh"} if kind == "meshes" else {}
-
-    def gathers(self, layout: Layout, region: Box) -> Grid:
-        """For a task without `merge` that makes rows: cells that `map` sends them to, each to the one that
-        its column `cell` names. `finish` gets all that was sent to a cell, in no order that means anything
-        (a table without columns where nothing was); and, where the task goes row by row, its other inputs
-        too."""
-        raise TypeError(f"{type(self).__name__} sends no rows")
-
-    def finish(self, cell: Cell, rows: pa.Table) -> pa.Table | Files | tuple[pa.Table, Files]:
-        """Complete rows, sorted by id, as they go into the output."""
-        return rows
-
-    @property
-    def sends_rows(self) -> bool:
-        return type(self).gathers is not Task.gathers
-
-    @property
-    def has_rows(self) -> bool:
-        return type(self).merge is not Task.merge
-
-    @property
-    def has_prepare(self) -> bool:
-        return type(self).prepare is not Task.prepare

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from chunkflow.geometry import Box, Grid, vec
 from chunkflow.kernels import annotations as layers
 from chunkflow.kernels.morton import morton_encode
 from chunkflow.kernels.shards import Sharding, encode_shards
-from chunkflow.task import Annotations, Cell, Files, Layout, Objects, Out, Result, Task
+from chunkflow.task import Annotations, Cell, Files, Layout, Objects, Out, Result, SentRows, Task
 from tasks.annotation_levels import Decided, finest_of, listed
 from tasks.annotation_properties import Property, one_colour, records_of
 from tasks.annotation_relations import related_of
@@ -34,8 +34,6 @@ class Writes(Task):
     annotations: Annotations = Out()
     chosen: Chosen
 
-    row_by_row: ClassVar[bool] = True
-
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Table.of(layout).readers(region)
 
@@ -53,10 +51,12 @@ class Writes(Task):
 class Cells(Writes):
     """The cells of the spatial index, and the layer's info."""
 
+    shape = SentRows(row_by_row=True)
+
     def gathers(self, layout: Layout, region: Box) -> Grid:
         return Table.of(layout).blocks(region)
 
-    def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:
         decided = Decided.of(levels)
         rows, places, records = self._shown(cell, objects, decided)
         ids = rows["id"].to_numpy()
@@ -72,7 +72,7 @@ class Cells(Writes):
             sent.append(pa.table(columns))
         return pa.concat_tables(sent)
 
-    def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:  # type: ignore[override]
+    def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:
         table, decided = Table.of(cell.layout), Decided.of(levels)
         files: Files = {}
         if cell.index == 0:
@@ -101,10 +101,12 @@ class Cells(Writes):
 class ById(Writes):
     """The index by id."""
 
+    shape = SentRows(row_by_row=True)
+
     def gathers(self, layout: Layout, region: Box) -> Grid:
         return Table.of(layout).writers(region)
 
-    def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:
         decided = Decided.of(levels)
         rows, _, records = self._shown(cell, objects, decided)
         ids = rows["id"].to_numpy()
@@ -118,7 +120,7 @@ class ById(Writes):
         writers = len(self.gathers(cell.layout, cell.bounds))
         return pa.table({"cell": (shards % np.uint64(writers)).astype(np.int64), "id": ids, "value": values})
 
-    def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:  # type: ignore[override]
+    def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:
         sharding = sharding_of(Decided.of(levels).rows)
         own = range(cell.index, 1 << sharding.shard_bits, len(self.gathers(cell.layout, cell.bounds)))
         if not len(rows):
@@ -140,12 +142,14 @@ class ById(Writes):
 class Related(Writes):
     """The index by the ids of one relationship."""
 
+    shape = SentRows(row_by_row=True)
+
     relationship: str
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
         return Table.of(layout).writers(region)
 
-    def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:
         decided = Decided.of(levels)
         rows, places = shown(cell, objects, self.chosen)
         keys, counts = related_of(rows, self.chosen.relationships[self.relationship])
@@ -162,7 +166,7 @@ class Related(Writes):
             }
         )
 
-    def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:  # type: ignore[override]
+    def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:
         sharding = self._sharding(Decided.of(levels))
         own = range(cell.index, 1 << sharding.shard_bits, len(self.gathers(cell.layout, cell.bounds)))
         if not len(rows):

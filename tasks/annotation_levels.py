@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from chunkflow.geometry import Box, Grid
 from chunkflow.kernels import annotations as layers
 from chunkflow.kernels.crossings import crossings, extents
 from chunkflow.kernels.morton import morton_encode
-from chunkflow.task import Cell, Layout, Objects, Out, Result, Task
+from chunkflow.task import Cell, Layout, MergedRows, Objects, Out, Result, SentRows, Task
 from tasks.annotation_properties import Property, Seen, one_colour, properties_of, seen_in, seen_together
 from tasks.annotation_relations import related_of
 from tasks.annotation_rows import MARGIN, Chosen, Places, Table, shown
@@ -47,11 +47,11 @@ class Decided:
 class Count(Task):
     """How many annotations the fullest cell of each level has, and what their columns hold."""
 
+    shape = SentRows(row_by_row=True)
+
     objects: Objects
     counts: Objects = Out()
     chosen: Chosen
-
-    row_by_row: ClassVar[bool] = True
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         cell = Table.of(layout).blocks(layout.main.volume).cell
@@ -66,7 +66,7 @@ class Count(Task):
     def gathers(self, layout: Layout, region: Box) -> Grid:
         return Table.of(layout).blocks(region)
 
-    def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> Result:
         rows, places = shown(cell, objects, self.chosen)
         related = {
             name: int(related_of(rows, column)[1].sum()) for name, column in self.chosen.relationships.items()
@@ -91,6 +91,8 @@ class Count(Task):
 class Share(Task):
     """The share of the annotations that each level takes, and what they all have."""
 
+    shape = MergedRows()
+
     objects: Objects
     counts: Objects
     levels: Objects = Out()
@@ -105,7 +107,7 @@ class Share(Task):
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box] if field == "counts" else []
 
-    def map(self, cell: Cell, counts: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, counts: pa.Table) -> Result:
         fullest = np.array([json.loads(text) for text in counts["fullest"].to_pylist()], np.int64)
         found = _noted(json.loads(text) for text in counts["seen"].to_pylist())
         shares = layers.shares(fullest.max(axis=0).tolist(), self.chosen.limit)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.inputs import table_pieces
-from chunkflow.task import Cell, Counts, File, Layout, Objects, Out, Task
+from chunkflow.task import Cell, Counts, File, Layout, Objects, Out, RowByRow, Task
 from tasks import class_features, classifier
 
 
@@ -33,7 +33,7 @@ class Classify(Task):
     the table lacks is refused by name.
     """
 
-    row_by_row: ClassVar[bool] = True
+    shape = RowByRow()
 
     objects: Objects = Field(description="the table to classify, as `measure` makes it")
     model: File = Field(description="path of the model, as `chunkflow train classify` wrote it")
@@ -57,7 +57,7 @@ class Classify(Task):
     def setup(self) -> classifier.Model:
         return classifier.load(self.model)
 
-    def map(self, cell: Cell, objects: pa.Table) -> tuple[pa.Table, Counts]:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> tuple[pa.Table, Counts]:
         model: classifier.Model = cell.loaded
         if model.fingerprint != cell.values["model"]:
             raise BadInput(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.roles import Located
-from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, Report, Task
+from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, Report, RowByRow, Task
 from tasks import class_features, classifier
 from tasks.count_steps import Members, Total
 from tasks.segment import PEAK_RATIO, Segment
@@ -131,7 +131,7 @@ class Coincide(Task):
 class Combine(Task):
     """The rows with what each is positive in."""
 
-    row_by_row: ClassVar[bool] = True
+    shape = RowByRow()
 
     objects: Objects
     images: list[Image]
@@ -172,7 +172,7 @@ class Combine(Task):
     def setup(self) -> dict[str, classifier.Model]:
         return {name: classifier.load(str(rule)) for name, rule in self.channels.items() if _is_model(rule)}
 
-    def map(self, cell: Cell, objects: pa.Table) -> tuple[pa.Table, Counts]:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> tuple[pa.Table, Counts]:
         positive = {
             channel: self._positive(cell, objects, channel, rule) for channel, rule in self.channels.items()
         }

@@ -51,5 +51,5 @@ class Copy(Task):
         encoding = "raw" if source.encoding in LOSSY else source.encoding
         return {"target": source.over(part).model_copy(update={"encoding": encoding})}
 
-    def map(self, cell: Cell, source: Chunk) -> Chunk:  # type: ignore[override]
+    def map(self, cell: Cell, source: Chunk) -> Chunk:
         return source

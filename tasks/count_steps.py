@@ -17,7 +17,18 @@ from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
-from chunkflow.task import Cell, Labels, Layout, Objects, Out, Report, Result, Task, WindowTooSmall
+from chunkflow.task import (
+    Cell,
+    Labels,
+    Layout,
+    MergedRows,
+    Objects,
+    Out,
+    Report,
+    Result,
+    Task,
+    WindowTooSmall,
+)
 from tasks.brainreg_folder import Brainreg, values_at
 from tasks.count_places import covered, held_within, scaled, voxels_within, within
 from tasks.count_table import counts_table, report_files
@@ -41,6 +52,7 @@ AREAS = pa.schema(
 class Areas(Task):
     """The voxels of each region and side whose centres lie in what the table of objects covers."""
 
+    shape = MergedRows()
     same_voxels: ClassVar[bool] = False
 
     objects: Objects
@@ -63,7 +75,7 @@ class Areas(Task):
         atlas = layout.info(field)
         return [held_within(scaled(box, layout.main.voxel_size, atlas.voxel_size), atlas.bounds)]
 
-    def map(self, cell: Cell, regions: Chunk, hemispheres: Chunk | None = None) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, regions: Chunk, hemispheres: Chunk | None = None) -> Result:
         inside = voxels_within(cell.box, cell.voxel_size, regions.voxel_size).clip(regions.box)
         if inside.empty:
             return None
@@ -83,6 +95,8 @@ class Areas(Task):
 class FolderAreas(Task):
     """The same from a folder of brainreg, whose atlas is small enough for one worker."""
 
+    shape = MergedRows()
+
     objects: Objects
     brainreg: str
     orientation: str
@@ -99,7 +113,7 @@ class FolderAreas(Task):
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return []
 
-    def map(self, cell: Cell) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell) -> Result:
         folder = Brainreg.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
         found = [
             _area_rows(
@@ -121,7 +135,7 @@ class FolderAreas(Task):
 class Members(Task):
     """How many objects each region, side and group has, and the sums of their means."""
 
-    row_by_row: ClassVar[bool] = True
+    shape = MergedRows(row_by_row=True)
     same_voxels: ClassVar[bool] = False
 
     objects: Objects
@@ -150,7 +164,7 @@ class Members(Task):
             return None
         return Brainreg.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
 
-    def map(  # type: ignore[override]
+    def map(
         self, cell: Cell, objects: pa.Table, regions: Chunk | None = None, hemispheres: Chunk | None = None
     ) -> Result:
         if not len(objects):
@@ -211,6 +225,8 @@ class Members(Task):
 class Total(Task):
     """The regions with their names, sizes, numbers and means."""
 
+    shape = MergedRows()
+
     members: Objects
     areas: Objects = ""
     names: str = ""
@@ -229,7 +245,7 @@ class Total(Task):
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box]
 
-    def map(self, cell: Cell, members: pa.Table, areas: pa.Table | None = None) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, members: pa.Table, areas: pa.Table | None = None) -> Result:
         names = read_regions(Path(self.names)) if self.names else {}
         x, y, z = (n * s * 1e-6 for n, s in zip(cell.box.size, cell.voxel_size, strict=True))
         table = counts_table(members, areas, names, self.by, STEP, x * y * z)

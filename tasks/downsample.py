@@ -78,7 +78,7 @@ class Coarser(Task):
     def reads(self, field: str, box: Box, layout: Layout) -> list[Box]:
         return [box.refine(self.factor)]
 
-    def map(self, cell: Cell, layer: Chunk) -> Chunk:  # type: ignore[override]
+    def map(self, cell: Cell, layer: Chunk) -> Chunk:
         of_labels = isinstance(cell.layout.info("layer"), LabelsInfo)
         method = self.method or ("mode" if of_labels else "mean")
         pooled = pool(layer.array, layer.box.start, vec(self.factor), method)

@@ -32,7 +32,7 @@ from chunkflow.kernels.moments import (
 )
 from chunkflow.kernels.statistics import centroids, value_statistics
 from chunkflow.kernels.surround import surround_std
-from chunkflow.task import Cell, Image, Labels, Layout, Objects, Out, Task
+from chunkflow.task import Cell, Image, Labels, Layout, MergedRows, Objects, Out, Task
 
 SAMPLE_BOXES = 64
 SAMPLE_SIDE = 64
@@ -58,6 +58,7 @@ class Measure(Task):
     largest standard deviation in the box of so many micrometres to either side of one of its voxels.
     """
 
+    shape = MergedRows()
     empty_from_empty: ClassVar[bool] = True
 
     labels: Labels = Field(description="the objects")
@@ -117,7 +118,7 @@ class Measure(Task):
         # Half of what was seen on either side, for what the sample did not see.
         return {"ranges": [[low - (high - low) / 2, high + (high - low) / 2] for low, high in ranges]}
 
-    def map(self, cell: Cell, labels: Chunk, images: Sequence[Chunk] = ()) -> pa.Table:  # type: ignore[override]
+    def map(self, cell: Cell, labels: Chunk, images: Sequence[Chunk] = ()) -> pa.Table:
         below = [a - b for a, b in zip(cell.box.start, labels.box.start, strict=True)]
         above = [b - a for a, b in zip(cell.box.stop, labels.box.stop, strict=True)]
         origin = [a - first for a, first in zip(cell.box.start, cell.volume.start, strict=True)]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chunkflow.chunk import Chunk
-from chunkflow.task import Cell, Files, Layout
+from chunkflow.task import Cell, Files, Layout, MergedRows
 from tasks.mesh_blocks import OfBlocks, block_surfaces, error_of
 
 _SCHEMA = pa.schema([("id", pa.uint64()), ("faces", pa.uint8()), ("fragments", pa.list_(pa.string()))])
@@ -22,7 +22,9 @@ _SCHEMA = pa.schema([("id", pa.uint64()), ("faces", pa.uint8()), ("fragments", p
 class Fragments(OfBlocks):
     """A file for each fragment, and one for each object."""
 
-    def map(self, cell: Cell, labels: Chunk) -> tuple[Files, pa.Table]:  # type: ignore[override]
+    shape = MergedRows()
+
+    def map(self, cell: Cell, labels: Chunk) -> tuple[Files, pa.Table]:
         block = str(cell.box)
         files: Files = {}
         fragments: dict[int, str] = {}

@@ -32,7 +32,7 @@ from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.cutting import cut, fragments
 from chunkflow.kernels.morton import code_bits, morton_decode, morton_encode
 from chunkflow.kernels.shards import Sharding, encode_shards
-from chunkflow.task import Cell, Files, Layout
+from chunkflow.task import Cell, Files, Layout, SentRows
 from tasks.mesh_blocks import OfBlocks, Surface, block_surfaces, error_of
 
 MOST_LEVELS = 3
@@ -62,6 +62,8 @@ _SCHEMA = pa.schema(
 class Levels(OfBlocks):
     """A file for each range of ids or hashes."""
 
+    shape = SentRows()
+
     def gathers(self, layout: Layout, region: Box) -> Grid:
         shards = 1 << sharding_of(layout.labels("labels")).shard_bits
         return Grid.lattice(Box((0, 0, 0), (shards, 1, 1)), (1, 1, 1))
@@ -76,7 +78,7 @@ class Levels(OfBlocks):
             "sharding": sharding_of(layout.labels("labels")).document(),
         }
 
-    def map(self, cell: Cell, labels: Chunk) -> pa.Table:  # type: ignore[override]
+    def map(self, cell: Cell, labels: Chunk) -> pa.Table:
         sizes = cell_sizes(self.block)
         errors = [error_of(self.error, cell.voxel_size)]
         for _ in sizes[1:]:

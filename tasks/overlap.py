@@ -14,7 +14,7 @@ from pydantic import Field
 
 from chunkflow.chunk import Chunk
 from chunkflow.kernels.agreement import add_overlaps, count_overlaps
-from chunkflow.task import Cell, Labels, Layout, Objects, Out, Task
+from chunkflow.task import Cell, Labels, Layout, MergedRows, Objects, Out, Task
 
 OPEN = 63
 """All faces: a pair may occur anywhere, however `labels` are known to be connected."""
@@ -28,11 +28,13 @@ class Overlap(Task):
     All is exact, however the volume is cut.
     """
 
+    shape = MergedRows()
+
     labels: Labels = Field(description="the objects, as found")
     other: Labels = Field(description="the objects to compare them with, as the true ones")
     overlaps: Objects = Out("the table, one row a pair of objects")
 
-    def map(self, cell: Cell, labels: Chunk, other: Chunk) -> pa.Table:  # type: ignore[override]
+    def map(self, cell: Cell, labels: Chunk, other: Chunk) -> pa.Table:
         ids, others, voxels = count_overlaps(labels.array, other.array)
         return _rows(ids, others, voxels)
 

@@ -124,7 +124,7 @@ class Scan(Task):
         volume, most = layout.main.volume, self.microscope.most
         return vec(a + (n - m) // 2 for a, n, m in zip(volume.start, volume.size, most, strict=True))
 
-    def map(self, cell: Cell, images: list[Chunk]) -> Files:  # type: ignore[override]
+    def map(self, cell: Cell, images: list[Chunk]) -> Files:
         scan = self.microscope
         column, row, _ = self.grid(cell.layout, cell.box).first
         tile = row * self.columns + column

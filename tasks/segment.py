@@ -122,7 +122,7 @@ class Segment(Task):
             "stands_out": decision.stands_out,
         }
 
-    def map(self, cell: Cell, image: Chunk) -> tuple[Chunk, Counts]:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> tuple[Chunk, Counts]:
         threshold = float(cell.values["threshold"]) if self.threshold == "auto" else self.threshold
         seen = determined(image.box, cell.volume, filter_radius(self._sigma(image.voxel_size)))
         if not seen.contains(cell.box):

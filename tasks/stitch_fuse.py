@@ -92,7 +92,7 @@ class Fuse(OnCanvas):
             found.append([tile, *ends])
         return found
 
-    def map(  # type: ignore[override]
+    def map(
         self, cell: Cell, places: pa.Table, light: pa.Table | None = None, gains: pa.Table | None = None
     ) -> Chunk | None:
         tiles = self.tiles(cell)

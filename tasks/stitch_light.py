@@ -31,7 +31,7 @@ from chunkflow.kernels.shading import (
 )
 from chunkflow.task import Cell, Layout, Objects, Out
 from tasks.stitch_light_kept import field_columns, fields, read_light
-from tasks.stitch_links import OfTiles, starts
+from tasks.stitch_links import TableOfTiles, starts
 
 Pairs = npt.NDArray[np.int64]
 SAMPLES = 256
@@ -43,7 +43,7 @@ DEEP = 16
 """Planes of an overlap that are looked at: those in its middle."""
 
 
-class Sample(OfTiles):
+class Sample(TableOfTiles):
     """Some planes of one tile, in every channel, made small."""
 
     planes: Objects = Out()
@@ -73,7 +73,7 @@ class Sample(OfTiles):
         )
 
 
-class Light(OfTiles):
+class Light(TableOfTiles):
     """One row a channel: its field, and what the camera shows in the dark."""
 
     planes: Objects = ""
@@ -85,7 +85,7 @@ class Light(OfTiles):
             read_light(Path(self.file), len(self.source.images))
         return {"light": self.table(len(self.source.images))}
 
-    def map(self, cell: Cell, planes: pa.Table | None = None) -> pa.Table:  # type: ignore[override]
+    def map(self, cell: Cell, planes: pa.Table | None = None) -> pa.Table:
         if planes is None:
             found = read_light(Path(self.file), len(self.source.images))[cell.index]
         else:
@@ -100,7 +100,7 @@ class Light(OfTiles):
         )
 
 
-class Overlaps(OfTiles):
+class Overlaps(TableOfTiles):
     """For each two neighbours and channel, one row: how bright each shows what both show."""
 
     places: Objects
@@ -110,7 +110,7 @@ class Overlaps(OfTiles):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         return {"overlaps": self.table(len(self.source.find().pairs()))}
 
-    def map(self, cell: Cell, places: pa.Table, light: pa.Table) -> pa.Table | None:  # type: ignore[override]
+    def map(self, cell: Cell, places: pa.Table, light: pa.Table) -> pa.Table | None:
         tiles, channels = self.tiles(cell), len(self.source.images)
         one, two, _ = tiles.grid.pairs()[cell.index]
         boxes = [Box.of_size(tiles.size, vec(start)) for start in starts(places)[[one, two]]]
@@ -148,7 +148,7 @@ def _table(rows: Sequence[tuple[float, ...]]) -> pa.Table:
     )
 
 
-class Even(OfTiles):
+class Even(TableOfTiles):
     """The field of each channel without what tissue has put into it: rows as those of `Light`."""
 
     overlaps: Objects
@@ -159,9 +159,7 @@ class Even(OfTiles):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         return {"light": self.table(len(self.source.images))}
 
-    def map(  # type: ignore[override]
-        self, cell: Cell, overlaps: pa.Table, places: pa.Table, found: pa.Table
-    ) -> pa.Table:
+    def map(self, cell: Cell, overlaps: pa.Table, places: pa.Table, found: pa.Table) -> pa.Table:
         flat, dark = (fields(found, name)[cell.index] for name in ("flat", "dark"))
         links = _links(overlaps, cell.index)
         corners, size = starts(places)[:, :2], np.array(self.tiles(cell).size[:2])
@@ -188,7 +186,7 @@ def _links(overlaps: pa.Table, channel: int) -> tuple[Pairs, Doubles, Doubles, D
     return pairs, means, spreads, rows["voxels"].to_numpy().astype(np.float64)
 
 
-class Balance(OfTiles):
+class Balance(TableOfTiles):
     """One row for each tile and channel: its gain and offset."""
 
     overlaps: Objects
@@ -197,7 +195,7 @@ class Balance(OfTiles):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         return {"gains": self.table()}
 
-    def map(self, cell: Cell, overlaps: pa.Table) -> pa.Table:  # type: ignore[override]
+    def map(self, cell: Cell, overlaps: pa.Table) -> pa.Table:
         tiles = len(self.source.find())
         channels = len(self.source.images)
         found = []

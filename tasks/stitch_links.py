@@ -13,7 +13,7 @@ from chunkflow.data.info import LayerInfo, TableInfo
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.placement import Placement, place
 from chunkflow.kernels.registration import Match, evidence, match_by_overlap, match_by_phase
-from chunkflow.task import Cell, Layout, Objects, Out, Task
+from chunkflow.task import Cell, Layout, MergedRows, Objects, Out, Task
 from tasks.stitch_tiles import Source, TileGrid, Tiles
 
 Jitter = tuple[int, int, int]
@@ -35,10 +35,6 @@ class OfTiles(Task):
     def tiles(self, cell: Cell) -> Tiles:
         return cell.loaded or self.setup()
 
-    def table(self, cells: int = 1) -> TableInfo:
-        """A table of this task's own, made by so many cells in a row."""
-        return TableInfo(volume=Box.of_size((cells, 1, 1)), voxel_size=self.voxel_size)
-
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.chunks(region, (1, 1, 1))
 
@@ -46,9 +42,15 @@ class OfTiles(Task):
         """All of each table."""
         return [layout.info(field).volume]
 
-    @property
-    def has_rows(self) -> bool:
-        return any(role.output and role.kind == "table" for role in self.roles())
+
+class TableOfTiles(OfTiles):
+    """What the steps have in common that make a table."""
+
+    shape = MergedRows()
+
+    def table(self, cells: int = 1) -> TableInfo:
+        """A table of this task's own, made by so many cells in a row."""
+        return TableInfo(volume=Box.of_size((cells, 1, 1)), voxel_size=self.voxel_size)
 
     def merge(self, rows: pa.Table) -> pa.Table:
         """Each row comes from one cell."""
@@ -74,7 +76,7 @@ class OnCanvas(OfTiles):
         return Box.of_size(size)
 
 
-class Links(OfTiles):
+class Links(TableOfTiles):
     """One row for each two neighbours: how the second lies against the first, and how alike they are."""
 
     links: Objects = Out()
@@ -144,7 +146,7 @@ def _depths(planes: int, jitter: int) -> list[tuple[int, int]]:
     return [(start, start + deep) for start in starts]
 
 
-class Place(OfTiles):
+class Place(TableOfTiles):
     """One row for each tile: its place, in voxels, and the piece of the grid that it hangs together with."""
 
     links: Objects
@@ -154,7 +156,7 @@ class Place(OfTiles):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         return {"places": self.table()}
 
-    def map(self, cell: Cell, links: pa.Table) -> pa.Table:  # type: ignore[override]
+    def map(self, cell: Cell, links: pa.Table) -> pa.Table:
         tiles = self.tiles(cell)
         found = placed(links, tiles.grid, tiles.size, self.least_correlation)
         numbers = np.arange(len(tiles.grid))

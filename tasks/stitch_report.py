@@ -46,7 +46,7 @@ class Summary(OnCanvas):
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)
 
-    def map(  # type: ignore[override]
+    def map(
         self, cell: Cell, links: pa.Table, light: pa.Table | None = None, gains: pa.Table | None = None
     ) -> Files:
         tiles = self.tiles(cell)

@@ -27,7 +27,7 @@ from chunkflow.kernels.synthetic_cells import (
     sites_for_density,
 )
 from chunkflow.kernels.synthetic_light import render
-from chunkflow.task import Cell, Image, Layout, Objects, Out, Task
+from chunkflow.task import Cell, Image, Layout, MergedRows, Objects, Out, Task
 
 
 class Synthesize(Task):
@@ -41,6 +41,7 @@ class Synthesize(Task):
     same voxels, however the volume is cut into chunks. Outputs that are not named are not made.
     """
 
+    shape = MergedRows()
     version: ClassVar[int] = 2
 
     dapi: Image = Out("the nuclei's channel")
@@ -93,7 +94,7 @@ class Synthesize(Task):
         made: dict[str, LayerInfo] = {"dapi": image, "cfos": image, "cells": image.as_table()}
         return {name: info for name, info in made.items() if getattr(self, name)}
 
-    def map(self, cell: Cell) -> dict[str, Chunk | pa.Table]:  # type: ignore[override]
+    def map(self, cell: Cell) -> dict[str, Chunk | pa.Table]:
         tissue, box = self.tissue, cell.box
         near = cells_near(tissue, box.start, box.stop)
         dapi, cfos = render(tissue, near, box.start, box.stop)
@@ -103,10 +104,6 @@ class Synthesize(Task):
             "cells": truth_table(tissue, near, box),
         }
         return {name: result for name, result in made.items() if getattr(self, name)}
-
-    @property
-    def has_rows(self) -> bool:
-        return bool(self.cells)
 
     def no_rows(self, layout: Layout) -> pa.Table:
         return truth_table(self.tissue, np.empty((0, COLUMNS), np.int64), Box.of_size((0, 0, 0)))

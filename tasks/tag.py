@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid
-from chunkflow.task import Cell, Labels, Layout, Objects, Out, Result, Tags, Task
+from chunkflow.task import Cell, Labels, Layout, MergedRows, Objects, Out, Result, RowByRow, Tags, Task
 from tasks.table_rows import Value, column_of, rows_where
 
 DEFAULT = ("class", "combination", "volume_um3", "diameter_um", "probability")
@@ -65,14 +65,14 @@ class Tag(Task):
 class Choose(Task):
     """The rows and columns to be shown."""
 
-    row_by_row: ClassVar[bool] = True
+    shape = RowByRow()
 
     objects: Objects
     chosen: Objects = Out()
     properties: list[str]
     where: dict[str, Value | list[Value]]
 
-    def map(self, cell: Cell, objects: pa.Table) -> pa.Table:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> pa.Table:
         rows = rows_where("tag", objects, self.where)
         names = list(dict.fromkeys(self.properties))
         if not len(objects):  # a table without rows may lack its columns
@@ -91,7 +91,7 @@ class Choose(Task):
 class Number(Task):
     """How many rows there are, of each file of the table."""
 
-    row_by_row: ClassVar[bool] = True
+    shape = MergedRows(row_by_row=True)
 
     chosen: Objects
     number: Objects = Out()
@@ -99,7 +99,7 @@ class Number(Task):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         return {"number": layout.main.as_table()}
 
-    def map(self, cell: Cell, chosen: pa.Table) -> pa.Table:  # type: ignore[override]
+    def map(self, cell: Cell, chosen: pa.Table) -> pa.Table:
         return pa.table({"id": pa.array([1], pa.uint64()), "rows": pa.array([len(chosen)], pa.int64())})
 
     def no_rows(self, layout: Layout) -> pa.Table:
@@ -136,7 +136,7 @@ class Write(Task):
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box] if field == "chosen" else []
 
-    def map(self, cell: Cell, chosen: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, chosen: pa.Table) -> Result:
         rows = chosen.sort_by("id")
         inline = {
             "ids": [str(number) for number in rows["id"].to_pylist()],

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,11 +26,13 @@ from chunkflow.task import (
     Image,
     Labels,
     Layout,
+    MergedRows,
     Meshes,
     Objects,
     Out,
     Report,
     Result,
+    RowByRow,
     Task,
     WindowTooSmall,
 )
@@ -57,7 +59,7 @@ class Smooth(Task):
         full = (self.radius,) * 3
         return [(0, 0, 0), full] if self.asks else [full]
 
-    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> Result:
         wanted = cell.box.grow((self.radius,) * 3)
         if not image.box.contains(wanted.clip(cell.volume)):
             raise WindowTooSmall
@@ -95,7 +97,7 @@ class Tiles(Task):
         means = [int(sample.array.mean()) for sample in samples]
         return {"level": means[0] if self.level is None else self.level}
 
-    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> Result:
         labels = tiles(cell.box, cell.volume, self.size)
         return {"labels": image.like(np.where(image.array >= cell.values["level"], labels, np.uint64(0)))}
 
@@ -105,7 +107,7 @@ class WholeTiles(Tiles):
 
     connected = True
 
-    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> Result:
         return image.like(tiles(cell.box, cell.volume, self.size))
 
 
@@ -120,6 +122,7 @@ def tiles(box: Box, volume: Box, size: Vec) -> Array:
 class Count(Task):
     """For each object its voxels, the sum of the image over them, and whether the job's box cuts it."""
 
+    shape = MergedRows()
     empty_from_empty = True
     labels: Labels
     image: Image = ""
@@ -131,7 +134,7 @@ class Count(Task):
     def no_rows(self, layout: Layout) -> pa.Table:
         return rows_of(np.zeros(0, np.uint64), np.zeros(0), np.zeros(0), np.zeros(0))
 
-    def map(self, cell: Cell, labels: Chunk, image: Chunk | None = None) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, labels: Chunk, image: Chunk | None = None) -> Result:
         inner = labels.crop(cell.box).array
         values = np.ones(inner.shape, np.uint64) if image is None else image.array
         ids, place = np.unique(inner, return_inverse=True)
@@ -178,6 +181,7 @@ def faces_of(ids: Array, labels: Chunk, box: Box) -> Array:
 class Blocks(Task):
     """A file for each block of a lattice of its own, and one for each object that lists its blocks."""
 
+    shape = MergedRows()
     empty_from_empty = True
     labels: Labels
     meshes: Meshes = Out()
@@ -189,7 +193,7 @@ class Blocks(Task):
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box.grow((1, 1, 1))]
 
-    def map(self, cell: Cell, labels: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, labels: Chunk) -> Result:
         inner = labels.crop(cell.box).array
         ids, counts = np.unique(inner[inner != 0], return_counts=True)
         rows = pa.table(
@@ -222,6 +226,8 @@ class Blocks(Task):
 class Rows(Task):
     """A table made from a table: the same rows, with twice the voxels."""
 
+    shape = MergedRows()
+
     objects: Objects
     doubled: Objects = Out()
 
@@ -229,7 +235,7 @@ class Rows(Task):
         info = layout.info("objects")
         return Grid(region, info.grid.cell, info.grid.anchor)
 
-    def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> Result:
         return objects.append_column("double", pa.array(objects["voxels"].to_numpy() * 2))
 
     def merge(self, rows: pa.Table) -> pa.Table:
@@ -244,7 +250,7 @@ class Sections(Task):
     copy_: Image = Out()
     log: str
 
-    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> Result:
         with open(self.log, "a") as file:
             file.write(f"{cell.box.start[2]}\n")
         return image
@@ -260,7 +266,7 @@ class Two(Task):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         return {"bright": layout.main.as_labels(), "inverse": layout.main.as_image("float32")}
 
-    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> Result:
         bright = image.like((image.array > 100).astype(np.uint64))
         return {"bright": bright, "inverse": image.like(-image.array.astype(np.float32))}
 
@@ -283,7 +289,7 @@ class Coarse(Task):
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box.refine((2, 2, 2))]
 
-    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> Result:
         first = [-(a % 2) for a in image.box.start]
         places = [np.arange(n) * 2 + f for n, f in zip(cell.box.size, first, strict=True)]
         places = [np.clip(p, 0, n - 1) for p, n in zip(places, image.array.shape, strict=True)]
@@ -300,7 +306,7 @@ class Faulty(Task):
     faults: dict[int, str] = Field(default_factory=dict)
     pause: float = 0.0
 
-    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> Result:
         time.sleep(self.pause)
         marks = Path(self.marks)
         while (marks / "hold").exists():
@@ -336,19 +342,19 @@ class WrongType(Task):
     image: Image
     labels: Labels = Out()
 
-    def map(self, cell: Cell, image: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> Result:
         return image.like(image.array.astype(np.float64))
 
 
 class Even(Task):
     """The rows whose number of voxels is even, with its half; and how many have not."""
 
-    row_by_row: ClassVar[bool] = True
+    shape = RowByRow()
 
     objects: Objects
     even: Objects = Out()
 
-    def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> Result:
         voxels = objects["voxels"].to_numpy()
         rows = objects.append_column("half", pa.array(voxels // 2)).filter(pa.array(voxels % 2 == 0))
         return rows, Counts({"odd": int((voxels % 2).sum())})
@@ -359,12 +365,14 @@ class EvenAndTold(Even):
 
     report: Report = Out()
 
-    def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> Result:
         return objects, {"rows.txt": str(len(objects)).encode()}
 
 
 class MergedAndTold(EvenAndTold):
     """The same with rows that are put together."""
+
+    shape = MergedRows(row_by_row=True)
 
     def merge(self, rows: pa.Table) -> pa.Table:
         return rows
@@ -379,5 +387,5 @@ class Tell(Task):
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.whole(region)
 
-    def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> Result:
         return {"rows.txt": str(len(objects)).encode()}

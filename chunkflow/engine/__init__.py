@@ -1,1 +1,1 @@
-"""The engine: chunks are planned, offered, done and recorded."""
+"""The engine: chunks planned, offered, done and recorded."""

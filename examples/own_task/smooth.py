@@ -24,7 +24,7 @@ class MedianFilter(Task):
         x, y, z = (round(self.radius * 1000 / length) for length in voxel_size)
         return [(x, y, z)]
 
-    def map(self, cell: Cell, image: Chunk) -> Chunk:  # type: ignore[override]
+    def map(self, cell: Cell, image: Chunk) -> Chunk:
         """`image` covers the cell and its halo, as far as the volume goes; what is returned is cropped."""
         x, y, z = self.halo(cell.voxel_size)[0]
         size = (2 * x + 1, 2 * y + 1, 2 * z + 1)

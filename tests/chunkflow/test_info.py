@@ -183,7 +183,7 @@ class Wrong(Task):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         return {"smooth": layout.main.as_labels()}
 
-    def map(self, cell: object, image: Chunk) -> Chunk:  # type: ignore[override]
+    def map(self, cell: object, image: Chunk) -> Chunk:
         return image
 
 

@@ -315,7 +315,10 @@ def test_chunks_that_are_not_whole_storage_chunks_are_refused(
         ([{OWN + "Smooth": {"image": "image", "smooth": "image"}}], "which this job reads"),
         ([SMOOTH, SMOOTH], "smooth is written already by Smooth"),
         ([{OWN + "Smooth": {"image": "nothing", "smooth": "smooth"}}], "No layer is named 'nothing'"),
-        ([TILES, COUNT, {OWN + "EvenAndTold": {"objects": "objects"}}], "so its class must define merge"),
+        (
+            [TILES, COUNT, {OWN + "EvenAndTold": {"objects": "objects"}}],
+            "must declare how its rows come together",
+        ),
         (
             [{OWN + "Count": {"labels": "image", "objects": "o"}}],
             "labels must be labels, but image is an image",

@@ -49,7 +49,7 @@ class Brightest(Task):
     def prepare(self, layout: Layout, samples: Iterable[Any]) -> dict[str, Any]:
         return {"means": [int(chunk.array.mean()) for chunks in samples for chunk in chunks]}
 
-    def map(self, cell: Cell, images: Sequence[Chunk]) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, images: Sequence[Chunk]) -> Result:
         return images[0].like(np.maximum.reduce([image.array for image in images]))
 
 
@@ -86,7 +86,7 @@ class Halved(Task):
     whole: Layer
     halved: Layer = Out()
 
-    def map(self, cell: Cell, whole: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, whole: Chunk) -> Result:
         kept = np.arange(cell.box.start[2], cell.box.stop[2]) % 2 == 0
         return whole.like(whole.array * kept.astype(whole.array.dtype))
 
@@ -126,7 +126,7 @@ class Background(Task):
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         return {"background": layout.main.as_image("uint8")}
 
-    def map(self, cell: Cell, labels: Chunk) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, labels: Chunk) -> Result:
         return labels.like(np.where(labels.array == 0, np.uint8(255), np.uint8(0)))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.outputs import names_of
 from chunkflow.parts import Parts
 from chunkflow.storage import Folder
-from chunkflow.task import Cell, Layout, Objects, Out, Result, Task
+from chunkflow.task import Cell, Layout, Objects, Out, Result, SentRows, Task
 from tests.support import make_job, read_table, run_job
 from tests.tasks.annotation_layers import make_rows, write_table
 
@@ -27,11 +26,11 @@ PLACES: Vec = (40, 40, 40)
 class Refile(Task):
     """File rows by where their centroids lie, twice where `double` says so; none of an odd block along x."""
 
+    shape = SentRows(row_by_row=True)
+
     objects: Objects
     placed: Objects = Out()
     double: int = 0
-
-    row_by_row: ClassVar[bool] = True
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         return {"placed": layout.main.as_table(PLACES)}
@@ -39,7 +38,7 @@ class Refile(Task):
     def gathers(self, layout: Layout, region: Box) -> Grid:
         return Grid(region, PLACES, layout.main.volume.start)
 
-    def map(self, cell: Cell, objects: pa.Table) -> Result:  # type: ignore[override]
+    def map(self, cell: Cell, objects: pa.Table) -> Result:
         grid = self.gathers(cell.layout, cell.bounds)
         places = np.stack([objects[axis].to_numpy() for axis in "xyz"], 1) - cell.volume.start
         cells = [grid.index(tuple(int(n) for n in place)) for place in places // PLACES]
@@ -81,8 +80,8 @@ def test_all_that_is_sent_arrives_once(
 def test_a_part_that_is_missing_is_no_silent_gap(tmp_path: Path) -> None:
     parts = Parts(Folder(f"file://{tmp_path}"))
     rows = pa.table({"id": pa.array([1], pa.uint64())})
-    parts.put_sent("step", 0, [(4, rows)])
-    parts.put_sent("step", 1, [])
+    parts.put("step", 0, (), sent=[(4, rows)])
+    parts.put("step", 1, (), sent=[])
     assert parts.gathered("step", 2, 4)["id"].to_pylist() == [1]
     assert len(parts.gathered("step", 2, 3)) == 0
     (tmp_path / "parts/step/0000/0-to-4.arrow").unlink()

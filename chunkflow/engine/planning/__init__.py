@@ -1,1 +1,1 @@
-"""From a job file to the cells of its stages, and which of them wait for which."""
+"""Planning: from a job to cells that wait for cells."""

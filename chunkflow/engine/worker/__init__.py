@@ -1,0 +1,1 @@
+"""The worker: one cell after another through read, map and write."""

@@ -1,0 +1,166 @@
+"""One cell of a stage while it is done: reading, mapping and writing, each in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from chunkflow.data.info import LabelsInfo, TableInfo
+from chunkflow.engine.worker.task_cells import TaskCells
+from chunkflow.inputs import Inputs
+from chunkflow.parts import Parts
+from chunkflow.plan import Plan, Step
+from chunkflow.results import Results, Sorted, TableFile, WrongResult, sort_out
+from chunkflow.spent import Spent
+from chunkflow.stages import Stage
+from chunkflow.task import Cell, Files, WindowTooSmall
+from chunkflow.turns import Turns
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What one worker does its cells with."""
+
+    plan: Plan
+    inputs: Inputs
+    results: Results
+    parts: Parts
+    turns: Turns
+    cells: TaskCells
+
+
+@dataclass
+class CellRun:
+    """One cell of one stage, and what it takes of the worker."""
+
+    tools: Tools
+    stage_index: int
+    index: int
+    spent: Spent
+
+    @property
+    def stage(self) -> Stage:
+        return self.tools.plan.stages[self.stage_index]
+
+    @property
+    def step(self) -> Step:
+        return self.tools.plan.steps[self.stage.step]
+
+    @cached_property
+    def cell(self) -> Cell:
+        return self.tools.cells.cell(self.stage, self.index)
+
+    def masked_out(self) -> bool:
+        return self.tools.inputs.masked_out(self.step, self.cell)
+
+    def read(self, attempt: int = 0, without: str = "") -> dict[str, Any]:
+        """The inputs of `map`, in the window of this attempt, but for the field `without`."""
+        with self.tools.turns.read(self.spent):
+            inputs, size = self.tools.inputs.read(self.step, self.cell, attempt, without)
+            self.spent.bytes_in += size
+        return inputs
+
+    def map(self) -> Sorted:
+        """Read and map, with the next larger window as long as the task asks for one."""
+        last = self.tools.inputs.widest(self.step, self.cell.box) - 1
+        attempt = 0
+        while True:
+            inputs = self.read(attempt)
+            try:
+                with self.tools.turns.map(self.spent):
+                    result = self.step.task.map(self.cell, **inputs)
+                break
+            except WindowTooSmall:
+                if attempt >= last:
+                    raise
+            attempt += 1
+            del inputs  # before the larger one is read
+        made = sort_out(self.step, result)
+        self.spent.counts = made.counts
+        return made
+
+    def map_row_by_row(self) -> Iterator[pa.Table]:
+        """The rows that `map` makes of each piece of a table.
+
+        Of the other inputs the next larger window is read once a piece asks for it, and kept.
+        """
+        step, cell, spent = self.step, self.cell, self.spent
+        field, (product, *_) = next(iter(step.inputs.items()))
+        last = self.tools.inputs.widest(step, cell.box) - 1
+        attempt = 0
+        others = self.read(attempt, field)
+        for rows in self.tools.inputs.rows(product, cell.box):
+            spent.bytes_in += rows.nbytes
+            while True:
+                try:
+                    with self.tools.turns.map(spent):
+                        made = sort_out(step, step.task.map(cell, **{field: rows}, **others))
+                    break
+                except WindowTooSmall:
+                    if attempt >= last:
+                        raise
+                    attempt += 1
+                    others = self.read(attempt, field)
+            if made.files:
+                raise WrongResult(
+                    f"Task {step.name} goes row by row, so not map but finish must return its files."
+                )
+            for what, count in made.counts.items():
+                spent.counts[what] = spent.counts.get(what, 0) + count
+            if made.rows is not None:
+                yield made.rows
+
+    def finish(self, pieces: Iterator[pa.Table], others: Mapping[str, Any]) -> None:
+        """Make complete rows, and what else is read, into the table or the files of the step."""
+        files: list[str] = []
+        turns, step, cell = self.tools.turns, self.step, self.cell
+        with TableFile() as table:
+            while True:
+                with turns.map(self.spent):
+                    rows = next(pieces, None)
+                    if rows is None:
+                        break
+                    made = sort_out(step, step.task.finish(cell, rows, **others))
+                    if made.rows is not None:
+                        table.add(made.rows)
+                with turns.write(self.spent):
+                    files += self.write_files(made.files)
+            with turns.write(self.spent):
+                self.write_table(table)
+                self.put((), files)
+
+    def write_layers(self, made: Sorted) -> bool:
+        """Write the voxels of all layers; returns whether they are all empty."""
+        empty = True
+        results, box = self.tools.results, self.stage.grid.box(self.index)
+        for name, product in self.step.layer_outputs:
+            chunk = results.ready_chunk(self.step, name, made.chunks.get(name), box)
+            empty = empty and isinstance(product.info, LabelsInfo) and not chunk.array.any()
+            self.spent.bytes_out += results.write_chunk(product, chunk)
+        return empty and bool(self.step.layer_outputs)
+
+    def write_table(self, table: TableFile) -> None:
+        """Write this cell's file of the tables that the step makes."""
+        for product in self.step.outputs.values():
+            if isinstance(product.info, TableInfo):
+                data = table.end(self.step)
+                self.spent.bytes_out += self.tools.results.write_table(product, self.index, data)
+
+    def write_files(self, files: Mapping[str, Files]) -> list[str]:
+        """Write files into the folders of the outputs; returns their names."""
+        for name, written in files.items():
+            self.spent.bytes_out += self.tools.results.write_files(self.step.outputs[name], written)
+        return [name for written in files.values() for name in written]
+
+    def put(
+        self,
+        rows: Iterable[pa.Table],
+        files: Iterable[str] = (),
+        sent: Iterable[tuple[int, pa.Table]] | None = None,
+    ) -> None:
+        """Leave a part for the stages that follow."""
+        self.spent.bytes_out += self.tools.parts.put(self.stage.name, self.index, rows, list(files), sent)
