@@ -25,6 +25,7 @@ from chunkflow.describe import open_plan
 from chunkflow.errors import ChunkflowError
 from chunkflow.events import CellDone, Event
 from chunkflow.job import Job
+from chunkflow.jobs.queues import JobQueue, run_of, sqs_queue
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
@@ -34,7 +35,6 @@ from chunkflow.runner import Runner
 from chunkflow.sqs_client import SqsClient
 from chunkflow.sqs_queues import Queues
 from chunkflow.storage import Folder
-from cli.job_queue import JobQueue, run_of, sqs_queue
 
 LOOK_SECONDS = 0.2
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.inputs import read_table
 from chunkflow.plan import Plan
-from cli.words import counted
+from chunkflow.words import counted
 from cli.work import Work
 from tasks.count_steps import Total
 

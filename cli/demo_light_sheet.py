@@ -25,11 +25,11 @@ from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.inputs import read_table
 from chunkflow.job import Job
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import run_plan
 from chunkflow.kernels.matching import match_points, matched_pairs
 from chunkflow.plan import Plan
 from cli.builtin import load_job, task_type
-from cli.means import Means
-from cli.running import run_plan
 from cli.train import train
 
 LABELLED = 1000

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
+from chunkflow.jobs.means import Means
 from chunkflow.volume import LayerInfo, full_url
 from cli.evaluate_scores import Comparison, Scores, compare_points
 from cli.evaluate_sides import Place, points_of, refuse_unlike
-from cli.means import Means
 from cli.options import Address, Serial, Workers, parse_box
 from cli.places import parse_tolerance
 

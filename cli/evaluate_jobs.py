@@ -17,6 +17,8 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.inputs import table_pieces
 from chunkflow.job import Job
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import run_plan
 from chunkflow.kernels.agreement import Overlaps
 from chunkflow.plan import Plan
 from chunkflow.storage import Folder
@@ -24,8 +26,6 @@ from chunkflow.volume import LayerInfo, full_url
 from cli.builtin import task_type
 from cli.evaluate_scores import LEAST_IOU, Comparison
 from cli.evaluate_sides import Place, Side, side_of_rows
-from cli.means import Means
-from cli.running import run_plan
 from cli.table_layer import write_table
 
 

@@ -19,10 +19,10 @@ from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.inputs import table_pieces
 from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, full_url
+from chunkflow.words import counted
 from cli.export_points import CellfinderWriter, NapariWriter, NeuroglancerWriter
 from cli.export_writers import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
 from cli.layers import read_info
-from cli.words import counted
 from cli.work import Work
 
 VOLUME = "neuroglancer_multiscale_volume"

@@ -16,10 +16,10 @@ from chunkflow.describe import describe
 from chunkflow.errors import BadInput
 from chunkflow.kernels.morton import voxel_ids
 from chunkflow.volume import LayerInfo, Volume, full_url
+from chunkflow.words import counted, plain
 from cli.export import job_source
 from cli.layers import read_info
 from cli.table_layer import write_table
-from cli.words import counted, plain
 from cli.work import Work
 from tasks.point_files import assign, open_points, point_pieces, positions, read_points
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import run_plan
 from chunkflow.volume import full_url
 from cli.builtin import task_type
-from cli.means import Means
 from cli.options import Address, Serial, Workers
-from cli.running import run_plan
 from tasks.ingest import Ingest
 
 Source = Annotated[

@@ -13,15 +13,15 @@ from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.estimate import Wanted
 from chunkflow.forecast import StepForecast, forecast, worker_memory
+from chunkflow.jobs.budget import HERE, measured
+from chunkflow.jobs.means import Means
 from chunkflow.measures import Measures
 from chunkflow.plan import Plan
 from chunkflow.prices import PACKAGED, load_prices
+from chunkflow.words import in_words
 from cli.builtin import load_job
-from cli.means import Means
-from cli.money import HERE, measured
 from cli.options import Address, BoxOption, JobFile, Prices, Sample, Settings, Until, Workers, parse_box
 from cli.plan_prices import parse_deadline, show_prices, throughputs
-from cli.words import in_words
 
 
 def plan(

@@ -28,7 +28,7 @@ from chunkflow.forecast import Traffic, traffic
 from chunkflow.measures import Measures
 from chunkflow.plan import Plan, Step
 from chunkflow.prices import SPOT, Device, PriceTable
-from cli.words import counted, dollars, in_words
+from chunkflow.words import counted, dollars, in_words
 
 ADVICE = "give its kvoxels_per_second in the table, or measure it with --sample and --address"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d|)")

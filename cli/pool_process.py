@@ -19,6 +19,8 @@ from rich.console import Console
 
 import chunkflow
 from chunkflow.errors import BadInput, Interrupted, StorageError
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.queues import run_of, sqs_queue
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State, difference
 from chunkflow.opening import canonical
@@ -31,13 +33,11 @@ from chunkflow.sqs_messages import Run
 from chunkflow.sqs_queues import Queues, Timing
 from chunkflow.storage import Folder
 from chunkflow.volume import full_url
+from chunkflow.words import counted
 from chunkflow.worker import SILENCE_HEARTBEATS
 from cli.builtin import see_modules_of
 from cli.interrupts import Interrupts
-from cli.job_queue import run_of, sqs_queue
-from cli.means import Means
 from cli.options import Address, Serial, Workers, WorkUrl
-from cli.words import counted
 
 LOOK_SECONDS = 2.0
 """How often a work folder is looked at in which there is no run."""

@@ -18,7 +18,7 @@ from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Starte
 from chunkflow.plan import Plan
 from chunkflow.roles import Located
 from chunkflow.schedule import DONE, FAILED, LEASED, Schedule
-from cli.words import in_words, plain
+from chunkflow.words import in_words, plain
 
 PLAIN_EVERY = 10.0
 LIVE_EVERY = 0.5

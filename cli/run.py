@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 
 from chunkflow.describe import open_plan
+from chunkflow.jobs.means import Means, Money
+from chunkflow.jobs.run import run_plan
 from chunkflow.prices import PACKAGED
 from cli.builtin import load_job
-from cli.means import Means, Money
 from cli.options import (
     Address,
     BoxOption,
@@ -25,7 +26,6 @@ from cli.options import (
     agreed,
     parse_box,
 )
-from cli.running import run_plan
 from cli.work import Work
 
 

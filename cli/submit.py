@@ -31,6 +31,7 @@ from chunkflow.opening import refuse_unfit
 from chunkflow.prices import load_prices
 from chunkflow.roles import Located
 from chunkflow.storage import Folder
+from chunkflow.words import plain
 from cli.builtin import load_job, sources_of
 from cli.options import (
     BoxOption,
@@ -47,7 +48,6 @@ from cli.options import (
 )
 from cli.status import alive
 from cli.submitted import note, remember
-from cli.words import plain
 from cluster.environment import There, look, refuse_other, what_goes_along
 from cluster.submission import Jobs, folder_of
 

@@ -21,12 +21,12 @@ from rich.console import Console
 from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import run_plan
 from chunkflow.roles import FieldRole
 from chunkflow.task import Task
 from cli.builtin import builtin_task, task_type
-from cli.means import Means
 from cli.options import Address, BoxOption, Restart, Serial, Workers, Yes, agreed, parse_box
-from cli.running import run_plan
 
 SIMPLE = (int, float, bool, str)
 

@@ -12,9 +12,9 @@ from chunkflow.ledger import Ledger
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, full_url
+from chunkflow.words import plain
 from cli.builtin import see_modules_of
 from cli.submitted import notes
-from cli.words import plain
 
 
 @dataclass(frozen=True)

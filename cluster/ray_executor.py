@@ -20,13 +20,13 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
+from chunkflow.engine.pool.staff import needs
 from chunkflow.errors import BadInput, WorkerLost
 from chunkflow.hand import IN_HAND
 from chunkflow.pool import Finished, Gone, Happening, Leaving, Up
 from chunkflow.queue import Cause, Range
 from chunkflow.resources import Resources
 from cluster.actor import NOTICE, WORD, Actor, Sources
-from cluster.staff import needs
 
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FAILED_STARTS = 10

@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from chunkflow.engine.pool.staff import needs
 from chunkflow.errors import BadInput
 from chunkflow.measures import Measures, map_stage, measure, together
 from chunkflow.plan import Plan, plan_of_spec
@@ -23,7 +24,6 @@ from cluster.actor import Sources, importable
 from cluster.connection import join
 from cluster.nodes import DEVICE
 from cluster.ray_executor import threads_of
-from cluster.staff import needs
 
 TRIES = 5
 ANSWER_SECONDS = 60.0

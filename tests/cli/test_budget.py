@@ -16,14 +16,14 @@ from chunkflow.cost import CostMeter
 from chunkflow.describe import open_plan
 from chunkflow.estimate import estimate_of
 from chunkflow.events import CellDone, Ended
+from chunkflow.jobs.budget import over_budget, said_cost
+from chunkflow.jobs.means import Money
 from chunkflow.prices import load_prices
 from chunkflow.queue import Answer, Place
 from chunkflow.schedule import Schedule
 from chunkflow.storage import Folder
+from chunkflow.words import dollars
 from cli.builtin import load_job
-from cli.means import Money
-from cli.money import over_budget, said_cost
-from cli.words import dollars
 from tests.cli.conftest import Command, job_document
 from tests.cli.test_wrong_input import is_one_sentence
 from tests.ray_nodes import add_node, end_node

@@ -10,9 +10,9 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from chunkflow.task import File
+from chunkflow.words import counted, in_words, plain
 from cli.builtin import load_job
 from cli.progress import MOST_TOLD, Progress, last_error
-from cli.words import counted, in_words, plain
 from tasks.segment import Segment
 from tests.cli.conftest import Command
 from tests.cli.test_run import stumbling

@@ -8,14 +8,14 @@ from chunkflow.accounts import dollars_of, measures_of, read_accounts
 from chunkflow.cost import CostMeter
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.estimate import estimate_of
+from chunkflow.jobs.means import Means, Money
 from chunkflow.measures import Measures, chosen_cells, measure, together
 from chunkflow.plan import Plan, spec_of
 from chunkflow.prices import PACKAGED, PriceTable, load_prices
 from chunkflow.schedule import DONE, Schedule
+from chunkflow.words import dollars
 from cli.builtin import sources_of
-from cli.means import Means, Money
 from cli.options import refuse_no_sum
-from cli.words import dollars
 
 HERE = ""
 """The device of workers for which nothing is paid, as of those on this machine."""

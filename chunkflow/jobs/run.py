@@ -12,20 +12,20 @@ from rich.console import Console
 
 from chunkflow.errors import Incomplete, Interrupted, StorageError
 from chunkflow.events import Ended, Event, Listener
+from chunkflow.jobs.budget import OVER_BUDGET, begin_account, checked_prices, over_budget, said_cost
+from chunkflow.jobs.log import Log
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.queues import JobQueue
 from chunkflow.opening import open_run, refuse_unfit
 from chunkflow.plan import Plan
 from chunkflow.pool import Pool
 from chunkflow.runner import Runner
 from chunkflow.schedule import FAILED
 from chunkflow.storage import Folder
+from chunkflow.words import counted, plain
 from cli.interrupts import Interrupts
-from cli.job_queue import JobQueue
-from cli.log import Log
-from cli.means import Means
-from cli.money import OVER_BUDGET, begin_account, checked_prices, over_budget, said_cost
 from cli.progress import Progress
 from cli.report import write_report
-from cli.words import counted, plain
 
 STOPPING = "Stopping: what is in flight is being finished. Once more to stop at once."
 

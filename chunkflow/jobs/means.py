@@ -9,15 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from chunkflow.engine.pool.staff import Staff, staff_for
 from chunkflow.errors import BadInput
 from chunkflow.events import Listener
 from chunkflow.plan import Plan, spec_of
 from chunkflow.pool import Executor
 from chunkflow.prices import PACKAGED
 from chunkflow.serial import SerialExecutor
+from chunkflow.words import counted
 from cli.builtin import sources_of
-from cli.words import counted
-from cluster.staff import Staff, staff_for
 
 
 @dataclass(frozen=True)

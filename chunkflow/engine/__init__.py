@@ -1,0 +1,1 @@
+"""The engine: chunks planned, offered, done and recorded."""
