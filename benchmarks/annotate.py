@@ -23,9 +23,9 @@ from neuroglancer.read_precomputed_annotations import AnnotationReader
 from numpy.typing import NDArray
 
 from benchmarks.figure import Figure
-from chunkflow.describe import open_plan
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.morton import id_voxels, voxel_ids
 from chunkflow.opening import open_run
 from chunkflow.pool import Pool

@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
 
-from chunkflow.describe import describe, open_plan
+from chunkflow.describe import describe
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.inputs import table_pieces
 from chunkflow.job import Job
 from chunkflow.jobs.means import Means
-from chunkflow.jobs.run import run_plan
+from chunkflow.jobs.run import Run
 from chunkflow.kernels.agreement import Overlaps
 from chunkflow.plan import Plan
 from chunkflow.storage import Folder
@@ -96,6 +95,7 @@ def write_annotations(comparison: Comparison, annotations: str, means: Means, wo
 
 def _run(document: dict[str, Any], work: Path, means: Means, box: Box | None) -> Plan:
     job = Job.from_document({**document, "work": str(work / "job")}, task_type, Path.cwd())
-    plan = open_plan(job, box, means.local_workers)
-    run_plan(plan, means, Path.cwd(), Console(quiet=True))
-    return plan
+    run = Run.of(job, means, Path.cwd(), box)
+    run.start()
+    run.wait()
+    return run.plan

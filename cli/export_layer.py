@@ -23,7 +23,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, ratios, vec
 from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, Volume, full_url
-from chunkflow.words import plain
+from chunkflow.words import parse_box, plain
 from cli.layer_files import (
     LayerFile,
     NiftiFile,
@@ -34,7 +34,6 @@ from cli.layer_files import (
     ZarrArray,
     ome_attributes,
 )
-from cli.options import parse_box
 
 LAYER_ENDINGS = (".tif", ".tiff", ".zarr", ".nii", ".nii.gz", ".npy", "/")
 """The endings of the files that a layer can go to; a name without any is a folder of TIFF planes."""

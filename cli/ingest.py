@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
 from chunkflow.jobs.means import Means
-from chunkflow.jobs.run import run_plan
+from chunkflow.jobs.run import Run
 from chunkflow.volume import full_url
 from cli.builtin import task_type
 from cli.options import Address, Serial, Workers
+from cli.run import follow
 from tasks.ingest import Ingest
 
 Source = Annotated[
@@ -74,7 +74,7 @@ def ingest(
     console.print(f"{source}: {task.extent()}", highlight=False)
     job = ingest_job(task, layers, work or f"{full_url(dest)}.work")
     means = Means(workers, address, serial)
-    run_plan(open_plan(job, None, means.local_workers), means, Path.cwd(), console)
+    follow(Run.of(job, means, Path.cwd()), console)
     for url in layers.values():
         console.print(f"Look at it: chunkflow view {url.removeprefix('file://')}", highlight=False)
 

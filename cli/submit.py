@@ -22,16 +22,17 @@ import yaml
 from rich.console import Console
 
 import chunkflow
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.job import Job, load_task_type
+from chunkflow.jobs.budget import refuse_no_sum
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.opening import refuse_unfit
 from chunkflow.prices import load_prices
 from chunkflow.roles import Located
 from chunkflow.storage import Folder
-from chunkflow.words import plain
+from chunkflow.words import parse_box, plain
 from cli.builtin import load_job, sources_of
 from cli.options import (
     BoxOption,
@@ -43,8 +44,6 @@ from cli.options import (
     Until,
     Yes,
     agreed,
-    parse_box,
-    refuse_no_sum,
 )
 from cli.status import alive
 from cli.submitted import note, remember

@@ -18,9 +18,8 @@ from chunkflow.kernels.matching import Points
 from chunkflow.kernels.scores import Interval, bootstrap_interval
 from chunkflow.kernels.tuning import Ranked, Surface, readable
 from chunkflow.volume import LayerInfo, full_url
-from chunkflow.words import counted
-from cli.options import parse_box
-from cli.places import marked_points, parse_tolerance
+from chunkflow.words import counted, parse_box, parse_tolerance
+from cli.places import marked_points
 from cli.tune_pictures import surface_picture, where_picture
 from cli.tune_region import Region, box_of_cells
 from tasks.segment import PEAK_RATIO

@@ -53,10 +53,11 @@ def _in_lasting_thread(start: Callable[[], None]) -> None:
 
     def last() -> None:
         try:
-            started.set_result(start())
+            start()
         except BaseException as error:
             started.set_exception(error)
         else:
+            started.set_result(None)
             threading.Event().wait()
 
     threading.Thread(target=last, name="ray", daemon=True).start()

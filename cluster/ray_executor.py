@@ -210,7 +210,7 @@ class RayExecutor:
 def _class_for(taken: Resources) -> Any:
     """The actors of one kind. Workers with GPUs are placed by these alone: a node that just came may have its
     cores filled by plain workers, which came first, and its GPUs would wait. Their cores are left free of
-    plain workers by how many there are (cluster/staff.py)."""
+    plain workers by how many there are (engine/pool/staff.py)."""
     asked = needs(taken)
     return ray.remote(
         num_cpus=0 if taken.gpus else asked["CPU"],

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from cloudvolume import CloudVolume
 
-from chunkflow.describe import describe, open_plan
+from chunkflow.describe import describe
 from chunkflow.events import Event
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
 from chunkflow.pool import Executor, Pool

@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Protocol
 
-from rich.console import Console
-
-from chunkflow.engine.pool.staff import Staff, staff_for
+from chunkflow.engine.pool.staff import Staff
 from chunkflow.errors import BadInput
 from chunkflow.events import Listener
-from chunkflow.plan import Plan, spec_of
+from chunkflow.measures import Measures, measure
+from chunkflow.plan import Plan
 from chunkflow.pool import Executor
 from chunkflow.prices import PACKAGED
 from chunkflow.serial import SerialExecutor
-from chunkflow.words import counted
-from cli.builtin import sources_of
+
+HERE = ""
+"""The device of workers for which nothing is paid, as of those on this machine."""
+
+
+class Site(Protocol):
+    """A place where the workers of a job run."""
+
+    def staff(self, plan: Plan) -> Staff:
+        """The workers for a plan. To be asked before anything is written: it joins the cluster, if there is
+        one, and refuses what no worker could do there."""
+
+    def executor(self, plan: Plan, staff: Staff, folder: Path, say: Callable[[str], None]) -> Executor:
+        """Where map runs; the user's own modules lie in `folder`, `say` is told what is started or joined."""
+
+    def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
+        """The listeners that let a cluster's metrics tell of the run."""
+
+
+class SerialSite:
+    """This process, whose one worker does one chunk at a time."""
+
+    def staff(self, plan: Plan) -> Staff:
+        return Staff((1,) * len(plan.worker_kinds), None, 1.0)
+
+    def executor(self, plan: Plan, staff: Staff, folder: Path, say: Callable[[str], None]) -> Executor:
+        return SerialExecutor(plan)
+
+    def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
+        return []
 
 
 @dataclass(frozen=True)
 class Money:
-    """What the user said of money."""
+    """Prices, and what a job may cost."""
 
     prices: Path = PACKAGED
     budget: float | None = None
@@ -33,7 +63,7 @@ class Money:
 
 @dataclass(frozen=True)
 class Means:
-    """What the user said of it; `workers` is 0 for as many as there is room for."""
+    """Workers, and the money for them; `workers` is 0 for as many as there is room for."""
 
     workers: int = 0
     address: str = ""
@@ -42,47 +72,32 @@ class Means:
 
     def __post_init__(self) -> None:
         if self.serial and self.address:
-            raise BadInput("--serial runs in this process, --address on a Ray cluster; give one of them.")
+            raise BadInput("serial runs in this process, address on a Ray cluster; give one of them.")
 
     @property
     def local_workers(self) -> int:
         return 1 if self.serial else self.workers or os.cpu_count() or 1
 
-    def staff(self, plan: Plan) -> Staff:
-        """The workers for a plan. To be asked before anything is written: it joins the cluster, if there is
-        one, and refuses what no worker could do there."""
+    @property
+    def site(self) -> Site:
+        """Where the workers run."""
         if self.serial:
-            return Staff((1,) * len(plan.worker_kinds), None, 1.0)
+            return SerialSite()
+        sites = _ray_sites()
+        site: Site = (
+            sites.Cluster(self.address, self.workers) if self.address else sites.Machine(self.workers)
+        )
+        return site
+
+    def measured(self, plan: Plan, folder: Path, chosen: Mapping[int, Sequence[int]]) -> dict[str, Measures]:
+        """The times of chosen cells of each step by device, done without writing; on this machine they are
+        done in this process."""
         if not self.address:
-            from cluster.capacity import room_here  # Ray takes two seconds, which serial need not pay
+            return {HERE: measure(plan, chosen)}
+        found: dict[str, Measures] = _ray_sites().Cluster(self.address).measured(plan, folder, chosen)
+        return found
 
-            return staff_for(plan, room_here(self.workers), self.workers)
-        from cluster.capacity import room_of
-        from cluster.connection import join, refuse_dead
 
-        refuse_dead(self.address)
-        join(self.address)
-        return staff_for(plan, room_of(self.address), self.workers)
-
-    def executor(self, plan: Plan, staff: Staff, folder: Path, console: Console) -> Executor:
-        """Where map runs; starts Ray if that is on this machine."""
-        if self.serial:
-            return SerialExecutor(plan)
-        for why in staff.left:
-            console.print(f"{why} Pools elsewhere must do it.", highlight=False, soft_wrap=True)
-        workers = counted(sum(staff.sizes), "worker")
-        console.print(f"{'Joined' if self.address else 'Starting'} Ray with {workers}.", highlight=False)
-        from cluster.connection import start_here
-        from cluster.ray_executor import RayExecutor
-
-        if not self.address:
-            start_here(staff.cores)
-        return RayExecutor(spec_of(plan), sources_of(plan.job, folder), plan.worker_kinds)
-
-    def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
-        """Who lets a cluster's metrics tell of the run."""
-        if not self.address:
-            return []
-        from cluster.metrics import Metrics
-
-        return [Metrics(backlog, dollars)]
+def _ray_sites() -> ModuleType:
+    """Ray is imported only where it is used: that takes two seconds, which a serial run need not pay."""
+    return importlib.import_module("cluster.workers.site")

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chunkflow.describe import describe, open_plan
+from chunkflow.describe import describe
 from chunkflow.errors import BadInput
 from chunkflow.forecast import usual_memory
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.plan import plan_of_spec, spec_of
 from chunkflow.volume import full_url
 from tests.support import make_job, make_layer, read_table, run_job

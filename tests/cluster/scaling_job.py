@@ -11,10 +11,10 @@ from pathlib import Path
 
 import ray
 
-from chunkflow.describe import open_plan
 from chunkflow.engine.pool.staff import staff_for
 from chunkflow.events import CellDone, Event
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.opening import open_run
 from chunkflow.plan import spec_of
 from chunkflow.pool import Pool

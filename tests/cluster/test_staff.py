@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from chunkflow.jobs.planned import open_plan
 from ray.experimental.internal_kv import _internal_kv_del
 
 from chunkflow.engine.pool.staff import IDLE_SECONDS, SHARING_SECONDS, Nodes, Room, staff_for
 from chunkflow.errors import BadInput
+from chunkflow.jobs.planned import open_plan
 from chunkflow.plan import Plan
 from cluster import capacity
 from tests.support import make_job, make_layer

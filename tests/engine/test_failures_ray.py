@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import WorkerLost
 from chunkflow.events import CellFailed, Event
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State
 from chunkflow.plan import spec_of

@@ -12,10 +12,10 @@ import tensorstore as ts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.morton import morton_encode
 from chunkflow.ledger import Ledger
 from chunkflow.sharded import SIDE, chunks_of, file_count, shard_names, sharding_of
