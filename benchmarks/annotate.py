@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from benchmarks.figure import Figure
 from chunkflow.data.info import TableInfo
-from chunkflow.describe import open_plan
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.morton import id_voxels, voxel_ids
 from chunkflow.opening import open_run
 from chunkflow.pool import Pool

@@ -17,11 +17,11 @@ from rich.console import Console
 
 from benchmarks.figure import Figure
 from benchmarks.simulated import layer_without_voxels
-from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, Event
 from chunkflow.forecast import usual_memory
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan

@@ -19,8 +19,8 @@ import numpy as np
 from cloudvolume import CloudVolume
 
 from benchmarks.timed import run_together
-from chunkflow.describe import open_plan
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from cluster.connection import start_here
 from cluster.ray_executor import RayExecutor
 

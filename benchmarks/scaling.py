@@ -25,8 +25,8 @@ import ray
 from benchmarks.figure import Figure
 from benchmarks.simulated import SimulatedExecutor, job_of
 from benchmarks.timed import run_together, run_with
-from chunkflow.describe import open_plan
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.pool import Executor
 from chunkflow.storage import Folder

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from rich.console import Console
 
 from benchmarks.simulated import SimulatedExecutor
-from chunkflow.describe import open_plan
 from chunkflow.errors import ChunkflowError
 from chunkflow.events import CellDone, Event
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
+from chunkflow.jobs.queues import JobQueue, run_of, sqs_queue
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
@@ -34,7 +34,6 @@ from chunkflow.runner import Runner
 from chunkflow.sqs_client import SqsClient
 from chunkflow.sqs_queues import Queues
 from chunkflow.storage import Folder
-from cli.job_queue import JobQueue, run_of, sqs_queue
 
 LOOK_SECONDS = 0.2
 
@@ -85,7 +84,7 @@ def run(job: Job, workers: int, seconds: float, begun: str = "") -> None:
     executor = (
         CountingExecutor(seconds, plan, Path(begun)) if begun else SimulatedExecutor(lambda stage: seconds)
     )
-    jobs_queue = JobQueue(plan, Console(stderr=True))
+    jobs_queue = JobQueue(plan, lambda sentence: print(sentence, file=sys.stderr))
     with open_run(plan, {}) as ledger, jobs_queue.opened(ledger.state) as queue:
         status = Runner(plan, ledger, queue, Pool(queue, executor, [workers]), [watch.hear]).run()
         ended = time.time()

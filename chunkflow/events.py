@@ -1,4 +1,4 @@
-"""Typed events that the runner emits; progress, report and metrics only listen."""
+"""Typed events of a run; progress, report and metrics only listen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from typing import Any
 from chunkflow.plan import Plan
 from chunkflow.queue import Answer
 from chunkflow.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Said:
+    """A sentence for those who follow the run: where it runs, who may join it, what it cost."""
+
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -67,5 +74,5 @@ class Ended:
     blocked: int
 
 
-Event = Started | CellDone | CellAgain | CellFailed | Decided | Tick | Ended
+Event = Said | Started | CellDone | CellAgain | CellFailed | Decided | Tick | Ended
 Listener = Callable[[Event], None]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,30 +103,30 @@ class Ledger:
         return ledger
 
     @staticmethod
-    def open(
-        folder: Folder,
-        prefix: str = "ledger",
-        heartbeat: float = 5.0,
-        silence: float = 4.0,
-        say: Callable[[str], None] = lambda sentence: None,
-    ) -> Ledger:
-        """Load the ledger and become its writer.
+    def open(folder: Folder, heartbeat: float = 5.0, silence: float = 4.0) -> Ledger:
+        """Load the ledger and become its writer; raises what `take` raises."""
+        ledger = Ledger.load(folder)
+        ledger.take(heartbeat, silence)
+        return ledger
+
+    def take(self, heartbeat: float = 5.0, silence: float = 4.0) -> None:
+        """Read what was written since the ledger was loaded, and become its writer.
 
         Raises BadInput where the store has no conditional put, and chain.Held, whose text says who, while
         another runner gives signs of life; one that gave none for `silence` of its heartbeats, or is known
         to have ended, is followed.
         """
-        folder.check_conditional_put()
-        ledger = Ledger(Chain(folder, prefix, heartbeat), State())
-        ledger._load()
-        before = ledger._chain.last
-        for segment in ledger._chain.take(silence, say=say):
-            ledger.state.apply(segment)
+        self._chain.folder.check_conditional_put()
+        self._chain.heartbeat = heartbeat
+        self.refresh()
+        before = self._chain.last
+        for segment in self._chain.take(silence):
+            self.state.apply(segment)
             before = segment
-        ledger.took_over = before is not None and before.kind != "closed"
-        assert ledger._chain.last is not None
-        ledger._apply(ledger._chain.last)
-        return ledger
+        self.took_over = before is not None and before.kind != "closed"
+        assert self._chain.last is not None
+        self._apply(self._chain.last)
+        self._units = {name: step.units for name, step in self.state.steps.items()}
 
     def refresh(self) -> State:
         """Read what was written since (when only reading) and return the state."""

@@ -40,21 +40,26 @@ def _canonical_task(job: Job, entry: TaskEntry, version: int) -> dict[str, Any]:
 
 
 def open_run(
-    plan: Plan, versions: dict[str, Any], restart: str = "", agree: Callable[[str], bool] = lambda _: True
+    plan: Plan,
+    versions: dict[str, Any],
+    restart: str = "",
+    agree: Callable[[str], bool] = lambda _: True,
+    ledger: Ledger | None = None,
 ) -> Ledger:
     """Become the job's runner: the ledger, open for writing, with all outputs in place; a `stop` that was
     meant for the run before is removed.
 
     `restart` names a task to be cleared with those after it; `agree` is asked, with what would be deleted.
+    `ledger` is that of the work folder where it was loaded already: it is read on, and is the one opened.
     """
-    folder = Folder(plan.work)
-    known = Ledger.load(folder)
-    before, cleared, wanted = _asked(plan, known, restart)
-    if cleared and not agree(deleted_size(before, known, _steps_of(before, cleared))):
+    ledger = _as_it_stands(plan, ledger)
+    before, cleared, wanted = _asked(plan, ledger, restart)
+    if cleared and not agree(deleted_size(before, ledger, _steps_of(before, cleared))):
         raise BadInput("Nothing was deleted, and nothing was run.")
-    ledger = Ledger.open(folder, heartbeat=plan.job.heartbeat)
+    known = ledger.segments
+    ledger.take(plan.job.heartbeat)
     try:
-        folder.discard([STOP])
+        Folder(plan.work).discard([STOP])
         _refuse_what_came_between(plan, known, ledger, wanted, cleared)
         before = _plan_before(ledger.state, plan)
         begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
@@ -75,12 +80,20 @@ def open_run(
     return ledger
 
 
-def refuse_unfit(plan: Plan, restart: str = "") -> str:
+def refuse_unfit(plan: Plan, restart: str = "", known: Ledger | None = None) -> str:
     """Raise BadInput where this run could not be opened as things stand; nothing is written. Returns what a
-    restart would delete, in words."""
-    known = Ledger.load(Folder(plan.work))
+    restart would delete, in words. `known` is the ledger of the work folder where it was loaded already."""
+    known = _as_it_stands(plan, known)
     before, cleared, _ = _asked(plan, known, restart)
     return deleted_size(before, known, _steps_of(before, cleared))
+
+
+def _as_it_stands(plan: Plan, ledger: Ledger | None) -> Ledger:
+    """The ledger of the work folder; of one that was loaded already what came since is read."""
+    if ledger is None:
+        return Ledger.load(Folder(plan.work))
+    ledger.refresh()
+    return ledger
 
 
 def _asked(plan: Plan, known: Ledger, restart: str) -> tuple[Plan, set[str], dict[str, Any]]:
@@ -94,11 +107,11 @@ def _asked(plan: Plan, known: Ledger, restart: str) -> tuple[Plan, set[str], dic
 
 
 def _refuse_what_came_between(
-    plan: Plan, known: Ledger, ledger: Ledger, wanted: dict[str, Any], cleared: set[str]
+    plan: Plan, known: int, ledger: Ledger, wanted: dict[str, Any], cleared: set[str]
 ) -> None:
     """Hold what is asked against the ledger as it was taken: another run may have come and gone while the
-    person was asked. How that one ended stays on record."""
-    if ledger.segments == known.segments + 1:  # what this runner took is what was known
+    person was asked, after so many segments as were known. How that one ended stays on record."""
+    if ledger.segments == known + 1:  # what this runner took is what was known
         return
     try:
         if cleared:

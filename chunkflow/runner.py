@@ -7,7 +7,8 @@
    and is passed on to the workers, who write nothing for a runner that they no longer hear of.
 4. It ends when nothing is ready, leased or waiting for another try: complete only if every cell is done.
 5. Once it is interrupted, by whoever calls `interrupt` or by a file `stop` in the work folder, it begins
-   nothing new: what is on the queue is withdrawn, what is in a worker's hands is waited for.
+   nothing new: what is on the queue is withdrawn, what is in a worker's hands is waited for, unless `stop`
+   is called as well.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import heapq
 import time
 from collections.abc import Sequence
 
-from chunkflow.errors import StorageError
+from chunkflow.errors import Interrupted, StorageError
 from chunkflow.events import CellAgain, CellDone, CellFailed, Decided, Ended, Event, Listener, Started, Tick
 from chunkflow.failure import Judge
 from chunkflow.feed import Feed
@@ -62,22 +63,30 @@ class Runner:
         self._feeds = [Feed(size) for size in pool.sizes]
         self._beaten = self._looked = 0.0
         self._interrupted_at: float | None = None
-        self._why, self._told = "interrupted", False
+        self._why, self._told, self._stopped = "interrupted", False, False
         self._unwritten_since: float | None = None
 
     def interrupt(self, why: str = "interrupted") -> None:
         """Begin nothing new; finish or give back what is in flight, then end with this status. May be
-        called by a signal."""
+        called from any thread, and by a signal."""
         if self._interrupted_at is None:
             self._why = why
             self._interrupted_at = time.monotonic()
 
+    def stop(self) -> None:
+        """End at once, whatever is in flight: `run` raises Interrupted. May be called as `interrupt` may."""
+        self._stopped = True
+
     def run(self) -> str:
-        """Run to the end; returns complete, incomplete or why it was interrupted."""
+        """Run to the end; returns complete, incomplete or why it was interrupted. Raises Interrupted where it
+        was stopped at once."""
         self._resume()
         self._pool.start()
         try:
             while not self._finished():
+                if self._stopped:
+                    self._ledger.record_ended("interrupted")
+                    raise Interrupted("Interrupted at once; what was recorded is kept.")
                 self._step()
             status = self._status()
             self._ledger.record_ended(status)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from chunkflow.errors import Incomplete
+from chunkflow.words import counted
 from cli.options import asked
-from cli.words import counted
 from cluster.providers import load_place
 
 ClusterPath = Annotated[Path, typer.Argument(metavar="FILE", help="The cluster's file (YAML).")]

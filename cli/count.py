@@ -18,7 +18,7 @@ from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.inputs import read_table
 from chunkflow.plan import Plan
-from cli.words import counted
+from chunkflow.words import counted
 from cli.work import Work
 from tasks.count_steps import Total
 

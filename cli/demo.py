@@ -13,17 +13,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.describe import open_plan
 from chunkflow.inputs import read_table
 from chunkflow.job import Job
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import Run
 from chunkflow.kernels.matching import match_points
 from chunkflow.plan import Plan
+from chunkflow.words import in_words
 from cli.demo_light_sheet import run_light_sheet
-from cli.means import Means
 from cli.options import Serial, Workers
-from cli.running import run_plan
+from cli.run import follow
 from cli.view import start_server, tunnel, wait_for_interrupt
-from cli.words import in_words
 from cli.work_layers import layers_of_plan
 
 TOLERANCE_UM = 5.0
@@ -100,8 +100,9 @@ def demo(
         plan, tables = run_light_sheet(place, size or TILE, seed, means, console)
     else:
         job = Job.from_document(document(place, size or BLOCK, seed), Path.cwd())
-        plan = open_plan(job, None, means.local_workers)
-        run_plan(plan, means, Path.cwd(), console)
+        run = Run.of(job, means)
+        follow(run, console)
+        plan = run.plan
         tables = [_found(plan)]
     for table in tables:
         console.print(table)

@@ -21,14 +21,14 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.inputs import read_table
 from chunkflow.job import Job
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import Run
 from chunkflow.kernels.matching import match_points, matched_pairs
 from chunkflow.plan import Plan
-from cli.means import Means
-from cli.running import run_plan
+from cli.run import follow
 from cli.train import train
 
 LABELLED = 1000
@@ -63,23 +63,23 @@ def run_light_sheet(
 ) -> tuple[Plan, list[Table]]:
     """Make the tiles, run the job, and compare: the plan that was run, and what was found."""
     console.print("Tiles: a synthetic brain, imaged in 5 x 5 overlapping tiles.", highlight=False)
-    scan = open_plan(_scan(folder, tile, seed), None, means.local_workers)
-    run_plan(scan, means, folder, console)
-    truth = _truth(scan, folder, tile)
+    scan = Run.of(_scan(folder, tile, seed), means)
+    follow(scan, console)
+    truth = _truth(scan.plan, folder, tile)
     path = folder / "light-sheet.yaml"
     path.write_text(files("cli").joinpath("light-sheet.yaml").read_text("utf-8"), "utf-8")
     job = Job.from_file(path)
     console.print("The job, up to its object table.", highlight=False)
-    run_plan(open_plan(job.until("measure"), None, means.local_workers), means, folder, console)
+    follow(Run.of(job.until("measure"), means), console)
     model = folder / "neuron-glia.skops"
     if not model.exists():
         labelled = _label(truth, folder / "labels.csv", seed)
         console.print(f"A classifier, from {labelled} labelled cells.", highlight=False)
         train("classify", [str(folder / "work")], [folder / "labels.csv"], model)
     console.print("The whole job.", highlight=False)
-    plan = open_plan(job, None, means.local_workers)
-    run_plan(plan, means, folder, console)
-    return plan, [_stitched(plan, truth), _counted(plan, truth)]
+    run = Run.of(job, means)
+    follow(run, console)
+    return run.plan, [_stitched(run.plan, truth), _counted(run.plan, truth)]
 
 
 def _scan(folder: Path, tile: tuple[int, int, int], seed: int) -> Job:

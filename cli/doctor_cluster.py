@@ -14,9 +14,9 @@ from rich.table import Table
 
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
+from chunkflow.words import counted, plain
 from cli.doctor_here import strangers
 from cli.doctor_places import Tried
-from cli.words import counted, plain
 from cluster import probe
 
 Answers = Mapping[str, Mapping[str, Any] | str]

@@ -13,11 +13,11 @@ from chunkflow.data.describe import layer_at
 from chunkflow.data.info import LayerInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
+from chunkflow.jobs.means import Means
+from chunkflow.words import parse_box, parse_tolerance
 from cli.evaluate_scores import Comparison, Scores, compare_points
 from cli.evaluate_sides import Place, points_of, refuse_unlike
-from cli.means import Means
-from cli.options import Address, Serial, Workers, parse_box
-from cli.places import parse_tolerance
+from cli.options import Address, Serial, Workers
 
 Predicted = Annotated[
     str, typer.Argument(metavar="PREDICTED", help="Points (a file, a table, WORK:TABLE) or labels.")

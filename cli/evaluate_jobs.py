@@ -10,22 +10,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from rich.console import Console
 
 from chunkflow.data.describe import table_at
 from chunkflow.data.info import LabelsInfo, TableInfo, full_url
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.inputs import table_pieces
 from chunkflow.job import Job
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import Run
 from chunkflow.kernels.agreement import Overlaps
 from chunkflow.plan import Plan
 from chunkflow.storage import Folder
 from cli.evaluate_scores import LEAST_IOU, Comparison
 from cli.evaluate_sides import Place, Side, side_of_rows
-from cli.means import Means
-from cli.running import run_plan
 from cli.table_layer import write_table
 
 
@@ -95,6 +93,7 @@ def write_annotations(comparison: Comparison, annotations: str, means: Means, wo
 
 def _run(document: dict[str, Any], work: Path, means: Means, box: Box | None) -> Plan:
     job = Job.from_document({**document, "work": str(work / "job")}, Path.cwd())
-    plan = open_plan(job, box, means.local_workers)
-    run_plan(plan, means, Path.cwd(), Console(quiet=True))
-    return plan
+    run = Run.of(job, means, box)
+    run.start()
+    run.wait()
+    return run.plan

@@ -19,9 +19,9 @@ from chunkflow.data.info import TABLE_TYPE, LayerInfo, TableInfo, full_url
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.inputs import table_pieces
 from chunkflow.storage import Folder
+from chunkflow.words import counted
 from cli.export_points import CellfinderWriter, NapariWriter, NeuroglancerWriter
 from cli.export_writers import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
-from cli.words import counted
 from cli.work import Work
 
 VOLUME = "neuroglancer_multiscale_volume"

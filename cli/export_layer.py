@@ -25,6 +25,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, ratios, vec
 from chunkflow.storage import Folder
 from chunkflow.volume import Volume
+from chunkflow.words import parse_box, plain
 from cli.layer_files import (
     LayerFile,
     NiftiFile,
@@ -35,8 +36,6 @@ from cli.layer_files import (
     ZarrArray,
     ome_attributes,
 )
-from cli.options import parse_box
-from cli.words import plain
 
 LAYER_ENDINGS = (".tif", ".tiff", ".zarr", ".nii", ".nii.gz", ".npy", "/")
 """The endings of the files that a layer can go to; a name without any is a folder of TIFF planes."""

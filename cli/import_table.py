@@ -17,9 +17,9 @@ from chunkflow.data.info import TABLE_TYPE, LabelsInfo, LayerInfo, TableInfo, fu
 from chunkflow.errors import BadInput
 from chunkflow.kernels.morton import voxel_ids
 from chunkflow.volume import Volume
+from chunkflow.words import counted, plain
 from cli.export import job_source
 from cli.table_layer import write_table
-from cli.words import counted, plain
 from cli.work import Work
 from tasks.point_files import assign, open_points, point_pieces, positions, read_points
 

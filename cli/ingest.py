@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 
 from chunkflow.data.info import full_url
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
-from cli.means import Means
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import Run
 from cli.options import Address, Serial, Workers
-from cli.running import run_plan
+from cli.run import follow
 from tasks.ingest import Ingest
 
 Source = Annotated[
@@ -73,7 +73,7 @@ def ingest(
     console.print(f"{source}: {task.extent()}", highlight=False)
     job = ingest_job(task, layers, work or f"{full_url(dest)}.work")
     means = Means(workers, address, serial)
-    run_plan(open_plan(job, None, means.local_workers), means, Path.cwd(), console)
+    follow(Run.of(job, means), console)
     for url in layers.values():
         console.print(f"Look at it: chunkflow view {url.removeprefix('file://')}", highlight=False)
 

@@ -6,33 +6,23 @@ import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-from chunkflow.runner import Runner
-
 
 class Interrupts:
-    """Ctrl-C (and SIGTERM) ends a run or a pool in good order, the second one at once.
+    """Ctrl-C (and SIGTERM) ends a run or a pool in good order, the second one at once; the third one does not
+    wait for it."""
 
-    One that comes while Ray starts waits until it is up: a start that is torn apart leaves processes behind.
-    """
-
-    def __init__(self, tell: Callable[[], None] = lambda: None) -> None:
-        """`tell` is called by the first one."""
-        self.asked = False
-        self._tell = tell
-        self._runner: Runner | None = None
-
-    def attend(self, runner: Runner) -> None:
-        self._runner = runner
-        if self.asked:
-            runner.interrupt()
+    def __init__(self, interrupt: Callable[[], None], tell: Callable[[], None] = lambda: None) -> None:
+        """`interrupt` is called by the first and the second one, `tell` by the first."""
+        self._interrupt, self._tell = interrupt, tell
+        self._count = 0
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        self._count += 1
+        if self._count > 2:
             raise KeyboardInterrupt
-        self.asked = True
-        if self._runner is not None:
-            self._runner.interrupt()
-        self._tell()
+        self._interrupt()
+        if self._count == 1:
+            self._tell()
 
     def __enter__(self) -> Interrupts:
         self._before = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}

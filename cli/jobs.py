@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.words import in_words, plain
+from chunkflow.words import in_words, plain
 from cluster.submission import Jobs
 
 

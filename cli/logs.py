@@ -11,13 +11,13 @@ from rich.console import Console
 
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
+from chunkflow.jobs.log import LOGS, is_end, lines_of_chunk, lines_of_file
 from chunkflow.ledger_state import DONE, FAILED
 from chunkflow.storage import Folder
-from cli.log import LOGS, is_end, lines_of_chunk, lines_of_file
+from chunkflow.words import in_words, plain
 from cli.options import JobsAddress, WorkUrl
 from cli.status import alive
 from cli.submitted import reachable
-from cli.words import in_words, plain
 from cli.work import Work
 
 POLL_SECONDS = 2.0

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, vec
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).")]
 WorkUrl = Annotated[str, typer.Argument(metavar="WORK", help="The work folder of a job: a path or URL.")]
@@ -74,28 +72,6 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set a key of the job, as in layers.dapi=URL or tasks.segment.diameter=9."),
 ]
-
-
-def parse_box(text: str) -> Box | None:
-    """A box as typed, X0-X1,Y0-Y1,Z0-Z1; None where none was given."""
-    if not text:
-        return None
-    try:
-        box = Box.parse(text)
-        vec(box.start)
-    except ValueError as error:
-        raise BadInput(
-            f"--box takes X0-X1,Y0-Y1,Z0-Z1 in voxels, as in 0-256,0-256,0-64, not {text!r}."
-        ) from error
-    if box.empty:
-        raise BadInput(f"--box {text} is empty: each range must go from a smaller to a larger number.")
-    return box
-
-
-def refuse_no_sum(budget: float | None) -> None:
-    """A budget is a sum that can be reached."""
-    if budget is not None and not (isfinite(budget) and budget > 0):
-        raise BadInput(f"--budget takes dollars above 0, not {budget:g}.")
 
 
 def asked(question: str, undone: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +39,3 @@ def of_one_class(rows: pa.Table, name: str, where: str) -> pa.Table:
     if not name and len(found) > 1:
         raise BadInput(f"{where} has points of several classes ({', '.join(found)}): name one with --class.")
     return rows.filter(pc.equal(rows["class"], name)) if name else rows
-
-
-def parse_tolerance(text: str) -> float:
-    """A distance in micrometres, with or without its unit."""
-    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*(um|µm|nm|mm)?\s*", text)
-    try:
-        value = float(match[1]) * {"nm": 1e-3, "mm": 1e3}.get(match[2] or "um", 1.0) if match else 0.0
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise BadInput(f"--tolerance takes a distance above 0, as in 10um, not {text!r}.")
-    return value

@@ -9,19 +9,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.describe import open_plan
+from chunkflow.accounts import read_accounts
 from chunkflow.errors import BadInput
 from chunkflow.estimate import Wanted
 from chunkflow.forecast import StepForecast, forecast, worker_memory
 from chunkflow.job import Job
+from chunkflow.jobs.budget import measured
+from chunkflow.jobs.means import HERE, Means, Money
+from chunkflow.jobs.planned import open_plan
 from chunkflow.measures import Measures
 from chunkflow.plan import Plan
 from chunkflow.prices import PACKAGED, load_prices
-from cli.means import Means
-from cli.money import HERE, measured
-from cli.options import Address, BoxOption, JobFile, Prices, Sample, Settings, Until, Workers, parse_box
-from cli.plan_prices import parse_deadline, show_prices, throughputs
-from cli.words import in_words
+from chunkflow.words import in_words, parse_box, parse_deadline
+from cli.options import Address, BoxOption, JobFile, Prices, Sample, Settings, Until, Workers
+from cli.plan_prices import show_prices, throughputs
 
 
 def plan(
@@ -45,7 +46,7 @@ def plan(
     Example: chunkflow plan nuclei.yaml --sample 8 --prices prices.yaml --deadline 2d
     """
     console = Console()
-    means = Means(workers, address)
+    means = Means(workers, address, money=Money(sample=sample))
     wanted = Wanted(nodes or None, parse_deadline(deadline))
     if nodes and deadline:
         raise BadInput("--nodes says how many nodes there are, --deadline chooses it; give one of them.")
@@ -54,8 +55,8 @@ def plan(
     table = load_prices(prices or PACKAGED) if prices or nodes or deadline or address else None
     planned = open_plan(Job.from_file(job, set_ or [], until), parse_box(box), means.local_workers)
     if address:
-        means.staff(planned)  # refuses a cluster that is not there, or has no room
-    found = measured(planned, sample, address, job.resolve().parent)
+        means.site.staff(planned)  # refuses a cluster that is not there, or has no room
+    found = measured(planned, means, read_accounts(planned.job.work))
     _show_work(console, planned, found.get(HERE, {}), means.local_workers)
     if table is not None:
         console.print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 
@@ -11,7 +10,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.errors import BadInput
 from chunkflow.estimate import (
     NOT_MEASURED,
     Offer,
@@ -28,22 +26,9 @@ from chunkflow.forecast import Traffic, traffic
 from chunkflow.measures import Measures
 from chunkflow.plan import Plan, Step
 from chunkflow.prices import SPOT, Device, PriceTable
-from cli.words import counted, dollars, in_words
+from chunkflow.words import counted, dollars, in_words
 
 ADVICE = "give its kvoxels_per_second in the table, or measure it with --sample and --address"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d|)")
-_SECONDS = {"min": 60.0, "h": 3600.0, "": 3600.0, "d": 86400.0}
-
-
-def parse_deadline(text: str) -> float | None:
-    """Seconds, from hours or a number with its unit: 36, 36h, 2d, 90min; None where none was given."""
-    if not text:
-        return None
-    found = _DURATION.fullmatch(text.strip())
-    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
-    if seconds <= 0:
-        raise BadInput(f"--deadline takes hours, or a number with min, h or d, as in 2d; not {text!r}.")
-    return seconds
 
 
 def show_prices(

@@ -1,49 +1,18 @@
-"""A pool of one cluster, for a job whose runner is elsewhere: `chunkflow work`.
-
-1. It reads the ledger in the work folder, again and again. While there is no run, it waits; so it may be
-   started before the runner, and it outlives the runner's restarts.
-2. A run is on while its ledger grows, by this machine's clock alone. Each segment is the runner's word, and
-   is passed on to the workers: they write nothing for a runner that they no longer hear of.
-3. When the run is asked to stop, the pool drains: what is begun is finished and answered, the rest goes back
-   to the queue. It ends when the job has ended, or on Ctrl-C and SIGTERM, having drained.
-"""
+"""The command that starts a pool for a job whose runner is elsewhere."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-import chunkflow
-from chunkflow.data.info import full_url
-from chunkflow.errors import BadInput, Interrupted, StorageError
-from chunkflow.ledger import Ledger
-from chunkflow.ledger_state import State, difference
-from chunkflow.modules import Modules
-from chunkflow.opening import canonical
-from chunkflow.plan import Plan, plan_of_spec
-from chunkflow.pool import Pool
-from chunkflow.runner import STOP
-from chunkflow.sqs import SqsQueue
-from chunkflow.sqs_client import NoQueue, SqsClient
-from chunkflow.sqs_messages import Run
-from chunkflow.sqs_queues import Queues, Timing
-from chunkflow.storage import Folder
-from chunkflow.worker import SILENCE_HEARTBEATS
+from chunkflow.events import Event, Said
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.serving import PoolProcess
 from cli.interrupts import Interrupts
-from cli.job_queue import run_of, sqs_queue
-from cli.means import Means
 from cli.options import Address, Serial, Workers, WorkUrl
-from cli.words import counted
-
-LOOK_SECONDS = 2.0
-"""How often a work folder is looked at in which there is no run."""
-TIMING = Timing(look=5.0)
-"""A pool need not know the length of the queue as well as the runner."""
-
 
 ModulesFolder = Annotated[
     Path,
@@ -64,172 +33,12 @@ def work(
 
     Example: chunkflow work s3://lab/jobs/rat-cortex --workers 16
     """
-    _PoolProcess(full_url(work), Means(workers, address, serial), modules, Console()).run()
+    console = Console()
+    pool = PoolProcess(work, Means(workers, address, serial), modules, [lambda event: _print(event, console)])
+    with Interrupts(pool.interrupt):
+        pool.run()
 
 
-class _Followed:
-    """The ledger of a work folder, and whether a run is on, as seen from here."""
-
-    def __init__(self, folder: Folder) -> None:
-        self._ledger = Ledger.load(folder)
-        self._segments = self._ledger.segments
-        self._grown = float("-inf")
-
-    @property
-    def state(self) -> State:
-        return self._ledger.state
-
-    def look(self) -> bool:
-        """Read on; whether there was a word of the runner. Storage that does not answer says nothing."""
-        try:
-            self._ledger.refresh()
-        except StorageError:
-            return False
-        if self._ledger.segments == self._segments:
-            return False
-        self._segments, self._grown = self._ledger.segments, time.monotonic()
-        return True
-
-    @property
-    def is_on(self) -> bool:
-        """Whether a run has given signs of life of late and has not ended."""
-        is_open = self.state.begun == len(self.state.runs) > 0 and self.state.ended is None
-        return is_open and time.monotonic() - self._grown < SILENCE_HEARTBEATS * self.heartbeat
-
-    @property
-    def heartbeat(self) -> float:
-        """Seconds between the runner's signs of life."""
-        return self.state.job.plan.job.heartbeat if self.state.job else LOOK_SECONDS
-
-
-class _PoolProcess:
-    """Waits for runs and works for them, one after the other."""
-
-    def __init__(self, url: str, means: Means, modules: Path, console: Console) -> None:
-        self._url, self._means, self._modules, self._console = url, means, modules, console
-        self._folder = Folder(url)
-        self._followed = _Followed(self._folder)
-        self._interrupts, self._has_served = Interrupts(), False
-        self._said = ""
-
-    def run(self) -> None:
-        """Until the job has ended; raises Interrupted on Ctrl-C or SIGTERM."""
-        try:
-            with self._interrupts:
-                while not self._interrupts.asked:
-                    self._followed.look()
-                    state = self._followed.state
-                    _refuse_without_queue(state, self._url)
-                    if self._is_over(state):
-                        self._say(f"The job in {self._url} has ended: {state.ended}.")
-                        return
-                    if self._followed.is_on and not self._is_stopped():
-                        self._serve(state)
-                    else:
-                        self._say(f"Waiting for a run in {self._url}; Ctrl-C ends this pool.")
-                        time.sleep(self._pause)
-        except KeyboardInterrupt:
-            raise Interrupted("Ended at once; what this pool had leased, others will do.") from None
-        raise Interrupted("This pool has ended; what it had not begun is back on the queue.")
-
-    def _is_over(self, state: State) -> bool:
-        """Nothing is left to be done; or what could not be done has failed while this pool was there."""
-        ended = state.ended or ""
-        return ended == "complete" or (self._has_served and ended.startswith("incomplete"))
-
-    @property
-    def _pause(self) -> float:
-        return min(LOOK_SECONDS, self._followed.heartbeat / 4)
-
-    def _is_stopped(self) -> bool:
-        try:
-            return self._folder.exists(STOP)
-        except StorageError:
-            return False
-
-    def _serve(self, state: State) -> None:
-        """Work for one run until it is over."""
-        plan = plan_of(state, self._modules)
-        run = run_of(state)
-        staff = self._means.staff(plan)
-        try:
-            client = SqsClient()
-            queues = Queues(client, plan.job.queue, len(plan.worker_kinds), run)
-        except NoQueue as error:
-            self._followed.look()
-            if not self._is_on(run):
-                return
-            raise BadInput(
-                f"{error} The run is on: look at AWS_DEFAULT_REGION and whose keys are used here."
-            ) from error
-        queue = sqs_queue(plan, queues, TIMING)
-        executor = self._means.executor(plan, staff, self._console)
-        pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
-        self._say(f"Working for the run in {self._url}, with {counted(sum(staff.sizes), 'worker')}.")
-        self._has_served = True
-        pool.start()
-        try:
-            self._attend(pool, queue, run)
-        finally:
-            pool.stop()
-            queue.close()
-        if self._followed.state.ended != "complete":  # a next run may begin at once
-            queue.join()
-
-    def _attend(self, pool: Pool, queue: SqsQueue, run: Run) -> None:
-        """Pass on the runner's word until the run is over, or this pool is to end; then drain."""
-        while self._is_on(run) and not pool.drained:
-            if self._followed.look():
-                pool.heard()
-            if pool.error is not None:
-                self._judge(pool.error, run)
-                return
-            if not pool.draining and (self._interrupts.asked or self._is_stopped()):
-                pool.drain()
-                self._say("Draining: what is begun is finished, the rest goes back to the queue.")
-            if pool.draining:
-                queue.release()
-            time.sleep(self._pause)
-
-    def _is_on(self, run: Run) -> bool:
-        return self._followed.is_on and run_of(self._followed.state) == run
-
-    def _judge(self, error: BaseException, run: Run) -> None:
-        """A queue that is gone is no fault if its run has ended, which is heard of only now."""
-        time.sleep(self._followed.heartbeat)
-        self._followed.look()
-        if self._is_on(run):
-            raise error
-
-    def _say(self, sentence: str) -> None:
-        """Say something once, however long it lasts."""
-        if sentence != self._said:
-            self._said = sentence
-            self._console.print(sentence, highlight=False, soft_wrap=True)
-
-
-def _refuse_without_queue(state: State, url: str) -> None:
-    if state.job is not None and not state.job.plan.job.queue:
-        raise BadInput(
-            f"The job in {url} names no queue, so only its own runner's pool works for it. Put "
-            "queue: sqs://NAME into the job file, and run it again."
-        )
-
-
-def plan_of(state: State, modules: Path) -> Plan:
-    """The run's plan, if it means the same here. Nothing that the ledger names is imported but tasks that are
-    installed here, or lie in a folder that the user named."""
-    assert state.job is not None
-    there = str(state.versions.get("chunkflow"))
-    if there != chunkflow.__version__:
-        raise BadInput(
-            f"The run is one of chunkflow {there}, and here is {chunkflow.__version__}: install the same."
-        )
-    try:
-        plan = plan_of_spec(state.job.plan, Modules(modules.resolve()))
-    except BadInput as error:
-        raise BadInput(f"{error} For a pool, name their folder: --modules FOLDER.") from error
-    changes = difference(state.job.spec, canonical(plan.job, plan))
-    if changes:
-        raise BadInput(f"The tasks here are not those of the run ({changes[0]}): install the same here.")
-    return plan
+def _print(event: Event, console: Console) -> None:
+    if isinstance(event, Said):
+        console.print(event.sentence, highlight=False, soft_wrap=True)

@@ -14,11 +14,11 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Started, Tick
+from chunkflow.events import CellDone, CellFailed, Decided, Ended, Event, Said, Started, Tick
 from chunkflow.plan import Plan
 from chunkflow.roles import Located
 from chunkflow.schedule import DONE, FAILED, LEASED, Schedule
-from cli.words import in_words, plain
+from chunkflow.words import in_words, plain
 
 PLAIN_EVERY = 10.0
 LIVE_EVERY = 0.5
@@ -69,6 +69,8 @@ class Progress:
             self._failed(event)
         elif isinstance(event, Decided):
             self._decided(event.step, event.values)
+        elif isinstance(event, Said):
+            self.console.print(event.sentence, highlight=False, soft_wrap=True)
         elif isinstance(event, Tick):
             self._tick(event.schedule)
         elif isinstance(event, Ended):

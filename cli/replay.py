@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 
 from chunkflow.errors import BadInput, ChunkflowError, Incomplete
+from chunkflow.words import in_words
 from chunkflow.worker import Worker
 from cli.options import WorkUrl
-from cli.words import in_words
 from cli.work import Work
 
 

@@ -12,16 +12,16 @@ import yaml
 
 from chunkflow.accounts import Account, read_accounts
 from chunkflow.job import Job
+from chunkflow.jobs.log import read_log
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State, Step
 from chunkflow.storage import Folder
-from cli.log import read_log
+from chunkflow.words import counted, in_words, plain
 from cli.methods import decided, methods
 from cli.pages import STYLE
 from cli.report_costs import estimate_and_actual
 from cli.report_files import files_for_people
 from cli.timeline import timeline
-from cli.words import counted, in_words, plain
 
 MOST_LINES = 20_000
 MOST_FAILURES = 20

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from chunkflow.accounts import Account, Estimate, Figure, dollars_of
 from chunkflow.ledger_state import State
-from cli.words import dollars, in_words
+from chunkflow.words import dollars, in_words
 
 Row = tuple[str, str, str, float | None]
 """What, estimate, actual, and how many times the estimate the actual is."""

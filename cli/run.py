@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from chunkflow.describe import open_plan
 from chunkflow.job import Job
+from chunkflow.jobs.means import Means, Money
+from chunkflow.jobs.run import Run
 from chunkflow.prices import PACKAGED
-from cli.means import Means, Money
+from chunkflow.words import parse_box, plain
+from cli.interrupts import Interrupts
 from cli.options import (
     Address,
     BoxOption,
@@ -23,10 +25,30 @@ from cli.options import (
     WorkUrl,
     Yes,
     agreed,
-    parse_box,
 )
-from cli.running import run_plan
+from cli.progress import Progress
+from cli.report import write_report
 from cli.work import Work
+
+STOPPING = "Stopping: what is in flight is being finished. Once more to stop at once."
+
+
+def follow(run: Run, console: Console) -> None:
+    """Start a run and show it to its end; write its report. Ctrl-C interrupts it."""
+    progress = Progress(console)
+    run.listeners.append(progress)
+    try:
+        run.start()
+        with Interrupts(run.interrupt, lambda: console.print(STOPPING, highlight=False)):
+            run.wait()
+    finally:
+        progress.close()
+        if run.status:
+            report = write_report(run.plan.work)
+            console.print(f"The report is at {report}", highlight=False, soft_wrap=True)
+    if run.plan.box is not None:
+        work = plain(run.plan.work)
+        console.print(f"The part's layers are in {work}/layers", highlight=False, soft_wrap=True)
 
 
 def run(
@@ -50,8 +72,8 @@ def run(
     Example: chunkflow run nuclei.yaml --workers 8 --set layers.dapi=/data/rat7/dapi
     """
     means = Means(workers, address, serial, Money(prices or PACKAGED, budget, sample))
-    plan = open_plan(Job.from_file(job, set_ or [], until), parse_box(box), means.local_workers)
-    run_plan(plan, means, job.resolve().parent, Console(), restart, lambda what: yes or agreed(what))
+    wanted = Job.from_file(job, set_ or [], until)
+    follow(Run.of(wanted, means, parse_box(box), restart, lambda what: yes or agreed(what)), Console())
 
 
 def retry(
@@ -66,10 +88,5 @@ def retry(
 
     Example: chunkflow retry /data/jobs/rat-cortex
     """
-    known = Work.open(work)
-    run_plan(
-        known.plan(),
-        Means(workers, address, serial, Money(prices or PACKAGED, budget)),
-        known.folder,
-        Console(),
-    )
+    known, means = Work.open(work), Means(workers, address, serial, Money(prices or PACKAGED, budget))
+    follow(Run(known.plan(), means, ledger=known.ledger), Console())

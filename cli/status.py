@@ -18,8 +18,8 @@ from chunkflow.errors import ChunkflowError
 from chunkflow.geometry import Vec
 from chunkflow.ledger_state import DONE, FAILED, State
 from chunkflow.sqs_queues import dead_letters
+from chunkflow.words import dollars, in_words, plain
 from cli.options import WorkUrl
-from cli.words import dollars, in_words, plain
 from cli.work import Work
 
 WIDEST = 64

@@ -13,10 +13,10 @@ from chunkflow.errors import BadInput
 from chunkflow.ledger_state import State
 from chunkflow.runner import STOP
 from chunkflow.storage import Folder
+from chunkflow.words import in_words, plain
 from cli.options import JobsAddress, WorkUrl
 from cli.status import alive
 from cli.submitted import find, reachable
-from cli.words import in_words, plain
 from cli.work import Work
 
 POLL_SECONDS = 1.0

@@ -22,16 +22,18 @@ import yaml
 from rich.console import Console
 
 import chunkflow
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.jobs.budget import refuse_no_sum
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.opening import refuse_unfit
 from chunkflow.prices import load_prices
 from chunkflow.registry import builtin_tasks, task_type
 from chunkflow.roles import Located
 from chunkflow.storage import Folder
+from chunkflow.words import parse_box, plain
 from cli.options import (
     BoxOption,
     Budget,
@@ -42,12 +44,9 @@ from cli.options import (
     Until,
     Yes,
     agreed,
-    parse_box,
-    refuse_no_sum,
 )
 from cli.status import alive
 from cli.submitted import note, remember
-from cli.words import plain
 from cluster.environment import There, look, refuse_other, what_goes_along
 from cluster.submission import Jobs, folder_of
 

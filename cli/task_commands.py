@@ -18,16 +18,17 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from rich.console import Console
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import Run
 from chunkflow.modules import Modules
 from chunkflow.registry import task_type
 from chunkflow.roles import FieldRole
 from chunkflow.task import Task
-from cli.means import Means
-from cli.options import Address, BoxOption, Restart, Serial, Workers, Yes, agreed, parse_box
-from cli.running import run_plan
+from chunkflow.words import parse_box
+from cli.options import Address, BoxOption, Restart, Serial, Workers, Yes, agreed
+from cli.run import follow
 
 SIMPLE = (int, float, bool, str)
 
@@ -146,12 +147,12 @@ def _run_one(name: str, kind: type[Task], roles: dict[str, FieldRole], given: di
     box = None if "box" in kind.model_fields else parse_box(given["box"])
     try:
         job = Job.from_document(_document(name, kind, roles, given), Path.cwd())
-        plan = open_plan(job, box, means.local_workers)
+        run = Run.of(job, means, box, given["restart"], lambda what: given["yes"] or agreed(what))
     except BadInput as error:
         if all(given[role.name] for role in roles.values() if role.output and role.kind != "table"):
             raise
         raise BadInput(f"{error} As in: {_example(name, kind, roles)}") from error
-    run_plan(plan, means, Path.cwd(), Console(), given["restart"], lambda what: given["yes"] or agreed(what))
+    follow(run, Console())
 
 
 def _document(

@@ -6,7 +6,7 @@ import html
 import re
 from typing import Any
 
-from cli.words import counted, in_words
+from chunkflow.words import counted, in_words
 
 COLOURS = (
     "#4477aa",

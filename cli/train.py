@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 
 from chunkflow.errors import BadInput
+from chunkflow.words import counted
 from cli.train_estimator import DEFAULT, Recipe
 from cli.train_examples import Gathered, gather
 from cli.train_page import training_page
 from cli.train_scores import Judged, best_threshold, cross_validate, refuse_few, score
-from cli.words import counted
 from tasks.class_features import FEATURES
 from tasks.classifier import Description, save, versions
 

@@ -22,8 +22,8 @@ from chunkflow.errors import BadInput
 from chunkflow.inputs import table_pieces
 from chunkflow.storage import Folder
 from chunkflow.volume import Volume
+from chunkflow.words import counted
 from cli.train_scores import Examples
-from cli.words import counted
 from cli.work import Work
 from tasks.class_features import Floats, choose_features, feature_rows, refuse_missing
 from tasks.point_files import assign, read_points

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from chunkflow.words import counted
 from cli.pages import heading, page, paragraph, picture, table
 from cli.train_scores import Examples, Judged
-from cli.words import counted
 from tasks.classifier import Description
 from tasks.pictures import COLOURS, GREY, INK, figure, png
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from chunkflow.errors import BadInput
 from chunkflow.kernels.scores import bootstrap_interval
-from cli.words import counted
+from chunkflow.words import counted
 from tasks.class_features import Floats
 from tasks.classifier import DECIMALS, decide
 

@@ -19,11 +19,10 @@ from chunkflow.geometry import Box
 from chunkflow.kernels.matching import Points
 from chunkflow.kernels.scores import Interval, bootstrap_interval
 from chunkflow.kernels.tuning import Ranked, Surface, readable
-from cli.options import parse_box
-from cli.places import marked_points, parse_tolerance
+from chunkflow.words import counted, parse_box, parse_tolerance
+from cli.places import marked_points
 from cli.tune_pictures import surface_picture, where_picture
 from cli.tune_region import Region, box_of_cells
-from cli.words import counted
 from tasks.segment import PEAK_RATIO
 
 SEED = 0

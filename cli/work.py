@@ -13,8 +13,8 @@ from chunkflow.ledger import Ledger
 from chunkflow.modules import Modules
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.storage import Folder
+from chunkflow.words import plain
 from cli.submitted import notes
-from cli.words import plain
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import psutil
 import ray
 from ray._private.accelerators import NvidiaGPUAcceleratorManager
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
 
-from cluster.staff import Nodes, Room
+from chunkflow.engine.pool.staff import Nodes, Room
 
 HEAD_ENVIRONMENT = {
     "RAY_health_check_initial_delay_ms": "5000",
@@ -39,7 +40,10 @@ def announced() -> list[Nodes]:
 
 
 def room_here(workers: int) -> Room:
-    """This machine; who asks for more workers than it has cores is given them."""
+    """This machine; who asks for more workers than it has cores is given them. Where this process has its Ray
+    already, what that has, as all runs share it."""
+    if ray.is_initialized():
+        return Room("Ray in this process", [Nodes(1, node["Resources"]) for node in _up()])
     total = {
         "CPU": float(max(os.cpu_count() or 1, workers)),
         "GPU": float(NvidiaGPUAcceleratorManager.get_current_node_num_accelerators()),
@@ -51,5 +55,10 @@ def room_here(workers: int) -> Room:
 def room_of(address: str) -> Room:
     """The cluster that this process has joined: what it may grow to, else what is up."""
     coming = announced()
-    nodes = coming or [Nodes(1, node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    nodes = coming or [Nodes(1, node["Resources"]) for node in _up()]
     return Room(f"the cluster at {address}", nodes, grows=bool(coming))
+
+
+def _up() -> list[dict[str, Any]]:
+    """The nodes of Ray that are up."""
+    return [node for node in ray.nodes() if node["Alive"]]

@@ -1,9 +1,15 @@
-"""A Ray cluster on this machine, or the connection to one by its address."""
+"""A Ray cluster on this machine, or the connection to one by its address.
+
+A process has one Ray, which all runs in it share: the first one starts or joins it.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -27,14 +33,40 @@ CLIENT_DIED = "Starting Ray client server failed"
 once, and the next one lives."""
 TOKEN = "Where the cluster has a token, say where: export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=FILE."
 """Ray says of a wrong token no more than that it could not connect."""
+_LOCK = threading.Lock()
+"""Held while Ray is started or joined: of runs that begin together one does it."""
 ADVICE = "Use chunkflow submit, which runs the job there as it is here, or install the same on its nodes."
 
 
 def start_here(cores: float) -> None:
-    """Start Ray on this machine with so many cores to give to workers, and all its GPUs. It gives itself half
-    a minute, which may be too short where the machine is busy: then it is started again."""
-    if ray.is_initialized():
-        return
+    """Start Ray on this machine with so many cores to give to workers, at least those that it has, and all
+    its GPUs; nothing is done where this process has its Ray already."""
+    with _LOCK:
+        if not ray.is_initialized():
+            _in_lasting_thread(lambda: _start(max(cores, os.cpu_count() or 1)))
+
+
+def _in_lasting_thread(start: Callable[[], None]) -> None:
+    """Call this in a thread that lasts as long as the process: the kernel ends Ray's processes with the
+    thread that has started them, and what a run is started in may end before the next run."""
+    started: Future[None] = Future()
+
+    def last() -> None:
+        try:
+            start()
+        except BaseException as error:
+            started.set_exception(error)
+        else:
+            started.set_result(None)
+            threading.Event().wait()
+
+    threading.Thread(target=last, name="ray", daemon=True).start()
+    started.result()
+
+
+def _start(cores: float) -> None:
+    """Start Ray. It gives itself half a minute, which may be too short where the machine is busy: then it is
+    started again."""
     others = psutil.Process().children(recursive=True)
     for tries_left in reversed(range(STARTS)):
         try:
@@ -46,6 +78,7 @@ def start_here(cores: float) -> None:
                 logging_level="ERROR",
                 object_store_memory=LOCAL_STORE_BYTES,
                 _memory=psutil.virtual_memory().total,
+                _system_config={"prestart_worker_first_driver": False},  # workers have processes of their own
             )
             return
         except Exception as error:
@@ -81,9 +114,14 @@ def refuse_silent(host: str, port: int, address: str) -> None:
 
 
 def join(address: str) -> None:
-    """Connect to a cluster that has this machine's Python, Ray and chunkflow."""
-    if ray.is_initialized():
-        return
+    """Connect to a cluster that has this machine's Python, Ray and chunkflow; nothing is done where this
+    process has its Ray already."""
+    with _LOCK:
+        if not ray.is_initialized():
+            _join(address)
+
+
+def _join(address: str) -> None:
     _connect(address)
     ray.cloudpickle.register_pickle_by_value(probe)  # chunkflow may not be there
     try:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
+from chunkflow.engine.pool.staff import needs
 from chunkflow.errors import BadInput, WorkerLost
 from chunkflow.hand import IN_HAND
 from chunkflow.plan import Plan, spec_of
@@ -26,7 +27,6 @@ from chunkflow.pool import Finished, Gone, Happening, Leaving, Up
 from chunkflow.queue import Cause, Range
 from chunkflow.resources import Resources
 from cluster.actor import NOTICE, WORD, Actor
-from cluster.staff import needs
 
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FAILED_STARTS = 10
@@ -205,7 +205,7 @@ class RayExecutor:
 def _class_for(taken: Resources) -> Any:
     """The actors of one kind. Workers with GPUs are placed by these alone: a node that just came may have its
     cores filled by plain workers, which came first, and its GPUs would wait. Their cores are left free of
-    plain workers by how many there are (cluster/staff.py)."""
+    plain workers by how many there are (engine/pool/staff.py)."""
     asked = needs(taken)
     return ray.remote(
         num_cpus=0 if taken.gpus else asked["CPU"],

@@ -15,6 +15,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from chunkflow.engine.planning.spec import PlanSpec
+from chunkflow.engine.pool.staff import needs
 from chunkflow.errors import BadInput
 from chunkflow.measures import Measures, map_stage, measure, together
 from chunkflow.modules import Modules
@@ -25,7 +26,6 @@ from cluster.actor import Sources, lay
 from cluster.connection import join
 from cluster.nodes import DEVICE
 from cluster.ray_executor import threads_of
-from cluster.staff import needs
 
 TRIES = 5
 ANSWER_SECONDS = 60.0

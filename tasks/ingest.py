@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from math import prod
 from typing import Any, ClassVar, Literal
@@ -16,11 +15,11 @@ from chunkflow.data.info import ImageInfo, LabelsInfo, LayerInfo
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.task import Cell, File, Layer, Layout, Out, Task
+from chunkflow.words import parse_voxel_size
 from tasks.stack_axes import made_dtype
 from tasks.stack_facts import is_sensible
 from tasks.stacks import Stack, open_stack
 
-NANOMETRES = {"nm": 1.0, "um": 1000.0, "µm": 1000.0, "μm": 1000.0}
 SLAB_CHUNKS = 8
 SLAB_BYTES = 64 << 20
 
@@ -157,24 +156,3 @@ def cell_size(block: Vec, chunk: Vec, storage: Vec, size: Vec, most: int) -> Vec
         layers = most // (prod(cell) // cell[axis] * storage[axis])
         cell[axis] = min(max(wide[axis], storage[axis]), max(layers, 1) * storage[axis])
     return vec(cell)
-
-
-def parse_voxel_size(text: str) -> VoxelSize:
-    """Nanometres along x, y, z from text such as 0.227,0.227,1um; a number without any unit is refused."""
-    parts = re.split(r"\s*[,;]\s*|\s+(?=[\d.])", text.strip())
-    matches = [re.fullmatch(r"([\d.]+(?:e[+-]?\d+)?)\s*([a-zµμ]*)", part, re.IGNORECASE) for part in parts]
-    found = [match for match in matches if match is not None]
-    if len(parts) != 3 or len(found) != 3:
-        raise ValueError("must be three sizes, along x, y and z, with their unit, as in 0.227,0.227,1um")
-    units = [match[2] or found[2][2] for match in found]
-    if any(unit not in NANOMETRES for unit in units):
-        raise ValueError("must have a unit, um or nm, as in 0.227,0.227,1um or 227,227,1000nm")
-    try:
-        sizes = [
-            round(float(match[1]) * NANOMETRES[unit], 6) for match, unit in zip(found, units, strict=True)
-        ]
-    except ValueError:
-        raise ValueError("must be three numbers and a unit, as in 0.227,0.227,1um") from None
-    if not all(0 < size < 1e9 for size in sizes):
-        raise ValueError("must be larger than nothing and smaller than a metre")
-    return sizes[0], sizes[1], sizes[2]

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from chunkflow.roles import Located
 from chunkflow.task import File, Image, Layout, Out, Report, Task
-from tasks.ingest import parse_voxel_size
+from chunkflow.words import parse_voxel_size
 from tasks.stitch_fuse import Fuse
 from tasks.stitch_light import Balance, Even, Light, Overlaps, Sample
 from tasks.stitch_links import Links, Place

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from chunkflow.describe import open_plan
 from chunkflow.geometry import Vec
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan

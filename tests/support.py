@@ -15,12 +15,12 @@ from cloudvolume import CloudVolume
 
 from chunkflow.data.describe import describe
 from chunkflow.data.info import full_url
-from chunkflow.describe import open_plan
 from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.events import Event
 from chunkflow.geometry import Box
 from chunkflow.job import Job, TaskEntry
+from chunkflow.jobs.planned import open_plan
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
 from chunkflow.pool import Executor, Pool

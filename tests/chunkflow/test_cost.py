@@ -9,10 +9,10 @@ import pytest
 
 from chunkflow.accounts import dollars_of, measures_of, read_accounts
 from chunkflow.cost import LINGER_SECONDS, WRITE_SECONDS, CostMeter
-from chunkflow.describe import open_plan
 from chunkflow.errors import DamagedInput
 from chunkflow.estimate import estimate_of
 from chunkflow.events import CellDone, CellFailed, Ended, Started, Tick
+from chunkflow.jobs.planned import open_plan
 from chunkflow.measures import together
 from chunkflow.plan import Plan
 from chunkflow.prices import PriceTable

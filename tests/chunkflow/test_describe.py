@@ -9,10 +9,10 @@ import pytest
 
 from chunkflow.data.describe import describe
 from chunkflow.data.info import full_url
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.forecast import usual_memory
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.plan import plan_of_spec, spec_of
 from tests.support import make_job, make_layer, read_table, run_job
 

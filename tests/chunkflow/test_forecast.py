@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from chunkflow.describe import open_plan
 from chunkflow.forecast import BASE_BYTES, forecast
+from chunkflow.jobs.planned import open_plan
 from tests.support import make_job, make_layer, run_job
 
 

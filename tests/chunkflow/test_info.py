@@ -26,9 +26,9 @@ from chunkflow.data.info import (
     table_of,
     voxels_of,
 )
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid
+from chunkflow.jobs.planned import open_plan
 from chunkflow.plan import plan_of_spec, spec_of
 from chunkflow.task import Image, Layout, Out, Task
 from tests.support import make_job, make_layer

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.estimate import (
     Offer,
@@ -24,6 +23,7 @@ from chunkflow.estimate import (
     workers_on,
 )
 from chunkflow.forecast import Traffic, forecast, traffic
+from chunkflow.jobs.planned import open_plan
 from chunkflow.measures import Measure, chosen_cells, measure, together
 from chunkflow.plan import Plan, Product, Step
 from chunkflow.prices import PACKAGED, Device, PriceTable, load_prices

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chunkflow.describe import open_plan
+from chunkflow.jobs.planned import open_plan
 from chunkflow.results import TableFile
 from chunkflow.storage import Folder
 from tests.engine.test_nothing_harmed import job_of

@@ -13,17 +13,17 @@ import yaml
 
 from chunkflow.accounts import Account, Paid, dollars_of, read_accounts
 from chunkflow.cost import CostMeter
-from chunkflow.describe import open_plan
 from chunkflow.estimate import estimate_of
 from chunkflow.events import CellDone, Ended
 from chunkflow.job import Job
+from chunkflow.jobs.budget import over_budget, said_cost
+from chunkflow.jobs.means import Money
+from chunkflow.jobs.planned import open_plan
 from chunkflow.prices import load_prices
 from chunkflow.queue import Answer, Place
 from chunkflow.schedule import Schedule
 from chunkflow.storage import Folder
-from cli.means import Money
-from cli.money import over_budget, said_cost
-from cli.words import dollars
+from chunkflow.words import dollars
 from tests.cli.conftest import Command, job_document
 from tests.cli.test_wrong_input import is_one_sentence
 from tests.ray_nodes import add_node, end_node
@@ -122,8 +122,8 @@ def test_a_device_without_a_price_ends_a_run_with_a_budget_and_is_named(lab: Pat
     ("words", "named"),
     [
         (["--budget", "5"], "this machine costs nothing"),
-        (["--budget", "0", "--address", "127.0.0.1:1"], "--budget takes dollars"),
-        (["--budget", "nan", "--address", "127.0.0.1:1"], "--budget takes dollars"),
+        (["--budget", "0", "--address", "127.0.0.1:1"], "budget takes dollars"),
+        (["--budget", "nan", "--address", "127.0.0.1:1"], "budget takes dollars"),
         (["--prices", "none.yaml"], "none.yaml"),
     ],
 )

@@ -191,8 +191,8 @@ def test_nothing_found_is_a_score_too(
     ("words", "said"),
     [
         (["FOUND", "TRUE"], "--like LAYER"),
-        (["FOUND", "TRUE", "--like", "IMAGE", "--tolerance", "near"], "--tolerance takes"),
-        (["FOUND", "TRUE", "--like", "IMAGE", "--tolerance", "-3um"], "--tolerance takes"),
+        (["FOUND", "TRUE", "--like", "IMAGE", "--tolerance", "near"], "tolerance takes"),
+        (["FOUND", "TRUE", "--like", "IMAGE", "--tolerance", "-3um"], "tolerance takes"),
         (["FOUND", "TRUE", "--like", "IMAGE", "--score", "fame"], "no column fame"),
         (["FOUND", "TRUE", "--like", "IMAGE", "--class", "cell"], "no classes"),
         (["FOUND", "TRUE", "--like", "IMAGE", "--to", "a.pdf"], "must end in .html"),

@@ -238,7 +238,7 @@ def test_silly_input_is_refused_in_a_sentence(tmp_path: Path, layer: str) -> Non
         (tmp_path / "a.jpg", {}, r"must end in \.tif"),
         (tmp_path / "a.tif", {"mip": 1}, "has the mips 0 to 0, and no mip 1"),
         (tmp_path / "a.tif", {"box": "500-600,0-1,0-1"}, "lies outside the layer"),
-        (tmp_path / "a.tif", {"box": "a"}, "--box takes"),
+        (tmp_path / "a.tif", {"box": "a"}, "box takes"),
         (tmp_path / "nowhere" / "a.tif", {}, "there is no folder"),
     ]:
         with pytest.raises(BadInput, match=said):

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from chunkflow.job import Job
 from chunkflow.task import File
+from chunkflow.words import counted, in_words, plain
 from cli.progress import MOST_TOLD, Progress, last_error
-from cli.words import counted, in_words, plain
 from tasks.segment import Segment
 from tests.cli.conftest import Command
 from tests.cli.test_run import stumbling

@@ -121,7 +121,7 @@ def test_a_token_that_is_missing_or_wrong_is_said(head: Head) -> None:
         (["--address", "http://head:x"], "takes the cluster's dashboard"),
         (["--address", "http://127.0.0.1:9"], "No Ray cluster answers at http://127.0.0.1:9"),
         (["--address", "http://me:secret@127.0.0.1:9"], "answers at http://127.0.0.1:9:"),
-        (["--address", "http://127.0.0.1:9", "--box", "1-0"], "--box takes"),
+        (["--address", "http://127.0.0.1:9", "--box", "1-0"], "box takes"),
         (["--address", "http://127.0.0.1:9", "--set", "chunks=1"], "'chunks' is unknown"),
         (["--address", "http://127.0.0.1:9", "--until", "mesh"], "no such task"),
         (["--address", "http://127.0.0.1:9", "--budget", "-1"], "dollars above 0"),

@@ -128,11 +128,11 @@ def test_without_a_box_the_points_tell_the_region() -> None:
     [
         (["--box", "0-14,-20--10,30-34"], ["of", "marked cells lie in", "at least 3"]),
         (["--box", "500-600,0-10,30-40"], ["outside of the image"]),
-        (["--box", "5"], ["--box takes"]),
+        (["--box", "5"], ["box takes"]),
         (["--diameters", "9-4"], ["--diameters 9-4"]),
         (["--diameters", "small"], ["--diameters takes LOW-HIGH"]),
         (["--diameters", "1e-9-1e9"], ["--diameters"]),
-        (["--tolerance", "0"], ["--tolerance takes a distance above 0"]),
+        (["--tolerance", "0"], ["tolerance takes a distance above 0"]),
         (["--channel", "1"], ["there is no 1"]),
         (["--class", "cell"], ["no classes"]),
         (["--unit", "feet"], ["feet"]),

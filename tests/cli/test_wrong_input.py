@@ -117,7 +117,7 @@ WORDS: dict[str, tuple[list[str], list[str]]] = {
     "a restart of another task": (["run", "job.yaml", "--restart", "mesh"], ["mesh", "segment, measure"]),
     "workers that are no number": (["run", "job.yaml", "--workers", "two"], ["--workers", "integer"]),
     "fewer than no workers": (["run", "job.yaml", "--workers", "-1"], ["workers"]),
-    "two ways to run": (["run", "job.yaml", "--address", "ray://x:1", "--serial"], ["--address", "--serial"]),
+    "two ways to run": (["run", "job.yaml", "--address", "ray://x:1", "--serial"], ["address", "serial"]),
     "a cluster that is not there": (["run", "job.yaml", "--address", "ray://127.0.0.1:1"], ["127.0.0.1:1"]),
     "a cluster of no port": (["run", "job.yaml", "--address", "head"], ["--address", "head"]),
     "a work folder that is none": (["status", "dapi"], ["dapi", "not a work folder"]),

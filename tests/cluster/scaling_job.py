@@ -11,16 +11,16 @@ from pathlib import Path
 
 import ray
 
-from chunkflow.describe import open_plan
+from chunkflow.engine.pool.staff import staff_for
 from chunkflow.events import CellDone, Event
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.opening import open_run
 from chunkflow.pool import Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
 from cluster.capacity import room_of
 from cluster.ray_executor import RayExecutor
-from cluster.staff import staff_for
 
 IDLE_SECONDS = 1.0
 

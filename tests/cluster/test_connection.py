@@ -74,6 +74,31 @@ def test_rays_client_is_tried_again_where_its_process_died(
     assert len(tried) == tries
 
 
+OUTLIVES = """
+import threading
+import time
+
+import ray
+
+from cluster.connection import start_here
+
+starting = [threading.Thread(target=start_here, args=(1,)) for _ in range(2)]
+for thread in starting:
+    thread.start()
+for thread in starting:
+    thread.join()
+time.sleep(1)
+print(len(ray.nodes()), ray.get(ray.remote(num_cpus=1)(lambda: "alive").remote(), timeout=60))
+"""
+
+
+def test_ray_is_started_once_and_outlives_the_threads_that_asked_for_it() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", OUTLIVES], cwd=ROOT, capture_output=True, text=True, timeout=180
+    )
+    assert (said.returncode, said.stdout) == (0, "1 alive\n"), said.stderr
+
+
 def test_doctor_says_at_once_that_a_head_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "join", lambda address: pytest.fail("Ray was asked"))
     address = f"ray://127.0.0.1:{free_port()}"

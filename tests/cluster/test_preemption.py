@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from ray.util import placement_group, remove_placement_group
 
-from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, CellFailed, Event
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import WorkerLost
+from chunkflow.jobs.planned import open_plan
 from chunkflow.plan import Plan
 from chunkflow.pool import Gone, Happening, Up
 from chunkflow.queue import Cause

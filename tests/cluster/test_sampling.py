@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import ray
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
+from chunkflow.jobs.planned import open_plan
 from cluster.sampling import measure_on_devices
 from tests.ray_nodes import add_node, end_node
 from tests.support import make_job, make_layer

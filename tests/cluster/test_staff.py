@@ -10,11 +10,11 @@ import pytest
 import ray
 from ray.experimental.internal_kv import _internal_kv_del
 
-from chunkflow.describe import open_plan
+from chunkflow.engine.pool.staff import IDLE_SECONDS, SHARING_SECONDS, Nodes, Room, staff_for
 from chunkflow.errors import BadInput
+from chunkflow.jobs.planned import open_plan
 from chunkflow.plan import Plan
 from cluster import capacity
-from cluster.staff import IDLE_SECONDS, SHARING_SECONDS, Nodes, Room, staff_for
 from tests.support import make_job, make_layer
 
 OWN = "tests.tasks_for_tests:"
@@ -184,6 +184,15 @@ def test_what_is_announced_is_what_a_cluster_may_grow_to(ray_here: None) -> None
     assert capacity.announced() == []
 
 
-def test_this_machine_has_as_many_cores_as_workers_are_asked_for() -> None:
+def test_this_machine_has_as_many_cores_as_workers_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
     assert capacity.room_here(1000).largest("CPU") == 1000
     assert capacity.room_here(0).largest("memory") > GIB
+
+
+def test_a_process_whose_ray_is_up_has_the_room_of_that(ray_here: None) -> None:
+    room = capacity.room_here(1000)
+    assert room.where == "Ray in this process"
+    assert room.largest("CPU") == max(
+        node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]
+    )

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chunkflow.describe import open_plan
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
 from chunkflow.pool import Executor, Finished, Gone, Happening, Up

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from chunkflow.chain import Held
-from chunkflow.describe import open_plan
 from chunkflow.errors import Overtaken
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan
 from chunkflow.pool import Executor, Pool

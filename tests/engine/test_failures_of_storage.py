@@ -15,10 +15,10 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import StorageError
 from chunkflow.events import CellFailed, Event
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State
 from chunkflow.opening import open_run

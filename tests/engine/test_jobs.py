@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from scipy.ndimage import uniform_filter
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.events import CellDone, Decided, Event
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.morton import id_voxels
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder

@@ -11,10 +11,10 @@ import pytest
 
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.plan import plan_of_spec, spec_of
 from chunkflow.storage import Folder

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.events import CellDone, Event
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.storage import Folder
@@ -173,14 +173,14 @@ def test_a_parameter_that_changed_while_the_ledger_was_taken_is_refused(
 ) -> None:
     """Another run that began and ended between the first look at the ledger and the taking of it."""
     job = job_of(tmp_path)
-    take = Ledger.open
+    take = Ledger.take
 
-    def after_another(*given: Any, **named: Any) -> Ledger:
-        monkeypatch.setattr(Ledger, "open", take)
+    def after_another(*given: Any) -> None:
+        monkeypatch.setattr(Ledger, "take", take)
         run_job(job_of(tmp_path, size=12))
-        return take(*given, **named)
+        take(*given)
 
-    monkeypatch.setattr(Ledger, "open", after_another)
+    monkeypatch.setattr(Ledger, "take", after_another)
     with pytest.raises(BadInput, match=r"tasks\.WholeTiles\.size: \[12, 13, 40\] -> \[9, 13, 40\]"):
         run_job(job)
     assert Ledger.load(Folder(str(tmp_path / "work"))).state.ended == "complete"

@@ -13,9 +13,9 @@ from typing import Any
 import boto3
 import pytest
 
-from chunkflow.describe import open_plan
 from chunkflow.inputs import read_table
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from cli.demo import document

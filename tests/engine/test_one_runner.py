@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from chunkflow.describe import open_plan
 from chunkflow.events import Decided, Event
 from chunkflow.geometry import Vec
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from tests.engine.job_process import HELD, OVERTAKEN

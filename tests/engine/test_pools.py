@@ -17,10 +17,11 @@ import pytest
 import chunkflow
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
+from chunkflow.jobs.serving import plan_of
 from chunkflow.ledger import Ledger
 from chunkflow.ledger_state import State
 from chunkflow.storage import Folder
-from cli.pool_process import plan_of, work
+from cli.pool_process import work
 from cli.run import retry
 from tests.engine.test_one_runner import ROOT, slow_job
 from tests.same import all_made, assert_all_accounted, assert_same
@@ -30,8 +31,9 @@ from tests.tasks_for_tests import Faulty
 
 MAIN = """
 from dataclasses import replace
-from cli import main, pool_process
-pool_process.TIMING = replace(pool_process.TIMING, visibility=3, poll=1, held=1.0)
+from chunkflow.jobs import serving
+from cli import main
+serving.TIMING = replace(serving.TIMING, visibility=3, poll=1, held=1.0)
 main.main()
 """
 """The command, for whose pools a lease is of seconds."""
@@ -180,5 +182,5 @@ def test_a_pool_takes_own_tasks_from_a_named_folder_alone(finished: Job, tmp_pat
         "raise OSError"
     )
     state.versions["folder"] = finished.work.removeprefix("file://")
-    with pytest.raises(BadInput, match=r"cannot be imported .* --modules FOLDER"):
+    with pytest.raises(BadInput, match=r"cannot be imported .* name their folder as `modules`"):
         plan_of(state, tmp_path)

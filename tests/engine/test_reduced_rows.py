@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkflow.chunk import Array, Chunk
-from chunkflow.describe import open_plan
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.outputs import names_of
 from chunkflow.parts import Parts
 from chunkflow.reducer import in_key_order

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow.describe import open_plan
+from chunkflow.jobs.planned import open_plan
 from chunkflow.worker import SILENCE_HEARTBEATS, Worker
 from tests.engine.test_nothing_harmed import contents, job_of
 from tests.support import run_job

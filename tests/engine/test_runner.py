@@ -12,9 +12,9 @@ import pytest
 
 import chunkflow.runner
 from benchmarks.simulated import SimulatedExecutor, job_of
-from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, Ended, Event
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.plan import Plan

@@ -11,8 +11,8 @@ from benchmarks.scaling import killed_in_the_middle, started, told_by, written
 from benchmarks.scaling_run import CountingExecutor
 from benchmarks.simulated import SimulatedExecutor, job_of
 from benchmarks.timed import Together, run_with
-from chunkflow.describe import open_plan
 from chunkflow.events import CellDone, Event
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.opening import open_run
 from chunkflow.pool import Pool

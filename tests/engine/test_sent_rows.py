@@ -11,8 +11,8 @@ import pytest
 
 from chunkflow import inputs
 from chunkflow.data.info import LayerInfo
-from chunkflow.describe import open_plan
 from chunkflow.geometry import Box, Grid, Vec
+from chunkflow.jobs.planned import open_plan
 from chunkflow.outputs import names_of
 from chunkflow.parts import Parts
 from chunkflow.storage import Folder

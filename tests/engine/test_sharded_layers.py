@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkflow.data.info import SHARD_SIDE
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.morton import morton_encode
 from chunkflow.ledger import Ledger
 from chunkflow.sharded import chunks_of, file_count, shard_names, sharding_of

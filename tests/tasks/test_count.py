@@ -12,10 +12,10 @@ import pyarrow.csv
 import pytest
 import tifffile
 
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.morton import voxel_ids
 from cli.import_table import import_table
 from tests.same import Way, same_everywhere

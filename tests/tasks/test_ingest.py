@@ -13,7 +13,8 @@ from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.job import Job
 from chunkflow.task import Cell, Layout
-from tasks.ingest import Ingest, parse_voxel_size
+from chunkflow.words import parse_voxel_size
+from tasks.ingest import Ingest
 from tasks.stacks import open_stack
 from tests.support import make_job, read_layer, run_job
 

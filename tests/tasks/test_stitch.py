@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.tile_sets import TileSet, cut
-from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from chunkflow.task import Layout

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from cloudvolume import CloudVolume
 
-from chunkflow.describe import open_plan
 from chunkflow.geometry import Vec
 from chunkflow.job import Job
+from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
 from chunkflow.storage import Folder
 from tests.same import Way, files_of, same_everywhere

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
 
 from chunkflow.errors import ChunkflowError
 from chunkflow.ledger_state import State
@@ -19,11 +17,11 @@ from chunkflow.sqs_queues import USUAL, Queues, Timing, make_queues, remove_queu
 class JobQueue:
     """To be made before anything is written: it refuses a queue that cannot be used."""
 
-    def __init__(self, plan: Plan, console: Console) -> None:
-        self._plan, self._console = plan, console
+    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
+        self._plan, self._say = plan, say
         if plan.job.queue:
             kinds = len(plan.worker_kinds)
-            self._client = make_queues(plan.job.queue, kinds, plan.work, self._say)
+            self._client = make_queues(plan.job.queue, kinds, plan.work, say)
 
     @contextmanager
     def opened(self, state: State) -> Iterator[Queue]:
@@ -46,9 +44,6 @@ class JobQueue:
                 remove_queues(queues, self._plan.work)
             except ChunkflowError as error:  # all is done, and an empty queue costs nothing
                 self._say(f"The job's queues were left: {error}")
-
-    def _say(self, sentence: str) -> None:
-        self._console.print(sentence, highlight=False, soft_wrap=True)
 
 
 def sqs_queue(plan: Plan, queues: Queues, timing: Timing = USUAL) -> SqsQueue:

@@ -122,7 +122,7 @@ def _too_large(plan: Plan, kind: int, room: Room) -> str:
 def _advice(plan: Plan, kind: int, room: Room) -> str:
     task = _task(plan, kind)
     if plan.worker_kinds[kind].gpus and not room.largest("GPU"):
-        return f"Run it on a cluster with GPUs (--address), or set resources.{task}.gpus: 0 in the job file."
+        return f"Run it on a cluster with GPUs (address), or set resources.{task}.gpus: 0 in the job file."
     return f"Set resources.{task} in the job file to less, or take larger nodes."
 
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
+from math import isfinite
 
-from chunkflow.accounts import dollars_of, measures_of, read_accounts
+from chunkflow.accounts import Account, dollars_of, measures_of
 from chunkflow.cost import CostMeter
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.estimate import estimate_of
-from chunkflow.measures import Measures, chosen_cells, measure, together
+from chunkflow.jobs.means import HERE, Means, Money
+from chunkflow.measures import Measures, chosen_cells, together
 from chunkflow.plan import Plan
 from chunkflow.prices import PACKAGED, PriceTable, load_prices
 from chunkflow.schedule import DONE, Schedule
-from cli.means import Means, Money
-from cli.options import refuse_no_sum
-from cli.words import dollars
+from chunkflow.words import dollars
 
-HERE = ""
-"""The device of workers for which nothing is paid, as of those on this machine."""
 OVER_BUDGET = "incomplete: budget"
 """How a run ends that has used its budget up."""
 
 
-def checked_prices(plan: Plan, means: Means) -> PriceTable:
+def refuse_no_sum(budget: float | None) -> None:
+    """A budget is a sum that can be reached."""
+    if budget is not None and not (isfinite(budget) and budget > 0):
+        raise BadInput(f"budget takes dollars above 0, not {budget:g}.")
+
+
+def checked_prices(plan: Plan, means: Means, accounts: Sequence[Account]) -> PriceTable:
     """The price table; refuses a budget that cannot be held, or is spent already."""
     budget = means.money.budget
     refuse_no_sum(budget)
@@ -30,36 +34,32 @@ def checked_prices(plan: Plan, means: Means) -> PriceTable:
     if budget is None:
         return prices
     if not means.address and not plan.job.queue:
-        raise BadInput("--budget is held against what a cluster's nodes cost; this machine costs nothing.")
-    before = dollars_of(read_accounts(plan.job.work))
+        raise BadInput("budget is held against what a cluster's nodes cost; this machine costs nothing.")
+    before = dollars_of(accounts)
     if before >= budget:
         raise BadInput(
-            f"All runs of this job have cost {dollars(before)} already, which --budget {budget:g} counts in: "
+            f"All runs of this job have cost {dollars(before)} already, which budget {budget:g} counts in: "
             "give a larger one."
         )
     return prices
 
 
-def measured(plan: Plan, sample: int, address: str, folder: Path) -> dict[str, Measures]:
-    """What cells take by device, as the price table names it: of a sample done now, and of earlier runs of
+def measured(plan: Plan, means: Means, accounts: Sequence[Account]) -> dict[str, Measures]:
+    """The times of cells by device, as the price table names it: of a sample done now, and of earlier runs of
     this job."""
-    found = measures_of(read_accounts(plan.job.work))
-    chosen = chosen_cells(plan, sample)
-    if sample and address:
-        from cluster.sampling import measure_on_devices  # takes two seconds, which others need not pay
-
-        for device, measures in measure_on_devices(address, plan, chosen).items():
-            found.setdefault(device, []).append(measures)
-    elif sample:
-        found[HERE] = [measure(plan, chosen)]
+    found = measures_of(accounts)
+    if means.money.sample:
+        chosen = chosen_cells(plan, means.money.sample)
+        for device, measures in means.measured(plan, chosen).items():
+            earlier = found.get(device, []) if device != HERE else []
+            found[device] = [*earlier, measures]
     return {device: together(plan, several) for device, several in found.items()}
 
 
-def begin_account(plan: Plan, prices: PriceTable, means: Means, folder: Path) -> CostMeter:
+def begin_account(plan: Plan, prices: PriceTable, means: Means, accounts: Sequence[Account]) -> CostMeter:
     """The account of a run that is about to begin, with what it is thought to take."""
-    before = dollars_of(read_accounts(plan.job.work))
-    measures = measured(plan, means.money.sample, means.address, folder)
-    return CostMeter(plan, prices, estimate_of(plan, prices, measures), means.money.budget, before)
+    estimate = estimate_of(plan, prices, measured(plan, means, accounts))
+    return CostMeter(plan, prices, estimate, means.money.budget, dollars_of(accounts))
 
 
 def said_cost(meter: CostMeter) -> list[str]:

@@ -1,0 +1,64 @@
+"""Where the workers of a job run as Ray actors: on this machine, or on a cluster that is joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from chunkflow.engine.pool.staff import Staff, staff_for
+from chunkflow.events import Listener
+from chunkflow.measures import Measures
+from chunkflow.plan import Plan
+from chunkflow.words import counted
+from cluster.capacity import room_here, room_of
+from cluster.connection import join, refuse_dead, start_here
+from cluster.metrics import Metrics
+from cluster.ray_executor import RayExecutor
+from cluster.sampling import measure_on_devices
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This machine; `workers` is 0 for as many as there is room for."""
+
+    workers: int
+
+    def staff(self, plan: Plan) -> Staff:
+        return staff_for(plan, room_here(self.workers), self.workers)
+
+    def executor(self, plan: Plan, staff: Staff, say: Callable[[str], None]) -> RayExecutor:
+        _tell(staff, "Starting", say)
+        start_here(staff.cores)
+        return RayExecutor(plan)
+
+    def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
+        return []
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The Ray cluster at an address."""
+
+    address: str
+    workers: int = 0
+
+    def staff(self, plan: Plan) -> Staff:
+        refuse_dead(self.address)
+        join(self.address)
+        return staff_for(plan, room_of(self.address), self.workers)
+
+    def executor(self, plan: Plan, staff: Staff, say: Callable[[str], None]) -> RayExecutor:
+        _tell(staff, "Joined", say)
+        return RayExecutor(plan)
+
+    def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
+        return [Metrics(backlog, dollars)]
+
+    def measured(self, plan: Plan, chosen: Mapping[int, Sequence[int]]) -> dict[str, Measures]:
+        return measure_on_devices(self.address, plan, chosen)
+
+
+def _tell(staff: Staff, did: str, say: Callable[[str], None]) -> None:
+    for why in staff.left:
+        say(f"{why} Pools elsewhere must do it.")
+    say(f"{did} Ray with {counted(sum(staff.sizes), 'worker')}.")
