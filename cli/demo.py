@@ -17,13 +17,14 @@ from chunkflow.describe import open_plan
 from chunkflow.inputs import read_table
 from chunkflow.job import Job
 from chunkflow.kernels.matching import match_points
+from chunkflow.people.viewing.view import start_server
 from chunkflow.plan import Plan
 from cli.builtin import task_type
 from cli.demo_light_sheet import run_light_sheet
 from cli.means import Means
 from cli.options import Serial, Workers
 from cli.running import run_plan
-from cli.view import start_server, tunnel, wait_for_interrupt
+from cli.view import tunnel, wait_for_interrupt
 from cli.words import in_words
 from cli.work_layers import layers_of_plan
 

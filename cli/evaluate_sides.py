@@ -23,6 +23,8 @@ from cli.work import Work
 from tasks.point_files import positions, read_points
 
 DEFAULT_SCORE = "probability"
+Compared = str | Path | LayerInfo
+"""A file of points, a layer by its place, a table of a job as WORK:TABLE; or a table or labels as known."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,11 @@ class Place:
         return self.layer is not None and self.layer.kind == "segmentation"
 
     @classmethod
-    def of(cls, location: str) -> Place:
-        """A layer by its place, a table of a job as WORK:TABLE, or else a file."""
+    def of(cls, compared: Compared) -> Place:
+        """The layer or the file that is meant."""
+        if not isinstance(compared, str | Path):
+            return cls(compared.url, _refuse_image(compared))
+        location = str(compared)
         if Path(location).is_file():
             return cls(location, None)
         plain, at, mip = location.rpartition("@")
@@ -62,10 +67,19 @@ def _layer(url: str, mip: int, content: bytes) -> LayerInfo:
         raise BadInput(
             f"{url} is {document.get('@type', 'no layer')}: points, a table or labels are compared."
         )
-    layer = LayerInfo.of_layer(url, mip)
-    if layer.kind != "segmentation":
-        raise BadInput(f"{url} is an image: points, a table or labels are compared.")
+    return _refuse_image(LayerInfo.of_layer(url, mip))
+
+
+def _refuse_image(layer: LayerInfo) -> LayerInfo:
+    if layer.kind == "image":
+        raise BadInput(f"{layer.url} is an image: points, a table or labels are compared.")
     return layer
+
+
+def refuse_no_distance(tolerance_um: float) -> None:
+    """Raise BadInput for a tolerance within which nothing could lie, or everything would."""
+    if not 0 < tolerance_um < float("inf"):
+        raise BadInput(f"A tolerance is a distance above 0, in micrometres, not {tolerance_um:g}.")
 
 
 @dataclass(frozen=True)

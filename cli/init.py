@@ -13,9 +13,9 @@ import typer
 
 from chunkflow.errors import BadInput
 from chunkflow.job import NAME
+from chunkflow.people.viewing.view import free_name
 from chunkflow.volume import LayerInfo, full_url
 from cli.layers import kind_of, read_info
-from cli.view import free_name
 
 
 @dataclass(frozen=True)

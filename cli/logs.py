@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 
 from chunkflow.errors import BadInput
+from chunkflow.jobs.status import alive
 from chunkflow.ledger_state import DONE, FAILED
 from chunkflow.storage import Folder
 from chunkflow.volume import full_url
 from cli.log import LOGS, is_end, lines_of_chunk, lines_of_file
 from cli.options import JobsAddress, WorkUrl
-from cli.status import alive
 from cli.submitted import reachable
 from cli.words import in_words, plain
 from cli.work import Work

@@ -9,12 +9,12 @@ import typer
 from rich.console import Console
 
 from chunkflow.errors import BadInput
+from chunkflow.jobs.status import alive
 from chunkflow.ledger_state import State
 from chunkflow.runner import STOP
 from chunkflow.storage import Folder
 from chunkflow.volume import full_url
 from cli.options import JobsAddress, WorkUrl
-from cli.status import alive
 from cli.submitted import find, reachable
 from cli.words import in_words, plain
 from cli.work import Work

@@ -26,6 +26,7 @@ from chunkflow.describe import open_plan
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.job import Job, load_task_type
+from chunkflow.jobs.status import alive
 from chunkflow.ledger import Ledger
 from chunkflow.opening import refuse_unfit
 from chunkflow.prices import load_prices
@@ -45,7 +46,6 @@ from cli.options import (
     parse_box,
     refuse_no_sum,
 )
-from cli.status import alive
 from cli.submitted import note, remember
 from cli.words import plain
 from cluster.environment import There, look, refuse_other, what_goes_along

@@ -190,7 +190,7 @@ def test_nothing_found_is_a_score_too(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["FOUND", "TRUE"], "--like LAYER"),
+        (["FOUND", "TRUE"], "the layer whose voxels they are in (like)"),
         (["FOUND", "TRUE", "--like", "IMAGE", "--tolerance", "near"], "--tolerance takes"),
         (["FOUND", "TRUE", "--like", "IMAGE", "--tolerance", "-3um"], "--tolerance takes"),
         (["FOUND", "TRUE", "--like", "IMAGE", "--score", "fame"], "no column fame"),

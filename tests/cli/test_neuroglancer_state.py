@@ -11,9 +11,10 @@ import pytest
 from cloudvolume import CloudVolume
 
 from chunkflow.errors import BadInput
+from chunkflow.people.viewing.view import free_name, layers_to_show, start_server, write_state
 from cli.layers import Shown, extent_of, look, owners_of, percentiles
 from cli.neuroglancer_state import build_state, colour_of
-from cli.view import free_name, layers_to_show, start_server, tunnel, write_state
+from cli.view import tunnel
 from tests.servers import CREDENTIALS, moto_server
 
 

@@ -56,7 +56,7 @@ def test_a_run_that_was_killed_is_not_said_to_go_on(
     for segment in segments[ended:]:  # as if the runner had been killed before it wrote them
         segment.unlink()
     later = time.time() + 3600
-    monkeypatch.setattr("cli.status.time.time", lambda: later)
+    monkeypatch.setattr("time.time", lambda: later)
     said = command("status", "work", "--watch")
     assert "no sign of life for 1 h 0 min" in said.out
     assert "chunkflow retry" in " ".join(said.out.split())

@@ -9,8 +9,8 @@ import pytest
 
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
+from chunkflow.people.viewing.view import layers_to_show
 from chunkflow.volume import full_url
-from cli.view import layers_to_show
 from tests.support import make_job, make_layer, run_job
 
 TASKS = """
