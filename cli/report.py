@@ -156,7 +156,7 @@ def job_text(state: State) -> str:
     document["tasks"] = [{_task_key(entry.type): dict(entry.parameters)} for entry in job.tasks]
     text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
     part = state.job["plan"]["box"]
-    return (f"# run with --box {part}\n" if part else "") + str(text)
+    return (f"# run on the box {part} alone\n" if part else "") + str(text)
 
 
 def _task_key(kind: str) -> str:

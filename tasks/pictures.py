@@ -6,7 +6,6 @@ matplotlib is imported where something is drawn, as it takes a second that most 
 from __future__ import annotations
 
 import io
-import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,8 +16,6 @@ INK, LINE = "#3d464f", "#c9d0d6"
 BLUE, RED, YELLOW, TEAL, PURPLE, GREY = "#4477aa", "#cc3311", "#ddaa33", "#009988", "#aa4499", "#8a949e"
 COLOURS = (BLUE, RED, TEAL, YELLOW, PURPLE, GREY)
 """Told apart by all people, in this order."""
-DRAWING = threading.Lock()
-"""Held while a figure is drawn: matplotlib has one parser of formulae (10², on an axis) for all threads."""
 
 
 def figure(width: float, height: float) -> Figure:
@@ -51,6 +48,5 @@ def png(figure: Figure) -> bytes:
             for text in legend.get_texts():
                 text.set(color=INK, fontsize=9)
     buffer = io.BytesIO()
-    with DRAWING:
-        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from chunkflow.describe import describe
+from chunkflow.errors import BadInput
+from chunkflow.people.learning.train import Trained
+from chunkflow.people.learning.train import train as train_model
+from chunkflow.volume import full_url
 from cli.train_estimator import Recipe
 from cli.train_scores import Examples, Ranking, _made_true, best_threshold, cross_validate, cut_folds, score
 from tasks.classifier import load
@@ -293,3 +299,37 @@ def test_only_what_has_a_model_can_be_trained(brain: Path, tmp_path: Path, comma
     )
     assert other.code == 2
     assert "is not a work folder" in other.err
+
+
+def test_models_are_trained_side_by_side_as_by_the_command(
+    brain: Path, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = describe(full_url(str(brain / "work" / "tables" / "objects")), 0, "table")
+
+    def trained(number: int) -> Trained:
+        return train_model(
+            [table],
+            [brain / "places.csv"],
+            tmp_path / f"{number}.skops",
+            estimator="sklearn.naive_bayes:GaussianNB",
+            parameters={"var_smoothing": 1e-8},
+            positive="neuron",
+            seed=number,
+        )
+
+    capsys.readouterr()
+    with ThreadPoolExecutor(2) as threads:
+        one, two = threads.map(trained, (1, 2))
+    assert capsys.readouterr().out == ""
+    to = tmp_path / "m.skops"
+    words = ("train", "classify", brain / "work", "--labels", brain / "places.csv", "--to", to, *NAIVE)
+    said = command(*words, "--parameters", '{"var_smoothing": 1e-8}', "--positive", "neuron", "--seed", 1)
+    assert said.code == 0, said.err
+    assert one.description == load(str(to)).description == load(str(one.path)).description
+    assert one.scores != two.scores
+    assert one.counts["neuron"] + one.counts["glia"] == one.scores["examples"]
+    assert all(line in said.out for line in repr(one).splitlines())
+    page = one._repr_html_()
+    assert page[page.index("<h1>") : page.rindex("</div>")].strip() in one.report.read_text()
+    with pytest.raises(BadInput, match=r"exists already.*\(overwrite\)"):
+        trained(1)

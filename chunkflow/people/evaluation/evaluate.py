@@ -64,15 +64,17 @@ class Evaluation:
         to.write_text(page(self._title, self._parts()), encoding="utf-8")
         to.with_suffix(".json").write_text(json.dumps(self.document(), indent=1) + "\n")
 
-    def write_annotations(self, to: str, means: Means | None = None, scratch: Path | None = None) -> None:
+    def write_annotations(
+        self, to: str | Path, means: Means | None = None, scratch: Path | None = None
+    ) -> None:
         """Make an annotation layer of every pair, missed and wrong object, each kind in a colour.
 
         `to` is its path or URL. `means` and `scratch` are those of `evaluate`.
         """
-        refuse_taken(to)
+        refuse_taken(str(to))
         means = means or Means()
         with scratch_folder(scratch, means) as work:
-            write_annotations(self.comparison, to, means, work)
+            write_annotations(self.comparison, str(to), means, work)
 
     def __repr__(self) -> str:
         lines = []

@@ -92,7 +92,7 @@ class Tuned:
         return str(text).strip()
 
     def document(self) -> dict[str, Any]:
-        """All numbers as plain JSON: the setting, its scores, and F1 of every setting that was tried."""
+        """All numbers as plain JSON: the setting, its scores, and F1 of every setting tried."""
         right, wrong = self.counts
         surface = self.surface
         return {
@@ -182,7 +182,7 @@ def tune(
     columns: str = "",
     unit: str = "",
 ) -> Tuned:
-    """Find the diameter, threshold and contrast of segment from the cells marked in a small region.
+    """Find the diameter, threshold and contrast of segment from cells marked in a region.
 
     Mark all cells of a region, some 20 or more, as what is not marked there counts as no cell. Every setting
     is scored by its F1 there, and the middle of the best ones is chosen.

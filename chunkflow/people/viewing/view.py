@@ -90,7 +90,7 @@ def view(*sources: str | Path | Located, port: int = 0) -> Viewer:
 
 
 def layers_to_show(sources: Sequence[str | Path | Located]) -> tuple[dict[str, str], dict[str, str]]:
-    """The URLs of the layers by name, and which segmentation's ids they name, where that is known."""
+    """The URLs of the layers by name, and of the labels whose ids they name, where known."""
     layers: dict[str, str] = {}
     links: dict[str, str] = {}
     for source in sources:
@@ -143,7 +143,7 @@ def start_server(
 
 
 def write_state(layers: Mapping[str, str], file: Path, links: Mapping[str, str] | None = None) -> None:
-    """Write the state with the layers' own URLs, which a browser elsewhere must be able to reach."""
+    """Write the state with the layers' own URLs, which a browser elsewhere must reach."""
     urls = {name: full_url(url) for name, url in layers.items()}
     local = [url for url in urls.values() if not url.startswith(REAL_SCHEMES)]
     if local:
