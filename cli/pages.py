@@ -6,8 +6,7 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
-BODY = """
-font:15px/1.55 system-ui,sans-serif;max-width:1060px;margin:2.5em auto;padding:0 1.5em;color:#1c2127"""
+BODY = "font:15px/1.55 system-ui,sans-serif;max-width:1060px;margin:2.5em auto;padding:0 1.5em;color:#1c2127"
 RULES = """
 h1{margin-bottom:.2em}h2{margin-top:2em;border-bottom:2px solid #e3e7eb;padding-bottom:.2em;font-size:1.25em}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
@@ -24,7 +23,7 @@ svg{width:100%}svg text{font:11px system-ui,sans-serif;fill:#5a6570}svg line{str
 margin-right:.4em;border-radius:2px}
 img{max-width:100%}figure{margin:1em 0}figcaption{color:#5a6570;font-size:14px}
 """
-STYLE = f"body{{{BODY}}}{RULES}"
+STYLE = f"\nbody{{{BODY}}}{RULES}"
 
 
 def page(title: str, parts: Iterable[str]) -> str:
