@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,7 @@ from tasks.measure import Measure
 from tasks.segment import Segment
 
 TREES = "sklearn.ensemble:ExtraTreesClassifier"
-TREES_PARAMETERS = '{"n_estimators": 150, "min_samples_leaf": 3, "max_features": null}'
+TREES_PARAMETERS = {"n_estimators": 150, "min_samples_leaf": 3, "max_features": None}
 CONTRASTS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 """Diameters, in those of a cell."""
 SURROUND_UM = 20.0
@@ -109,7 +110,7 @@ def judged_by_trees(found: Candidates) -> Judged:
     return judge(found, TREES, TREES_PARAMETERS, patterns)
 
 
-def judge(found: Candidates, estimator: str, parameters: str, patterns: tuple[str, ...]) -> Judged:
+def judge(found: Candidates, estimator: str, parameters: dict[str, Any], patterns: tuple[str, ...]) -> Judged:
     recipe = Recipe.of(estimator, parameters, seed=0)
     return cross_validate(recipe.build, found.examples(patterns), BLOCKS**2, 0, positive=1)
 
@@ -127,16 +128,16 @@ def run() -> list[Figure]:
         bare = f"{name}, best single threshold, truth in hand"
         figures.append(Figure(bare, round(best, 3), "F1"))
         for what, judged in (
-            ("SVM", judge(found, DEFAULT, "", FEATURES)),
-            ("SVM, contrasts and surround", judge(found, DEFAULT, "", all_features)),
+            ("SVM", judge(found, DEFAULT, {}, FEATURES)),
+            ("SVM, contrasts and surround", judge(found, DEFAULT, {}, all_features)),
             ("trees, contrasts and surround", judged_by_trees(found)),
         ):
             target = WANTED[name] if what.startswith("trees") else None
             figures.append(Figure(f"{name}, {what}", round(found.f1(judged), 3), "F1", target=target))
-    return [*figures, _speed(DEFAULT, ""), _speed(TREES, TREES_PARAMETERS)]
+    return [*figures, _speed(DEFAULT, {}), _speed(TREES, TREES_PARAMETERS)]
 
 
-def _speed(estimator: str, parameters: str) -> Figure:
+def _speed(estimator: str, parameters: dict[str, Any]) -> Figure:
     """How many objects a second are given probabilities, by a model of a thousand examples."""
     random = np.random.default_rng(0)
     rows = random.normal(size=(101_000, 6))

@@ -18,7 +18,7 @@ from chunkflow.chunk import Chunk
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.matching import match_points
 from chunkflow.kernels.tuning import Ranked, Surface, rank
-from cli.tune import DIAMETERS, parse_diameters
+from chunkflow.people.learning.tuning import DIAMETERS_UM, diameters_between
 from cli.tune_region import Region
 
 CELLS = 20
@@ -43,7 +43,7 @@ class Tried:
         array, cells = tissue.load()
         box = Box.of_size(vec(array.shape))
         whole = Region(box, cells + SIZE_UM / 2, Chunk(array, box, VOXEL_NM), box, TOLERANCE_UM)
-        peaks = tuple(whole.ranked(diameter) for diameter in parse_diameters(DIAMETERS))
+        peaks = tuple(whole.ranked(diameter) for diameter in diameters_between(*DIAMETERS_UM))
         return cls(whole.window, whole.cells, peaks)
 
     @property

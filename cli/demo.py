@@ -18,12 +18,13 @@ from chunkflow.job import Job
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.kernels.matching import match_points
+from chunkflow.people.viewing.view import start_server
 from chunkflow.plan import Plan
 from chunkflow.words import in_words
 from cli.demo_light_sheet import run_light_sheet
 from cli.options import Serial, Workers
 from cli.run import follow
-from cli.view import start_server, tunnel, wait_for_interrupt
+from cli.view import tunnel, wait_for_interrupt
 from cli.work_layers import layers_of_plan
 
 TOLERANCE_UM = 5.0

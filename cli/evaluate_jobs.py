@@ -28,9 +28,11 @@ from cli.table_layer import write_table
 
 
 @contextmanager
-def workplace(beside: Path) -> Iterator[Path]:
-    """A folder for work that is done once, beside what is made, where workers elsewhere find it, too."""
-    with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=beside.resolve().parent) as folder:
+def scratch_folder(within: Path | None, means: Means) -> Iterator[Path]:
+    """A folder for work that is done once, within one that all workers see."""
+    if within is None and means.address:
+        raise BadInput("A cluster's workers must see where overlaps are counted: name a folder (scratch).")
+    with tempfile.TemporaryDirectory(prefix=".evaluate-", dir=within) as folder:
         yield Path(folder)
 
 

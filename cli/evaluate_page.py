@@ -8,7 +8,7 @@ import numpy as np
 
 from chunkflow.kernels.scores import Curve
 from cli.evaluate_scores import COLOURS, Comparison, Scores
-from cli.pages import heading, page, paragraph, picture, table
+from cli.pages import heading, paragraph, picture, table
 from tasks.pictures import BLUE, GREY, RED, TEAL, figure, png
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ WIDTH = 9.5
 MOST_DRAWN = 20_000
 
 
-def evaluation_page(title: str, comparison: Comparison, scores: Scores, facts: list[str]) -> str:
+def evaluation_parts(comparison: Comparison, scores: Scores, facts: list[str]) -> list[str]:
+    """What stands on the page, below its title; `facts` say what was compared."""
     rows = [
         [
             name,
@@ -30,19 +31,16 @@ def evaluation_page(title: str, comparison: Comparison, scores: Scores, facts: l
     where = "Each object at its place, seen along z and along y."
     if len(comparison.outcomes()) > MOST_DRAWN:
         where += f" Of each kind a share is drawn, {MOST_DRAWN:,} in all."
-    return page(
-        title,
-        [
-            *map(paragraph, facts),
-            heading("Scores"),
-            table(("score", "value", "95 % certain"), rows),
-            paragraph(f"Intervals are from drawing {scores.drawn} anew a thousand times."),
-            heading("Curves"),
-            picture(curves_picture(scores, comparison), _curves_caption(scores)),
-            heading("Where"),
-            picture(where_picture(comparison), where),
-        ],
-    )
+    return [
+        *map(paragraph, facts),
+        heading("Scores"),
+        table(("score", "value", "95 % certain"), rows),
+        paragraph(f"Intervals are from drawing {scores.drawn} anew a thousand times."),
+        heading("Curves"),
+        picture(curves_picture(scores, comparison), _curves_caption(scores)),
+        heading("Where"),
+        picture(where_picture(comparison), where),
+    ]
 
 
 def _interval(scores: Scores, name: str) -> str:

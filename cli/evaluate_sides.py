@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chunkflow.data.describe import layer_at, table_at
-from chunkflow.data.info import TABLE_TYPE, LabelsInfo, LayerInfo, TableInfo, full_url, table_of
+from chunkflow.data.info import TABLE_TYPE, ImageInfo, LabelsInfo, LayerInfo, TableInfo, full_url, table_of
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.inputs import table_pieces
@@ -23,6 +23,8 @@ from cli.work import Work
 from tasks.point_files import positions, read_points
 
 DEFAULT_SCORE = "probability"
+Compared = str | Path | LayerInfo
+"""A file of points, a layer by its place, a table of a job as WORK:TABLE; or a table or labels as known."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,11 @@ class Place:
         return isinstance(self.layer, LabelsInfo)
 
     @classmethod
-    def of(cls, location: str) -> Place:
-        """A layer by its place, a table of a job as WORK:TABLE, or else a file."""
+    def of(cls, compared: Compared) -> Place:
+        """The layer or the file that is meant."""
+        if not isinstance(compared, str | Path):
+            return cls(compared.url, _compared(compared))
+        location = str(compared)
         if Path(location).is_file():
             return cls(location, None)
         plain, at, mip = location.rpartition("@")
@@ -62,10 +67,22 @@ def _layer(url: str, mip: int, content: bytes) -> LabelsInfo | TableInfo:
         raise BadInput(
             f"{url} is {document.get('@type', 'no layer')}: points, a table or labels are compared."
         )
-    layer = layer_at(url, mip)
-    if not isinstance(layer, LabelsInfo):
-        raise BadInput(f"{url} is an image: points, a table or labels are compared.")
-    return layer
+    return _compared(layer_at(url, mip))
+
+
+def _compared(layer: LayerInfo) -> LabelsInfo | TableInfo:
+    match layer:
+        case LabelsInfo() | TableInfo():
+            return layer
+        case ImageInfo():
+            raise BadInput(f"{layer.url} is an image: points, a table or labels are compared.")
+    raise BadInput(f"{layer.url} is a folder of files: points, a table or labels are compared.")
+
+
+def refuse_no_distance(tolerance_um: float) -> None:
+    """Raise BadInput for a tolerance within which nothing could lie, or everything would."""
+    if not 0 < tolerance_um < float("inf"):
+        raise BadInput(f"A tolerance is a distance above 0, in micrometres, not {tolerance_um:g}.")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from chunkflow.data.describe import layer_at, read_info
 from chunkflow.data.info import ImageInfo, LabelsInfo, VoxelsInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.job import NAME
+from chunkflow.people.viewing.view import free_name
 from cli.layers import kind_of
-from cli.view import free_name
 
 
 @dataclass(frozen=True)

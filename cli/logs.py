@@ -12,11 +12,11 @@ from rich.console import Console
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.jobs.log import LOGS, is_end, lines_of_chunk, lines_of_file
+from chunkflow.jobs.status import alive
 from chunkflow.ledger_state import DONE, FAILED
 from chunkflow.storage import Folder
 from chunkflow.words import in_words, plain
 from cli.options import JobsAddress, WorkUrl
-from cli.status import alive
 from cli.submitted import reachable
 from cli.work import Work
 

@@ -6,8 +6,8 @@ import base64
 import html
 from collections.abc import Iterable, Sequence
 
-STYLE = """
-body{font:15px/1.55 system-ui,sans-serif;max-width:1060px;margin:2.5em auto;padding:0 1.5em;color:#1c2127}
+BODY = "font:15px/1.55 system-ui,sans-serif;max-width:1060px;margin:2.5em auto;padding:0 1.5em;color:#1c2127"
+RULES = """
 h1{margin-bottom:.2em}h2{margin-top:2em;border-bottom:2px solid #e3e7eb;padding-bottom:.2em;font-size:1.25em}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
 td,th{padding:.28em .7em;text-align:right;border-bottom:1px solid #e8ebee;white-space:nowrap}
@@ -23,6 +23,7 @@ svg{width:100%}svg text{font:11px system-ui,sans-serif;fill:#5a6570}svg line{str
 margin-right:.4em;border-radius:2px}
 img{max-width:100%}figure{margin:1em 0}figcaption{color:#5a6570;font-size:14px}
 """
+STYLE = f"\nbody{{{BODY}}}{RULES}"
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -33,6 +34,18 @@ def page(title: str, parts: Iterable[str]) -> str:
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title>",
             f"<style>{STYLE}</style><h1>{name}</h1>",
             *parts,
+        ]
+    )
+
+
+def fragment(title: str, parts: Iterable[str]) -> str:
+    """The same as a part of another page, such as a notebook, which its style leaves alone."""
+    return "\n".join(
+        [
+            f"<div class=chunkflow-page><style>.chunkflow-page{{{BODY};{RULES}}}</style>",
+            f"<h1>{html.escape(title)}</h1>",
+            *parts,
+            "</div>",
         ]
     )
 

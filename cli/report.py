@@ -156,7 +156,7 @@ def job_text(state: State) -> str:
     }
     document["tasks"] = [{entry.type: dict(entry.parameters)} for entry in job.tasks]
     text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
-    return (f"# run with --box {planned.box}\n" if planned.box else "") + str(text)
+    return (f"# run on the box {planned.box} alone\n" if planned.box else "") + str(text)
 
 
 def _found(state: State) -> str:

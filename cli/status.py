@@ -5,26 +5,19 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from chunkflow.accounts import dollars_of, read_accounts
 from chunkflow.errors import ChunkflowError
-from chunkflow.geometry import Vec
-from chunkflow.ledger_state import DONE, FAILED, State
+from chunkflow.jobs.status import Status
 from chunkflow.sqs_queues import dead_letters
-from chunkflow.words import dollars, in_words, plain
+from chunkflow.words import plain
 from cli.options import WorkUrl
 from cli.work import Work
 
-WIDEST = 64
-SHADES = " ░▒▓█"
-RECENT_HEARTBEATS = 6
 SHOWN_OF_LETTER = 200
 
 
@@ -36,89 +29,38 @@ def status(
 
     Example: chunkflow status s3://lab/jobs/rat-cortex --watch
     """
-    known = Work.open(work)
+    ledger = Work.open(work).ledger
     console = Console()
     if not watch:
-        console.print(_picture(known.ledger.state, _cost(known.job().work)))
+        console.print(_shown(Status.of(ledger.state)))
         return
     with Live(console=console, refresh_per_second=2) as live:
         while True:
-            state = known.ledger.refresh()
-            live.update(_picture(state, _cost(known.job().work)))
-            if not alive(state):
+            now = Status.of(ledger.refresh())
+            live.update(_shown(now))
+            if not now.alive:
                 return
             time.sleep(2)
 
 
-def _cost(work: str) -> str:
-    """What the job has cost, where anything was paid."""
-    accounts = read_accounts(work)
-    paid = any(account.spent for account in accounts)
-    return f"; {dollars(dollars_of(accounts))} spent" if paid else ""
-
-
-def _picture(state: State, cost: str) -> Group:
-    assert state.job is not None
+def _shown(status: Status) -> Group:
     table = Table(box=None, pad_edge=False)
-    rest = (
-        "blocked" if state.ended == "incomplete" else "waiting"
-    )  # behind what failed nothing waits any more
-    for name in ("task", "chunks", "done", "running", rest, "failed", "rate", "left"):
-        table.add_column(name, justify="left" if name == "task" else "right")
-    for step in state.steps.values():
-        rate = state.rate(step.name)
-        left = step.units - step.done - step.failed
-        table.add_row(
-            step.name,
-            f"{step.units:,}",
-            f"{step.done:,}",
-            f"{step.running:,}" if step.running else "",
-            f"{max(left - step.running, 0):,}" if left else "",
-            f"[red]{step.failed:,}[/red]" if step.failed else "",
-            f"{rate:,.1f}/s" if rate else "",
-            in_words(left / rate) if rate and left and state.ended is None else "",
-        )
-    head = Text(f"{state.job.plan.job.job}: {_standing(state)}{cost}")
-    maps = [(step, state.job.grids.get(step.name)) for step in state.steps.values() if "." not in step.name]
-    drawn = [
-        Text(f"\n{step.name} (seen along z)\n") + _grid_text(step.states, grid)
-        for step, grid in maps
-        if grid and step.units > 1
+    for name in status.head:
+        style = "red" if name == "failed" else None
+        table.add_column(name, justify="left" if name == "task" else "right", style=style)
+    for stage in status.stages.values():
+        table.add_row(*map(Text, stage.row()))
+    pictures = [
+        Text(f"\n{stage.name} (seen along z)\n") + _red_where_failed(stage.picture + "\n")
+        for stage in status.stages.values()
+        if stage.picture
     ]
-    return Group(head, table, *drawn)
+    return Group(Text(status.title), table, *pictures)
 
 
-def alive(state: State) -> bool:
-    """Whether a run has given a sign of life of late."""
-    if state.job is None:
-        return False
-    heartbeat = state.job.plan.job.heartbeat
-    return state.ended is None and time.time() - state.heard < RECENT_HEARTBEATS * heartbeat
-
-
-def _standing(state: State) -> str:
-    ago = in_words(max(time.time() - state.heard, 0))
-    if state.ended is not None:
-        return f"{state.ended}, {ago} ago"
-    if alive(state):
-        return f"running, last heard of {ago} ago"
-    return f"no sign of life for {ago}: the run was killed, or its machine is gone (chunkflow retry)"
-
-
-def _grid_text(states: npt.NDArray[np.uint8], shape: Vec) -> Text:
-    """A character for each column of chunks: how much of it is done; ! where one failed."""
-    grid = states.reshape(shape, order="F")
-    step = -(-max(grid.shape[0], grid.shape[1]) // WIDEST)
-    text = Text()
-    for j in range(0, grid.shape[1], step):
-        for i in range(0, grid.shape[0], step):
-            block = grid[i : i + step, j : j + step]
-            if (block == FAILED).any():
-                text.append("!", "red")
-            else:
-                share = float((block == DONE).mean())
-                text.append(SHADES[int(share * (len(SHADES) - 1))] if share else "·")
-        text.append("\n")
+def _red_where_failed(picture: str) -> Text:
+    text = Text(picture)
+    text.highlight_words(["!"], "red")
     return text
 
 
@@ -130,17 +72,17 @@ def failed(work: WorkUrl) -> None:
     known = Work.open(work)
     console = Console()
     found = 0
-    for step in known.ledger.state.steps.values():
-        for failure in step.failures.values():
+    for stage in Status.of(known.ledger.state).stages.values():
+        for failure in stage.failures:
             found += 1
             what = "set aside" if failure.final else "to be tried again"
             console.print(
-                f"[bold]{step.name} chunk {failure.index}[/bold]: {failure.cause}, {what} after attempt "
+                f"[bold]{stage.name} chunk {failure.index}[/bold]: {failure.cause}, {what} after attempt "
                 f"{failure.attempt}",
                 highlight=False,
             )
             console.print(Text(failure.traceback.rstrip()), soft_wrap=True)
-            again = f"  chunkflow replay {plain(known.url)} {step.name} {failure.index}\n"
+            again = f"  chunkflow replay {plain(known.url)} {stage.name} {failure.index}\n"
             console.print(again, highlight=False, soft_wrap=True)
     if not found:
         console.print("No chunk has failed.")

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
+from chunkflow.jobs.status import alive
 from chunkflow.ledger_state import State
 from chunkflow.runner import STOP
 from chunkflow.storage import Folder
 from chunkflow.words import in_words, plain
 from cli.options import JobsAddress, WorkUrl
-from cli.status import alive
 from cli.submitted import find, reachable
 from cli.work import Work
 

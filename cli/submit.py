@@ -27,6 +27,7 @@ from chunkflow.geometry import Box
 from chunkflow.job import Job
 from chunkflow.jobs.budget import refuse_no_sum
 from chunkflow.jobs.planned import open_plan
+from chunkflow.jobs.status import alive
 from chunkflow.ledger import Ledger
 from chunkflow.opening import refuse_unfit
 from chunkflow.prices import load_prices
@@ -45,7 +46,6 @@ from cli.options import (
     Yes,
     agreed,
 )
-from cli.status import alive
 from cli.submitted import note, remember
 from cluster.environment import There, look, refuse_other, what_goes_along
 from cluster.submission import Jobs, folder_of

@@ -62,19 +62,24 @@ class Gathered:
 
 
 def gather(
-    tables: Sequence[str], labels: Sequence[Path], patterns: Sequence[str], group: str, unit: str
+    tables: Sequence[str | Path | TableInfo],
+    labels: Sequence[str | Path],
+    patterns: Sequence[str],
+    group: str,
+    unit: str,
 ) -> Gathered:
     """Read the labelled objects of every table; `labels` has one file for each."""
     if len(labels) != len(tables):
         raise BadInput(
             f"There are {counted(len(tables), 'table')} and {counted(len(labels), 'file')} of labels: "
-            "give --labels once for each table, in their order."
+            "give a file for each table, in their order."
         )
-    infos = [open_table(table) for table in tables]
+    infos = [open_table(str(table)) if isinstance(table, str | Path) else table for table in tables]
+    named = [str(table) if isinstance(table, str | Path) else table.url for table in tables]
     features = choose_features(_schema(infos[0]), patterns)
     remarks: list[str] = []
     found = []
-    for name, info, file in zip(tables, infos, labels, strict=True):
+    for name, info, file in zip(named, infos, map(Path, labels), strict=True):
         refuse_missing(features, _schema(info), name, "to be trained")
         found.append(_labelled(name, info, file, features, "" if group == GROUP_OF_WORKS else group, unit))
         remarks += found[-1][1]
@@ -117,7 +122,7 @@ def _labelled(
     classes, remarks = _classes_by_id(name, info, file, unit)
     schema = _schema(info)
     if group and group not in schema.names:
-        raise BadInput(f"--group {group}: the table {name} has no such column; it may also be `work`.")
+        raise BadInput(f"The table {name} has no column {group} to group by; the group may also be `work`.")
     wanted = np.array(sorted(classes), np.uint64)
     kept = []
     for piece in table_pieces(info, info.bounds):

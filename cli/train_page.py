@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chunkflow.words import counted
-from cli.pages import heading, page, paragraph, picture, table
+from cli.pages import heading, paragraph, picture, table
 from cli.train_scores import Examples, Judged
 from tasks.classifier import Description
 from tasks.pictures import COLOURS, GREY, INK, figure, png
@@ -20,8 +20,8 @@ MEASURES = {
 }
 
 
-def training_page(description: Description, examples: Examples, judged: Judged, how: str) -> str:
-    """The whole page; `how` says how the folds were cut."""
+def training_parts(description: Description, examples: Examples, judged: Judged, how: str) -> list[str]:
+    """What stands on the page, below its title; `how` says how the folds were cut."""
     scores = description.scores
     parts = [
         paragraph(
@@ -40,7 +40,8 @@ def training_page(description: Description, examples: Examples, judged: Judged, 
                 "chosen from the training part alone."
             )
         )
-    parts += [
+    return [
+        *parts,
         picture(curves(examples, judged), "Each class against all others, at every threshold."),
         heading("Which classes are taken for which"),
         picture(confusion(scores["confusion"], examples.names), "Counts, and shares of the true class."),
@@ -53,7 +54,6 @@ def training_page(description: Description, examples: Examples, judged: Judged, 
         heading("The model"),
         table(["", ""], _facts(description)),
     ]
-    return page("Training of a classifier", parts)
 
 
 def curves(examples: Examples, judged: Judged) -> bytes:

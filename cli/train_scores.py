@@ -125,7 +125,7 @@ def cut_folds(examples: Examples, folds: int, seed: int) -> Iterator[tuple[Ints,
             name = examples.names[int(counts.argmin())]
             raise BadInput(
                 f"With {folds} folds there is one that leaves fewer than two examples of {name} to train on: "
-                "label more, in more groups, or ask for other --folds."
+                "label more, in more groups, or ask for another number of folds."
             )
         yield train, test
 
@@ -140,13 +140,13 @@ def refuse_few(examples: Examples, folds: int) -> None:
     if few:
         raise BadInput(
             f"{folds} folds need at least {needed} examples of each class, but {', '.join(few)}: label more"
-            + (", or ask for fewer --folds." if folds > 4 else ".")
+            + (", or ask for fewer folds." if folds > 4 else ".")
         )
     if examples.groups is not None and len(np.unique(examples.groups)) < folds:
         groups = len(np.unique(examples.groups))
         raise BadInput(
             f"{folds} folds need as many groups, but there {'is' if groups == 1 else 'are'} "
-            f"{counted(groups, 'group')}: ask for fewer --folds, or leave --group out."
+            f"{counted(groups, 'group')}: ask for fewer folds, or leave the group out."
         )
 
 

@@ -58,7 +58,7 @@ class Region:
         if prod(window.size) > MOST_VOXELS:
             raise BadInput(
                 f"The region {box} and what is around it are {prod(window.size):,} voxels, more than "
-                f"{MOST_VOXELS:,}: give a smaller --box, or smaller --diameters."
+                f"{MOST_VOXELS:,}: give a smaller box, or smaller diameters."
             )
         chunk = Volume(layer).read(window)
         array = chunk.array if chunk.array.ndim == 3 else chunk.array[..., channel]

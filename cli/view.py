@@ -1,30 +1,20 @@
-"""Show layers in Neuroglancer: a local server, a state with all of them, and the link to it."""
+"""The command that shows layers in Neuroglancer."""
 
 from __future__ import annotations
 
-import json
 import os
-import posixpath
 import signal
 import threading
 import webbrowser
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from chunkflow.data.info import full_url
-from chunkflow.errors import BadInput
-from chunkflow.storage import Folder
-from cli.layers import look
-from cli.neuroglancer_state import State, build_state
-from cli.server import LayerServer, layer_address
-from cli.work import Work
-from cli.work_layers import layers_of_plan
-
-REAL_SCHEMES = ("s3://", "gs://", "http://", "https://")
+from chunkflow.people.viewing.view import layers_to_show, write_state
+from chunkflow.people.viewing.view import view as show
 
 
 def view(
@@ -48,90 +38,20 @@ def view(
 
     Example: chunkflow view work/demo
     """
-    layers, links = layers_to_show(sources)
     console = Console(soft_wrap=True)
     if state is not None:
+        layers, links = layers_to_show(sources)
         write_state(layers, state, links)
         console.print(f"The state is in {state}: open it in Neuroglancer by its link or its JSON editor.")
         return
-    with start_server(layers, port, links) as server:
-        console.print(f"Neuroglancer: {server.url}", highlight=False)
-        if forward := tunnel(server.port, os.environ):
+    with show(*sources, port=port) as viewer:
+        console.print(f"Neuroglancer: {viewer.url}", highlight=False)
+        if forward := tunnel(viewer.port, os.environ):
             console.print(f"From your own computer, first: {forward}", highlight=False)
         console.print("Ctrl-C ends it.")
         if open_browser:
-            webbrowser.open(server.url)
+            webbrowser.open(viewer.url)
         wait_for_interrupt()
-
-
-def layers_to_show(sources: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The URLs of the layers by name, and which segmentation's ids they name, where that is known."""
-    layers: dict[str, str] = {}
-    links: dict[str, str] = {}
-    for source in sources:
-        url = full_url(source)
-        if Folder(url).exists("info"):
-            layers[free_name(posixpath.basename(url), layers)] = url
-            continue
-        found = layers_of_plan(_work(url).plan())
-        if not found.urls:
-            raise BadInput(f"The job in {url} has no layer yet that could be shown.")
-        for name, layer in found.urls.items():
-            free = free_name(name, layers)
-            layers[free] = layer
-            if name in found.links:
-                links[free] = found.links[name]
-    return layers, links
-
-
-def _work(url: str) -> Work:
-    try:
-        return Work.open(url)
-    except BadInput as error:
-        raise BadInput(f"{url} is no layer (it has no file `info`), and: {error}") from None
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """The name, or with the first number that makes it another than those taken."""
-    number = 2
-    free = name
-    while free in taken:
-        free, number = f"{name}-{number}", number + 1
-    return free
-
-
-def start_server(
-    layers: Mapping[str, str], port: int = 0, links: Mapping[str, str] | None = None
-) -> LayerServer:
-    """Serve layers (URLs by name) from threads of this process; `.url` is the link, `.close()` the end.
-
-    `links` has the segmentation (name or URL) whose ids a mesh or annotation layer names.
-    """
-    shown = [look(name, url) for name, url in layers.items()]
-
-    def state(base: str) -> State:
-        return build_state(shown, lambda layer: layer_address(base, layer.name), links)
-
-    server = LayerServer({layer.name: layer.url for layer in shown}, port)
-    server.state = state
-    return server.start()
-
-
-def write_state(layers: Mapping[str, str], file: Path, links: Mapping[str, str] | None = None) -> None:
-    """Write the state with the layers' own URLs, which a browser elsewhere must be able to reach."""
-    urls = {name: full_url(url) for name, url in layers.items()}
-    local = [url for url in urls.values() if not url.startswith(REAL_SCHEMES)]
-    if local:
-        raise BadInput(
-            f"{local[0]} is a folder of this machine, which a Neuroglancer elsewhere cannot read: "
-            "put the layer into a bucket or on a web server and give its URL, or leave out --state."
-        )
-    shown = [look(name, url) for name, url in urls.items()]
-    text = json.dumps(build_state(shown, lambda layer: layer.url, links), indent=2)
-    try:
-        file.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}.") from None
 
 
 def tunnel(port: int, environment: Mapping[str, str]) -> str | None:

@@ -171,8 +171,8 @@ def _bytes_of(path: str) -> bytes:
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise BadInput(
-            f"There is no model {path}; `chunkflow train classify` makes one. Until then, let the job go as "
-            "far as its table by --until."
+            f"There is no model {path}; `chunkflow train classify` makes one. Until then, run the job as far "
+            "as its table alone (until)."
         ) from None
     except OSError as error:
         raise BadInput(f"The model {path} cannot be read: {error.strerror or error}.") from error

@@ -11,9 +11,9 @@ import pytest
 
 from chunkflow.kernels import annotations as points
 from chunkflow.kernels.crossings import Kind
+from chunkflow.people.viewing.view import start_server
 from cli.layers import look
 from cli.neuroglancer_state import build_state
-from cli.view import start_server
 from tests.browser.test_neuroglancer import POINT, plain_server
 from tests.browser.viewer import SECTION, SPACE, Viewer, near
 from tests.tasks.annotation_layers import VOLUME, make_rows

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.view import layers_to_show, start_server
+from chunkflow.people.viewing.view import layers_to_show, start_server
 from tests.browser.viewer import SECTION, SPACE, Viewer, changed, grey, hues, near
 from tests.support import make_job, run_job
 

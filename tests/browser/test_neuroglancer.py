@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from chunkflow.people.viewing.view import start_server
 from cli.layers import look
 from cli.neuroglancer_state import build_state
-from cli.view import start_server
 from tests.browser.scene import CENTRES
 from tests.browser.viewer import SECTION, SPACE, Viewer, changed, grey, hues, near
 from tests.support import make_job, run_job

@@ -1,6 +1,7 @@
 """Evaluation of points and labels: its numbers against others', its layer read back, what it refuses."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ from scipy import ndimage
 from skimage.metrics import adapted_rand_error, variation_of_information
 from sklearn.metrics import average_precision_score
 
-from chunkflow.data.describe import read_info
+from chunkflow.data.describe import describe, read_info
+from chunkflow.data.info import LayerInfo, full_url
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box
+from chunkflow.jobs.means import Means
+from chunkflow.people.evaluation.evaluate import evaluate
 from chunkflow.storage import Folder
 from cli.export_annotations import annotation_rows, space_of
 from tests.cli.conftest import Command, Said
@@ -190,7 +196,7 @@ def test_nothing_found_is_a_score_too(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["FOUND", "TRUE"], "--like LAYER"),
+        (["FOUND", "TRUE"], "the layer whose voxels they are in (like)"),
         (["FOUND", "TRUE", "--like", "IMAGE", "--tolerance", "near"], "tolerance takes"),
         (["FOUND", "TRUE", "--like", "IMAGE", "--tolerance", "-3um"], "tolerance takes"),
         (["FOUND", "TRUE", "--like", "IMAGE", "--score", "fame"], "no column fame"),
@@ -227,3 +233,67 @@ def test_wrong_input_is_refused_before_anything_is_written(
     assert said in " ".join(told.err.split())
     assert told.err.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_function_gives_what_the_command_writes(
+    volume: Path, marked: tuple[Path, Path, np.ndarray], command: Command, tmp_path: Path, monkeypatch: Any
+) -> None:
+    found, true, _ = marked
+    monkeypatch.chdir(tmp_path)
+    image = LayerInfo.of_layer(full_url(str(volume / "image")))
+    before = sorted(tmp_path.iterdir())
+    scores = evaluate(found, true, tolerance_um=2, like=image)
+    assert sorted(tmp_path.iterdir()) == before
+    said = command("evaluate", found, true, "--tolerance", "2um", "--like", volume / "image")
+    assert scores.document() == in_report(tmp_path, said)
+    assert repr(scores) in said.out
+    assert (scores.f1, scores.precision, scores.recall) == pytest.approx((0.8, 0.8, 0.8))
+    assert scores.intervals["F1"].low < scores.f1 < scores.intervals["F1"].high
+
+    page = scores._repr_html_()
+    whole = (tmp_path / "evaluation.html").read_text()
+    drawn = page[page.index("<h1>") : page.rindex("</div>")].strip()
+    assert drawn in whole
+    assert page.count("<style>.chunkflow-page{") == page.count("<style>") == 1  # a notebook keeps its look
+    with pytest.raises(BadInput, match=r"exists already.*\(overwrite\)"):
+        scores.write("evaluation.html")
+    (tmp_path / "evaluation.html").unlink()
+    scores.write("evaluation.html", overwrite=True)
+    assert (tmp_path / "evaluation.html").read_text() == whole
+    with pytest.raises(BadInput, match="a distance above 0"):
+        evaluate(found, true, tolerance_um=0, like=image)
+
+
+def test_tables_and_labels_are_compared_as_objects(volume: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    job = make_job(tmp_path, {"true": str(volume / "true")}, [{"measure": {"labels": "true"}}])
+    assert run_job(job) == "complete"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    table = describe(full_url(f"{tmp_path}/work/tables/objects"), 0, "table")
+    part = Box((10, -20, 30), (40, 30, 70))
+    same = evaluate(table, table, box=part)
+    assert (same.f1, same.box) == (1, part)
+    assert same.values["true"] < evaluate(table, table).values["true"]
+    found, true = (LayerInfo.of_layer(full_url(str(volume / name))) for name in ("found", "true"))
+    labels = evaluate(found, true, means=Means(serial=True))
+    assert 0 < labels.f1 < 1
+    assert "adapted Rand error" in labels.values
+    assert list(empty.iterdir()) == []
+    with pytest.raises(BadInput, match="is an image"):
+        evaluate(LayerInfo.of_layer(full_url(str(volume / "image"))), true)
+    with pytest.raises(BadInput, match="scratch"):
+        evaluate(found, true, means=Means(address="ray://127.0.0.1:1"))
+
+
+def test_evaluations_side_by_side_do_not_disturb_each_other(
+    volume: Path, marked: tuple[Path, Path, np.ndarray]
+) -> None:
+    found, true, _ = marked
+
+    def page(tolerance_um: float) -> str:
+        return evaluate(found, true, tolerance_um, like=volume / "image")._repr_html_()
+
+    tolerances = [0.5, 1.0, 2.0, 4.0]
+    with ThreadPoolExecutor(len(tolerances)) as threads:
+        assert list(threads.map(page, tolerances)) == list(map(page, tolerances))

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import boto3
 import numpy as np
 import pytest
 from cloudvolume import CloudVolume
 
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
+from chunkflow.people.viewing.view import free_name, layers_to_show, start_server, view, write_state
 from cli.layers import Shown, extent_of, look, owners_of, percentiles
 from cli.neuroglancer_state import build_state, colour_of
-from cli.view import free_name, layers_to_show, start_server, tunnel, write_state
+from cli.view import tunnel
 from tests.servers import CREDENTIALS, moto_server
 
 
@@ -199,6 +204,24 @@ def test_the_state_has_the_addresses_of_the_server(tmp_path: Path) -> None:
     with start_server({"dapi": local}) as server:
         (layer,) = json.loads(json.dumps(server.state(server.base)))["layers"]
     assert layer["source"] == f"precomputed://{server.base}/layers/dapi"
+
+
+def test_a_viewer_is_a_frame_with_its_layers_until_it_is_closed(tmp_path: Path) -> None:
+    one, two = (write_layer(tmp_path / name, np.ones((8, 8, 8), dtype=np.uint8)) for name in ("a", "b"))
+    info = LayerInfo.of_layer(f"file://{two}")
+    with view(Path(one), info) as viewer, view(one) as other:
+        assert [layer["name"] for layer in viewer.state()["layers"]] == ["a", "b"]
+        assert [layer["name"] for layer in other.state()["layers"]] == ["a"]
+        found = re.search(r'<iframe src="([^"]+)"', viewer._repr_html_())
+        assert found is not None
+        assert found[1] == viewer.url
+        assert viewer.url in repr(viewer)
+        with urlopen(f"{viewer.url}state.json") as answer:
+            assert json.load(answer) == viewer.state()
+        with pytest.raises(BadInput, match="cannot read"):
+            viewer.write_state(tmp_path / "state.json")
+    with pytest.raises(URLError):
+        urlopen(viewer.url)
 
 
 def test_the_tunnel_is_told_over_ssh_only() -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from chunkflow.jobs.status import Status
+from chunkflow.ledger import Ledger
+from chunkflow.storage import Folder
 from tests.cli.conftest import Command
 from tests.cli.test_run import stumbling
 
@@ -56,7 +59,29 @@ def test_a_run_that_was_killed_is_not_said_to_go_on(
     for segment in segments[ended:]:  # as if the runner had been killed before it wrote them
         segment.unlink()
     later = time.time() + 3600
-    monkeypatch.setattr("cli.status.time.time", lambda: later)
+    monkeypatch.setattr("time.time", lambda: later)
     said = command("status", "work", "--watch")
     assert "no sign of life for 1 h 0 min" in said.out
     assert "chunkflow retry" in " ".join(said.out.split())
+
+
+def test_a_status_has_its_numbers_and_is_a_table(lab: Path, command: Command) -> None:
+    stumbling(lab)
+    command("run", "job.yaml", "--serial")
+    status = Status.of(Ledger.load(Folder(f"file://{lab}/work")).state)
+    assert (status.name, status.ended, status.alive, status.cost) == ("rat", "incomplete", False, None)
+    assert status.standing.startswith("incomplete, ")
+    stumble = status.stages["Stumble"]
+    assert (stumble.done, stumble.chunks, stumble.failed) == (7, 8, 1)
+    assert (stumble.waiting, stumble.left) == (0, None)
+    assert stumble.picture == "█!\n██"
+    (failure,) = stumble.failures
+    assert (failure.index, failure.cause) == (1, "bug")
+    shown = repr(status).splitlines()
+    assert shown[0] == status.title
+    assert shown[1].split() == status.head
+    printed = [line.split() for line in command("status", "work").out.splitlines()]
+    assert [line.split() for line in shown[1:]] == printed[1 : len(shown)]
+    page = status._repr_html_()
+    assert page.count("<tr>") == 1 + len(status.stages)
+    assert "<th>blocked</th>" in page

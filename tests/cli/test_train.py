@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from chunkflow.data.describe import describe
+from chunkflow.data.info import full_url
+from chunkflow.errors import BadInput
+from chunkflow.people.learning.train import Trained
+from chunkflow.people.learning.train import train as train_model
 from cli.train_estimator import Recipe
 from cli.train_scores import Examples, Ranking, _made_true, best_threshold, cross_validate, cut_folds, score
 from tasks.classifier import load
 from tests.cli.conftest import Command
 from tests.support import make_job, read_table, run_job
 
-SVM = Recipe.of("sklearn.svm:SVC", "", 0).build
+SVM = Recipe.of("sklearn.svm:SVC", {}, 0).build
 NAIVE = ("--estimator", "sklearn.naive_bayes:GaussianNB")
 """As good here, and quick."""
 
@@ -130,7 +136,7 @@ def test_what_a_fold_holds_is_not_seen_when_it_is_judged() -> None:
     features = np.repeat(random.normal(size=(150, 2)), 2, axis=0)
     classes = np.repeat(random.integers(0, 2, 150), 2)
     pairs = Examples(features, classes, ("a", "b"), np.repeat(np.arange(150), 2))
-    nearest = Recipe.of("sklearn.svm:SVC", '{"C": 1000, "gamma": 200}', 0).build
+    nearest = Recipe.of("sklearn.svm:SVC", {"C": 1000, "gamma": 200}, 0).build
     alone = score(pairs, cross_validate(nearest, pairs, 5, 0, None), 0)["classes"]["b"]["roc_auc"][0]
     split = Examples(features, classes, ("a", "b"))
     leaked = score(split, cross_validate(nearest, split, 5, 0, None), 0)["classes"]["b"]["roc_auc"][0]
@@ -148,7 +154,7 @@ def test_thresholds_are_chosen_within_the_training_part() -> None:
     groups = np.arange(200) % 4
     one = Examples(features, classes, ("no", "yes"), groups)
     first = next(test for _, test in cut_folds(one, 4, 0))
-    naive = Recipe.of("sklearn.naive_bayes:GaussianNB", "", 0).build
+    naive = Recipe.of("sklearn.naive_bayes:GaussianNB", {}, 0).build
     judged = cross_validate(naive, one, 4, 0, 1)
     folds = [set(test.tolist()) for _, test in cut_folds(one, 4, 0)]
     swapped = classes.copy()
@@ -222,10 +228,10 @@ def write(path: Path, text: str) -> Path:
         (None, (), "There is no .*labels.csv"),
         ("first:a", (), "All 30 labelled objects are of the class a: label some of another"),
         ("first:ab", ("--folds", 16), "16 folds need at least 16 examples of each class, but a has 15"),
-        ("first:ab", ("--positive", "c"), "--positive c: no label is of this class, but a, b"),
-        ("first:ab", ("--group", "animal"), "--group animal: the table .* has no such column"),
+        ("first:ab", ("--positive", "c"), "No label is of the positive class c, but a, b"),
+        ("first:ab", ("--group", "animal"), "The table .* has no column animal to group by"),
         ("first:ab", ("--features", "gfp_*"), "No column of numbers of the table is named gfp_"),
-        ("first:ab", ("--estimator", "SVC"), "takes a classifier as module:Class"),
+        ("first:ab", ("--estimator", "SVC"), "An estimator is a classifier as module:Class"),
         ("first:ab", ("--estimator", "sklearn.svm:Nothing"), "cannot be imported"),
         ("first:ab", ("--estimator", "nothing.at.all:SVC"), "cannot be imported: No module named"),
         ("first:ab", ("--estimator", "sklearn.svm:SVR"), "is no classifier"),
@@ -293,3 +299,37 @@ def test_only_what_has_a_model_can_be_trained(brain: Path, tmp_path: Path, comma
     )
     assert other.code == 2
     assert "is not a work folder" in other.err
+
+
+def test_models_are_trained_side_by_side_as_by_the_command(
+    brain: Path, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = describe(full_url(str(brain / "work" / "tables" / "objects")), 0, "table")
+
+    def trained(number: int) -> Trained:
+        return train_model(
+            [table],
+            [brain / "places.csv"],
+            tmp_path / f"{number}.skops",
+            estimator="sklearn.naive_bayes:GaussianNB",
+            parameters={"var_smoothing": 1e-8},
+            positive="neuron",
+            seed=number,
+        )
+
+    capsys.readouterr()
+    with ThreadPoolExecutor(2) as threads:
+        one, two = threads.map(trained, (1, 2))
+    assert capsys.readouterr().out == ""
+    to = tmp_path / "m.skops"
+    words = ("train", "classify", brain / "work", "--labels", brain / "places.csv", "--to", to, *NAIVE)
+    said = command(*words, "--parameters", '{"var_smoothing": 1e-8}', "--positive", "neuron", "--seed", 1)
+    assert said.code == 0, said.err
+    assert one.description == load(str(to)).description == load(str(one.path)).description
+    assert one.scores != two.scores
+    assert one.counts["neuron"] + one.counts["glia"] == one.scores["examples"]
+    assert all(line in said.out for line in repr(one).splitlines())
+    page = one._repr_html_()
+    assert page[page.index("<h1>") : page.rindex("</div>")].strip() in one.report.read_text()
+    with pytest.raises(BadInput, match=r"exists already.*\(overwrite\)"):
+        trained(1)

@@ -8,9 +8,12 @@ import pytest
 import yaml
 from scipy import ndimage
 
+from chunkflow.data.info import LayerInfo, full_url
+from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.kernels.matching import match_points
 from chunkflow.kernels.morton import id_voxels
+from chunkflow.people.learning.tuning import diameters_between, tune
 from cli.tune_region import box_of_cells
 from tests.cli.conftest import Command
 from tests.support import make_job, make_layer, read_layer, run_job
@@ -129,7 +132,7 @@ def test_without_a_box_the_points_tell_the_region() -> None:
         (["--box", "0-14,-20--10,30-34"], ["of", "marked cells lie in", "at least 3"]),
         (["--box", "500-600,0-10,30-40"], ["outside of the image"]),
         (["--box", "5"], ["box takes"]),
-        (["--diameters", "9-4"], ["--diameters 9-4"]),
+        (["--diameters", "9-4"], ["not from 9 to 4"]),
         (["--diameters", "small"], ["--diameters takes LOW-HIGH"]),
         (["--diameters", "1e-9-1e9"], ["--diameters"]),
         (["--tolerance", "0"], ["tolerance takes a distance above 0"]),
@@ -187,7 +190,7 @@ def test_other_refusals(
     assert "no precomputed layer" in command("tune", "segment", folder / "nothing", *points).err
     assert "only segment" in command("tune", "measure", folder / "dapi", *points).err
     again = command("tune", "segment", folder / "dapi", "--points", folder / "cells.csv", "--to", tuned)
-    assert (again.code, "--overwrite" in again.err) == (2, True)
+    assert (again.code, "(overwrite)" in again.err) == (2, True)
     empty = make_layer(tmp_path / "dark", np.full(SIZE, 7, np.uint16), voxel_size=VOXEL, offset=START)
     assert "No setting finds any" in command("tune", "segment", empty, *points).err
     floats = np.zeros(SIZE, np.float32)
@@ -195,3 +198,28 @@ def test_other_refusals(
     broken = make_layer(tmp_path / "nan", floats, voxel_size=VOXEL, offset=START)
     assert "not numbers" in command("tune", "segment", broken, *points).err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_function_gives_what_the_command_writes(scene: tuple[Path, np.ndarray], tuned: Path) -> None:
+    folder, _ = scene
+    points = folder / "cells.csv"
+    found = tune(folder / "dapi", points, Box.parse(BOX), TOLERANCE)
+    assert found.document() == json.loads((tuned / "tuned.json").read_text())
+    assert found.block() == (tuned / "segment.yaml").read_text().strip()
+    assert found.interval.low <= found.f1 <= found.interval.high <= 1
+    assert repr(found).endswith(found.block())
+    page = found._repr_html_()
+    assert page[page.index("<h1>") : page.rindex("</div>")].strip() in (tuned / "report.html").read_text()
+    with pytest.raises(BadInput, match=r"exists already.*\(overwrite\)"):
+        found.write(tuned)
+    image = LayerInfo.of_layer(full_url(str(folder / "dapi")))
+    found = tune(image, points, Box.parse(BOX), TOLERANCE, diameters_um=(6, 8))
+    assert found.parameters["image"] == "dapi"
+    assert 6 <= found.ranked.diameter <= 8
+
+
+def test_diameters_go_up_by_a_quarter_of_an_octave() -> None:
+    assert diameters_between(4, 8) == [4.0, 4.76, 5.66, 6.73, 8.0]
+    assert diameters_between(9, 9) == [9.0]
+    with pytest.raises(BadInput, match="give a narrower range"):
+        diameters_between(1e-9, 1e9)

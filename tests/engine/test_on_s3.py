@@ -17,11 +17,11 @@ from chunkflow.inputs import read_table
 from chunkflow.job import Job
 from chunkflow.jobs.planned import open_plan
 from chunkflow.ledger import Ledger
+from chunkflow.people.viewing.view import layers_to_show, start_server
 from chunkflow.storage import Folder
 from cli.demo import document
 from cli.main import main
 from cli.server import layer_address
-from cli.view import layers_to_show, start_server
 from tests.fault_proxy import FAULTS, Faults, fault_proxy
 from tests.same import assert_all_accounted, assert_same, files_of
 from tests.servers import gcs_at, gcs_server, moto_server, s3_at

@@ -1,0 +1,167 @@
+"""Status of a job from its ledger: each stage's chunks, rate and time left, and the cost."""
+
+from __future__ import annotations
+
+import html
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from chunkflow.accounts import dollars_of, read_accounts
+from chunkflow.geometry import Vec
+from chunkflow.ledger_state import DONE, FAILED, Failure, State, Step
+from chunkflow.words import dollars, in_words
+
+RECENT_HEARTBEATS = 6
+WIDEST = 64
+SHADES = " ░▒▓█"
+
+
+def alive(state: State) -> bool:
+    """Whether a run has given a sign of life of late."""
+    if state.job is None:
+        return False
+    heartbeat = state.job.plan.job.heartbeat
+    return state.ended is None and time.time() - state.heard < RECENT_HEARTBEATS * heartbeat
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """Progress of a stage: how many of its chunks are done, and how fast it goes on."""
+
+    name: str
+    chunks: int
+    done: int
+    empty: int
+    """Those of the done that hold nothing."""
+    running: int
+    failed: int
+    waiting: int
+    """Those that have not begun; once a job ended incomplete, they are blocked by those that failed."""
+    rate: float
+    """Chunks a second over the last minutes; 0 where too little is known."""
+    left: float | None
+    """Seconds that the rest takes at this rate, while a run lasts."""
+    failures: tuple[Failure, ...]
+    picture: str
+    """The grid seen along z, a character for each column of chunks; empty for a stage that has no grid."""
+
+    @classmethod
+    def of(cls, step: Step, state: State) -> StageStatus:
+        assert state.job is not None
+        rate, rest = state.rate(step.name), step.units - step.done - step.failed
+        # merges have grids of their own, which show nothing that the chunks do not
+        grid = None if "." in step.name else state.job.grids.get(step.name)
+        return cls(
+            name=step.name,
+            chunks=step.units,
+            done=step.done,
+            empty=step.empty,
+            running=step.running,
+            failed=step.failed,
+            waiting=max(rest - step.running, 0),
+            rate=rate,
+            left=rest / rate if rate and rest and state.ended is None else None,
+            failures=tuple(step.failures.values()),
+            picture=_picture(step.states, grid) if grid and step.units > 1 else "",
+        )
+
+    def row(self) -> list[str]:
+        """The row of a table, under `Status.head`."""
+        return [
+            self.name,
+            f"{self.chunks:,}",
+            f"{self.done:,}",
+            f"{self.running:,}" if self.running else "",
+            f"{self.waiting:,}" if self.chunks > self.done + self.failed else "",
+            f"{self.failed:,}" if self.failed else "",
+            f"{self.rate:,.1f}/s" if self.rate else "",
+            in_words(self.left) if self.left is not None else "",
+        ]
+
+
+@dataclass(frozen=True, repr=False)
+class Status:
+    """Status of a job: its stages by name, how it stands, its cost; in a notebook a table."""
+
+    name: str
+    standing: str
+    """Whether it runs, and since when it does not, in words."""
+    ended: str | None
+    """How its last run ended; None while one runs, or where it was killed."""
+    alive: bool
+    cost: float | None
+    """Dollars that all runs have cost, where anything was paid."""
+    stages: dict[str, StageStatus]
+
+    @classmethod
+    def of(cls, state: State) -> Status:
+        """The status of the job that a ledger's state tells of."""
+        assert state.job is not None
+        job = state.job.plan.job
+        accounts = read_accounts(job.work)
+        paid = any(account.spent for account in accounts)
+        return cls(
+            name=job.job,
+            standing=_standing(state),
+            ended=state.ended,
+            alive=alive(state),
+            cost=dollars_of(accounts) if paid else None,
+            stages={name: StageStatus.of(step, state) for name, step in state.steps.items()},
+        )
+
+    @property
+    def title(self) -> str:
+        """The job, how it stands, and what it cost, in a line."""
+        cost = f"; {dollars(self.cost)} spent" if self.cost is not None else ""
+        return f"{self.name}: {self.standing}{cost}"
+
+    @property
+    def head(self) -> list[str]:
+        """The names of a row's columns; behind what failed nothing waits any more."""
+        rest = "blocked" if self.ended == "incomplete" else "waiting"
+        return ["task", "chunks", "done", "running", rest, "failed", "rate", "left"]
+
+    def __repr__(self) -> str:
+        rows = [self.head, *(stage.row() for stage in self.stages.values())]
+        name, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+        lines = ["  ".join([row[0].ljust(name), *map(str.rjust, row[1:], widths)]).rstrip() for row in rows]
+        return "\n".join([self.title, *lines])
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(text)}</th>" for text in self.head)
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in stage.row())}</tr>"
+            for stage in self.stages.values()
+        )
+        bad = ' style="color:#c00000"' if any(stage.failed for stage in self.stages.values()) else ""
+        return f"<p{bad}>{html.escape(self.title)}</p><table><tr>{head}</tr>{rows}</table>"
+
+
+def _standing(state: State) -> str:
+    ago = in_words(max(time.time() - state.heard, 0))
+    if state.ended is not None:
+        return f"{state.ended}, {ago} ago"
+    if alive(state):
+        return f"running, last heard of {ago} ago"
+    return f"no sign of life for {ago}: the run was killed, or its machine is gone (chunkflow retry)"
+
+
+def _picture(states: npt.NDArray[np.uint8], shape: Vec) -> str:
+    """A character for each column of chunks: how much of it is done; ! where one failed."""
+    grid = states.reshape(shape, order="F")
+    step = -(-max(grid.shape[0], grid.shape[1]) // WIDEST)
+    lines = []
+    for j in range(0, grid.shape[1], step):
+        blocks = (grid[i : i + step, j : j + step] for i in range(0, grid.shape[0], step))
+        lines.append("".join(map(_shade, blocks)))
+    return "\n".join(lines)
+
+
+def _shade(block: npt.NDArray[np.uint8]) -> str:
+    if (block == FAILED).any():
+        return "!"
+    share = float((block == DONE).mean())
+    return SHADES[int(share * (len(SHADES) - 1))] if share else "·"

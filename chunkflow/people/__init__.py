@@ -1,0 +1,1 @@
+"""What people look at, mark, judge and correct."""

@@ -1,0 +1,1 @@
+"""Evaluation of what was found against the truth."""

@@ -1,0 +1,169 @@
+"""Training of a classifier on labelled objects: cross-validated, calibrated, kept as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chunkflow.data.info import TableInfo
+from chunkflow.errors import BadInput
+from chunkflow.words import counted
+from cli.pages import fragment, page
+from cli.train_estimator import DEFAULT, Recipe
+from cli.train_examples import Gathered, gather
+from cli.train_page import training_parts
+from cli.train_scores import Examples, Judged, best_threshold, cross_validate, refuse_few, score
+from tasks.class_features import FEATURES
+from tasks.classifier import Description, save, versions
+
+TITLE = "Training of a classifier"
+
+
+@dataclass(frozen=True, repr=False)
+class Trained:
+    """A trained classifier and its scores on unseen objects; in a notebook a page of them."""
+
+    path: Path
+    """The model's file."""
+    description: Description
+    """What this file says of itself."""
+    remarks: tuple[str, ...]
+    """Which labels were left out, and why."""
+    examples: Examples
+    judged: Judged
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The scores of each class, of all, and the confusion matrix."""
+        return self.description.scores
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many examples each class has."""
+        return self.description.examples
+
+    @property
+    def report(self) -> Path:
+        """The page of scores, beside the model."""
+        return _report_of(self.path)
+
+    def __repr__(self) -> str:
+        lines = []
+        for name, found in self.scores["classes"].items():
+            auc, low, high = found["roc_auc"]
+            precision, recall, f1 = (found[measure][0] for measure in ("precision", "recall", "f1"))
+            lines.append(
+                f"{name}: ROC AUC {auc:.3f} ({low:.3f}–{high:.3f}), precision {precision:.3f}, "
+                f"recall {recall:.3f}, F1 {f1:.3f}; {counted(self.counts[name], 'example')}"
+            )
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return fragment(TITLE, self._parts())
+
+    def _parts(self) -> list[str]:
+        group = self.scores["group"]
+        kept_apart = f", the objects of one {group} never in two of them" if group else ""
+        how = f"Judged in {self.scores['folds']} folds{kept_apart}."
+        return training_parts(self.description, self.examples, self.judged, how)
+
+
+def train(
+    tables: Sequence[str | Path | TableInfo],
+    labels: Sequence[str | Path],
+    to: str | Path,
+    features: Sequence[str] = FEATURES,
+    estimator: str = DEFAULT,
+    parameters: Mapping[str, Any] | None = None,
+    positive: str = "",
+    folds: int = 5,
+    group: str = "",
+    unit: str = "",
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Trained:
+    """Train the model of the task `classify` on objects that people have labelled.
+
+    `tables` are tables of objects: a work folder (its `objects`), WORK:TABLE, a table's own place, or what is
+    known of it. `labels` has a file for each, with a column `class` and either ids or places of objects,
+    which are in voxels unless the file or `unit` (um, nm, mm) says otherwise. The model is written to the
+    file `to`, which ends in .skops, and a page of its scores beside it.
+
+    `features` are patterns of columns to learn from; `estimator` is a classifier of scikit-learn as
+    module:Class, and `parameters` are its own. With `positive` the threshold of this class is chosen for its
+    F1. Objects alike in the column `group` share one of the `folds` of the cross-validation, which gives the
+    scores; `work` stands for the table that they are of.
+
+    Example::
+
+        model = train(["work/rat1", "work/rat2"], labels=["rat1.csv", "rat2.csv"], to="cells.skops")
+        model.scores["classes"]["neuron"]["roc_auc"]     # with its interval of 95 %
+    """
+    to = Path(to)
+    _refuse(to, overwrite)
+    recipe = Recipe.of(estimator, parameters or {}, seed)
+    gathered = gather(tables, labels, features, group, unit)
+    examples = gathered.examples
+    refuse_few(examples, folds)
+    if positive and positive not in examples.names:
+        raise BadInput(f"No label is of the positive class {positive}, but {', '.join(examples.names)}.")
+    number = examples.names.index(positive) if positive else None
+    try:
+        judged = cross_validate(recipe.build, examples, folds, seed, number)
+    except (ValueError, TypeError) as error:  # an estimator looks at its parameters when it is fitted
+        raise BadInput(f"{recipe} cannot be trained: {' '.join(str(error).split())}") from error
+    known = _described(gathered, str(recipe), judged, positive, seed, {"folds": folds, "group": group})
+    names = np.array(examples.names)[examples.classes]
+    save(to, recipe.build(examples.smallest).fit(examples.features, names), known)
+    trained = Trained(to, known, tuple(gathered.remarks), examples, judged)
+    trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
+    return trained
+
+
+def _report_of(model: Path) -> Path:
+    return model.with_suffix(".html")
+
+
+def _refuse(to: Path, overwrite: bool) -> None:
+    if to.suffix != ".skops":
+        raise BadInput(f"{to} must end in .skops, as in cells.skops.")
+    if not to.resolve().parent.is_dir():
+        raise BadInput(f"There is no folder {to.resolve().parent} to write {to.name} into.")
+    if not overwrite:
+        for path in (to, _report_of(to)):
+            if path.exists():
+                raise BadInput(
+                    f"{path} exists already: name another file, or allow it to be replaced (overwrite)."
+                )
+
+
+def _described(
+    gathered: Gathered, estimator: str, judged: Judged, positive: str, seed: int, how: dict[str, Any]
+) -> Description:
+    """What the model's file says of it."""
+    examples = gathered.examples
+    number = examples.names.index(positive) if positive else None
+    return Description(
+        features=gathered.features,
+        classes=list(examples.names),
+        positive=positive,
+        threshold=0.0
+        if number is None
+        else best_threshold(judged.probabilities[:, number], examples, number),
+        estimator=estimator,
+        seed=seed,
+        examples=_counts(examples.names, examples.classes),
+        data=gathered.fingerprint,
+        scores=score(examples, judged, seed) | how,
+        versions=versions(),
+        trained=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def _counts(names: tuple[str, ...], classes: np.ndarray) -> dict[str, int]:
+    return {name: int((classes == number).sum()) for number, name in enumerate(names)}

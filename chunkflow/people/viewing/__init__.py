@@ -1,0 +1,1 @@
+"""Layers shown in Neuroglancer, by a server of this machine."""
