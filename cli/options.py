@@ -92,6 +92,11 @@ def parse_box(text: str) -> Box | None:
     return box
 
 
+def parse_names(text: str) -> list[str]:
+    """Names as typed, one after the other with commas between; none where none was given."""
+    return [name.strip() for name in text.split(",")] if text else []
+
+
 def refuse_no_sum(budget: float | None) -> None:
     """A budget is a sum that can be reached."""
     if budget is not None and not (isfinite(budget) and budget > 0):

@@ -16,19 +16,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chunkflow.describe import describe
 from chunkflow.errors import BadInput
 from chunkflow.inputs import table_pieces
-from chunkflow.storage import Folder
-from chunkflow.volume import LayerInfo, Volume, full_url
+from chunkflow.jobs.locate import open_table
+from chunkflow.volume import LayerInfo, Volume
 from cli.train_scores import Examples
 from cli.words import counted
-from cli.work import Work
 from tasks.class_features import Floats, choose_features, feature_rows, refuse_missing
 from tasks.point_files import assign, read_points
 
 Texts = npt.NDArray[np.str_]
-DEFAULT_TABLE = "objects"
 GROUP_OF_WORKS = "work"
 PLACES_AND_ID = ("id", "x_um", "y_um", "z_um", "diameter_um")
 
@@ -92,17 +89,6 @@ def gather(
     rows = np.concatenate([part.features for part in parts])
     examples = Examples(rows, numbers.astype(np.int64), tuple(map(str, names)), groups)
     return Gathered(examples, features, remarks)
-
-
-def open_table(location: str) -> LayerInfo:
-    """A table by its own path, or by its work folder: WORK, WORK:TABLE."""
-    document = Folder(full_url(location)).get("info")
-    if document is not None:
-        return describe(full_url(location), 0, "table")
-    work, colon, name = location.rpartition(":")
-    if not colon or "/" in name:
-        work, name = location, DEFAULT_TABLE
-    return Work.open(work).table(name)
 
 
 def _schema(info: LayerInfo) -> pa.Schema:

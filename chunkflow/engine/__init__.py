@@ -1,0 +1,1 @@
+"""Chunks: planned, offered, done, recorded."""

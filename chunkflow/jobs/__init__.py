@@ -1,0 +1,1 @@
+"""A job as its owner has it: put together, run, looked at, resumed."""
