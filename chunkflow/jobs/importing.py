@@ -44,9 +44,9 @@ def import_points(
     """Make a table layer of a file of points, or of a table that was exported.
 
     Reads CSV, TSV, JSON, HDF5, Parquet and cellfinder's XML. `to` is the path or URL of the table, `like`
-    the image, labels or table whose volume the points lie in, at `mip`. `columns` names the file's columns in
-    their order, where it does not; x, y, z are voxels of that mip, or of `unit` (nm, um, mm); x_um, y_um, z_um
-    are micrometres. Rows keep their ids; points without are named by the voxel that they lie in. With
+    the image, labels or table whose volume the points lie in, at `mip`. `columns` names the file's columns
+    in their order, where it does not; x, y, z are voxels of that mip, or of `unit` (nm, um, mm); x_um, y_um,
+    z_um are micrometres. Rows keep their ids; points without are named by the voxel that they lie in. With
     `objects`, a table, each gets the id of the object under it, or of the nearest whose radius reaches it.
 
         marked = import_points("marked.csv", "data/marked", like="data/dapi", unit="um")
