@@ -23,6 +23,8 @@ from chunkflow.storage import Folder, make_file_writes_atomic
 
 _DECODERS = {"deflate", "zlib", "lzma", "brotli", "zstandard", "backports.zstd", "_compression"}
 _DAMAGE = {"DecompressionError", "IntegrityError", "CRC32CIntegrityError", "MD5IntegrityError"}
+VOLUME = "neuroglancer_multiscale_volume"
+"""The `@type` of images and labels, which their info may leave out."""
 Kind = Literal["image", "segmentation", "table", "folder"]
 
 

@@ -9,11 +9,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 import chunkflow
+from cli.doctor_places import reach
 from cluster.probe import PACKAGES
 
 OURS = "chunkflow-ray"
@@ -30,6 +32,29 @@ LIBRARIES = (
     "torch",
 )
 GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Health:
+    """What this machine and this environment are, and what is wrong with them."""
+
+    versions: dict[str, str]
+    machine: dict[str, str]
+    places: dict[str, str]
+    """What lies at each place that was tried, or why it cannot be read."""
+    faults: list[str]
+
+
+def examine_here(places: Sequence[str] = ()) -> Health:
+    """Look at this machine and environment, and try to read layers or work folders.
+
+    for fault in examine_here(["data/rat/dapi"]).faults:
+        print(fault)
+    """
+    reached = {place: reach(place) for place in places}
+    faults = strangers(importlib.metadata.packages_distributions())
+    faults += [f"{place}: {text}" for place, (text, good) in reached.items() if not good]
+    return Health(versions(), machine(), {place: text for place, (text, _) in reached.items()}, faults)
 
 
 def versions() -> dict[str, str]:

@@ -38,7 +38,7 @@ def of_one_class(rows: pa.Table, name: str, where: str) -> pa.Table:
     if name and name not in found:
         raise BadInput(f"{where} has no class {name!r}; it has {', '.join(found) or 'none'}.")
     if not name and len(found) > 1:
-        raise BadInput(f"{where} has points of several classes ({', '.join(found)}): name one with --class.")
+        raise BadInput(f"{where} has points of several classes ({', '.join(found)}): name one of them.")
     return rows.filter(pc.equal(rows["class"], name)) if name else rows
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.jobs.notes import notes
 from chunkflow.ledger import Ledger
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, full_url
 from cli.builtin import see_modules_of
-from cli.submitted import notes
 from cli.words import plain
 
 

@@ -10,9 +10,9 @@ import typer
 from cloudvolume import CloudVolume
 from typer.testing import CliRunner
 
-from cli import doctor as module
+from cli import doctor_here
 from cli.doctor import doctor
-from cli.doctor_here import strangers
+from cli.doctor_here import examine_here, strangers
 from cli.doctor_places import NOTHING, WORK, Tried, reach, try_place
 from tests.ray_head import Head
 
@@ -32,7 +32,7 @@ def layer(tmp_path: Path) -> str:
 
 
 def test_versions_and_machine_are_told(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "strangers", lambda distributions: [])
+    monkeypatch.setattr(doctor_here, "strangers", lambda distributions: [])
     code, text = run(layer)
     assert code == 0
     for word in (
@@ -53,7 +53,7 @@ def test_another_distribution_of_our_name_is_named(monkeypatch: pytest.MonkeyPat
     assert strangers({}) == []
     (fault,) = strangers({"chunkflow": ["chunkflow-ray", "chunkflow"], "numpy": ["numpy"]})
     assert "pip uninstall chunkflow`" in fault
-    monkeypatch.setattr(module, "strangers", lambda distributions: [fault])
+    monkeypatch.setattr(doctor_here, "strangers", lambda distributions: [fault])
     code, text = run()
     assert code == 1
     assert "another distribution, chunkflow," in text
@@ -68,8 +68,17 @@ def test_a_layer_whose_voxels_are_gone_is_not_reachable(layer: str) -> None:
     assert "lacks a storage chunk" in text
 
 
+def test_what_is_wrong_here_is_data(layer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_here, "strangers", lambda distributions: ["another chunkflow"])
+    found = examine_here([layer, str(tmp_path / "nothing")])
+    assert found.faults == ["another chunkflow", f"{tmp_path / 'nothing'}: {NOTHING}"]
+    assert "20 x 10 x 5 voxels" in found.places[layer]
+    assert {"chunkflow", "python"} <= set(found.versions)
+    assert {"cores", "memory"} <= set(found.machine)
+
+
 def test_nothing_there_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "strangers", lambda distributions: [])
+    monkeypatch.setattr(doctor_here, "strangers", lambda distributions: [])
     code, text = run(str(tmp_path / "nothing"))
     assert code == 1
     assert "no layer, no work folder" in text

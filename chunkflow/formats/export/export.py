@@ -11,13 +11,11 @@ from chunkflow.describe import describe
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.rows import Source, Value, chosen, opener_of, table_rows, write_rows
 from chunkflow.geometry import Box
-from chunkflow.volume import LayerInfo, full_url
+from chunkflow.volume import VOLUME, LayerInfo, full_url
 from cli.layers import read_info
 
 if TYPE_CHECKING:
     from cli.export_layer import ExportedVoxels
-
-VOLUME = "neuroglancer_multiscale_volume"
 
 
 @dataclass(frozen=True)
