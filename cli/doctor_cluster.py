@@ -1,4 +1,4 @@
-"""What the nodes of a cluster are and what each can reach, and what is wrong with it.
+"""The nodes of a cluster: their versions, cores and memory, what each can reach, and the faults.
 
 Through the dashboard (http://HOST:8265) the question goes as a small job, with chunkflow if it is not there,
 as a job would; through ray:// it is asked from here. Nodes that are not up are not asked.
@@ -24,12 +24,12 @@ HEAD = ("device", "python", "ray", "chunkflow", "cores", "memory")
 
 @dataclass(frozen=True)
 class ClusterHealth:
-    """What the nodes of a cluster are, what each can reach, and what is wrong."""
+    """The nodes of a cluster, the places that they can reach, and the faults that were found."""
 
     nodes: dict[str, Mapping[str, Any]]
-    """What each node said of itself, by its address."""
+    """The answer of each node, by its address."""
     places: dict[str, dict[Tried, list[str]]]
-    """What became of the tries at each URL, and the hosts that found the same."""
+    """The results of reading and writing at each URL, with the hosts that found the same."""
     faults: list[str]
 
     def alike(self) -> dict[tuple[str, ...], list[str]]:
@@ -64,7 +64,7 @@ def examine_cluster(address: str, places: Sequence[str]) -> ClusterHealth:
 
 
 def _faults(answers: Answers) -> list[str]:
-    """What is wrong, once for all nodes that have it."""
+    """The faults, each once for all nodes that have it."""
     alike: dict[str, list[str]] = {}
     for node, said in answers.items():
         for fault in [said] if isinstance(said, str) else node_faults(said):
@@ -107,7 +107,7 @@ def _by_client(address: str, urls: Sequence[str]) -> Answers | list[str]:
 
 
 def node_faults(said: Mapping[str, Any]) -> list[str]:
-    """What is wrong with one node."""
+    """The faults of one node."""
     here = probe.here()
     faults = [f"{place}: {Tried(**tried).fault}" for place, tried in said["places"].items()]
     found = [fault for fault in faults if not fault.endswith(": ")]

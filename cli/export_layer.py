@@ -49,7 +49,7 @@ class ExportedVoxels:
 
     path: Path
     box: Box
-    """What of the layer it holds, in voxels of its own mip, the finest one where it has several."""
+    """The part of the layer, in voxels of its mip, or of the finest where there are several."""
     voxel_size: VoxelSize
     """Nanometres along x, y, z."""
     dtype: str

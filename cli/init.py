@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from chunkflow.engine.planning.draft import draft_job
 from chunkflow.errors import BadInput
-from chunkflow.jobs.draft import draft_job
 
 
 def init(

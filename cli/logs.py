@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 
 from chunkflow.errors import BadInput
-from chunkflow.jobs.history import chunk_history, log_lines
 from chunkflow.volume import full_url
+from cli.log import chunk_history, log_lines
 from cli.options import JobsAddress, WorkUrl
 from cli.submitted import reachable
 from cli.words import in_words, plain

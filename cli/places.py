@@ -1,4 +1,4 @@
-"""Points that a command is given: those of a file, as places in a layer."""
+"""Points marked in a file, as places in a layer."""
 
 from __future__ import annotations
 

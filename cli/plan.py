@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from chunkflow.describe import open_plan
+from chunkflow.engine.cost.job_forecast import JobForecast, forecast_job
 from chunkflow.engine.cost.quote import quote
 from chunkflow.errors import BadInput
 from chunkflow.estimate import Wanted
-from chunkflow.jobs.forecast import JobForecast, forecast_job
 from chunkflow.prices import PACKAGED, load_prices
 from cli.builtin import load_job
 from cli.means import Means

@@ -49,7 +49,7 @@ def in_table(rates: Mapping[str, float]) -> str:
 
 
 def _measured(quote: Quote) -> Iterator[str]:
-    """What was measured on nodes, to be kept in a table, and on what no table has."""
+    """Throughputs measured on nodes, to be kept in a table, and devices that the table lacks."""
     for name in quote.unpriced:
         yield f"{name} was measured, but the price table does not have it."
     for name, rates in quote.throughputs.items():

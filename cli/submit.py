@@ -61,7 +61,7 @@ def submit(
 
 
 def tell(console: Console, submitted: Submitted) -> None:
-    """What was found, and what to do next."""
+    """Print where the job was submitted, and the commands to go on with."""
     address, place = submitted.address, plain(submitted.work)
     if submitted.unseen:
         console.print(f"{submitted.unseen[0]} is not on this machine: the job is checked when it runs there.")

@@ -115,8 +115,11 @@ def _money(budget: float | None, prices: Path | None) -> dict[str, bytes]:
 def entrypoint(
     workers: int, box: Box | None, restart: str, budget: float | None, tables: Sequence[str]
 ) -> str:
-    """What is run there; `job/` is a folder of its own, so that a module beside the job file that bears the
-    name of an installed one is not taken for it."""
+    """The command that the cluster runs.
+
+    `job/` is a folder of its own, so that a module beside the job file that bears the name of an installed one
+    is not taken for it.
+    """
     words = ["python", "-m", "cli.main", "run", "job/job.yaml", "--address", "auto"]
     words += ["--workers", str(workers)] if workers else []
     words += ["--box", str(box)] if box is not None else []
@@ -140,7 +143,7 @@ def local_paths(job: Job) -> dict[str, str]:
 
 
 def refuse_unseen(paths: Mapping[str, str], there: There) -> None:
-    """What is on this machine alone cannot be worked on there."""
+    """Refuse paths that are on this machine alone."""
     for what, path in paths.items():
         if Path(path).exists() and not there.seen[path]:
             raise BadInput(

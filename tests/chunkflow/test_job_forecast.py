@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chunkflow.describe import open_plan
-from chunkflow.jobs.forecast import forecast_job
+from chunkflow.engine.cost.job_forecast import forecast_job
 from chunkflow.measures import Measure
 from chunkflow.plan import Plan
 from tests.support import make_job, make_layer

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from cloudvolume import CloudVolume
 
+from chunkflow.engine.planning.draft import free_name, inputs_of, job_text, layer_name
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
-from chunkflow.jobs.draft import free_name, inputs_of, job_text, layer_name
 from cli.init import init
 
 

@@ -14,10 +14,9 @@ from rich.console import Console
 
 from chunkflow.errors import BadInput
 from chunkflow.events import CellDone, Ended, Event, Started
-from chunkflow.jobs.history import chunk_history
 from chunkflow.storage import Folder
 from cli.builtin import load_job
-from cli.log import Log, lines_of_chunk, read_log
+from cli.log import Log, chunk_history, lines_of_chunk, read_log
 from cli.logs import in_a_line, tell_folder
 from cli.work import Work
 from tests.cli.conftest import Command
@@ -68,7 +67,7 @@ def test_logs_of_a_run_that_was_not_submitted_are_a_line_a_chunk(lab: Path, comm
 
 
 def test_who_follows_a_run_is_told_of_its_end(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chunkflow.jobs.history.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("cli.log.POLL_SECONDS", 0.05)
     monkeypatch.setattr("cli.log.EVERY_SECONDS", 0.0)
     job, told = load_job(lab / "job.yaml", None), io.StringIO()
 

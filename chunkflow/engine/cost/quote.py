@@ -1,4 +1,4 @@
-"""Quote: what a plan takes and costs on each device of a price table."""
+"""Quote for a plan: time and dollars on each device of a price table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chunkflow.prices import PriceTable
 
 @dataclass(frozen=True)
 class Quote:
-    """What a plan takes and costs on each device of a price table."""
+    """Time and dollars that a plan takes on each device of a price table."""
 
     prices: PriceTable
     wanted: Wanted
@@ -64,7 +64,7 @@ class Quote:
 
 
 def quote(plan: Plan, prices: PriceTable, measures: Mapping[str, Measures], wanted: Wanted) -> Quote:
-    """What a plan takes and costs; `measures` are by device, and by "" for this machine."""
+    """The quote for a plan; `measures` are by device, and by "" for this machine."""
     used = traffic(plan)
     regions = {bucket: region for bucket in used if (region := bucket_region(bucket))}
     return Quote(

@@ -113,7 +113,7 @@ def segment_lines(image: Input, labels: str) -> list[str]:
 
 
 def after_lines(images: Sequence[Input], labels: str, points: str, meshes: str) -> list[str]:
-    """What is done with labels, whoever made them."""
+    """The tasks on labels, whoever made them."""
     names = ", ".join(image.name for image in images)
     lines = ["  - measure:", f"      labels: {labels}"]
     lines += [f"      images: [{names}]  # mean, std, skew, kurtosis, min, max of each"] if images else []

@@ -1,4 +1,4 @@
-"""Forecast of a job: what running it takes, by task, for a notebook and for the command line."""
+"""Forecast of a job by task, as data, as plain text and as a table in a notebook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMES = ("s a chunk", "time")
 
 @dataclass(frozen=True, repr=False)
 class JobForecast:
-    """What running a job takes: chunks, bytes, files and memory; the time where it was measured."""
+    """Chunks, bytes, files and memory that a job takes, and the time where it was measured."""
 
     chunk: Vec
     """Voxels along x, y, z."""
@@ -102,7 +102,7 @@ class JobForecast:
 
 
 def forecast_job(plan: Plan, workers: int, measures: Measures | None = None) -> JobForecast:
-    """What a plan takes with so many workers on this machine; `measures` are of chunks that were tried here.
+    """Forecast a plan with so many workers on this machine; `measures` are of chunks that were tried here.
 
     forecast = forecast_job(open_plan(job), workers=8)
     print(forecast.total_seconds, [task.files for task in forecast.tasks])
