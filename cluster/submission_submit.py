@@ -117,8 +117,8 @@ def entrypoint(
 ) -> str:
     """The command that the cluster runs.
 
-    `job/` is a folder of its own, so that a module beside the job file that bears the name of an installed one
-    is not taken for it.
+    `job/` is a folder of its own, so that a module beside the job file is not taken for an installed one of
+    the same name.
     """
     words = ["python", "-m", "cli.main", "run", "job/job.yaml", "--address", "auto"]
     words += ["--workers", str(workers)] if workers else []
