@@ -103,7 +103,7 @@ def _refuse_existing(to: Path, ending: str, overwrite: bool) -> None:
     if not to.exists():
         return
     if not overwrite:
-        raise BadInput(f"{to} exists already: name another place, or set overwrite.")
+        raise BadInput(f"{to} exists already: name another place, or allow it to be replaced (overwrite).")
     if ending in ("/", ".zarr"):
         names = [file.name for file in to.iterdir()] if to.is_dir() else [to.name]
         ours = ".zattrs" in names if ending == ".zarr" else all(name.endswith(".tif") for name in names)

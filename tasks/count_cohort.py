@@ -44,7 +44,7 @@ def write_cohort(works: Sequence[str | Path], to: Path, table: str = "", overwri
     if to.suffix.lower() not in ENDINGS:
         raise BadInput(f"{to} must end in {' or '.join(ENDINGS)}: the ending says what is written.")
     if to.exists() and not overwrite:
-        raise BadInput(f"{to} exists already: name another file, or set overwrite.")
+        raise BadInput(f"{to} exists already: name another file, or allow it to be replaced (overwrite).")
     rows = cohort(works, table)
     _write(rows, to)
     return rows

@@ -68,7 +68,7 @@ def export(
         raise BadInput("box and mip are for images and labels; of a table, where chooses rows.")
     opener = opener_of(to, form)
     if to.exists() and not overwrite:
-        raise BadInput(f"{to} exists already: name another file, or set overwrite.")
+        raise BadInput(f"{to} exists already: name another file, or allow it to be replaced (overwrite).")
     return ExportedRows(to, rows.name, write_rows(chosen(rows, where or {}, columns), to, opener))
 
 
