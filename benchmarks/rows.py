@@ -38,9 +38,9 @@ def go(what: str, folder: Path) -> None:
     elif what == "row_by_row":
         run_tasks(folder, [{"benchmarks.rows:Halve": {"objects": "objects"}}])
     else:
-        from cli.export import export
+        from chunkflow.formats.export.export import export
 
-        export(str(folder / "table"), to=folder / "rows.csv")
+        export(folder / "table", folder / "rows.csv")
 
 
 def run(few: int = 1_000_000, many: int = 10_000_000) -> list[Figure]:

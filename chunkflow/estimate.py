@@ -208,16 +208,16 @@ def refuse_all(found: Sequence[Offer], deadline: float) -> BadInput:
     if not measured:
         return BadInput(
             "No device of the price table is measured, so no pool can be chosen: give its kvoxels_per_second "
-            "there, or measure with --sample and --address."
+            "there, or measure a sample on nodes of the cluster."
         )
     whole = [offer for offer in measured if not offer.effort.unmeasured]
     if not whole:
         return BadInput(
             f"No pool can be chosen, as {', '.join(measured[0].effort.unmeasured)} is not measured: run a "
-            "part with --box first, or give kvoxels_per_second in the price table."
+            "part of the volume first, or give kvoxels_per_second in the price table."
         )
     if not any(isfinite(offer.effort.margin) for offer in whole):
-        return BadInput("One chunk tells nothing of the others: choose a pool by --sample 2 or more.")
+        return BadInput("One chunk tells nothing of the others: choose a pool by a sample of 2 or more.")
     best = min(whole, key=lambda offer: offer.latest)
     return BadInput(
         f"No pool of the price table is done within {_clock(deadline)}: {best.nodes:,} nodes of "

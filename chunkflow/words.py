@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 from chunkflow.chunk import VoxelSize
 from chunkflow.errors import BadInput
@@ -98,3 +99,12 @@ def parse_voxel_size(text: str) -> VoxelSize:
     if not all(0 < size < 1e9 for size in sizes):
         raise ValueError("must be larger than nothing and smaller than a metre")
     return sizes[0], sizes[1], sizes[2]
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name, or with the first number that makes it another than those taken."""
+    number = 2
+    free = name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free

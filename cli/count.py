@@ -1,28 +1,15 @@
-"""The numbers of several brains in one table: a row a sample, region, side and group."""
+"""The command that puts the counts of several brains into one table."""
 
 from __future__ import annotations
 
-import os
-import posixpath
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 
-from chunkflow.data.info import TableInfo
-from chunkflow.errors import BadInput, Incomplete
-from chunkflow.inputs import read_table
-from chunkflow.plan import Plan
 from chunkflow.words import counted
-from cli.work import Work
-from tasks.count_steps import Total
-
-ENDINGS = (".csv", ".parquet")
+from tasks.count_cohort import write_cohort
 
 
 def count(
@@ -43,74 +30,7 @@ def count(
 
     Example: chunkflow count work/rat1 work/rat2 work/rat3 --to cohort.csv
     """
-    if to.suffix.lower() not in ENDINGS:
-        raise BadInput(f"{to} must end in {' or '.join(ENDINGS)}: the ending says what is written.")
-    if to.exists() and not overwrite:
-        raise BadInput(f"{to} exists already: name another file, or say --overwrite.")
-    opened = [Work.open(place) for place in works]
-    tables = [_counts(work, table) for work in opened]
-    names = sample_names([work.job().job for work in opened], [work.url for work in opened])
-    rows = cohort(names, tables)
-    _write(rows, to)
+    rows = write_cohort(works, to, table, overwrite)
     Console(soft_wrap=True).print(
         f"{counted(len(rows), 'row')} of {counted(len(works), 'sample')} are in {to}.", highlight=False
     )
-
-
-def sample_names(jobs: Sequence[str], urls: Sequence[str]) -> list[str]:
-    """What the samples are called: as their jobs, or where those are alike as their work folders."""
-    if len(set(jobs)) == len(jobs):
-        return list(jobs)
-    if len(set(urls)) < len(urls):
-        raise BadInput("One work folder is named twice: each is a sample of its own.")
-    shared = posixpath.commonpath([url.split("://", 1)[1] for url in urls])
-    return [url.split("://", 1)[1].removeprefix(shared).strip("/") for url in urls]
-
-
-def cohort(names: Sequence[str], tables: Sequence[pa.Table]) -> pa.Table:
-    """All rows, with the sample that they are of before them."""
-    pieces = [
-        table.drop_columns(["id"]).add_column(0, "sample", pa.array([name] * len(table), pa.string()))
-        for name, table in zip(names, tables, strict=True)
-    ]
-    return pa.concat_tables(pieces, promote_options="permissive")
-
-
-def _counts(work: Work, wanted: str) -> pa.Table:
-    """The finished table of counts of a job."""
-    plan = work.plan()
-    made = {name: index for name, index in _tables_of_counts(plan).items() if wanted in ("", name)}
-    if len(made) != 1:
-        known = ", ".join(_tables_of_counts(plan)) or "none: let its job have a task `count`"
-        raise BadInput(f"{work.url}: say which table of counts by --table; it has {known}.")
-    ((name, index),) = made.items()
-    stages = [stage for stage in plan.stages if stage.step == index]
-    if not all(s.name in work.ledger.steps and work.ledger.steps[s.name].is_complete for s in stages):
-        raise Incomplete(f"{work.url}: the table {name} is not finished: run the job to its end first.")
-    info = plan.products[name, 0].table
-    return read_table(info, info.bounds)
-
-
-def _tables_of_counts(plan: Plan) -> dict[str, int]:
-    """The tables that `count` and `coincide` make, with the steps that make them."""
-    return {
-        product.name: product.maker
-        for product in plan.products.values()
-        if product.maker is not None
-        and isinstance(product.info, TableInfo)
-        and isinstance(plan.steps[product.maker].task, Total)
-    }
-
-
-def _write(rows: pa.Table, to: Path) -> None:
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
-    try:
-        if to.suffix.lower() == ".csv":
-            pyarrow.csv.write_csv(rows, temporary)
-        else:
-            pq.write_table(rows, temporary)
-        os.replace(temporary, to)
-    except OSError as error:
-        raise BadInput(f"{to} cannot be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)

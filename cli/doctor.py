@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -10,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.doctor_cluster import examine_cluster
-from cli.doctor_here import machine, strangers, versions
-from cli.doctor_places import reach
+from chunkflow.words import counted, plain
+from cli.doctor_cluster import HEAD, ClusterHealth, examine_cluster
+from cli.doctor_here import examine_here
 
 
 def doctor(
@@ -36,16 +35,42 @@ def doctor(
     """
     console = Console()
     if address:
-        _conclude(examine_cluster(address, layers or [], console), console)
+        cluster = examine_cluster(address, layers or [])
+        _show_cluster(cluster, console)
+        _conclude(cluster.faults, console)
         return
-    console.print(as_table("versions", versions()))
-    console.print(as_table("machine", machine()))
-    faults = strangers(importlib.metadata.packages_distributions())
+    health = examine_here(layers or [])
+    console.print(as_table("versions", health.versions))
+    console.print(as_table("machine", health.machine))
     if layers:
-        reached = {layer: reach(layer) for layer in layers}
-        console.print(as_table("reachable", {name: text for name, (text, _) in reached.items()}))
-        faults += [f"{name}: {text}" for name, (text, good) in reached.items() if not good]
-    _conclude(faults, console)
+        console.print(as_table("reachable", health.places))
+    _conclude(health.faults, console)
+
+
+def _show_cluster(health: ClusterHealth, console: Console) -> None:
+    """A row for nodes that are alike, and for each place a line for nodes that found the same."""
+    if not health.nodes and health.faults:
+        return
+    table = Table(title="nodes", title_justify="left", box=None, padding=(0, 2))
+    for name in ("", *HEAD):
+        table.add_column(name, overflow="fold")
+    for row, hosts in health.alike().items():
+        table.add_row(_named(hosts), *row)
+    console.print(table)
+    for url, alike in health.places.items():
+        for tried, hosts in alike.items():
+            where = "all nodes" if len(alike) == 1 else _named(hosts)
+            console.print(
+                f"{plain(url)} from {where}: {tried.what}; read: {tried.read}, write: {tried.write}, "
+                f"delete: {tried.delete}",
+                soft_wrap=True,
+                highlight=False,
+                markup=False,
+            )
+
+
+def _named(hosts: Sequence[str]) -> str:
+    return hosts[0] if len(hosts) == 1 else counted(len(hosts), "node")
 
 
 def _conclude(faults: Sequence[str], console: Console) -> None:

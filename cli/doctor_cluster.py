@@ -1,4 +1,4 @@
-"""What the nodes of a cluster are and what each can reach, and what is wrong with it.
+"""The nodes of a cluster: their versions, cores and memory, what each can reach, and the faults.
 
 Through the dashboard (http://HOST:8265) the question goes as a small job, with chunkflow if it is not there,
 as a job would; through ray:// it is asked from here. Nodes that are not up are not asked.
@@ -7,14 +7,13 @@ as a job would; through ray:// it is asked from here. Nodes that are not up are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
-from chunkflow.words import counted, plain
+from chunkflow.words import counted
 from cli.doctor_here import strangers
 from cli.doctor_places import Tried
 from cluster import probe
@@ -23,15 +22,49 @@ Answers = Mapping[str, Mapping[str, Any] | str]
 HEAD = ("device", "python", "ray", "chunkflow", "cores", "memory")
 
 
-def examine_cluster(address: str, places: Sequence[str], console: Console) -> list[str]:
-    """Show what the nodes said; returns what is wrong."""
+@dataclass(frozen=True)
+class ClusterHealth:
+    """The nodes of a cluster, the places that they can reach, and the faults that were found."""
+
+    nodes: dict[str, Mapping[str, Any]]
+    """The answer of each node, by its address."""
+    places: dict[str, dict[Tried, list[str]]]
+    """The results of reading and writing at each URL, with the hosts that found the same."""
+    faults: list[str]
+
+    def alike(self) -> dict[tuple[str, ...], list[str]]:
+        """The hosts that are alike, by the words of HEAD: a cluster may have thousands."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for said in self.nodes.values():
+            words = {
+                **said,
+                "device": said["device"] or "–",
+                "memory": f"{said['memory']} GiB",
+                "cores": str(said["cores"]),
+            }
+            words["chunkflow"] = "this one" if said["chunkflow"] == probe.here()["chunkflow"] else "another"
+            found.setdefault(tuple(words[name] for name in HEAD), []).append(said["host"])
+        return found
+
+
+def examine_cluster(address: str, places: Sequence[str]) -> ClusterHealth:
+    """Ask every node of a cluster what it is, and let each read, write and delete at each place.
+
+    `address` is the dashboard's (http://HOST:8265) or that of Ray's client (ray://HOST:10001).
+    """
     urls = [full_url(place) for place in places]
     answers = _by_client(address, urls) if address.startswith("ray://") else _by_job(address, urls)
     if isinstance(answers, list):
-        return answers
+        return ClusterHealth({}, {}, answers)
     known = {node: said for node, said in answers.items() if not isinstance(said, str)}
-    console.print(_nodes_table(known))
-    _tell_places(known, urls, console)
+    found: dict[str, dict[Tried, list[str]]] = {url: {} for url in urls}
+    for url, said in product(urls, known.values()):
+        found[url].setdefault(Tried(**said["places"][url]), []).append(said["host"])
+    return ClusterHealth(known, found, _faults(answers))
+
+
+def _faults(answers: Answers) -> list[str]:
+    """The faults, each once for all nodes that have it."""
     alike: dict[str, list[str]] = {}
     for node, said in answers.items():
         for fault in [said] if isinstance(said, str) else node_faults(said):
@@ -74,7 +107,7 @@ def _by_client(address: str, urls: Sequence[str]) -> Answers | list[str]:
 
 
 def node_faults(said: Mapping[str, Any]) -> list[str]:
-    """What is wrong with one node."""
+    """The faults of one node."""
     here = probe.here()
     faults = [f"{place}: {Tried(**tried).fault}" for place, tried in said["places"].items()]
     found = [fault for fault in faults if not fault.endswith(": ")]
@@ -84,47 +117,6 @@ def node_faults(said: Mapping[str, Any]) -> list[str]:
     if said["chunkflow"] != here["chunkflow"]:
         found.append("it has another chunkflow than this machine")
     return [*found, *strangers(said["packages"])]
-
-
-def _nodes_table(known: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row for nodes that are alike: a cluster may have thousands."""
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for said in known.values():
-        words = {
-            **said,
-            "device": said["device"] or "–",
-            "memory": f"{said['memory']} GiB",
-            "cores": str(said["cores"]),
-        }
-        words["chunkflow"] = "this one" if said["chunkflow"] == probe.here()["chunkflow"] else "another"
-        alike.setdefault(tuple(words[name] for name in HEAD), []).append(said["host"])
-    table = Table(title="nodes", title_justify="left", box=None, padding=(0, 2))
-    for name in ("", *HEAD):
-        table.add_column(name, overflow="fold")
-    for row, hosts in alike.items():
-        table.add_row(_named(hosts), *row)
-    return table
-
-
-def _tell_places(known: Mapping[str, Mapping[str, Any]], urls: Sequence[str], console: Console) -> None:
-    """A line for nodes that found the same."""
-    for url in urls:
-        alike: dict[Tried, list[str]] = {}
-        for said in known.values():
-            alike.setdefault(Tried(**said["places"][url]), []).append(said["host"])
-        for tried, hosts in alike.items():
-            where = "all nodes" if len(alike) == 1 else _named(hosts)
-            console.print(
-                f"{plain(url)} from {where}: {tried.what}; read: {tried.read}, write: {tried.write}, "
-                f"delete: {tried.delete}",
-                soft_wrap=True,
-                highlight=False,
-                markup=False,
-            )
-
-
-def _named(hosts: Sequence[str]) -> str:
-    return hosts[0] if len(hosts) == 1 else counted(len(hosts), "node")
 
 
 def _among(nodes: Sequence[str]) -> str:

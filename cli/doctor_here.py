@@ -1,4 +1,4 @@
-"""What this machine and this environment are."""
+"""This machine and this environment: versions, cores, memory and disks, and the faults."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 import chunkflow
+from cli.doctor_places import reach
 from cluster.probe import PACKAGES
 
 OURS = "chunkflow-ray"
@@ -32,8 +34,31 @@ LIBRARIES = (
 GIB = 2**30
 
 
+@dataclass(frozen=True)
+class Health:
+    """Versions and resources of this machine, the places that it reaches, and the faults that were found."""
+
+    versions: dict[str, str]
+    machine: dict[str, str]
+    places: dict[str, str]
+    """The layer or work folder at each place that was tried, or why it cannot be read."""
+    faults: list[str]
+
+
+def examine_here(places: Sequence[str] = ()) -> Health:
+    """Look at this machine and environment, and try to read layers or work folders.
+
+    for fault in examine_here(["data/rat/dapi"]).faults:
+        print(fault)
+    """
+    reached = {place: reach(place) for place in places}
+    faults = strangers(importlib.metadata.packages_distributions())
+    faults += [f"{place}: {text}" for place, (text, good) in reached.items() if not good]
+    return Health(versions(), machine(), {place: text for place, (text, _) in reached.items()}, faults)
+
+
 def versions() -> dict[str, str]:
-    """What runs, and where it lies."""
+    """The versions of chunkflow, Python and the libraries, and where they lie."""
     found = {
         "chunkflow": f"{chunkflow.__version__} in {Path(chunkflow.__file__).parent}",
         "python": f"{platform.python_version()} in {sys.prefix}",
@@ -48,7 +73,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """What there is to work with; in a container what it was given."""
+    """Cores, memory and disks; in a container those that it was given."""
     memory = psutil.virtual_memory()
     found = {
         "cores": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
@@ -70,7 +95,7 @@ def disks() -> dict[str, Path]:
 
 
 def memory_limit() -> int | None:
-    """What the control group of this process allows, in bytes."""
+    """Bytes of memory that the control group of this process allows."""
     for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             return int(Path(file).read_text())

@@ -1,51 +1,23 @@
-"""Export a table, or a layer, to one file, a batch at a time."""
+"""The command that exports a table or a layer to one file."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
-from chunkflow.data.describe import read_info, table_at
-from chunkflow.data.info import TABLE_TYPE, LayerInfo, TableInfo, full_url
-from chunkflow.errors import BadInput, DamagedInput
-from chunkflow.inputs import table_pieces
-from chunkflow.storage import Folder
-from chunkflow.words import counted
-from cli.export_points import CellfinderWriter, NapariWriter, NeuroglancerWriter
-from cli.export_writers import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
-from cli.work import Work
+from chunkflow.errors import BadInput
+from chunkflow.formats.export.export import ExportedRows
+from chunkflow.formats.export.export import export as write
+from chunkflow.formats.export.rows import FORMATS
+from chunkflow.jobs.locate import locate
+from chunkflow.words import counted, parse_box
+from cli.options import parse_names
 
-VOLUME = "neuroglancer_multiscale_volume"
-Open = Callable[[Path, pa.Schema, LayerInfo], Writer]
-FORMATS: dict[str, tuple[str, Open]] = {
-    "csv": (".csv", lambda path, schema, _: CsvWriter(path, schema)),
-    "parquet": (".parquet", lambda path, schema, _: parquet_writer(path, schema)),
-    "json": (".json", lambda path, schema, _: JsonWriter(path, schema)),
-    "h5": (".h5", lambda path, schema, _: Hdf5Writer(path, schema)),
-    "napari": (".csv", NapariWriter),
-    "cellfinder": (".xml", CellfinderWriter),
-    "neuroglancer": (".json", NeuroglancerWriter),
-}
-"""The ending of each format's files, the first format of an ending being meant by it alone."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Rows to be exported, and the space that they lie in."""
-
-    name: str
-    info: LayerInfo
-    pieces: Iterator[pa.Table]
-    """The first without rows: it tells the columns."""
+if TYPE_CHECKING:
+    from cli.export_layer import ExportedVoxels
 
 
 def export(
@@ -77,122 +49,40 @@ def export(
 
     Example: chunkflow export work/demo objects --to objects.csv
     """
-    console = Console(soft_wrap=True)
-    place = place_of(what, table)
-    document = read_info(place) if place else {}
-    if place and document.get("@type", VOLUME) == VOLUME:
-        if form or where or columns:
-            raise BadInput(f"{place} is an image or labels: --as, --where and --columns are for tables.")
-        from cli.export_layer import export_layer
-
-        console.print(export_layer(place, to, box, mip, overwrite), highlight=False)
-        return
-    if box or mip:
-        raise BadInput("--box and --mip are for images and labels; of a table, --where chooses rows.")
-    opener = _format(to, form)
-    if to.exists() and not overwrite:
-        raise BadInput(f"{to} exists already: name another file, or say --overwrite.")
-    source = _layer_source(place, document) if place else job_source(Work.open(what), table)
-    rows = write_rows(chosen(source, where, columns), to, opener)
-    console.print(f"{to} has {counted(rows, 'row')} of {source.name}.", highlight=False)
+    wanted, part = _parse_where(where), parse_box(box)
+    made = write(
+        locate(what, table),
+        to,
+        form=form,
+        where=wanted,
+        columns=parse_names(columns),
+        box=part,
+        mip=mip,
+        overwrite=overwrite,
+    )
+    said = said_rows(made, table) if isinstance(made, ExportedRows) else said_voxels(made)
+    Console(soft_wrap=True).print(said, highlight=False)
 
 
-def place_of(what: str, name: str) -> str:
-    """Where a layer is that is named by its place, or by its name in a job; empty for tables of a job."""
-    if not name:
-        return full_url(what) if Folder(full_url(what)).exists("info") else ""
-    product = Work.open(what).plan().products.get((name, 0))
-    return "" if product is None or isinstance(product.info, TableInfo) else product.info.url
+def _parse_where(text: str) -> dict[str, str]:
+    column, equals, value = text.partition("=")
+    if text and not (column and equals):
+        raise BadInput(f"--where takes COLUMN=VALUE, as in class=neuron, not {text!r}.")
+    return {column: value} if text else {}
 
 
-def _format(to: Path, form: str) -> Open:
-    endings = [ending for ending, _ in FORMATS.values()]
-    named = form or next((name for name, (ending, _) in FORMATS.items() if ending == to.suffix.lower()), "")
-    if form and form not in FORMATS:
-        raise BadInput(f"--as {form}: it must be one of {', '.join(FORMATS)}.")
-    if not named:
-        raise BadInput(
-            f"{to} must end in {', '.join(dict.fromkeys(endings))}: the ending says what is written."
-        )
-    ending, opener = FORMATS[named]
-    if to.suffix.lower() != ending:
-        raise BadInput(f"{to} must end in {ending}, as files of {named} do.")
-    return opener
+def said_rows(made: ExportedRows, table: str) -> str:
+    return f"{made.path} has {counted(made.rows, 'row')} of {table or made.name}."
 
 
-def job_source(work: Work, table: str) -> Source:
-    """A table of a job, which must be finished."""
-    info = work.table(table)
-    return Source(table, info, table_rows(info))
-
-
-def _layer_source(url: str, document: dict[str, object]) -> Source:
-    """The rows of a layer that is named by its place."""
-    name, kind = url.rpartition("/")[2], document["@type"]
-    if kind == TABLE_TYPE:
-        table = table_at(url)
-        return Source(name, table, table_rows(table))
-    if kind == "neuroglancer_annotations_v1":
-        from cli.export_annotations import annotation_rows, space_of
-
-        info = space_of(url, document)
-        return Source(name, info, annotation_rows(url, document, info))
-    raise BadInput(f"{url} is {kind}: tables, annotations, images and labels can be exported.")
-
-
-def table_rows(info: TableInfo) -> Iterator[pa.Table]:
-    """The rows of a table in the order of its files; a first piece without rows tells the columns."""
-    schema = empty = None
-    for piece in table_pieces(info, info.bounds):
-        if not len(piece):
-            empty = piece
-            continue
-        if schema is None:
-            schema = piece.schema
-            yield schema.empty_table()
-        if set(piece.column_names) != set(schema.names):
-            raise DamagedInput(f"{info.url}: a file has other columns than those before it.")
-        yield piece.select(schema.names).cast(schema)
-    if schema is None and empty is not None:
-        yield empty
-
-
-def chosen(source: Source, where: str, columns: str) -> Source:
-    """The source with the rows and the columns alone that are asked for."""
-    first = next(source.pieces)
-    column, equals, value = where.partition("=")
-    names = [name.strip() for name in columns.split(",")] if columns else first.column_names
-    known = ", ".join(first.column_names)
-    if where and (not equals or column not in first.column_names):
-        raise BadInput(f"--where takes COLUMN=VALUE with one of {known}, not {where!r}.")
-    unknown = [name for name in names if name not in first.column_names]
-    if unknown:
-        raise BadInput(f"{source.name} has no column {unknown[0]!r}; it has {known}.")
-
-    def pieces() -> Iterator[pa.Table]:
-        for piece in chain([first], source.pieces):
-            rows = piece.filter(pc.equal(pc.cast(piece[column], pa.string()), value)) if where else piece
-            yield rows.select(names)
-
-    return Source(source.name, source.info, pieces())
-
-
-def write_rows(source: Source, to: Path, opener: Open) -> int:
-    """Write all rows to one file, which is there whole or not at all; how many they are."""
-    first = next(source.pieces)
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
-    count = 0
-    try:
-        writer = opener(temporary, first.schema, source.info)
-        try:
-            for piece in chain([first], source.pieces):
-                writer.write(piece)
-                count += len(piece)
-        finally:
-            writer.close()
-        os.replace(temporary, to)
-    except OSError as error:
-        raise BadInput(f"{to} cannot be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
+def said_voxels(made: ExportedVoxels) -> str:
+    """The size and place of what was written, so that it can be checked in the other program."""
+    size = " x ".join(map(str, made.box.size))
+    unit = " x ".join(f"{s / 1000:g}" for s in made.voxel_size)
+    start = ", ".join(map(str, made.box.start))
+    more = f" in {made.mips} mips" if made.mips > 1 else ""
+    ids = f" Its ids are numbered anew; which was which is in {made.ids}." if made.ids else ""
+    return (
+        f"{size} voxels (x, y, z) of {made.dtype}, of {unit} micrometres, from {start}{more} are in "
+        f"{made.path}.{ids}"
+    )

@@ -13,19 +13,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from chunkflow.chunk import Array
+from chunkflow.chunk import Array, VoxelSize
 from chunkflow.data.describe import layer_at
 from chunkflow.data.info import LabelsInfo, VoxelsInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, ratios, vec
 from chunkflow.storage import Folder
 from chunkflow.volume import Volume
-from chunkflow.words import parse_box, plain
+from chunkflow.words import plain
 from cli.layer_files import (
     LayerFile,
     NiftiFile,
@@ -44,11 +45,28 @@ NARROW = (".tif", ".tiff", ".nii", ".nii.gz", "/")
 PIECE_BYTES = 64 << 20
 
 
-def export_layer(layer: str, to: Path, box: str = "", mip: int = 0, overwrite: bool = False) -> str:
-    """Write an image or labels, or what of it lies in `box` (voxels of mip 0); what to say of it."""
+@dataclass(frozen=True)
+class ExportedVoxels:
+    """A file of voxels, or a folder, that was written."""
+
+    path: Path
+    box: Box
+    """The part of the layer, in voxels of its mip, or of the finest where there are several."""
+    voxel_size: VoxelSize
+    """Nanometres along x, y, z."""
+    dtype: str
+    mips: int
+    ids: Path | None = None
+    """Of labels whose ids were numbered anew, the table of which was which."""
+
+
+def export_layer(
+    layer: str, to: Path, box: Box | None = None, mip: int = 0, overwrite: bool = False
+) -> ExportedVoxels:
+    """Write an image or labels to a file, or what of it lies in `box` (voxels of mip 0)."""
     url, ending = full_url(layer), ending_of(to)
     _refuse_existing(to, ending, overwrite)
-    levels = _levels(url, mip, parse_box(box), all_mips=ending == ".zarr")
+    levels = _levels(url, mip, box, all_mips=ending == ".zarr")
     labels = isinstance(levels[0], LabelsInfo)
     ids = None
     if labels and levels[0].dtype == "uint64" and ending in NARROW:
@@ -61,13 +79,13 @@ def export_layer(layer: str, to: Path, box: str = "", mip: int = 0, overwrite: b
     _refuse_small_disk(to, sum(v.nbytes for v in wanted) * (2 if ending == ".nii.gz" else 1))
     with _whole(to) as temporary:
         _write(temporary, ending, levels, wanted, ids)
-    said = _said(wanted[0], len(levels), to)
+    table = None
     if ids is not None and ids.renumbered:
         table = to.with_name(f"{to.name}.ids.csv")
         with _whole(table) as temporary:
             ids.write(temporary)
-        said += f" Its ids are numbered anew; which was which is in {table}."
-    return said
+    first = wanted[0]
+    return ExportedVoxels(to, first.box, first.voxel_size, first.dtype, len(levels), table)
 
 
 def ending_of(to: Path) -> str:
@@ -87,7 +105,7 @@ def _refuse_existing(to: Path, ending: str, overwrite: bool) -> None:
     if not to.exists():
         return
     if not overwrite:
-        raise BadInput(f"{to} exists already: name another place, or say --overwrite.")
+        raise BadInput(f"{to} exists already: name another place, or allow it to be replaced (overwrite).")
     if ending in ("/", ".zarr"):
         names = [file.name for file in to.iterdir()] if to.is_dir() else [to.name]
         ours = ".zattrs" in names if ending == ".zarr" else all(name.endswith(".tif") for name in names)
@@ -219,13 +237,3 @@ class Ids:
             rows = csv.writer(file)
             rows.writerow(["id", "new"])
             rows.writerows((int(value), number) for number, value in enumerate(self.ids, start=1))
-
-
-def _said(voxels: Voxels, levels: int, to: Path) -> str:
-    size = " x ".join(map(str, voxels.box.size))
-    unit = " x ".join(f"{s:g}" for s in voxels.micrometres)
-    start = ", ".join(map(str, voxels.box.start))
-    more = f" in {levels} mips" if levels > 1 else ""
-    return (
-        f"{size} voxels (x, y, z) of {voxels.dtype}, of {unit} micrometres, from {start}{more} are in {to}."
-    )

@@ -90,8 +90,8 @@ class CellfinderWriter:
     def _type_of(self, name: str | None) -> int:
         if name is not None and name not in TYPES:
             raise BadInput(
-                f"cellfinder knows the classes {', '.join(TYPES)}, not {name}: leave the class out with "
-                "--columns id,x,y,z (and choose rows with --where), or write another format."
+                f"cellfinder knows the classes {', '.join(TYPES)}, not {name}: leave the column class out "
+                "(and choose rows by it), or write another format."
             )
         return TYPES[name or "unknown"]
 
@@ -115,7 +115,7 @@ class NeuroglancerWriter:
         if len(self._rows) > MOST_DRAWN:
             raise BadInput(
                 f"The table has more than {MOST_DRAWN:,} rows, too many for points that can be edited in a "
-                "browser: choose some with --where, or show them all as a layer made by annotate."
+                "browser: choose some, or show them all as a layer made by annotate."
             )
 
     def close(self) -> None:
@@ -168,8 +168,8 @@ def _property(name: str, column: pa.ChunkedArray) -> tuple[dict[str, Any], list[
     values = [plain(value) for value in column.to_pylist()]
     if None in values:
         raise BadInput(
-            f"The column {name} has rows without a number, for which Neuroglancer has no word: name the "
-            "others with --columns."
+            f"The column {name} has rows without a number, for which Neuroglancer has no word: choose the "
+            "other columns."
         )
     return described | {"type": kind if kind in INTEGERS else "float32"}, values
 

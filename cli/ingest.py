@@ -1,22 +1,18 @@
-"""Bring a stack in: checked first, its extent told, then made a layer, or one for each of its channels."""
+"""The command that brings a stack in as a layer, or a layer for each of its channels."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from chunkflow.data.info import full_url
-from chunkflow.errors import BadInput
-from chunkflow.job import Job
+from chunkflow.jobs.ingesting import ingest_job
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
+from chunkflow.words import plain
 from cli.options import Address, Serial, Workers
 from cli.run import follow
-from tasks.ingest import Ingest
 
 Source = Annotated[
     str,
@@ -65,61 +61,10 @@ def ingest(
     Example: chunkflow ingest planes/ /data/rat/dapi --voxel-size 0.227,0.227,1um
     """
     given = {"voxel_size": voxel_size, "kind": kind, "axes": axes, "channel": channel, "time": time}
-    task = ingest_task(source, given)
-    layers = layers_of(task, dest)
-    stack = task.stack()
-    stack.check()
+    ingestion = ingest_job(source, dest, given, work)
     console = Console(soft_wrap=True)
-    console.print(f"{source}: {task.extent()}", highlight=False)
-    job = ingest_job(task, layers, work or f"{full_url(dest)}.work")
+    console.print(f"{source}: {ingestion.extent}", highlight=False)
     means = Means(workers, address, serial)
-    follow(Run.of(job, means), console)
-    for url in layers.values():
-        console.print(f"Look at it: chunkflow view {url.removeprefix('file://')}", highlight=False)
-
-
-def ingest_task(source: str, given: dict[str, Any]) -> Ingest:
-    """The task as it is asked for, checked as a job file would be."""
-    document = {"job": "ingest", "work": ".", "layers": {"layer": "."}}
-    entry = {"ingest": {"source": source, "layer": "layer", **given}}
-    job = Job.from_document(document | {"tasks": [entry]}, Path.cwd())
-    task = job.tasks[0].load(job.modules)
-    assert isinstance(task, Ingest)
-    return task
-
-
-def layers_of(task: Ingest, dest: str) -> dict[str, str]:
-    """Where each channel goes, by its number; DEST itself where only one is taken."""
-    url, stack = full_url(dest), task.stack()
-    if Path(task.source) == Path(url.removeprefix("file://")):
-        raise BadInput(f"{task.source} is both what is read and where it is to be written.")
-    if stack.channels == 1 or task.channel:
-        return {task.channel: url}
-    names = stack.facts.names or ("",) * stack.channels
-    return {str(number): f"{url}/{name}" for number, name in enumerate(layer_names(names))}
-
-
-def layer_names(channels: tuple[str, ...]) -> list[str]:
-    """Names that folders and jobs can have, each different: as the channels are called, else c0, c1 ..."""
-    found: list[str] = []
-    for number, channel in enumerate(channels):
-        name = re.sub(r"[^A-Za-z0-9.-]+", "_", channel).strip("_.-") or f"c{number}"
-        while name in found:
-            name += f"_c{number}"
-        found.append(name)
-    return found
-
-
-def ingest_job(task: Ingest, layers: dict[str, str], work: str) -> Job:
-    """One task for each channel."""
-    names = {
-        channel: url.rsplit("/", 1)[-1] if len(layers) > 1 else "layer" for channel, url in layers.items()
-    }
-    fields = task.model_dump(mode="json")
-    document = {
-        "job": "ingest",
-        "work": work,
-        "layers": {names[channel]: url for channel, url in layers.items()},
-        "tasks": [{"ingest": {**fields, "channel": c, "layer": name}} for c, name in names.items()],
-    }
-    return Job.from_document(document, Path.cwd())
+    follow(Run.of(ingestion.job, means), console)
+    for url in ingestion.layers:
+        console.print(f"Look at it: chunkflow view {plain(url)}", highlight=False)

@@ -29,7 +29,7 @@ NIFTI_1 = 32_767
 
 @dataclass(frozen=True)
 class Voxels:
-    """What is written: a box of a layer at one mip."""
+    """A box of a layer at one mip, to be written."""
 
     name: str
     box: Box

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -11,18 +12,12 @@ from rich.console import Console
 
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
-from chunkflow.jobs.log import LOGS, is_end, lines_of_chunk, lines_of_file
-from chunkflow.jobs.status import alive
-from chunkflow.ledger_state import DONE, FAILED
-from chunkflow.storage import Folder
+from chunkflow.jobs.log import chunk_history, log_lines
 from chunkflow.words import in_words, plain
 from cli.options import JobsAddress, WorkUrl
 from cli.submitted import reachable
 from cli.work import Work
 
-POLL_SECONDS = 2.0
-LATE_SECONDS = 10.0
-"""For which the last line of a run is waited for that gives no more signs of life."""
 PARTS = ("read", "map", "write")
 
 
@@ -54,24 +49,14 @@ def logs(
 
 
 def tell_folder(known: Work, follow: bool, console: Console) -> None:
-    """The lines of all runs; following, those of files that appear, until the end of the run was told. One
-    that was killed has none, and one that ends writes it after the ledger, when its workers have ended."""
-    folder, told = Folder(known.url), set[str]()
-    until, ended = time.monotonic(), 0.0
-    while True:
-        state = known.ledger.refresh()
-        if follow and alive(state):
-            until = time.monotonic() + LATE_SECONDS
-        for name in sorted(set(folder.list(LOGS)) - told):
-            told.add(name)
-            for line in lines_of_file(folder, name):
-                console.print(in_a_line(line))
-                ended = line["at"] if is_end(line) else ended
-        if time.monotonic() >= until or ended >= state.runs[-1][2]:
-            break
-        time.sleep(POLL_SECONDS)
-    if not told:
+    """The lines of all runs; following, until the run ends."""
+    lines = log_lines(known, follow)
+    first = next(lines, None)
+    if first is None:
         console.print(f"Nothing was logged yet in {plain(known.url)}.")
+        return
+    for line in chain([first], lines):
+        console.print(in_a_line(line))
 
 
 def tell_chunk(known: Work, chunk: str, console: Console) -> None:
@@ -81,16 +66,12 @@ def tell_chunk(known: Work, chunk: str, console: Console) -> None:
     if not slash or not text.isdigit() or task not in steps:
         named = ", ".join(steps)
         raise BadInput(f"--chunk takes TASK/INDEX, as in segment/17, not {chunk!r}; tasks: {named}.")
-    step, index = steps[task], int(text)
-    if index >= step.units:
-        raise BadInput(f"{task} has chunks 0 to {step.units - 1}, not {index}.")
-    for line in lines_of_chunk(Folder(known.url), task, index):
+    found = chunk_history(known, task, int(text))
+    for line in found.lines:
         console.print(in_a_line(line))
         for said in str(line.get("traceback", "")).rstrip().splitlines():
             console.print(f"    {said}")
-    standing = {DONE: "done, and empty" if step.empties[index] else "done", FAILED: "set aside"}
-    state = standing.get(int(step.states[index]), "not done")
-    console.print(f"The ledger says of {task} chunk {index}: {state}.")
+    console.print(f"The ledger says of {task} chunk {int(text)}: {found.state}.")
 
 
 def in_a_line(line: dict[str, Any]) -> str:

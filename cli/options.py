@@ -74,6 +74,11 @@ Settings = Annotated[
 ]
 
 
+def parse_names(text: str) -> list[str]:
+    """Names as typed, one after the other with commas between; none where none was given."""
+    return [name.strip() for name in text.split(",")] if text else []
+
+
 def asked(question: str, undone: str) -> bool:
     """Ask whether to go on; `undone` says what has not happened where there is nobody to ask."""
     try:

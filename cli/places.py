@@ -1,4 +1,4 @@
-"""Points that a command is given: those of a file, as places in a layer."""
+"""Points marked in a file, as places in a layer."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def of_one_class(rows: pa.Table, name: str, where: str) -> pa.Table:
     if name and name not in found:
         raise BadInput(f"{where} has no class {name!r}; it has {', '.join(found) or 'none'}.")
     if not name and len(found) > 1:
-        raise BadInput(f"{where} has points of several classes ({', '.join(found)}): name one with --class.")
+        raise BadInput(f"{where} has points of several classes ({', '.join(found)}): name one of them.")
     return rows.filter(pc.equal(rows["class"], name)) if name else rows

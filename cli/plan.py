@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -10,19 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from chunkflow.accounts import read_accounts
+from chunkflow.engine.cost.job_forecast import JobForecast, forecast_job
+from chunkflow.engine.cost.quote import quote
 from chunkflow.errors import BadInput
 from chunkflow.estimate import Wanted
-from chunkflow.forecast import StepForecast, forecast, worker_memory
 from chunkflow.job import Job
 from chunkflow.jobs.budget import measured
 from chunkflow.jobs.means import HERE, Means, Money
 from chunkflow.jobs.planned import open_plan
-from chunkflow.measures import Measures
-from chunkflow.plan import Plan
 from chunkflow.prices import PACKAGED, load_prices
-from chunkflow.words import in_words, parse_box, parse_deadline
+from chunkflow.words import parse_box, parse_deadline
 from cli.options import Address, BoxOption, JobFile, Prices, Sample, Settings, Until, Workers
-from cli.plan_prices import show_prices, throughputs
+from cli.plan_prices import in_table, show_prices
 
 
 def plan(
@@ -57,67 +55,27 @@ def plan(
     if address:
         means.site.staff(planned)  # refuses a cluster that is not there, or has no room
     found = measured(planned, means, read_accounts(planned.job.work))
-    _show_work(console, planned, found.get(HERE, {}), means.local_workers)
+    show_forecast(console, forecast_job(planned, means.local_workers, found.get(HERE)))
     if table is not None:
         console.print(
             f"\nPrices of {table.as_of}, from {prices or PACKAGED}:", highlight=False, soft_wrap=True
         )
-        show_prices(console, planned, table, found, wanted)
+        show_prices(console, quote(planned, table, found, wanted))
 
 
-def _show_work(console: Console, planned: Plan, measures: Measures, workers: int) -> None:
+def show_forecast(console: Console, forecast: JobForecast) -> None:
     """Print what the job takes, on this machine where it was measured here."""
-    steps = forecast(planned)
-    console.print(
-        f"Chunks of {list(planned.chunk)} voxels; {workers} workers of at most "
-        f"{worker_memory(planned) / 2**30:.2f} GiB each.",
-        highlight=False,
-    )
-    seconds = {name: found.mean for name, found in measures.items()}
-    console.print(_table(steps, seconds, workers))
-    for step in steps:
-        if step.read_factor > 2:
-            console.print(
-                f"{step.name} reads {step.read_factor:.1f} voxels for each of its chunks' own; larger chunks "
-                "(by more `memory` a worker in the job) read fewer.",
-                highlight=False,
-            )
-    if seconds:
-        total = sum(seconds.get(step.name, 0.0) * step.cells for step in steps) / workers
-        unsampled = [step.name for step in steps if step.name not in seconds]
-        rest = f", without {', '.join(unsampled)}, which read what is not made yet" if unsampled else ""
-        console.print(f"About {in_words(total)} in all{rest}.", highlight=False)
-        if rates := throughputs(planned, measures, lambda _: workers):
-            told = f"For nodes like this machine in a price table: {rates}"
-            console.print(told, highlight=False, soft_wrap=True)
-
-
-def _table(steps: Sequence[StepForecast], seconds: Mapping[str, float], workers: int) -> Table:
-    """A line a task; `seconds` a chunk of those that were sampled."""
+    console.print(forecast.summary, highlight=False)
     table = Table(box=None, pad_edge=False)
-    sizes = ("chunks", "reads", "writes", "files", "requests", "memory a worker")
-    timed = ("s a chunk", "time") if seconds else ()
-    for name in ("task", *sizes, *timed):
+    for name in forecast.head:
         table.add_column(
             name, justify="left" if name == "task" else "right", no_wrap=name in ("task", "chunks")
         )
-    for step in steps:
-        each = seconds.get(step.name)
-        times = (f"{each:.2f}", in_words(each * step.cells / workers)) if each else ("",) * len(timed)
-        table.add_row(
-            step.name,
-            f"{step.cells:,}",
-            f"{step.bytes_in / 1e9:,.2f} GB",
-            f"{step.bytes_out / 1e9:,.2f} GB",
-            f"{step.files:,}",
-            f"{step.requests:,}",
-            _gibibytes(step.memory, step.most_memory),
-            *times,
-        )
-    return table
-
-
-def _gibibytes(usual: int, most: int) -> str:
-    """What is usual, and what is the most where that differs."""
-    said = f"{usual / 2**30:,.2f} GiB"
-    return said if most < 1.05 * usual else f"{usual / 2**30:,.2f} to {most / 2**30:,.2f} GiB"
+    for row in forecast.rows():
+        table.add_row(*row)
+    console.print(table)
+    for line in forecast.remarks():
+        console.print(line, highlight=False)
+    if forecast.throughputs:
+        told = f"For nodes like this machine in a price table: {in_table(forecast.throughputs)}"
+        console.print(told, highlight=False, soft_wrap=True)

@@ -10,16 +10,13 @@ from rich.console import Console
 
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
-from chunkflow.jobs.status import alive
+from chunkflow.jobs.stopping import request_stop, until_ended
 from chunkflow.ledger_state import State
-from chunkflow.runner import STOP
-from chunkflow.storage import Folder
 from chunkflow.words import in_words, plain
 from cli.options import JobsAddress, WorkUrl
 from cli.submitted import find, reachable
 from cli.work import Work
 
-POLL_SECONDS = 1.0
 TELL_SECONDS = 10.0
 
 
@@ -39,8 +36,7 @@ def stop(
     url = full_url(work)
     console = Console(soft_wrap=True, highlight=False)
     known = _work(url)
-    if not now and known is not None and alive(known.ledger.state):
-        Folder(url).put(STOP, b"")
+    if not now and known is not None and request_stop(known):
         console.print(f"The run in {plain(url)} was asked to stop.")
         wait(known, console)
         return
@@ -65,14 +61,10 @@ def _ended(state: State | None) -> str:
 
 
 def wait(known: Work, console: Console) -> None:
-    """Until the ledger says how the run ended; a few seconds where nothing takes long."""
+    """Until the ledger says how the run ended."""
     begun = told = time.monotonic()
-    state = known.ledger.state
-    while alive(state):
+    for running in until_ended(known):
         if time.monotonic() - told > TELL_SECONDS:
             told = time.monotonic()
-            running = sum(step.running for step in state.steps.values())
             console.print(f"{in_words(told - begun):>9}  {running:,} chunks are being finished")
-        time.sleep(POLL_SECONDS)
-        state = known.ledger.refresh()
-    console.print(f"It ended: {state.ended or 'without a word, so it was killed'}.")
+    console.print(f"It ended: {known.ledger.state.ended or 'without a word, so it was killed'}.")

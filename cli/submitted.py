@@ -1,55 +1,21 @@
-"""Where a job was submitted to, written into its work folder, so that its name is enough for every command.
+"""The cluster that a job was submitted to, found by the note in its work folder.
 
-Neither tokens nor passwords are written. Ray's client sends the user's token to whatever address it is given,
-so an address that a work folder names is used only if the user has named it before, on this machine.
+Ray's client sends the user's token to whatever address it is given, so an address that a work folder names is
+used only if the user has named it before, on this machine.
 """
 
 from __future__ import annotations
 
-import getpass
-import json
-import platform
-import time
-from collections.abc import Iterator
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import typer
+from typing import TYPE_CHECKING
 
 from chunkflow.errors import BadInput, ChunkflowError
-from chunkflow.storage import Folder
+from chunkflow.jobs.notes import notes
 
 if TYPE_CHECKING:
     from cluster.submission import Jobs, Submission
-
-PLACE = "submitted/"
-
-
-def note(work: str, address: str, submission: str, folder: Path) -> None:
-    """Write down a submission; the address is without credentials, `folder` where the job file lies here."""
-    now = time.time()
-    known = {
-        "address": address,
-        "submission": submission,
-        "at": round(now, 3),
-        "by": getpass.getuser(),
-        "from": platform.node(),
-        "folder": str(folder),
-    }
-    name = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now)) + f"-{int(now % 1 * 1e6):06d}.json"
-    Folder(work).put(PLACE + name, json.dumps(known, indent=1).encode())
-
-
-def notes(work: str) -> Iterator[dict[str, Any]]:
-    """What was written down, the newest first."""
-    folder = Folder(work)
-    for name in sorted(folder.list(PLACE), reverse=True):
-        try:
-            known = json.loads(folder.get(name) or b"")
-        except ValueError:
-            continue
-        if isinstance(known, dict):
-            yield known
 
 
 def remember(address: str) -> None:
@@ -69,7 +35,9 @@ def _remembered() -> list[str]:
 
 
 def _memory() -> Path:
-    return Path(typer.get_app_dir("chunkflow")) / "clusters"
+    """Where settings of programs lie on this system."""
+    settings = Path("~/Library/Application Support" if sys.platform == "darwin" else "~/.config").expanduser()
+    return Path(os.environ.get("XDG_CONFIG_HOME") or settings) / "chunkflow" / "clusters"
 
 
 def find(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
@@ -89,7 +57,7 @@ def find(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
         if named not in _remembered():
             raise BadInput(
                 f"{work} was submitted to {named}, which was never named on this machine: if you know that "
-                f"cluster, say --address {named}."
+                f"cluster, give its address, {named}."
             )
         jobs = Jobs(named)
         return jobs, jobs.submission(str(known.get("submission", "")))

@@ -16,20 +16,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chunkflow.data.describe import layer_at, table_at
-from chunkflow.data.info import TableInfo, full_url
+from chunkflow.data.describe import layer_at
+from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput
 from chunkflow.inputs import table_pieces
-from chunkflow.storage import Folder
+from chunkflow.jobs.locate import open_table
 from chunkflow.volume import Volume
 from chunkflow.words import counted
 from cli.train_scores import Examples
-from cli.work import Work
 from tasks.class_features import Floats, choose_features, feature_rows, refuse_missing
 from tasks.point_files import assign, read_points
 
 Texts = npt.NDArray[np.str_]
-DEFAULT_TABLE = "objects"
 GROUP_OF_WORKS = "work"
 PLACES_AND_ID = ("id", "x_um", "y_um", "z_um", "diameter_um")
 
@@ -98,17 +96,6 @@ def gather(
     rows = np.concatenate([part.features for part in parts])
     examples = Examples(rows, numbers.astype(np.int64), tuple(map(str, names)), groups)
     return Gathered(examples, features, remarks)
-
-
-def open_table(location: str) -> TableInfo:
-    """A table by its own path, or by its work folder: WORK, WORK:TABLE."""
-    document = Folder(full_url(location)).get("info")
-    if document is not None:
-        return table_at(full_url(location))
-    work, colon, name = location.rpartition(":")
-    if not colon or "/" in name:
-        work, name = location, DEFAULT_TABLE
-    return Work.open(work).table(name)
 
 
 def _schema(info: TableInfo) -> pa.Schema:

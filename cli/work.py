@@ -9,12 +9,12 @@ from chunkflow.data.info import TableInfo, full_url
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.geometry import Box
 from chunkflow.job import Job
+from chunkflow.jobs.notes import notes
 from chunkflow.ledger import Ledger
 from chunkflow.modules import Modules
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.storage import Folder
 from chunkflow.words import plain
-from cli.submitted import notes
 
 
 @dataclass(frozen=True)

@@ -200,7 +200,9 @@ def _refuse_dead(address: str) -> None:
     except ValueError:
         parts, port = urlsplit(""), 0
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadInput(f"--address takes the cluster's dashboard, as in http://HOST:8265, not {shown!r}.")
+        raise BadInput(
+            f"The address must be that of the cluster's dashboard, as in http://HOST:8265, not {shown!r}."
+        )
     refuse_silent(parts.hostname, port, shown)
 
 

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.chunk import Chunk
 from chunkflow.data.info import ImageInfo, LabelsInfo, LayerInfo
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.task import Cell, File, Layer, Layout, Out, Task
 from chunkflow.words import parse_voxel_size
 from tasks.stack_axes import made_dtype
-from tasks.stack_facts import is_sensible
+from tasks.stack_facts import size_of_voxels
 from tasks.stacks import Stack, open_stack
 
 SLAB_CHUNKS = 8
@@ -69,10 +69,11 @@ class Ingest(Task):
         channels = stack.channels if self.number(stack) is None else 1
         if self.kind == "labels" and channels > 1:
             raise BadInput(f"{self.source} has {channels} channels; labels have one: say which by channel.")
+        given = parse_voxel_size(self.voxel_size) if self.voxel_size else None
         made = ImageInfo if self.kind == "image" else LabelsInfo
         info = made(
             volume=Box.of_size(stack.size, stack.facts.offset),
-            voxel_size=self.size_of_voxels(stack),
+            voxel_size=size_of_voxels(self.source, stack.facts, given),
             dtype=made_dtype(self.source, stack.dtype, self.kind),
             channels=channels,
         )
@@ -121,28 +122,6 @@ class Ingest(Task):
         raise BadInput(
             f"{self.source} has {stack.channels} channels{named}, so none is called {self.channel}."
         )
-
-    def size_of_voxels(self, stack: Stack) -> VoxelSize:
-        """As it is given, else as the source says."""
-        if self.voxel_size:
-            return parse_voxel_size(self.voxel_size)
-        found = stack.facts.voxel_size
-        ask = "give voxel_size along x, y, z, as in 0.227,0.227,1um."
-        if found is None:
-            raise BadInput(f"{self.source} does not say how large its voxels are: {ask}")
-        if not is_sensible(found):
-            raise BadInput(f"{self.source} says that its voxels are {found} nm large, which cannot be: {ask}")
-        return found
-
-    def extent(self) -> str:
-        """What will be made, in voxels and in millimetres, for the user to see whether it can be true."""
-        stack = self.stack()
-        size = self.size_of_voxels(stack)
-        voxels = " x ".join(str(n) for n in stack.size)
-        millimetres = " x ".join(f"{n * s * 1e-6:.4g}" for n, s in zip(stack.size, size, strict=True))
-        all_of_them = stack.channels > 1 and not self.channel
-        channels = f" in {stack.channels} channels" if all_of_them else ""
-        return f"{voxels} voxels (x, y, z) of {stack.dtype}{channels}: {millimetres} mm"
 
 
 def cell_size(block: Vec, chunk: Vec, storage: Vec, size: Vec, most: int) -> Vec:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chunkflow.chunk import VoxelSize
+from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec
 
 _UNITS = {
@@ -57,6 +58,19 @@ def sizes_of(values: Sequence[object], units: Sequence[object]) -> VoxelSize | N
 
 def is_sensible(size: VoxelSize) -> bool:
     return all(math.isfinite(s) and 0 < s < 1e9 for s in size)
+
+
+def size_of_voxels(source: str, facts: Facts, given: VoxelSize | None) -> VoxelSize:
+    """Nanometres along x, y, z: as given, else as the source says, where that can be."""
+    if given is not None:
+        return given
+    found = facts.voxel_size
+    ask = "give voxel_size along x, y, z, as in 0.227,0.227,1um."
+    if found is None:
+        raise BadInput(f"{source} does not say how large its voxels are: {ask}")
+    if not is_sensible(found):
+        raise BadInput(f"{source} says that its voxels are {found} nm large, which cannot be: {ask}")
+    return found
 
 
 def offset_of(place: Sequence[float], size: VoxelSize | None) -> Vec:

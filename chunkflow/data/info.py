@@ -17,6 +17,8 @@ RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations",
 SHARD_SIDE = 8
 """Storage chunks along each side of a shard."""
 TABLE_TYPE = "chunkflow_table"
+VOLUME = "neuroglancer_multiscale_volume"
+"""The `@type` of images and labels, which their info may leave out."""
 
 
 def full_url(location: str, base: Path | None = None) -> str:

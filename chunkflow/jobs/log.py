@@ -11,17 +11,34 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from chunkflow.errors import StorageError
+from chunkflow.errors import BadInput, StorageError
 from chunkflow.events import CellAgain, CellDone, CellFailed, Decided, Ended, Event, Started
+from chunkflow.jobs.status import alive
+from chunkflow.ledger_state import DONE, FAILED
 from chunkflow.plan import Plan
 from chunkflow.storage import Folder
+from cli.work import Work
 
 EVERY_SECONDS = 10.0
 EVERY_LINES = 10_000
+POLL_SECONDS = 2.0
+LATE_SECONDS = 10.0
+"""For which the last line of a run is waited for that gives no more signs of life."""
 LOGS = "logs/"
 _COMPACT = (",", ":")
+
+
+@dataclass(frozen=True)
+class ChunkHistory:
+    """Every attempt at one chunk, and its state by the ledger."""
+
+    lines: list[dict[str, Any]]
+    """The lines of the logs of all runs, oldest first."""
+    state: str
+    """done; done, and empty; set aside; not done."""
 
 
 class Log:
@@ -120,3 +137,39 @@ def lines_of_chunk(folder: Folder, task: str, chunk: int) -> Iterator[dict[str, 
         for line in (folder.get(name) or b"").splitlines():
             if marked in line:
                 yield json.loads(line)
+
+
+def log_lines(work: Work, follow: bool = False) -> Iterator[dict[str, Any]]:
+    """The lines of all runs; following, those of files that appear, until the end of the run was told. One
+    that was killed has none, and one that ends writes it after the ledger, when its workers have ended."""
+    folder, told = Folder(work.url), set[str]()
+    until, ended = time.monotonic(), 0.0
+    while True:
+        state = work.ledger.refresh()
+        if follow and alive(state):
+            until = time.monotonic() + LATE_SECONDS
+        for name in sorted(set(folder.list(LOGS)) - told):
+            told.add(name)
+            for line in lines_of_file(folder, name):
+                yield line
+                ended = line["at"] if is_end(line) else ended
+        if time.monotonic() >= until or ended >= state.runs[-1][2]:
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def chunk_history(work: Work, task: str, index: int) -> ChunkHistory:
+    """All that is known of one chunk of a task, from all runs.
+
+    for line in chunk_history(Work.open("work/demo"), "segment", 17).lines:
+        print(line["at"], line.get("cause", "done"))
+    """
+    steps = work.ledger.state.steps
+    if task not in steps:
+        raise BadInput(f"There is no task {task!r}; tasks: {', '.join(steps)}.")
+    step = steps[task]
+    if not 0 <= index < step.units:
+        raise BadInput(f"{task} has chunks 0 to {step.units - 1}, not {index}.")
+    standing = {DONE: "done, and empty" if step.empties[index] else "done", FAILED: "set aside"}
+    lines = list(lines_of_chunk(Folder(work.url), task, index))
+    return ChunkHistory(lines, standing.get(int(step.states[index]), "not done"))

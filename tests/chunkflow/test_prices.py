@@ -152,7 +152,7 @@ def test_what_is_not_measured_is_named_and_no_pool_is_chosen_by_it(plan: Plan) -
     one = {"t4": {"copy": measured(2), "copy-2": measured(2)}}
     single = offers(plan, prices, one, Wanted(deadline=9e9), {}, {})
     assert single[0].effort.margin == inf
-    assert "--sample 2" in str(refuse_all(single, 9e9))
+    assert "a sample of 2" in str(refuse_all(single, 9e9))
 
 
 def test_a_deadline_chooses_the_fewest_nodes_in_time_of_the_cheapest_device(plan: Plan) -> None:

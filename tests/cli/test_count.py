@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow.csv
+import pytest
 import yaml
 
+from chunkflow.errors import BadInput
+from tasks.count_cohort import cohort, write_cohort
 from tests.cli.conftest import Command, job_document
 from tests.cli.test_wrong_input import is_one_sentence
 from tests.support import read_table
@@ -36,6 +39,19 @@ def test_a_row_a_sample_and_group(lab: Path, command: Command) -> None:
     assert is_one_sentence(again.err)
     assert command("count", "rat1", "--to", "cohort.csv", "--overwrite").code == 0
     assert [row["sample"] for row in pyarrow.csv.read_csv(lab / "cohort.csv").to_pylist()] == ["rat"]
+
+
+def test_a_notebook_has_the_counts_as_a_table(lab: Path, command: Command) -> None:
+    for name in ("rat1", "rat2"):
+        counting(lab, name, name, "cut")
+        assert command("run", f"{name}.yaml", "--serial").code == 0
+    rows = cohort([lab / "rat1", str(lab / "rat2")], "counts")
+    assert rows["sample"].to_pylist() == ["rat1", "rat2"]
+    with pytest.raises(BadInput, match="must end in"):
+        write_cohort(["rat1"], lab / "cohort.txt")
+    assert write_cohort([lab / "rat1"], lab / "one.parquet").to_pylist() == rows.slice(0, 1).to_pylist()
+    with pytest.raises(BadInput, match="exists already"):
+        write_cohort([lab / "rat1"], lab / "one.parquet")
 
 
 def test_what_has_no_counts_is_refused(lab: Path, command: Command) -> None:

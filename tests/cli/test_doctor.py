@@ -10,10 +10,12 @@ import typer
 from cloudvolume import CloudVolume
 from typer.testing import CliRunner
 
-from cli import doctor as module
+from cli import doctor_cluster, doctor_here
 from cli.doctor import doctor
-from cli.doctor_here import strangers
+from cli.doctor_cluster import examine_cluster
+from cli.doctor_here import examine_here, strangers
 from cli.doctor_places import NOTHING, WORK, Tried, reach, try_place
+from cluster import probe
 from tests.ray_head import Head
 
 
@@ -32,7 +34,7 @@ def layer(tmp_path: Path) -> str:
 
 
 def test_versions_and_machine_are_told(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "strangers", lambda distributions: [])
+    monkeypatch.setattr(doctor_here, "strangers", lambda distributions: [])
     code, text = run(layer)
     assert code == 0
     for word in (
@@ -53,7 +55,7 @@ def test_another_distribution_of_our_name_is_named(monkeypatch: pytest.MonkeyPat
     assert strangers({}) == []
     (fault,) = strangers({"chunkflow": ["chunkflow-ray", "chunkflow"], "numpy": ["numpy"]})
     assert "pip uninstall chunkflow`" in fault
-    monkeypatch.setattr(module, "strangers", lambda distributions: [fault])
+    monkeypatch.setattr(doctor_here, "strangers", lambda distributions: [fault])
     code, text = run()
     assert code == 1
     assert "another distribution, chunkflow," in text
@@ -68,8 +70,17 @@ def test_a_layer_whose_voxels_are_gone_is_not_reachable(layer: str) -> None:
     assert "lacks a storage chunk" in text
 
 
+def test_what_is_wrong_here_is_data(layer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_here, "strangers", lambda distributions: ["another chunkflow"])
+    found = examine_here([layer, str(tmp_path / "nothing")])
+    assert found.faults == ["another chunkflow", f"{tmp_path / 'nothing'}: {NOTHING}"]
+    assert "20 x 10 x 5 voxels" in found.places[layer]
+    assert {"chunkflow", "python"} <= set(found.versions)
+    assert {"cores", "memory"} <= set(found.machine)
+
+
 def test_nothing_there_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "strangers", lambda distributions: [])
+    monkeypatch.setattr(doctor_here, "strangers", lambda distributions: [])
     code, text = run(str(tmp_path / "nothing"))
     assert code == 1
     assert "no layer, no work folder" in text
@@ -92,6 +103,36 @@ def test_an_image_may_be_read_only_and_a_work_folder_not() -> None:
     assert Tried("image of 2 voxels", "yes", "yes", "forbidden").fault == "forbidden"
     assert Tried(WORK, "yes", "forbidden", "not tried").fault == "forbidden"
     assert Tried("could not read info", "no", "yes", "yes").fault == "could not read info"
+
+
+def test_what_the_nodes_say_is_data_and_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = probe.here()
+    image = {"what": "image of 2 voxels", "read": "yes", "write": "yes", "delete": "yes"}
+    node = {**here, "device": "", "cores": 4, "memory": 16, "packages": {}, "places": {"s3://lab/x": image}}
+    lost = {**image, "what": "gone", "read": "no"}
+    answers = {
+        "1": node | {"host": "a"},
+        "2": node | {"host": "b", "chunkflow": "other", "places": {"s3://lab/x": lost}},
+        "3": node | {"host": "c"},
+        "4": "It is not up.",
+    }
+    monkeypatch.setattr(doctor_cluster, "_by_job", lambda address, urls: answers)
+    found = examine_cluster("http://head:8265", ["s3://lab/x"])
+    assert set(found.nodes) == {"1", "2", "3"}
+    assert found.places == {"s3://lab/x": {Tried(**image): ["a", "c"], Tried(**lost): ["b"]}}
+    assert sorted(found.alike().values()) == [["a", "c"], ["b"]]
+    assert found.faults == [
+        "b (2): s3://lab/x: gone",
+        "b (2): it has another chunkflow than this machine",
+        "4: It is not up.",
+    ]
+    code, text = run("--address", "http://head:8265", "s3://lab/x")
+    assert code == 1
+    assert "s3://lab/x from 2 nodes: image of 2 voxels; read: yes, write: yes, delete: yes" in text
+    assert "s3://lab/x from b: gone; read: no" in text
+    rows = [line.split() for line in text.splitlines() if "GiB" in line]
+    assert [row[-3:] for row in rows] == [["4", "16", "GiB"]] * 2
+    assert "wrong  4: It is not up." in text
 
 
 def test_each_node_of_a_cluster_tells_what_it_is_and_reaches(layer: str, head: Head) -> None:

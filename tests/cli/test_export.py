@@ -19,11 +19,15 @@ from neuroglancer.viewer_state import AnnotationLayer, AnnotationPropertySpec
 from neuroglancer.write_annotations import AnnotationWriter
 from typer.testing import CliRunner
 
-from chunkflow.data.info import TableInfo
+from chunkflow.data.info import LayerInfo, TableInfo
 from chunkflow.errors import BadInput, ChunkflowError, DamagedInput, Incomplete
+from chunkflow.formats.export.export import ExportedRows
+from chunkflow.formats.export.export import export as write
+from chunkflow.formats.export.rows import FORMATS, Source, Value, table_rows, write_rows
 from chunkflow.geometry import Box, Vec
+from chunkflow.jobs.locate import locate
 from chunkflow.storage import Folder
-from cli.export import FORMATS, Source, export, table_rows, write_rows
+from cli.export import export
 from tests.support import make_job, make_layer, run_job
 
 SCHEMA = pa.schema(
@@ -328,15 +332,47 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     table_layer(tmp_path / "table", [PLACED])
     make_layer(tmp_path / "image", np.ones((8, 8, 8), np.uint8))
     for words, said in (
-        (["table", "--as", "excel"], "--as excel"),
+        (["table", "--as", "excel"], "no format excel"),
         (["table", "--where", "class"], "--where takes COLUMN=VALUE"),
-        (["table", "--where", "kind=x"], "--where takes COLUMN=VALUE"),
+        (["table", "--where", "=cell"], "--where takes COLUMN=VALUE"),
+        (["table", "--where", "kind=x"], "no column 'kind'"),
         (["table", "--columns", "id,kind"], "no column 'kind'"),
-        (["table", "--mip", "1"], "--box and --mip are for images"),
+        (["table", "--mip", "1"], "box and mip are for images"),
         (["image", "--where", "class=x"], "is an image or labels"),
+        (["image", "--box", "a"], "--box takes"),
     ):
         with pytest.raises(BadInput, match=said):
             run(str(tmp_path / words[0]), "--to", str(tmp_path / "x.csv"), *words[1:])
+
+
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        ({"class": "cell"}, [5, 9]),
+        ({"class": "cell", "score": 1}, [9]),
+        ({"score": 0.25}, [2**63 + 1]),
+        ({"cut": True}, [5, 9]),
+        ({"id": 2**63 + 1, "cut": False}, [2**63 + 1]),
+        ({"cut": "false"}, [2**63 + 1]),
+        ({}, [5, 2**63 + 1, 9]),
+    ],
+)
+def test_rows_are_chosen_by_values_of_several_columns(
+    tmp_path: Path, where: dict[str, Value], ids: list[int]
+) -> None:
+    info = table_layer(tmp_path / "table", [PLACED.slice(0, 2), PLACED.slice(2)])
+    for source in (info, tmp_path / "table"):
+        made = write(source, tmp_path / "x.parquet", where=where, columns=["id"], overwrite=True)
+        assert made == ExportedRows(tmp_path / "x.parquet", "table", len(ids))
+        assert pq.read_table(tmp_path / "x.parquet").to_pydict() == {"id": ids}
+
+
+def test_what_a_job_made_is_found_by_its_name(work: Path, tmp_path: Path) -> None:
+    assert locate(str(tmp_path / "image")) == f"file://{tmp_path}/image"
+    assert locate(str(work), "image") == f"file://{tmp_path}/image"
+    table = locate(str(work), "objects")
+    assert isinstance(table, LayerInfo)
+    assert (table.kind, table.url) == ("table", f"file://{work}/tables/objects")
 
 
 @pytest.mark.parametrize(("size", "limit"), [((300, 200, 150), 100), ((750, 750, 750), 1)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -15,8 +16,10 @@ import zarr
 from chunkflow.data.describe import layer_at
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.geometry import Box
 from chunkflow.task import Layout
 from cli import layer_files
+from cli.export import said_voxels
 from cli.export_layer import LAYER_ENDINGS, ending_of, export_layer
 from tasks.ingest import Ingest
 from tests.support import make_job, make_layer, read_layer, run_job
@@ -48,8 +51,7 @@ def test_an_image_comes_back_as_it_was(
     monkeypatch.setattr("cli.export_layer.PIECE_BYTES", 5000)
     array = XYZ.astype(dtype)
     layer = make_layer(tmp_path / "dapi", array, voxel_size=SIZE, offset=OFFSET, chunk=(8, 16, 8))
-    said = export_layer(layer, tmp_path / kind)
-    assert said == (
+    assert said_voxels(export_layer(layer, tmp_path / kind)) == (
         f"37 x 29 x 23 voxels (x, y, z) of {dtype}, of 0.227 x 0.227 x 1.3005 micrometres, from 12, -7, 30 "
         f"are in {tmp_path}/{kind}."
     )
@@ -126,7 +128,7 @@ def pyramid(tmp_path: Path, layer: str) -> str:
 
 
 def test_a_box_and_a_mip(tmp_path: Path, pyramid: str) -> None:
-    export_layer(pyramid, tmp_path / "a.npy", box="16-33,-4-11,32-48")
+    export_layer(pyramid, tmp_path / "a.npy", box=Box.parse("16-33,-4-11,32-48"))
     assert np.array_equal(np.load(tmp_path / "a.npy"), XYZ[4:21, 3:18, 2:18].T)
     coarse = layer_at(f"file://{pyramid}", 1)
     whole = read_layer(pyramid, 1)
@@ -134,7 +136,7 @@ def test_a_box_and_a_mip(tmp_path: Path, pyramid: str) -> None:
     info, found = brought_in(tmp_path, tmp_path / "b.nii")
     assert np.array_equal(found, whole)
     assert (info.voxel_size, info.bounds) == (coarse.voxel_size, coarse.bounds)
-    export_layer(pyramid, tmp_path / "c.npy", box="16-34,-4-10,32-48", mip=1)
+    export_layer(pyramid, tmp_path / "c.npy", box=Box.parse("16-34,-4-10,32-48"), mip=1)
     at = np.subtract((8, -2, 32), coarse.bounds.start)
     part = whole[at[0] : at[0] + 9, at[1] : at[1] + 7]
     assert np.array_equal(np.load(tmp_path / "c.npy").shape[::-1][:2], part.shape[:2])
@@ -142,8 +144,9 @@ def test_a_box_and_a_mip(tmp_path: Path, pyramid: str) -> None:
 
 
 def test_all_mips_go_into_an_ome_zarr_and_each_lies_where_it_did(tmp_path: Path, pyramid: str) -> None:
-    said = export_layer(pyramid, tmp_path / "a.zarr")
-    assert "in 3 mips" in said
+    made = export_layer(pyramid, tmp_path / "a.zarr")
+    assert made.mips == 3
+    assert "in 3 mips" in said_voxels(made)
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")
     places = [d["coordinateTransformations"][1] for d in group.attrs["multiscales"][0]["datasets"]]
     # the centre of a voxel of mip 1 lies between the centres of two of mip 0
@@ -171,11 +174,13 @@ def test_all_mips_go_into_an_ome_zarr_and_each_lies_where_it_did(tmp_path: Path,
 def test_labels_come_back(tmp_path: Path, kind: str, values: list[int], dtype: str, renumbered: bool) -> None:
     labels = np.array(values, np.uint64)[RANDOM.integers(0, len(values), XYZ.shape)]
     layer = make_layer(tmp_path / "seg", labels, "segmentation", SIZE, OFFSET, (16, 16, 16))
-    said = export_layer(layer, tmp_path / kind)
+    made = export_layer(layer, tmp_path / kind)
+    said = said_voxels(made)
     info, found = brought_in(tmp_path, tmp_path / kind, kind="labels")
     assert (info.voxel_size, info.bounds.start, info.kind) == (SIZE, OFFSET, "segmentation")
     table = tmp_path / f"{kind}.ids.csv"
-    assert table.exists() == (renumbered and kind != "a.zarr") == ("numbered anew" in said)
+    assert made.ids == (table if renumbered and kind != "a.zarr" else None)
+    assert table.exists() == (made.ids is not None) == ("numbered anew" in said)
     if kind != "a.zarr":
         assert f" of {dtype}," in said
     old = {0: 0}
@@ -198,7 +203,7 @@ def test_what_fails_leaves_nothing(tmp_path: Path, layer: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path, layer: str, kind: str) -> None:
-    export_layer(layer, tmp_path / kind, box="12-20,-7-10,30-38")
+    export_layer(layer, tmp_path / kind, box=Box.parse("12-20,-7-10,30-38"))
     with pytest.raises(BadInput, match="exists already"):
         export_layer(layer, tmp_path / kind)
     export_layer(layer, tmp_path / kind, overwrite=True)
@@ -208,7 +213,7 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path, layer: str, k
 def test_what_was_there_stays_where_the_new_cannot_take_its_place(
     tmp_path: Path, layer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    export_layer(layer, tmp_path / "planes", box="12-20,-7-10,30-38")
+    export_layer(layer, tmp_path / "planes", box=Box.parse("12-20,-7-10,30-38"))
     before = sorted(path.read_bytes() for path in (tmp_path / "planes").iterdir())
     rename = os.replace
 
@@ -234,13 +239,13 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path: Path, layer: str) 
 
 
 def test_silly_input_is_refused_in_a_sentence(tmp_path: Path, layer: str) -> None:
-    for to, more, said in [
+    wrong: list[tuple[Path, dict[str, Any], str]] = [
         (tmp_path / "a.jpg", {}, r"must end in \.tif"),
         (tmp_path / "a.tif", {"mip": 1}, "has the mips 0 to 0, and no mip 1"),
-        (tmp_path / "a.tif", {"box": "500-600,0-1,0-1"}, "lies outside the layer"),
-        (tmp_path / "a.tif", {"box": "a"}, "box takes"),
+        (tmp_path / "a.tif", {"box": Box.parse("500-600,0-1,0-1")}, "lies outside the layer"),
         (tmp_path / "nowhere" / "a.tif", {}, "there is no folder"),
-    ]:
+    ]
+    for to, more, said in wrong:
         with pytest.raises(BadInput, match=said):
             export_layer(layer, to, **more)
     with pytest.raises(BadInput, match="no precomputed layer"):

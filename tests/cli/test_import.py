@@ -20,10 +20,11 @@ import cli.table_layer
 from chunkflow.data.describe import describe
 from chunkflow.data.info import ImageInfo, TableInfo
 from chunkflow.errors import BadInput, ChunkflowError
+from chunkflow.formats.export.rows import FORMATS, Source, write_rows
 from chunkflow.geometry import Box
 from chunkflow.inputs import read_table as read_cells
+from chunkflow.jobs.importing import import_points
 from chunkflow.kernels.morton import voxel_ids
-from cli.export import FORMATS, Source, write_rows
 from cli.import_table import import_table
 from cli.main import COMMANDS, build
 from cli.table_layer import write_table
@@ -334,6 +335,19 @@ def test_points_are_given_to_the_objects_that_they_mark(
         run(str(points), str(tmp_path / "again"), *words)
     with pytest.raises(BadInput, match="--objects takes WORK:TABLE"):
         run(str(points), str(tmp_path / "again"), "--like", str(tmp_path / "labels"), "--objects", "objects")
+
+
+def test_what_was_imported_is_told_as_data(tmp_path: Path, like: str) -> None:
+    points = tmp_path / "p.csv"
+    points.write_text("40,1,20,2\n41,2,21,2\n")
+    made = import_points(points, tmp_path / "made", like, columns=["z", "y", "x", "diameter_um"])
+    assert (made.rows, made.assigned) == (2, None)
+    assert made.table == describe(f"file://{tmp_path / 'made'}", 0, "table")
+    points.write_text("x,y,z,class\n20.1,1.1,40,neuron\n90,20,70,glia\n")
+    again = import_points(points, tmp_path / "again", like, objects=made.table)
+    assert again.rows == 1
+    assert again.assigned is not None
+    assert again.assigned.unmatched.tolist() == [1]
 
 
 BAD: dict[str, tuple[str, str, list[str]]] = {

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput, ChunkflowError
-from cli.ingest import ingest, layer_names
+from chunkflow.jobs.ingesting import ingest_job, layer_names
+from cli.ingest import ingest
 from tests.support import read_layer
 
 ZYX = np.random.default_rng(4).integers(0, 60000, (5, 30, 20)).astype(np.uint16)
@@ -62,6 +63,18 @@ def test_every_channel_becomes_a_layer_of_its_name(tmp_path: Path, two_channels:
 def test_one_channel_goes_where_it_is_told(tmp_path: Path, two_channels: Path, channel: str) -> None:
     run(str(two_channels), str(tmp_path / "fos"), "--channel", channel)
     assert np.array_equal(read_layer(tmp_path / "fos"), CZYX[1].T)
+
+
+def test_a_stack_is_told_as_data_before_it_is_written(tmp_path: Path, two_channels: Path) -> None:
+    found = ingest_job(str(two_channels), str(tmp_path / "rat"), {})
+    assert found.layers == (f"file://{tmp_path}/rat/DAPI", f"file://{tmp_path}/rat/Alexa_488")
+    assert (found.size, found.voxel_size, found.dtype) == ((20, 30, 5), (500, 500, 2000), "uint16")
+    assert [task.parameters["channel"] for task in found.job.tasks] == ["0", "1"]
+    one = ingest_job(str(two_channels), str(tmp_path / "fos"), {"channel": 1, "voxel_size": "1,1,3um"})
+    assert one.layers == (f"file://{tmp_path}/fos",)
+    assert one.extent == "20 x 30 x 5 voxels (x, y, z) of uint16: 0.02 x 0.03 x 0.015 mm"
+    assert one.job.work == f"file://{tmp_path}/fos.work"
+    assert not list(tmp_path.glob("*.work"))
 
 
 def test_labels_are_made_as_labels(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 import yaml
 from cloudvolume import CloudVolume
 
+from chunkflow.engine.planning.draft import inputs_of, job_text, layer_name
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
-from cli.init import init, inputs_of, job_text, layer_name
+from chunkflow.words import free_name
+from cli.init import init
 
 
 def make(folder: Path, dtype: str, kind: str) -> str:
@@ -77,3 +79,8 @@ def test_what_is_no_volume_is_refused(tmp_path: Path) -> None:
 def test_names_of_layers() -> None:
     assert layer_name("c fos (488).v2") == "c-fos-488-v2"
     assert layer_name("...") == "layer"
+
+
+def test_names_that_are_taken_get_a_number() -> None:
+    assert free_name("a", {"b"}) == "a"
+    assert free_name("a", {"a": "", "a-2": ""}) == "a-3"

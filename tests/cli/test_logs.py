@@ -12,9 +12,10 @@ import pytest
 import yaml
 from rich.console import Console
 
+from chunkflow.errors import BadInput
 from chunkflow.events import CellDone, Ended, Event, Started
 from chunkflow.job import Job
-from chunkflow.jobs.log import Log, lines_of_chunk, read_log
+from chunkflow.jobs.log import Log, chunk_history, lines_of_chunk, read_log
 from chunkflow.storage import Folder
 from cli.logs import in_a_line, tell_folder
 from cli.work import Work
@@ -66,7 +67,7 @@ def test_logs_of_a_run_that_was_not_submitted_are_a_line_a_chunk(lab: Path, comm
 
 
 def test_who_follows_a_run_is_told_of_its_end(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.logs.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("chunkflow.jobs.log.POLL_SECONDS", 0.05)
     monkeypatch.setattr("chunkflow.jobs.log.EVERY_SECONDS", 0.0)
     job, told = Job.from_file(lab / "job.yaml"), io.StringIO()
 
@@ -105,6 +106,17 @@ def test_a_chunk_that_is_not_there_is_said(lab: Path, command: Command) -> None:
         assert (told.code, said in told.err) == (2, True), told.err
     assert command("logs", "nowhere").code == 2
     assert command("stop", "work").code == 2
+
+
+def test_the_history_of_a_chunk_is_data(lab: Path, command: Command) -> None:
+    assert command("run", stumbling(lab), "--serial").code == 1
+    work = Work.open(str(lab / "work"))
+    found = chunk_history(work, "Stumble", 2)
+    assert [line.get("cause") for line in found.lines] == ["bug"] * 3
+    assert (found.state, chunk_history(work, "Stumble", 0).state) == ("set aside", "done")
+    for task, index, said in (("mesh", 0, "no task 'mesh'"), ("Stumble", 99, "has chunks 0 to")):
+        with pytest.raises(BadInput, match=said):
+            chunk_history(work, task, index)
 
 
 def test_a_chunk_that_was_done_twice_is_not_told_as_two() -> None:

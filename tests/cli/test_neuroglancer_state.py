@@ -15,7 +15,8 @@ from cloudvolume import CloudVolume
 
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.people.viewing.view import free_name, layers_to_show, start_server, view, write_state
+from chunkflow.people.viewing.view import layers_to_show, start_server, view, write_state
+from chunkflow.words import free_name
 from cli.layers import Shown, extent_of, look, owners_of, percentiles
 from cli.neuroglancer_state import build_state, colour_of
 from cli.view import tunnel

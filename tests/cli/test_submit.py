@@ -16,14 +16,13 @@ import boto3
 import pytest
 import yaml
 from botocore.config import Config
-from rich.console import Console
 
 from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.job import Job
-from cli.submit import check, entrypoint, extras, local_paths, refuse_unseen
 from cluster import probe, submission
 from cluster.environment import SENT, There, what_goes_along
 from cluster.submission import shown_address
+from cluster.submission_submit import check, entrypoint, extras, local_paths, refuse_unseen
 from cluster.wheel import build_wheel, constraints
 from tests.cli.conftest import Command
 from tests.ray_head import NODE_KEY, TOKEN, USER_KEY, Head
@@ -116,9 +115,9 @@ def test_a_token_that_is_missing_or_wrong_is_said(head: Head) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--address", "head"], "takes the cluster's dashboard"),
+        (["--address", "head"], "must be that of the cluster's dashboard"),
         (["--address", "ray://head:10001"], "as in http://HOST:8265"),
-        (["--address", "http://head:x"], "takes the cluster's dashboard"),
+        (["--address", "http://head:x"], "must be that of the cluster's dashboard"),
         (["--address", "http://127.0.0.1:9"], "No Ray cluster answers at http://127.0.0.1:9"),
         (["--address", "http://me:secret@127.0.0.1:9"], "answers at http://127.0.0.1:9:"),
         (["--address", "http://127.0.0.1:9", "--box", "1-0"], "box takes"),
@@ -234,7 +233,7 @@ def test_a_dashboard_that_never_answers_is_said(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_a_restart_deletes_is_told_before_anything_is_sent(lab: Path, command: Command) -> None:
     assert command("run", "job.yaml", "--serial", "--until", "segment").code == 0
-    deleted = check(Job.from_file(lab / "job.yaml"), None, "segment", [], Console())
+    deleted = check(Job.from_file(lab / "job.yaml"), None, "segment")
     assert re.search(r"segment.*: [1-9]\d* finished chunks, \d+\.\d MB written", deleted)
 
 

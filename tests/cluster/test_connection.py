@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import ray
 import yaml
-from rich.console import Console
 
 from chunkflow.errors import BadInput
 from chunkflow.job import Job
@@ -102,7 +101,7 @@ def test_ray_is_started_once_and_outlives_the_threads_that_asked_for_it() -> Non
 def test_doctor_says_at_once_that_a_head_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "join", lambda address: pytest.fail("Ray was asked"))
     address = f"ray://127.0.0.1:{free_port()}"
-    assert examine_cluster(address, [], Console()) == [
+    assert examine_cluster(address, []).faults == [
         f"No Ray cluster answers at {address}: Connection refused."
     ]
 

@@ -15,9 +15,9 @@ import tifffile
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.job import Job
+from chunkflow.jobs.importing import import_points
 from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.morton import voxel_ids
-from cli.import_table import import_table
 from tests.same import Way, same_everywhere
 from tests.support import make_job, make_layer, read_table, run_job
 
@@ -213,7 +213,7 @@ def test_what_is_expected_of_each_class_by_its_probabilities(source: Path, tmp_p
         place = ",".join(str(places[axis][n]) for axis in "xyz")
         lines.append(f"{n + 1},{place},{'neuron' if p > 0.7 else 'glia'},{p},{1 - p}")
     (tmp_path / "cells.csv").write_text("\n".join(lines))
-    import_table(tmp_path / "cells.csv", str(tmp_path / "cells"), str(source / "image"))
+    import_points(tmp_path / "cells.csv", tmp_path / "cells", source / "image")
     count = {"count": {"objects": "cells", "by": ["class"]}}
     job = make_job(tmp_path, {"cells": str(tmp_path / "cells")}, [count])
     assert run_job(job) == "complete"

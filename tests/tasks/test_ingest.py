@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.job import Job
+from chunkflow.jobs.ingesting import ingest_job as ingestion_of
 from chunkflow.task import Cell, Layout
 from chunkflow.words import parse_voxel_size
 from tasks.ingest import Ingest
@@ -71,9 +72,10 @@ def stacks(folder: Path) -> dict[str, Path]:
     "kind", ["plain", "packed", "big-endian", "imagej", "tiled", "array", "fortran", "planes"]
 )
 def test_every_kind_gives_the_same_voxels(tmp_path: Path, kind: str) -> None:
-    task = Ingest(source=str(stacks(tmp_path)[kind]), voxel_size=SIZE, layer="image")
-    assert np.array_equal(whole(task), ZYX.T)
-    assert task.extent() == "17 x 21 x 11 voxels (x, y, z) of uint16: 0.0085 x 0.0105 x 0.022 mm"
+    source = str(stacks(tmp_path)[kind])
+    assert np.array_equal(whole(Ingest(source=source, voxel_size=SIZE, layer="image")), ZYX.T)
+    found = ingestion_of(source, str(tmp_path / "made"), {"voxel_size": SIZE})
+    assert found.extent == "17 x 21 x 11 voxels (x, y, z) of uint16: 0.0085 x 0.0105 x 0.022 mm"
 
 
 @pytest.mark.parametrize("name", ["c.npy", "z.npy", "imagej.tif", "ome.tif", "packed.tif"])

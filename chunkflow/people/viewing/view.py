@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.storage import Folder
+from chunkflow.words import free_name
 from cli.layers import look
 from cli.neuroglancer_state import State, build_state
 from cli.server import LayerServer, layer_address
@@ -114,15 +115,6 @@ def _work(url: str) -> Work:
         return Work.open(url)
     except BadInput as error:
         raise BadInput(f"{url} is no layer (it has no file `info`), and: {error}") from None
-
-
-def free_name(name: str, taken: Container[str]) -> str:
-    """The name, or with the first number that makes it another than those taken."""
-    number = 2
-    free = name
-    while free in taken:
-        free, number = f"{name}-{number}", number + 1
-    return free
 
 
 def start_server(

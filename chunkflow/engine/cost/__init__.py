@@ -1,0 +1,1 @@
+"""Time, memory and money that a job takes: estimated before, measured while it runs."""

@@ -1,0 +1,1 @@
+"""Tables, annotations and volumes as files of other programs."""

@@ -1,0 +1,122 @@
+"""Rows of a table written to one file, a batch at a time; the file is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chunkflow.data.info import LayerInfo, TableInfo
+from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.inputs import table_pieces
+from cli.export_points import CellfinderWriter, NapariWriter, NeuroglancerWriter
+from cli.export_writers import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
+
+Open = Callable[[Path, pa.Schema, LayerInfo], Writer]
+FORMATS: dict[str, tuple[str, Open]] = {
+    "csv": (".csv", lambda path, schema, _: CsvWriter(path, schema)),
+    "parquet": (".parquet", lambda path, schema, _: parquet_writer(path, schema)),
+    "json": (".json", lambda path, schema, _: JsonWriter(path, schema)),
+    "h5": (".h5", lambda path, schema, _: Hdf5Writer(path, schema)),
+    "napari": (".csv", NapariWriter),
+    "cellfinder": (".xml", CellfinderWriter),
+    "neuroglancer": (".json", NeuroglancerWriter),
+}
+"""The ending of each format's files, the first format of an ending being meant by it alone."""
+Value = str | int | float | bool
+"""A value that the rows to be exported have in a column."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows to be exported, and the space that they lie in."""
+
+    name: str
+    info: LayerInfo
+    pieces: Iterator[pa.Table]
+    """The first without rows: it tells the columns."""
+
+
+def opener_of(to: Path, form: str) -> Open:
+    """Opens a file of a format, which is chosen by name, else by the file's ending."""
+    endings = [ending for ending, _ in FORMATS.values()]
+    named = form or next((name for name, (ending, _) in FORMATS.items() if ending == to.suffix.lower()), "")
+    if form and form not in FORMATS:
+        raise BadInput(f"There is no format {form}: it must be one of {', '.join(FORMATS)}.")
+    if not named:
+        raise BadInput(
+            f"{to} must end in {', '.join(dict.fromkeys(endings))}: the ending says what is written."
+        )
+    ending, opener = FORMATS[named]
+    if to.suffix.lower() != ending:
+        raise BadInput(f"{to} must end in {ending}, as files of {named} do.")
+    return opener
+
+
+def table_rows(info: TableInfo) -> Iterator[pa.Table]:
+    """The rows of a table in the order of its files; a first piece without rows tells the columns."""
+    schema = empty = None
+    for piece in table_pieces(info, info.bounds):
+        if not len(piece):
+            empty = piece
+            continue
+        if schema is None:
+            schema = piece.schema
+            yield schema.empty_table()
+        if set(piece.column_names) != set(schema.names):
+            raise DamagedInput(f"{info.url}: a file has other columns than those before it.")
+        yield piece.select(schema.names).cast(schema)
+    if schema is None and empty is not None:
+        yield empty
+
+
+def chosen(source: Source, where: Mapping[str, Value], columns: Sequence[str]) -> Source:
+    """The rows that have the values of `where`, with these columns; empty ones choose all."""
+    first = next(source.pieces)
+    names = list(columns) or first.column_names
+    for name in (*where, *names):
+        if name not in first.column_names:
+            known = ", ".join(first.column_names)
+            raise BadInput(f"{source.name} has no column {name!r}; it has {known}.")
+
+    def pieces() -> Iterator[pa.Table]:
+        for piece in chain([first], source.pieces):
+            rows = piece
+            for column, value in where.items():
+                rows = rows.filter(pc.equal(pc.cast(rows[column], pa.string()), _text(value)))
+            yield rows.select(names)
+
+    return Source(source.name, source.info, pieces())
+
+
+def _text(value: Value) -> str:
+    """A value as Arrow writes those of columns, so that 1, 1.0 and "1" mean the same."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(pc.cast(pa.scalar(value), pa.string()).as_py()) if isinstance(value, float) else str(value)
+
+
+def write_rows(source: Source, to: Path, opener: Open) -> int:
+    """Write all rows to one file, which is there whole or not at all; how many they are."""
+    first = next(source.pieces)
+    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+    count = 0
+    try:
+        writer = opener(temporary, first.schema, source.info)
+        try:
+            for piece in chain([first], source.pieces):
+                writer.write(piece)
+                count += len(piece)
+        finally:
+            writer.close()
+        os.replace(temporary, to)
+    except OSError as error:
+        raise BadInput(f"{to} cannot be written: {error.strerror or error}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
