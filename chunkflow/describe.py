@@ -7,6 +7,7 @@ import os
 
 import psutil
 
+from chunkflow.encodings import require_codec
 from chunkflow.errors import BadInput
 from chunkflow.forecast import largest_chunk, usual_memory
 from chunkflow.geometry import Box
@@ -20,7 +21,9 @@ from chunkflow.volume import LayerInfo
 def describe(url: str, mip: int, kind: RoleKind) -> LayerInfo:
     """The layer or table at a URL."""
     if kind != "table":
-        return LayerInfo.of_layer(url, mip)
+        layer = LayerInfo.of_layer(url, mip)
+        require_codec(url, layer.encoding)
+        return layer
     data = Folder(url).get("info")
     document = json.loads(data) if data else {}
     if document.get("@type") != "chunkflow_table":

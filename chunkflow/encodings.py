@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chunkflow.errors import BadInput
+from chunkflow.extras import optional_import
 
 _WHOLE = ("uint8", "uint16", "uint32", "uint64")
 ENCODINGS: dict[str, tuple[str, ...]] = {
@@ -11,7 +12,9 @@ ENCODINGS: dict[str, tuple[str, ...]] = {
     "compressed_segmentation": ("uint32", "uint64"),
     "crackle": _WHOLE,
 }
-"""Those whose codecs are installed with chunkflow."""
+"""Those that layers are written in."""
+CODECS = {"crackle": "crackle", "jxl": "imagecodecs"}
+"""The optional package that encodes and decodes an encoding, where CloudVolume needs one."""
 LOSSY = ("jpeg", "jxl", "zfpc", "kempressed")
 """Those that change voxels, also such as other programs write."""
 
@@ -28,3 +31,10 @@ def refuse_encoding(layer: str, kind: str, dtype: str, encoding: str) -> None:
             f"The layer {layer} ({dtype}) cannot be stored as {encoding!r}; "
             f"it can be as {', '.join(fitting)}."
         )
+    require_codec(layer, encoding)
+
+
+def require_codec(layer: str, encoding: str) -> None:
+    """Raise BadInput where the package that decodes and encodes an encoding is not installed."""
+    if encoding in CODECS:
+        optional_import(CODECS[encoding], f"The layer {layer}, as it is stored as {encoding},")

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.clients import is_fault, is_refusal
+from chunkflow.encodings import require_codec
 from chunkflow.errors import BadInput, DamagedInput, StorageError
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.sharded import shard_files, shard_of, sharding_of
@@ -107,6 +108,7 @@ class Volume:
     """Reads any box, and writes boxes that are aligned to the layer's storage chunks."""
 
     def __init__(self, info: LayerInfo, fill_missing: bool = False) -> None:
+        require_codec(info.url, info.encoding)
         make_file_writes_atomic()
         self.info = info
         self._cloud = _open(info.url, info.mip, fill_missing)

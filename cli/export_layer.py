@@ -20,6 +20,7 @@ import numpy as np
 
 from chunkflow.chunk import Array
 from chunkflow.errors import BadInput
+from chunkflow.extras import optional_import
 from chunkflow.geometry import Box, Grid, ratios, vec
 from chunkflow.storage import Folder
 from chunkflow.volume import LayerInfo, Volume, full_url
@@ -38,7 +39,8 @@ from cli.words import plain
 
 LAYER_ENDINGS = (".tif", ".tiff", ".zarr", ".nii", ".nii.gz", ".npy", "/")
 """The endings of the files that a layer can go to; a name without any is a folder of TIFF planes."""
-NARROW = (".tif", ".tiff", ".nii", ".nii.gz", "/")
+NIFTI = (".nii", ".nii.gz")
+NARROW = (".tif", ".tiff", *NIFTI, "/")
 """Where programs expect labels of 32 bits or fewer."""
 PIECE_BYTES = 64 << 20
 
@@ -47,6 +49,8 @@ def export_layer(layer: str, to: Path, box: str = "", mip: int = 0, overwrite: b
     """Write an image or labels, or what of it lies in `box` (voxels of mip 0); what to say of it."""
     url, ending = full_url(layer), ending_of(to)
     _refuse_existing(to, ending, overwrite)
+    if ending in NIFTI:
+        optional_import("nibabel", "Writing NIfTI files")  # before all labels are read for their ids
     levels = _levels(url, mip, parse_box(box), all_mips=ending == ".zarr")
     labels = levels[0].kind == "segmentation"
     ids = None
@@ -163,7 +167,7 @@ def _write(to: Path, ending: str, levels: list[LayerInfo], wanted: list[Voxels],
 def _opened(to: Path, ending: str, voxels: Voxels) -> LayerFile:
     if ending == "/":
         return PlanesFolder(to, voxels)
-    if ending in (".nii", ".nii.gz"):
+    if ending in NIFTI:
         return NiftiFile(to, voxels, packed=ending == ".nii.gz")
     return NpyFile(to, voxels) if ending == ".npy" else TiffStack(to, voxels)
 

@@ -22,6 +22,7 @@ from chunkflow.errors import BadInput
 from cluster import cloud_gcp
 from cluster.cloud import CloudCluster
 from cluster.providers import load_place
+from tests.support import hide_package
 
 FILE: dict[str, Any] = {
     "provider": "gcp",
@@ -213,12 +214,14 @@ def test_what_cannot_be_is_said(
         cluster(tmp_path).status()
 
 
+@pytest.mark.parametrize("package", ["googleapiclient", "google_auth_httplib2"])
 def test_without_googles_client_it_says_what_to_install(
-    tmp_path: Path, compute: type[_Compute], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, package: str, compute: type[_Compute], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "rsync").touch(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(BadInput, match="pip install google-api-python-client google-auth-httplib2"):
+    hide_package(monkeypatch, package)
+    with pytest.raises(BadInput, match=rf"needs the package {package}: pip install 'chunkflow-ray\[gcp\]'"):
         cluster(tmp_path).up(lambda what: pytest.fail("asked"), lambda line: None)
 
 
