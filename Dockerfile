@@ -9,7 +9,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends wget procps \
  && rm -rf /var/lib/apt/lists/*
 
-# Its extras, as in --build-arg EXTRAS=[cnn]
+# Its extras, as in --build-arg EXTRAS=[cnn,formats]
 ARG EXTRAS=
 COPY pyproject.toml constraints.txt README.md LICENSE /tmp/chunkflow/
 COPY chunkflow /tmp/chunkflow/chunkflow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chunkflow.data.info import LabelsInfo, VoxelsInfo
 from chunkflow.errors import BadInput
+from chunkflow.extras import optional_import
 
 _WHOLE = ("uint8", "uint16", "uint32", "uint64")
 ENCODINGS: dict[str, tuple[str, ...]] = {
@@ -12,7 +13,9 @@ ENCODINGS: dict[str, tuple[str, ...]] = {
     "compressed_segmentation": ("uint32", "uint64"),
     "crackle": _WHOLE,
 }
-"""Those whose codecs are installed with chunkflow."""
+"""Those that layers are written in."""
+CODECS = {"crackle": "crackle", "jxl": "imagecodecs"}
+"""The optional package that encodes and decodes an encoding, where CloudVolume needs one."""
 LOSSY = ("jpeg", "jxl", "zfpc", "kempressed")
 """Those that change voxels, also such as other programs write."""
 
@@ -29,3 +32,10 @@ def refuse_encoding(name: str, layer: VoxelsInfo) -> None:
             f"The layer {name} ({layer.dtype}) cannot be stored as {layer.encoding!r}; "
             f"it can be as {', '.join(fitting)}."
         )
+    require_codec(name, layer.encoding)
+
+
+def require_codec(layer: str, encoding: str) -> None:
+    """Raise BadInput where the package that decodes and encodes an encoding is not installed."""
+    if encoding in CODECS:
+        optional_import(CODECS[encoding], f"The layer {layer}, as it is stored as {encoding},")

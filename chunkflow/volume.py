@@ -14,6 +14,7 @@ from cloudvolume.lib import Bbox
 from chunkflow.chunk import Chunk, VoxelSize
 from chunkflow.clients import is_fault, is_refusal
 from chunkflow.data.info import VoxelsInfo
+from chunkflow.encodings import require_codec
 from chunkflow.errors import BadInput, DamagedInput, StorageError
 from chunkflow.geometry import Box
 from chunkflow.sharded import shard_files, sharding_of
@@ -27,6 +28,7 @@ class Volume:
     """Reads any box, and writes boxes that are aligned to the layer's storage chunks."""
 
     def __init__(self, info: VoxelsInfo, fill_missing: bool = False) -> None:
+        require_codec(info.url, info.encoding)
         make_file_writes_atomic()
         self.info = info
         self._cloud = open_layer(info.url, info.mip, fill_missing)

@@ -23,6 +23,7 @@ from chunkflow.chunk import Array, VoxelSize
 from chunkflow.data.describe import layer_at
 from chunkflow.data.info import LabelsInfo, VoxelsInfo, full_url
 from chunkflow.errors import BadInput
+from chunkflow.extras import optional_import
 from chunkflow.geometry import Box, Grid, ratios, vec
 from chunkflow.storage import Folder
 from chunkflow.volume import Volume
@@ -40,7 +41,8 @@ from cli.layer_files import (
 
 LAYER_ENDINGS = (".tif", ".tiff", ".zarr", ".nii", ".nii.gz", ".npy", "/")
 """The endings of the files that a layer can go to; a name without any is a folder of TIFF planes."""
-NARROW = (".tif", ".tiff", ".nii", ".nii.gz", "/")
+NIFTI = (".nii", ".nii.gz")
+NARROW = (".tif", ".tiff", *NIFTI, "/")
 """Where programs expect labels of 32 bits or fewer."""
 PIECE_BYTES = 64 << 20
 
@@ -66,6 +68,8 @@ def export_layer(
     """Write an image or labels to a file, or what of it lies in `box` (voxels of mip 0)."""
     url, ending = full_url(layer), ending_of(to)
     _refuse_existing(to, ending, overwrite)
+    if ending in NIFTI:
+        optional_import("nibabel", "Writing NIfTI files")  # before all labels are read for their ids
     levels = _levels(url, mip, box, all_mips=ending == ".zarr")
     labels = isinstance(levels[0], LabelsInfo)
     ids = None
@@ -182,7 +186,7 @@ def _write(to: Path, ending: str, levels: list[VoxelsInfo], wanted: list[Voxels]
 def _opened(to: Path, ending: str, voxels: Voxels) -> LayerFile:
     if ending == "/":
         return PlanesFolder(to, voxels)
-    if ending in (".nii", ".nii.gz"):
+    if ending in NIFTI:
         return NiftiFile(to, voxels, packed=ending == ".nii.gz")
     return NpyFile(to, voxels) if ending == ".npy" else TiffStack(to, voxels)
 

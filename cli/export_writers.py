@@ -7,12 +7,12 @@ import math
 from pathlib import Path
 from typing import Any, Protocol
 
-import h5py
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chunkflow.errors import BadInput
+from chunkflow.extras import optional_import
 
 
 class Writer(Protocol):
@@ -103,6 +103,7 @@ class Hdf5Writer:
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         refuse_nested("HDF5", schema)
+        h5py = optional_import("h5py", "Writing HDF5 files")
         self._file = h5py.File(path, "w", track_order=True)
         for column in schema:
             dtype = h5py.string_dtype() if is_text(column.type) else column.type.to_pandas_dtype()

@@ -53,10 +53,10 @@ def ingest(
 ) -> None:
     """Write what a microscope or another program left as layers.
 
-    Reads TIFF stacks and folders of TIFF planes, OME-Zarr, Zarr, N5, HDF5, Imaris, NIfTI, NumPy and, with the
-    extra microscopes, CZI, ND2 and LIF. What is damaged or missing is named before anything is
-    written, and the extent in millimetres is printed: see that it can be true. Several channels become
-    DEST/NAME, a layer each. The order of a folder's planes is that of the numbers in their names.
+    Reads TIFF stacks and folders of TIFF planes, OME-Zarr, Zarr, N5, NumPy; with the extra formats HDF5,
+    Imaris and NIfTI; with the extra microscopes CZI, ND2 and LIF. What is damaged or missing is named before
+    anything is written, and the extent in millimetres is printed: see that it can be true. Several channels
+    become DEST/NAME, a layer each. The order of a folder's planes is that of the numbers in their names.
 
     Example: chunkflow ingest planes/ /data/rat/dapi --voxel-size 0.227,0.227,1um
     """

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import nibabel
 import numpy as np
 import tensorstore as ts
 import tifffile
 
 from chunkflow.chunk import Array, VoxelSize
+from chunkflow.extras import optional_import
 from chunkflow.geometry import Box, Vec, vec
 
 CLASSIC_TIFF = 2**32 - 2**25
@@ -149,6 +149,7 @@ class NiftiFile:
 
     def __init__(self, path: Path, voxels: Voxels, packed: bool = False) -> None:
         """`packed` is whether to compress it in the end; until then the voxels are in a nameless file."""
+        nibabel = optional_import("nibabel", "Writing NIfTI files")
         self._path, self._packed = path, packed
         # close() closes it
         self._file = tempfile.TemporaryFile(dir=path.parent) if packed else path.open("w+b")  # noqa: SIM115

@@ -90,7 +90,7 @@ def sample(url: str, info: Mapping[str, Any]) -> Array | None:
     box = layer.bounds if sizes[mip] <= SAMPLE**3 else middle.clip(layer.bounds)
     try:
         array = Volume(layer).read(box).array
-    except StorageError:  # a layer that is still being made, or is damaged, is shown all the same
+    except (StorageError, BadInput):  # still being made, damaged, or of a codec that is not here: still shown
         return None
     return array if array.ndim == 4 else array[..., np.newaxis]
 

@@ -62,7 +62,7 @@ class CloudFile(ClusterFile):
     image: str = ""
     gpu_image: str = ""
     disk: int = Field(default=100, ge=20, description="GiB of each node's disk")
-    extras: list[Literal["cnn", "microscopes"]] = Field(default_factory=list)
+    extras: list[Literal["cnn", "formats", "microscopes"]] = Field(default_factory=list)
     """What of chunkflow's extras is installed on the nodes."""
     idle_minutes: float = Field(default=5.0, gt=0)
     """A worker node that has had nothing to do for so long is ended."""

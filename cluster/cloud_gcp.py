@@ -6,7 +6,6 @@ the keys that Google's libraries find.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -21,9 +20,9 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.auth.transport.requests import AuthorizedSession
 
 from chunkflow.errors import BadInput, ChunkflowError
+from chunkflow.extras import optional_import
 from chunkflow.prices import SPOT
 from cluster.cloud_file import CloudFile
-from cluster.cloud_nodes import GCP_CLIENT
 from cluster.cloud_things import Thing, shown
 from cluster.place import Say
 
@@ -77,13 +76,8 @@ class Gcp:
         return body
 
     def check(self) -> list[str]:
-        missing = [
-            name for name in ("googleapiclient", "google_auth_httplib2") if not importlib.util.find_spec(name)
-        ]
-        if missing:
-            raise BadInput(
-                f"Ray needs Google's own client to start nodes: pip install {' '.join(GCP_CLIENT)}."
-            )
+        for module in ("googleapiclient", "google_auth_httplib2"):  # what Ray's launcher asks GCP by
+            optional_import(module, "Starting nodes on GCP")
         self.check_place()
         return self._check_bucket()
 

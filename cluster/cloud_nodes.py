@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -41,23 +42,25 @@ def write_files(folder: Path) -> None:
 def setup_commands(file: CloudFile) -> list[str]:
     """Install this Python and this chunkflow; where an image has them already, that takes seconds."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    extras = f"[{','.join(file.extras)}]" if file.extras else ""
     return [
         f"test -x {PYTHON} || (curl -LsSf {_UV} | sh && "
         f"~/.local/bin/uv venv --seed --python {version} ~/chunkflow/env)",
-        f"{PYTHON} -m pip install --quiet --disable-pip-version-check "
-        f'-c {FILES}/constraints.txt "$(echo {FILES}/*.whl){extras}"',
+        _install(file.extras),
     ]
 
 
 def head_setup_commands(file: CloudFile) -> list[str]:
     """What Ray needs on the head to start nodes, beyond what chunkflow has."""
-    if file.provider == "aws":
-        return []
-    return [f"{PYTHON} -m pip install --quiet --disable-pip-version-check {' '.join(GCP_CLIENT)}"]
+    return [_install(["gcp"])] if file.provider == "gcp" else []
 
 
-GCP_CLIENT = ("google-api-python-client", "google-auth-httplib2")
+def _install(extras: Sequence[str]) -> str:
+    """Install this chunkflow with some of its extras."""
+    wanted = f"[{','.join(extras)}]" if extras else ""
+    return (
+        f"{PYTHON} -m pip install --quiet --disable-pip-version-check "
+        f'-c {FILES}/constraints.txt "$(echo {FILES}/*.whl){wanted}"'
+    )
 
 
 def head_commands(file: CloudFile) -> list[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 import chunkflow
+from chunkflow.encodings import CODECS
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.job import Job
@@ -39,6 +40,9 @@ from cluster.submission import Jobs, folder_of
 
 TORCH = re.compile(rb"^\s*(?:import|from)\s+(?:torch|monai)\b", re.M)
 MICROSCOPES = (".czi", ".nd2", ".lif")
+PLAIN = (".npy", ".npz", ".zarr", ".n5", *MICROSCOPES)
+"""Stacks that need nothing of the extra `formats`; a TIFF may, as it may be compressed."""
+STACK_FIELDS = {"source", "tiles"}
 
 
 @dataclass(frozen=True)
@@ -169,10 +173,22 @@ def extras(job: Job, own: Mapping[str, bytes]) -> list[str]:
     found = []
     if any(TORCH.search(text) for text in [*own.values(), *_task_texts(job)]):
         found.append("cnn")
-    sources = [str(entry.parameters.get("source", "")).lower() for entry in job.tasks]
-    if any(source.partition(":")[0].endswith(MICROSCOPES) for source in sources):
+    stacks = list(_stacks(job))
+    encoded = any(layer.encoding in CODECS for layer in job.layers.values())
+    if encoded or not all(path.endswith(PLAIN) for path in stacks):
+        found.append("formats")
+    if any(path.endswith(MICROSCOPES) for path in stacks):
         found.append("microscopes")
     return found
+
+
+def _stacks(job: Job) -> Iterator[str]:
+    """The paths of the stacks that the tasks of a job read, without what is named inside a file."""
+    for entry in job.tasks:
+        fields = task_type(entry.type, job.modules).model_fields
+        for name in STACK_FIELDS & fields.keys() & entry.parameters.keys():
+            if any(isinstance(mark, Located) for mark in fields[name].metadata):
+                yield str(entry.parameters[name]).lower().partition(":")[0]
 
 
 def _task_texts(job: Job) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ import tifffile
 
 from chunkflow.chunk import Array
 from chunkflow.errors import BadInput
+from tasks.stack_tiff import whole_tiff
 
 ATLAS, HEMISPHERES, SETTINGS = "registered_atlas.tiff", "registered_hemispheres.tiff", "brainreg.json"
 OPPOSITE = {"a": "p", "p": "a", "s": "i", "i": "s", "l": "r", "r": "l"}
@@ -106,7 +107,8 @@ def _opened(path: Path) -> Array:
     try:
         array: Array = tifffile.memmap(path, mode="r")
     except ValueError:
-        array = tifffile.imread(path)
+        with whole_tiff(path) as file:
+            array = file.asarray()
     except Exception as error:
         raise BadInput(f"{path} is damaged or no TIFF: {error}.") from error
     if array.ndim != 3 or array.dtype.kind not in "ui":

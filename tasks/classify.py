@@ -17,7 +17,6 @@ from pydantic import Field
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.inputs import table_pieces
 from chunkflow.task import Cell, Counts, File, Layout, Objects, Out, RowByRow, Task
 from tasks import class_features, classifier
 
@@ -43,6 +42,8 @@ class Classify(Task):
         """The model is looked at before anything runs, and a table that is there already, too."""
         known = classifier.describe_model(self.model)
         if "objects" not in layout.made:
+            from chunkflow.inputs import table_pieces  # with it come the clients of all stores
+
             table = layout.table("objects")
             self._check_columns(known, next(table_pieces(table, table.grid.box(0))).schema)
         return super().outputs(layout)

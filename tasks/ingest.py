@@ -28,8 +28,9 @@ class Ingest(Task):
     """Write TIFF, Zarr, N5, HDF5, Imaris, NIfTI, NumPy or a microscope's file as a layer.
 
     A source is a TIFF stack, a folder of TIFF planes (in the natural order of their names, none may be
-    missing), OME-Zarr or plain Zarr, N5, HDF5 (FILE.h5:DATASET where it has several), Imaris .ims,
-    NIfTI (.nii, .nii.gz), NumPy (.npy, FILE.npz:ARRAY), or .czi, .nd2 and .lif with the extra `microscopes`.
+    missing), OME-Zarr or plain Zarr, N5 or NumPy (.npy, FILE.npz:ARRAY); with the extra `formats` HDF5
+    (FILE.h5:DATASET where it has several), Imaris .ims, NIfTI (.nii, .nii.gz) and TIFFs of any compression;
+    or .czi, .nd2 and .lif with the extra `microscopes`.
     Axes, voxel size, place and channels are what it says of them; where it does not say how its axes lie,
     they are z, y, x (N5: x, y, z). A place between voxels is rounded to the nearest. Without `channel` all
     channels go into one image.

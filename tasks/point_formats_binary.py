@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chunkflow.errors import BadInput
+from chunkflow.extras import optional_import
 from tasks.point_formats import BATCH, Rows, check_names
 
 
@@ -33,6 +33,7 @@ def open_parquet(path: Path) -> Rows:
 
 def open_hdf5(path: Path) -> Rows:
     """An HDF5 file whose datasets are columns, as `chunkflow export` writes them."""
+    h5py = optional_import("h5py", f"Reading {path}")
     try:
         with h5py.File(path) as file:
             columns = {name: _type_of(path, name, file[name]) for name in file}
@@ -61,11 +62,13 @@ def open_hdf5(path: Path) -> Rows:
 
 
 def _type_of(path: Path, name: str, dataset: Any) -> pa.DataType:
-    if not isinstance(dataset, h5py.Dataset) or dataset.ndim != 1:
+    if getattr(dataset, "ndim", None) != 1:  # groups have none
         raise BadInput(
             f"{path}: {name} is not a dataset of one dimension; each must be a column of the table, as "
             "chunkflow export writes them."
         )
+    import h5py
+
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return pa.string()
     try:

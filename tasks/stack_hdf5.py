@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 
 from chunkflow.chunk import Array
 from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.extras import optional_import
 from chunkflow.geometry import Box, Vec
 from tasks.stack_arrays import chosen
 from tasks.stack_axes import Axes, moment_of, type_name
 from tasks.stack_facts import Facts, sizes_of
 from tasks.stacks import refuse_unreadable
 
+if TYPE_CHECKING:
+    import h5py
+
 
 def opened(path: Path) -> h5py.File:
     """The file, to read only; no lock is asked for, which network disks may refuse."""
+    library = optional_import("h5py", f"Reading {path}")
     try:
-        return h5py.File(path, "r", locking=False)
+        return library.File(path, "r", locking=False)
     except OSError as error:
         raise BadInput(f"{path} is damaged, cut short or no HDF5: {error}.") from error
 
@@ -32,7 +36,7 @@ def open_hdf5(path: Path, name: str, axes: str, time: int | None) -> DatasetStac
         shapes: dict[str, tuple[int, ...]] = {}
 
         def note(found: str, node: Any) -> None:
-            if isinstance(node, h5py.Dataset) and node.shape is not None:
+            if getattr(node, "shape", None) is not None:  # groups have none, nor have empty datasets
                 shapes[found] = node.shape
 
         file.visititems(note)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
 from chunkflow.chunk import Array
 from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.extras import optional_import
 from chunkflow.geometry import Box, Vec
 from tasks.stack_arrays import chosen
 from tasks.stack_axes import Axes
@@ -68,16 +67,6 @@ class PlanesStack:
         return result
 
 
-def library(path: Path, module: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        package = module.partition(".")[0]
-        raise BadInput(
-            f"{path} needs the package {package} to be read: pip install 'chunkflow-ray[microscopes]'."
-        ) from error
-
-
 @contextmanager
 def whole(path: Path) -> Iterator[None]:
     """What the libraries raise on a file that is damaged, as one sentence."""
@@ -98,7 +87,7 @@ def one_of(path: Path, name: str, count: int, what: str) -> int:
 
 def open_czi(path: Path, name: str, axes: str, time: int | None) -> PlanesStack:
     """A scene of a .czi, its tiles merged."""
-    czi = library(path, "pylibCZIrw.czi")
+    czi = optional_import("pylibCZIrw.czi", f"Reading {path}")
     with whole(path), czi.open_czi(str(path)) as document:
         extent = document.total_bounding_box_no_pyramid
         scenes = document.scenes_bounding_rectangle_no_pyramid
@@ -143,7 +132,7 @@ def _czi_facts(root: ElementTree.Element, planes: int, channels: int) -> Facts:
 
 def open_nd2(path: Path, name: str, axes: str, time: int | None) -> PlanesStack:
     """A position of an .nd2."""
-    nd2 = library(path, "nd2")
+    nd2 = optional_import("nd2", f"Reading {path}")
     with whole(path), nd2.ND2File(path) as file:
         sizes, dtype = dict(file.sizes), str(file.dtype)
         frames = file.attributes.sequenceCount
@@ -185,7 +174,7 @@ def open_nd2(path: Path, name: str, axes: str, time: int | None) -> PlanesStack:
 
 def open_lif(path: Path, name: str, axes: str, time: int | None) -> PlanesStack:
     """One image of a .lif, the only volume if it has no other; tiles must have been merged."""
-    reader = library(path, "readlif.reader")
+    reader = optional_import("readlif.reader", f"Reading {path}")
     with whole(path), warnings.catch_warnings(action="ignore"):
         images = {image.name: image for image in reader.LifFile(path).get_iter_image()}
     image = images[chosen(path, name, {n: (i.dims.z, i.dims.y, i.dims.x) for n, i in images.items()})]

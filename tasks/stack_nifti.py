@@ -8,13 +8,11 @@ import zlib
 from pathlib import Path
 from typing import IO, Any, cast
 
-import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
 from chunkflow.chunk import Array
 from chunkflow.errors import BadInput
+from chunkflow.extras import optional_import
 from chunkflow.geometry import Box
 from tasks.stack_arrays import ArrayStack, PackedStack
 from tasks.stack_axes import Axes
@@ -25,9 +23,11 @@ UNITS = {"meter": "m", "mm": "mm", "micron": "um"}
 
 
 def open_nifti(path: Path, name: str, axes: str, time: int | None) -> Stack:
+    nibabel = optional_import("nibabel", f"Reading {path}")
+    malformed = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError)
     try:
         image: Any = nibabel.load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+    except (*malformed, OSError, EOFError, ValueError, zlib.error) as error:
         raise BadInput(f"{path} is damaged or no NIfTI: {error}.") from error
     header, voxels = (
         image.header,

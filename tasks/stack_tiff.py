@@ -23,6 +23,7 @@ import tifffile
 
 from chunkflow.chunk import Array
 from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.extras import missing_package
 from chunkflow.geometry import Box, Vec
 from tasks.stack_arrays import ArrayStack
 from tasks.stack_axes import Axes, type_name
@@ -69,9 +70,7 @@ def whole_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
             yield file
     except MALFORMED as error:
         if "imagecodecs" in str(error):
-            raise BadInput(
-                f"{path} is compressed in a way that needs the package imagecodecs: pip install imagecodecs."
-            ) from error
+            raise missing_package("imagecodecs", f"Reading {path}, as it is compressed,") from error
         raise BadInput(f"{path} is damaged or no TIFF: {error}.") from error
     finally:
         logger.removeHandler(omissions)

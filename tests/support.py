@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from cloudvolume import CloudVolume
 
 from chunkflow.data.describe import describe
@@ -27,6 +29,13 @@ from chunkflow.pool import Executor, Pool
 from chunkflow.queue import MemoryQueue
 from chunkflow.runner import Runner
 from chunkflow.serial import SerialExecutor
+
+
+def hide_package(patch: pytest.MonkeyPatch, name: str) -> None:
+    """Let a package be as one that is not installed, until the end of the test."""
+    loaded = [module for module in sys.modules if module.startswith(f"{name}.")]
+    for module in (name, *loaded):
+        patch.setitem(sys.modules, module, None)
 
 
 def make_layer(

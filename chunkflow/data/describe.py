@@ -17,6 +17,7 @@ from chunkflow.data.info import (
     VoxelsInfo,
     parse_info,
 )
+from chunkflow.encodings import require_codec
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 from chunkflow.storage import Folder
@@ -24,8 +25,12 @@ from chunkflow.volume import open_layer
 
 
 def describe(url: str, mip: int, kind: RoleKind) -> LayerInfo:
-    """The layer or table at a URL."""
-    return table_at(url) if kind == "table" else layer_at(url, mip)
+    """The layer or table at a URL; a layer whose codec is not installed is refused."""
+    if kind == "table":
+        return table_at(url)
+    layer = layer_at(url, mip)
+    require_codec(url, layer.encoding)
+    return layer
 
 
 def layer_at(url: str, mip: int = 0) -> VoxelsInfo:

@@ -11,8 +11,8 @@ from scipy import ndimage
 from skimage.metrics import adapted_rand_error, variation_of_information
 from sklearn.metrics import average_precision_score
 
-from chunkflow.data.describe import describe, read_info
-from chunkflow.data.info import LayerInfo, full_url
+from chunkflow.data.describe import describe, layer_at, read_info
+from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.jobs.means import Means
@@ -240,7 +240,7 @@ def test_a_function_gives_what_the_command_writes(
 ) -> None:
     found, true, _ = marked
     monkeypatch.chdir(tmp_path)
-    image = LayerInfo.of_layer(full_url(str(volume / "image")))
+    image = layer_at(full_url(str(volume / "image")))
     before = sorted(tmp_path.iterdir())
     scores = evaluate(found, true, tolerance_um=2, like=image)
     assert sorted(tmp_path.iterdir()) == before
@@ -275,13 +275,13 @@ def test_tables_and_labels_are_compared_as_objects(volume: Path, tmp_path: Path,
     same = evaluate(table, table, box=part)
     assert (same.f1, same.box) == (1, part)
     assert same.values["true"] < evaluate(table, table).values["true"]
-    found, true = (LayerInfo.of_layer(full_url(str(volume / name))) for name in ("found", "true"))
+    found, true = (layer_at(full_url(str(volume / name))) for name in ("found", "true"))
     labels = evaluate(found, true, means=Means(serial=True))
     assert 0 < labels.f1 < 1
     assert "adapted Rand error" in labels.values
     assert list(empty.iterdir()) == []
     with pytest.raises(BadInput, match="is an image"):
-        evaluate(LayerInfo.of_layer(full_url(str(volume / "image"))), true)
+        evaluate(layer_at(full_url(str(volume / "image"))), true)
     with pytest.raises(BadInput, match="scratch"):
         evaluate(found, true, means=Means(address="ray://127.0.0.1:1"))
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from cloudvolume import CloudVolume
 
-from chunkflow.data.info import LayerInfo
+from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput
 from chunkflow.people.viewing.view import layers_to_show, start_server, view, write_state
 from chunkflow.words import free_name
@@ -209,7 +209,7 @@ def test_the_state_has_the_addresses_of_the_server(tmp_path: Path) -> None:
 
 def test_a_viewer_is_a_frame_with_its_layers_until_it_is_closed(tmp_path: Path) -> None:
     one, two = (write_layer(tmp_path / name, np.ones((8, 8, 8), dtype=np.uint8)) for name in ("a", "b"))
-    info = LayerInfo.of_layer(f"file://{two}")
+    info = layer_at(f"file://{two}")
     with view(Path(one), info) as viewer, view(one) as other:
         assert [layer["name"] for layer in viewer.state()["layers"]] == ["a", "b"]
         assert [layer["name"] for layer in other.state()["layers"]] == ["a"]

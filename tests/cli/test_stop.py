@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.builtin import load_job
-
 from chunkflow.events import Event, Started
+from chunkflow.job import Job
 from chunkflow.jobs.stopping import request_stop, until_ended
 from cli.work import Work
 from tests.cli.conftest import Command
@@ -14,7 +13,7 @@ from tests.support import run_job
 
 
 def test_a_run_that_is_asked_to_stop_ends_in_good_order(lab: Path, command: Command) -> None:
-    job = load_job(lab / "job.yaml", None)
+    job = Job.from_file(lab / "job.yaml")
     asked: list[bool] = []
     in_flight: list[int] = []
 

@@ -205,6 +205,28 @@ def test_libraries_that_only_some_tasks_need(lab: Path) -> None:
     assert extras(job, {"job/own.py": b"import numpy\n\nfrom torch.nn import Conv3d\n"}) == ["cnn"]
 
 
+@pytest.mark.parametrize(
+    ("task", "wanted"),
+    [
+        ({"ingest": {"source": "brain.nii.gz", "layer": "copied"}}, ["formats"]),
+        ({"ingest": {"source": "brain.h5:raw", "layer": "copied"}}, ["formats"]),
+        ({"ingest": {"source": "planes", "layer": "copied"}}, ["formats"]),
+        ({"ingest": {"source": "brain.ome.zarr", "layer": "copied"}}, []),
+        ({"ingest": {"source": "brain.czi:0", "layer": "copied"}}, ["microscopes"]),
+        ({"stitch": {"tiles": "{row}_{column}.nd2", "images": ["copied"]}}, ["microscopes"]),
+        ({"copy": {"source": "dapi", "target": "copied"}}, []),
+    ],
+)
+def test_packages_that_only_some_stacks_need(lab: Path, task: dict[str, object], wanted: list[str]) -> None:
+    assert extras(Job.from_file(own_job(lab, tasks=[task])), {}) == wanted
+
+
+def test_a_layer_may_need_a_codec(lab: Path) -> None:
+    layers = {"dapi": "dapi", "copied": {"url": "copied", "encoding": "crackle"}}
+    job = Job.from_file(own_job(lab, layers=layers))
+    assert extras(job, {}) == ["formats"]
+
+
 def test_what_is_run_there() -> None:
     words = entrypoint(4, None, "mesh", 12.5, ["job/prices.yaml"])
     assert words == (

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from scipy import ndimage
 
-from chunkflow.data.info import LayerInfo, full_url
+from chunkflow.data.describe import layer_at
+from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.kernels.matching import match_points
@@ -212,7 +213,7 @@ def test_a_function_gives_what_the_command_writes(scene: tuple[Path, np.ndarray]
     assert page[page.index("<h1>") : page.rindex("</div>")].strip() in (tuned / "report.html").read_text()
     with pytest.raises(BadInput, match=r"exists already.*\(overwrite\)"):
         found.write(tuned)
-    image = LayerInfo.of_layer(full_url(str(folder / "dapi")))
+    image = layer_at(full_url(str(folder / "dapi")))
     found = tune(image, points, Box.parse(BOX), TOLERANCE, diameters_um=(6, 8))
     assert found.parameters["image"] == "dapi"
     assert 6 <= found.ranked.diameter <= 8

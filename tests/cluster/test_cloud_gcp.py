@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from chunkflow.errors import BadInput
 from cluster import cloud_gcp
 from cluster.cloud import CloudCluster
+from cluster.cloud_nodes import head_setup_commands
 from cluster.providers import load_place
+from tests.support import hide_package
 
 FILE: dict[str, Any] = {
     "provider": "gcp",
@@ -218,8 +220,16 @@ def test_without_googles_client_it_says_what_to_install(
 ) -> None:
     (tmp_path / "rsync").touch(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(BadInput, match="pip install google-api-python-client google-auth-httplib2"):
+    hide_package(monkeypatch, "googleapiclient")
+    with pytest.raises(
+        BadInput, match=r"needs the package googleapiclient: pip install 'chunkflow-ray\[gcp\]'"
+    ):
         cluster(tmp_path).up(lambda what: pytest.fail("asked"), lambda line: None)
+
+
+def test_the_head_gets_googles_client_in_the_version_that_is_here(tmp_path: Path) -> None:
+    (install,) = head_setup_commands(cluster(tmp_path))
+    assert '-c ~/chunkflow/files/constraints.txt "$(echo ~/chunkflow/files/*.whl)[gcp]"' in install
 
 
 @pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml"])
