@@ -23,7 +23,7 @@ MEANS = {"job", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
 
 
 def canonical(job: Job, plan: Plan) -> dict[str, Any]:
-    """All of a job that changes what it makes, with defaults, tasks' versions and the user's own code."""
+    """All of a job that decides its results: parameters, versions and the user's own code."""
     versions = {step.entry: step.task.version for step in plan.steps}
     document = job.model_dump(mode="json", exclude=MEANS)
     return document | {
