@@ -20,9 +20,9 @@ from rich.console import Console
 import chunkflow
 from chunkflow.errors import BadInput, Interrupted, StorageError
 from chunkflow.ledger import Ledger
-from chunkflow.ledger_state import State, difference
+from chunkflow.ledger_state import State
 from chunkflow.modules import Modules
-from chunkflow.opening import canonical
+from chunkflow.opening import canonical, changes_of
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.pool import Pool
 from chunkflow.runner import STOP
@@ -229,7 +229,7 @@ def plan_of(state: State, modules: Path) -> Plan:
         plan = plan_of_spec(state.job.plan, Modules(modules.resolve()))
     except BadInput as error:
         raise BadInput(f"{error} For a pool, name their folder: --modules FOLDER.") from error
-    changes = difference(state.job.spec, canonical(plan.job, plan))
+    changes = changes_of(state.job.spec, canonical(plan.job, plan))
     if changes:
         raise BadInput(f"The tasks here are not those of the run ({changes[0]}): install the same here.")
     return plan
