@@ -50,7 +50,7 @@ class LayerEntry(BaseModel):
 
 
 class TaskEntry(BaseModel):
-    """One task of a job: its name in this job, the registry's name for what it does, and its parameters."""
+    """One task of a job: its name there, its name in the registry, and its parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -149,7 +149,7 @@ class Job(BaseModel):
 
     @classmethod
     def from_file(cls, path: Path, settings: Sequence[str] = (), until: str = "") -> Job:
-        """Read a job file up to the task `until`, with `key=value` settings over it (layers.dapi=URL)."""
+        """Read a job file up to the task `until`, with settings such as layers.dapi=URL over it."""
         document = read_document(path, "job file", "keys such as job, work, layers and tasks")
         for setting in settings:
             lay_over(document, setting)
@@ -173,7 +173,7 @@ class Job(BaseModel):
 
     @property
     def modules(self) -> Modules:
-        """Where the user's own tasks are; in no record of a job, as other machines have them elsewhere."""
+        """Where the user's own tasks lie; in no record, as they lie elsewhere on other machines."""
         return self._modules
 
     def beside(self, modules: Modules) -> Job:
@@ -183,7 +183,7 @@ class Job(BaseModel):
         return job
 
     def sources(self) -> dict[str, bytes]:
-        """The user's own code that the tasks need, by paths beside the job file, for workers elsewhere."""
+        """The user's own code that the tasks need, by path in the job's folder."""
         return self.modules.sources(entry.module for entry in self.tasks)
 
     def work_for(self, box: Box | None) -> str:
@@ -224,7 +224,7 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _task_entries(tasks: Any) -> list[Any]:
-    """Each task, however it is given, as a name that is unique in the job, a type and parameters."""
+    """Each task, however given, as a name unique in the job, a type and parameters."""
     if not isinstance(tasks, list) or not tasks:
         raise BadInput("The job: 'tasks' must be a list such as '- segment: {image: dapi, labels: nuclei}'.")
     entries: list[Any] = []

@@ -55,8 +55,10 @@ class Modules:
         return _hash(f"{path}\0{_hash(data)}" for path, data in sources.items()) if sources else ""
 
     def sources(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The files of these modules that lie in the folder, and of those that they import from it, by their
-        paths in it. Packages are taken whole."""
+        """The files of these modules and of those that they import from the folder, by path.
+
+        Packages are taken whole.
+        """
         found: dict[str, bytes] = {}
         waiting, known = [name.partition(".")[0] for name in names], set[str]()
         while waiting:
@@ -98,7 +100,7 @@ def name_in_folder(module: str) -> str:
 
 
 def folder_of(kind: type) -> Path | None:
-    """The folder in which a class's module lies, or the package that it is of; None where it is installed."""
+    """The folder in which a class's module or its package lies; None where it is installed."""
     module = sys.modules[kind.__module__.partition(".")[0]]
     if isinstance(module, _Package):
         return module.modules.folder

@@ -23,7 +23,7 @@ MEANS = {"job", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
 
 
 def canonical(job: Job, plan: Plan) -> dict[str, Any]:
-    """All of a job that changes what it makes, with defaults, tasks' versions and the user's own code."""
+    """All of a job that decides its results: parameters, versions and the user's own code."""
     versions = {step.entry: step.task.version for step in plan.steps}
     document = job.model_dump(mode="json", exclude=MEANS)
     return document | {
@@ -37,6 +37,31 @@ def _canonical_task(job: Job, entry: TaskEntry, version: int) -> dict[str, Any]:
     code = entry.code(job.modules)
     own = {"code": code} if code else {}
     return {"type": entry.type, "version": version, **own, **parameters_of(job, entry)}
+
+
+def changes_of(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The differences between two such documents, a line a parameter.
+
+    The code of a task is compared where both know it: an earlier ledger does not, nor where it is installed.
+    """
+    known = _with_code(before) & _with_code(now)
+    return difference(_code_of(before, known), _code_of(now, known))
+
+
+def _with_code(document: dict[str, Any]) -> set[str]:
+    return {name for task in document["tasks"] for name, values in task.items() if "code" in values}
+
+
+def _code_of(document: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """The document with the code of these tasks alone."""
+    tasks = [
+        {
+            name: {key: value for key, value in values.items() if key != "code" or name in names}
+            for name, values in task.items()
+        }
+        for task in document["tasks"]
+    ]
+    return {**document, "tasks": tasks}
 
 
 def open_run(
@@ -171,24 +196,14 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
         return  # nothing of the old run is kept
     kept = [task for task in before["tasks"] if not set(task) & cleared]
     asked = [task for task in wanted["tasks"] if not set(task) & (cleared | (now - old))]
-    asked = [_without_code_unless_known(task, kept) for task in asked]
     layers = {name: wanted["layers"].get(name) for name in before["layers"]}
-    changes = difference({**before, "tasks": kept}, {**wanted, "tasks": asked, "layers": layers})
+    changes = changes_of({**before, "tasks": kept}, {**wanted, "tasks": asked, "layers": layers})
     if changes:
         raise BadInput(
             "This work folder was made with other parameters:\n  "
             + "\n  ".join(changes)
             + "\nUse another work folder, or --restart TASK to clear that task and those after it."
         )
-
-
-def _without_code_unless_known(task: dict[str, Any], kept: list[dict[str, Any]]) -> dict[str, Any]:
-    """A task without the hash of its code, where that was not recorded yet."""
-    known = {name for one in kept for name, values in one.items() if "code" in values}
-    return {
-        name: {key: value for key, value in values.items() if key != "code" or name in known}
-        for name, values in task.items()
-    }
 
 
 def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:

@@ -22,7 +22,6 @@ from chunkflow.job import Job, TaskEntry
 from chunkflow.ledger import Ledger
 from chunkflow.parts import Parts
 from chunkflow.plan import Plan, Product, Step
-from chunkflow.registry import name_of
 from chunkflow.sharded import shard_names
 from chunkflow.storage import Folder, side_by_side
 from chunkflow.volume import layer_document, scale_key
@@ -131,6 +130,7 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
     """Where a layer comes from, in the form that CloudVolume reads."""
     steps = [plan.steps[p.maker] for p in mips if p.maker is not None]
     entries = {step.entry: step for step in reversed(steps)}
+    given = {entry.name: entry for entry in plan.job.tasks}
     sources = {p.info.url: None for s in steps for ps in s.inputs.values() for p in ps}
     sources.pop(mips[0].info.url, None)
     return {
@@ -141,9 +141,9 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
             {
                 "method": {
                     "task": entry,
-                    "type": name_of(type(step.task)),
+                    "type": given[entry].type,
                     "version": step.task.version,
-                    "parameters": next(parameters_of(plan.job, e) for e in plan.job.tasks if e.name == entry),
+                    "parameters": parameters_of(plan.job, given[entry]),
                     "chunkflow": chunkflow.__version__,
                 },
                 "by": f"{getpass.getuser()}@{socket.gethostname()}",

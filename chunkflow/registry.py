@@ -101,7 +101,9 @@ def name_of(kind: type[Task]) -> str:
 
 
 def executor(name: str) -> Callable[..., Any]:
-    """What makes an executor: `serial` in this process, `ray` on this machine or a cluster."""
+    """The maker of an executor for a plan: `serial` in this process, `ray` here or on a cluster."""
+    if name not in EXECUTORS:
+        raise BadInput(f"There is no executor {name!r}; there are {', '.join(EXECUTORS)}.")
     made: Callable[..., Any] = _attribute(EXECUTORS[name])
     return made
 

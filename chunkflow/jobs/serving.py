@@ -21,9 +21,9 @@ from chunkflow.events import Listener, Said
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.queues import run_of, sqs_queue
 from chunkflow.ledger import Ledger
-from chunkflow.ledger_state import State, difference
+from chunkflow.ledger_state import State
 from chunkflow.modules import Modules
-from chunkflow.opening import canonical
+from chunkflow.opening import canonical, changes_of
 from chunkflow.plan import Plan, plan_of_spec
 from chunkflow.pool import Pool
 from chunkflow.runner import STOP
@@ -210,7 +210,7 @@ def plan_of(state: State, modules: Path) -> Plan:
         plan = plan_of_spec(state.job.plan, Modules(modules.resolve()))
     except BadInput as error:
         raise BadInput(f"{error} For a pool, name their folder as `modules`.") from error
-    changes = difference(state.job.spec, canonical(plan.job, plan))
+    changes = changes_of(state.job.spec, canonical(plan.job, plan))
     if changes:
         raise BadInput(f"The tasks here are not those of the run ({changes[0]}): install the same here.")
     return plan

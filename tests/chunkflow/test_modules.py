@@ -164,6 +164,17 @@ def test_a_job_takes_tasks_as_objects(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.delitem(sys.modules, module)
 
 
+def test_tasks_as_objects_lie_in_one_folder(tmp_path: Path) -> None:
+    kinds = []
+    for name in ("one", "two"):
+        job = job_beside(tmp_path / name, task("1"))
+        kinds.append(type(job.tasks[0].load(job.modules)))
+    tasks = [kind(image="image", made=kind.__module__) for kind in kinds]
+    assert Job(job="objects", work="work", tasks=tasks[:1]).modules == Modules(tmp_path / "one")
+    with pytest.raises(BadInput, match=f"lie in {tmp_path}/one and {tmp_path}/two: put their files into one"):
+        Job(job="objects", work="work", tasks=tasks)
+
+
 def test_a_task_that_workers_cannot_import_is_refused() -> None:
     class Here(Segment):
         """A task of a function."""

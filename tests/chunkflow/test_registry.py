@@ -69,3 +69,5 @@ def test_a_task_of_an_installed_package_has_the_name_that_it_declares(package: P
 def test_executors_are_found_by_name() -> None:
     assert executor("serial") is SerialExecutor
     assert executor("ray").__name__ == "RayExecutor"
+    with pytest.raises(BadInput, match="no executor 'dask'; there are serial, ray"):
+        executor("dask")

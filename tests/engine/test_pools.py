@@ -158,17 +158,20 @@ def test_a_job_without_a_queue_takes_no_other_pools(finished: Job) -> None:
         work(finished.work, 1, "", True, Path())
 
 
-def test_a_pool_whose_tasks_are_others_is_refused(finished: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_whose_tasks_are_others_is_refused(
+    finished: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     state = state_of(finished)
-    assert plan_of(state, Path()).work == finished.work
+    assert plan_of(state, tmp_path).work == finished.work
+    assert plan_of(state, Path()).work == finished.work, "its tasks may lie there, and be installed elsewhere"
     with monkeypatch.context() as patch:
         patch.setattr(Faulty, "version", Faulty.version + 1)
         with pytest.raises(BadInput, match="The tasks here are not those of the run"):
-            plan_of(state, Path())
+            plan_of(state, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(chunkflow, "__version__", "0.0.1")
         with pytest.raises(BadInput, match=r"here is 0\.0\.1: install the same"):
-            plan_of(state, Path())
+            plan_of(state, tmp_path)
 
 
 def test_a_pool_takes_own_tasks_from_a_named_folder_alone(finished: Job, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What is done: the truth from which a job is resumed, shown and reported."""
+"""The record of what is done, from which a job is resumed, shown and reported."""

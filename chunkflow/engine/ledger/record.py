@@ -1,4 +1,4 @@
-"""What a ledger holds of the job that it is of."""
+"""The record of a job in its ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What another process needs to build the same plan: plain JSON, no code."""
+"""The description of a plan from which another process builds the same: plain JSON, no code."""
 
 from __future__ import annotations
 
