@@ -105,9 +105,9 @@ def test_a_job_that_cannot_run_is_refused(lab: Path, command: Command, case: str
 WORDS: dict[str, tuple[list[str], list[str]]] = {
     "no job file": (["run", "jop.yaml"], ["jop.yaml"]),
     "a folder for a job": (["run", "dapi"], ["dapi"]),
-    "a box that is no box": (["run", "job.yaml", "--box", "all"], ["--box", "all"]),
-    "an empty box": (["run", "job.yaml", "--box", "4-4,0-8,0-8"], ["--box", "4-4"]),
-    "a box reversed": (["run", "job.yaml", "--box", "9-4,0-8,0-8"], ["--box", "9-4"]),
+    "a box that is no box": (["run", "job.yaml", "--box", "all"], ["box", "all"]),
+    "an empty box": (["run", "job.yaml", "--box", "4-4,0-8,0-8"], ["box", "4-4"]),
+    "a box reversed": (["run", "job.yaml", "--box", "9-4,0-8,0-8"], ["box", "9-4"]),
     "a box elsewhere": (["run", "job.yaml", "--box", "900-908,0-8,0-8"], ["900-908", "outside"]),
     "a setting without a value": (["run", "job.yaml", "--set", "chunk"], ["--set", "chunk"]),
     "a setting of nothing": (["run", "job.yaml", "--set", "a.b=1"], ["a"]),
