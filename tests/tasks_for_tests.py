@@ -389,3 +389,19 @@ class Tell(Task):
 
     def map(self, cell: Cell, objects: pa.Table) -> Result:
         return {"rows.txt": str(len(objects)).encode()}
+
+
+class Unmapped(Task):
+    """A task that says what it makes, but not how."""
+
+    image: Image
+    made: Image = Out()
+
+
+class Shapeless(Unmapped):
+    """A table whose rows nobody puts together."""
+
+    table: Objects = Out()
+
+    def map(self, cell: Cell, image: Chunk) -> Result:
+        return image

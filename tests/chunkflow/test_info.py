@@ -26,9 +26,11 @@ from chunkflow.data.info import (
     table_of,
     voxels_of,
 )
+from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid
 from chunkflow.jobs.planned import open_plan
+from chunkflow.modules import Modules
 from chunkflow.plan import plan_of_spec, spec_of
 from chunkflow.task import Image, Layout, Out, Task
 from tests.support import make_job, make_layer
@@ -129,10 +131,10 @@ def test_a_plan_of_an_older_version_is_opened(tmp_path: Path) -> None:
     labels = make_layer(tmp_path / "labels", ONES, "segmentation")
     tasks = [{"measure": {"labels": "labels", "objects": "objects"}}]
     plan = open_plan(make_job(tmp_path, {"labels": labels}, tasks, chunk=[16, 16, 16], storage=[16, 16, 16]))
-    spec = spec_of(plan)
+    spec = spec_of(plan).model_dump(mode="json")
     assert "cell" not in spec["layers"][0]["info"]
     spec["layers"][0]["info"] |= {"labels": "", "cell": None}
-    assert plan_of_spec(spec).products == plan.products
+    assert plan_of_spec(PlanSpec.model_validate(spec), Modules()).products == plan.products
 
 
 def test_what_is_made_over_the_same_space_is_of_the_same_objects() -> None:

@@ -129,11 +129,21 @@ def test_a_run_that_is_interrupted_twice_ends_at_once(tmp_path: Path) -> None:
     assert_smoothed(job, tmp_path)
 
 
-def test_the_stop_button_of_a_notebook_interrupts_the_run_that_it_waits_for(tmp_path: Path) -> None:
-    run = Run.of(smoothing(tmp_path), SERIAL)
+def test_the_stop_button_of_a_notebook_interrupts_the_run_that_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, waiting = Run.of(smoothing(tmp_path), SERIAL), threading.Event()
+    result = run._result.result
+
+    def waited_for() -> str:
+        waiting.set()
+        return result()
+
+    monkeypatch.setattr(run._result, "result", waited_for)
 
     def press(event: Event) -> None:
         if isinstance(event, Started):
+            assert waiting.wait(60)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             time.sleep(0.5)
 

@@ -323,6 +323,11 @@ def test_chunks_that_are_not_whole_storage_chunks_are_refused(
             [{OWN + "Count": {"labels": "image", "objects": "o"}}],
             "labels must be labels, but image is an image",
         ),
+        ([{OWN + "Unmapped": {"image": "image", "made": "smooth"}}], "the class Unmapped must define map"),
+        (
+            [{OWN + "Shapeless": {"image": "image", "made": "smooth"}}],
+            "declare what becomes of its rows",
+        ),
         ([{OWN + "Smooth": {"image": "image", "smooth": "elsewhere"}}], "not among the job's layers"),
         ([{OWN + "Smooth": {"image": "image@3", "smooth": "smooth"}}], "mip 3"),
         ([{OWN + "Smooth": {"image": "image", "smooth": "smooth", "raduis": 3}}], "'raduis' is unknown"),
