@@ -16,11 +16,11 @@ from skimage.measure import regionprops_table
 from skimage.segmentation import watershed
 
 from benchmarks.figure import Figure
-from chunkflow.kernels.gaussian import RATIO, TRUNCATE, blob_sigma, difference_of_gaussians
-from chunkflow.kernels.moments import sum_objects
-from chunkflow.kernels.morton import voxel_ids
-from chunkflow.kernels.statistics import centroids, value_statistics
-from chunkflow.kernels.watershed import steepest_ascent
+from chunkflow.kernels.images.gaussian import RATIO, TRUNCATE, blob_sigma, difference_of_gaussians
+from chunkflow.kernels.objects.moments import sum_objects
+from chunkflow.kernels.objects.statistics import centroids, value_statistics
+from chunkflow.kernels.objects.watershed import steepest_ascent
+from chunkflow.kernels.precomputed.morton import voxel_ids
 
 SHAPE = (256, 256, 192)
 CELLS = 1800

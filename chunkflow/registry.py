@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 TABLE = "tasks:TASKS"
 """Imported by name, as the tasks themselves are: the core knows none of them."""
 GROUP = "chunkflow.tasks"
-EXECUTORS = {"serial": "chunkflow.serial:SerialExecutor", "ray": "cluster.ray_executor:RayExecutor"}
+EXECUTORS = {
+    "serial": "chunkflow.engine.pool.serial:SerialExecutor",
+    "ray": "cluster.workers.executor:RayExecutor",
+}
 
 
 def builtin_tasks() -> dict[str, str]:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from chunkflow.words import counted, plain
-from cli.doctor_cluster import HEAD, ClusterHealth, examine_cluster
-from cli.doctor_here import examine_here
+from cluster.health.cluster import HEAD, ClusterHealth, examine_cluster
+from cluster.health.here import examine_here
 
 
 def doctor(

@@ -21,28 +21,28 @@ from chunkflow.registry import builtin_tasks, tasks
 from cli.summaries import summary, unwrapped
 
 COMMANDS = {
-    "demo": "cli.demo",
-    "run": "cli.run",
-    "plan": "cli.plan",
-    "submit": "cli.submit",
-    "jobs": "cli.jobs",
-    "logs": "cli.logs",
-    "stop": "cli.stop",
-    "status": "cli.status",
-    "failed": "cli.status",
-    "retry": "cli.run",
-    "work": "cli.pool_process",
-    "replay": "cli.replay",
-    "view": "cli.view",
-    "export": "cli.export",
-    "import": "cli.import_table:import_table",
-    "ingest": "cli.ingest",
-    "train": "cli.train",
-    "count": "cli.count",
+    "demo": "cli.demo.nuclei",
+    "run": "cli.jobs.run",
+    "plan": "cli.jobs.plan",
+    "submit": "cli.jobs.submit",
+    "jobs": "cli.jobs.jobs",
+    "logs": "cli.jobs.logs",
+    "stop": "cli.jobs.stop",
+    "status": "cli.jobs.status",
+    "failed": "cli.jobs.status",
+    "retry": "cli.jobs.run",
+    "work": "cli.jobs.work",
+    "replay": "cli.jobs.replay",
+    "view": "cli.data.view",
+    "export": "cli.data.export",
+    "import": "cli.data.import_table:import_table",
+    "ingest": "cli.data.ingest",
+    "train": "cli.people.train",
+    "count": "cli.people.count",
     "doctor": "cli.doctor",
-    "init": "cli.init",
-    "tune": "cli.tune",
-    "evaluate": "cli.evaluate",
+    "init": "cli.jobs.init",
+    "tune": "cli.people.tune",
+    "evaluate": "cli.people.evaluate",
     "cluster": "cli.cluster",
 }
 """The module of each command that is not a task; its function has the command's name, or is told."""
@@ -71,7 +71,7 @@ def build(words: Sequence[str]) -> typer.Typer:
             continue
         if name == asked:
             task_command: Callable[[str], Callable[..., None]]
-            task_command = importlib.import_module("cli.task_commands").task_command
+            task_command = importlib.import_module("cli.jobs.task_commands").task_command
             function = task_command(name)
             app.command(name, help=unwrapped(function.__doc__ or ""), rich_help_panel=TASK_PANEL)(function)
         else:

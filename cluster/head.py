@@ -24,7 +24,7 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.experimental.internal_kv import _initialize_internal_kv
 from ray.job_submission import JobSubmissionClient
 
-from cluster.capacity import announce
+from cluster.workers.capacity import announce
 
 AT_WORK = ("PENDING", "RUNNING")
 LOOK_SECONDS = 15.0

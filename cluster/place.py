@@ -8,8 +8,8 @@ from typing import Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from chunkflow.engine.planning.job import first_fault
 from chunkflow.errors import BadInput
-from chunkflow.job import first_fault
 
 Say = Callable[[str], None]
 """Where lines for the user go."""

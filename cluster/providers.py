@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chunkflow.documents import read_document
+from chunkflow.data.documents import read_document
 from chunkflow.errors import BadInput
 from cluster.place import ClusterPlace
 
@@ -23,13 +23,13 @@ def load_place(path: Path) -> ClusterPlace:
 
 def _place(provider: str, document: dict[str, object], path: Path) -> ClusterPlace:
     if provider == "slurm":
-        from cluster.slurm import SlurmCluster
+        from cluster.slurm.cluster import SlurmCluster
 
         return SlurmCluster.from_document(document, path)
     if provider == "kubernetes":
         raise BadInput(
             "On Kubernetes kubectl makes the cluster: see examples/kubernetes.yaml and docs/kubernetes.md."
         )
-    from cluster.cloud import CloudCluster
+    from cluster.cloud.cluster import CloudCluster
 
     return CloudCluster.from_document(document, path)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from tests.ray_head import Head, ray_head
+from tests.support.clusters.ray_head import Head, ray_head
 
 hypothesis.settings.register_profile("busy", deadline=None)  # machines are shared: time proves nothing
 hypothesis.settings.load_profile("busy")
@@ -33,7 +33,7 @@ def ray_here() -> Iterator[None]:
     """A Ray cluster with room for four workers."""
     import ray
 
-    from cluster.connection import start_here
+    from cluster.workers.connection import start_here
 
     start_here(4)
     yield

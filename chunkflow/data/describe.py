@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from chunkflow.data.encodings import require_codec
+from chunkflow.data.folder import Folder
 from chunkflow.data.info import (
     TABLE_TYPE,
     ImageInfo,
@@ -17,11 +19,9 @@ from chunkflow.data.info import (
     VoxelsInfo,
     parse_info,
 )
-from chunkflow.encodings import require_codec
+from chunkflow.data.volume import open_layer
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
-from chunkflow.storage import Folder
-from chunkflow.volume import open_layer
 
 
 def describe(url: str, mip: int, kind: RoleKind) -> LayerInfo:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from chunkflow.accounts import Account, dollars_of, measures_of
-from chunkflow.cost import CostMeter
+from chunkflow.engine.cost.accounts import Account, dollars_of, measures_of
+from chunkflow.engine.cost.estimate import estimate_of
+from chunkflow.engine.cost.measures import Measures, chosen_cells, together
+from chunkflow.engine.cost.meter import CostMeter
+from chunkflow.engine.cost.prices import PACKAGED, PriceTable, load_prices
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.engine.queue.schedule import DONE, Schedule
 from chunkflow.errors import BadInput, Incomplete
-from chunkflow.estimate import estimate_of
 from chunkflow.jobs.means import HERE, Means, Money
-from chunkflow.measures import Measures, chosen_cells, together
-from chunkflow.plan import Plan
-from chunkflow.prices import PACKAGED, PriceTable, load_prices
-from chunkflow.schedule import DONE, Schedule
 from chunkflow.words import dollars
 
 OVER_BUDGET = "incomplete: budget"

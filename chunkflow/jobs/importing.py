@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from chunkflow.data.describe import layer_at, read_info, table_at
 from chunkflow.data.info import TABLE_TYPE, LabelsInfo, LayerInfo, TableInfo, full_url
+from chunkflow.data.table_writer import write_table
+from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.rows import table_rows
+from chunkflow.formats.points.files import Assigned, assign, open_points, point_pieces, read_points
 from chunkflow.formats.points.table import Completed
 from chunkflow.jobs.locate import open_table
-from chunkflow.volume import Volume
-from cli.table_layer import write_table
-from tasks.point_files import Assigned, assign, open_points, point_pieces, read_points
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from chunkflow.chunk import VoxelSize
 from chunkflow.data.info import full_url
+from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
+from chunkflow.formats.stacks.facts import size_of_voxels
+from chunkflow.formats.stacks.stack import Stack, open_stack
 from chunkflow.geometry import Vec
-from chunkflow.job import Job
 from chunkflow.task import Task
 from chunkflow.words import parse_voxel_size
-from tasks.stack_facts import size_of_voxels
-from tasks.stacks import Stack, open_stack
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from chunkflow.data.describe import table_at
+from chunkflow.data.folder import Folder
 from chunkflow.data.info import TableInfo, full_url
-from chunkflow.storage import Folder
-from cli.work import Work
+from chunkflow.jobs.work import Work
 
 DEFAULT_TABLE = "objects"
 

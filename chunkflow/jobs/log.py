@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.state import DONE, FAILED
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.engine.run.events import CellAgain, CellDone, CellFailed, Decided, Ended, Event, Started
 from chunkflow.errors import BadInput, StorageError
-from chunkflow.events import CellAgain, CellDone, CellFailed, Decided, Ended, Event, Started
 from chunkflow.jobs.status import alive
-from chunkflow.ledger_state import DONE, FAILED
-from chunkflow.plan import Plan
-from chunkflow.storage import Folder
-from cli.work import Work
+from chunkflow.jobs.work import Work
 
 EVERY_SECONDS = 10.0
 EVERY_LINES = 10_000

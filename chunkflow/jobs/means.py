@@ -10,14 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
+from chunkflow.engine.cost.measures import Measures, measure
+from chunkflow.engine.cost.prices import PACKAGED
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.engine.pool.pool import Executor
+from chunkflow.engine.pool.serial import SerialExecutor
 from chunkflow.engine.pool.staff import Staff
+from chunkflow.engine.run.events import Listener
 from chunkflow.errors import BadInput
-from chunkflow.events import Listener
-from chunkflow.measures import Measures, measure
-from chunkflow.plan import Plan
-from chunkflow.pool import Executor
-from chunkflow.prices import PACKAGED
-from chunkflow.serial import SerialExecutor
 
 HERE = ""
 """The device of workers for which nothing is paid, as of those on this machine."""

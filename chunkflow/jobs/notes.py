@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chunkflow.storage import Folder
+from chunkflow.data.folder import Folder
 
 PLACE = "submitted/"
 

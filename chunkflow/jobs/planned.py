@@ -6,16 +6,16 @@ import os
 
 import psutil
 
-from chunkflow.binding import NotAligned
 from chunkflow.data.describe import describe
+from chunkflow.data.folder import Folder
 from chunkflow.data.info import LayerInfo, RoleKind
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.planning.binding import NotAligned
+from chunkflow.engine.planning.forecast import usual_memory, worker_memory
+from chunkflow.engine.planning.job import Job
+from chunkflow.engine.planning.plan import Describe, Plan, Step
 from chunkflow.errors import BadInput
-from chunkflow.forecast import usual_memory, worker_memory
 from chunkflow.geometry import Box, Vec, vec
-from chunkflow.job import Job
-from chunkflow.ledger import Ledger
-from chunkflow.plan import Describe, Plan, Step
-from chunkflow.storage import Folder
 
 CHUNKS_A_WORKER = 4
 

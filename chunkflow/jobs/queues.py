@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from chunkflow.engine.ledger.state import State
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.engine.queue.queue import MemoryQueue, Queue
+from chunkflow.engine.queue.sqs.messages import Run
+from chunkflow.engine.queue.sqs.queue import SqsQueue
+from chunkflow.engine.queue.sqs.queues import USUAL, Queues, Timing, make_queues, remove_queues
 from chunkflow.errors import ChunkflowError
-from chunkflow.ledger_state import State
-from chunkflow.plan import Plan
-from chunkflow.queue import MemoryQueue, Queue
-from chunkflow.sqs import SqsQueue
-from chunkflow.sqs_messages import Run
-from chunkflow.sqs_queues import USUAL, Queues, Timing, make_queues, remove_queues
 
 
 class JobQueue:

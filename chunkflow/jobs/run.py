@@ -15,25 +15,25 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from chunkflow.accounts import read_accounts
-from chunkflow.cost import CostMeter
+from chunkflow.data.folder import Folder
+from chunkflow.engine.cost.accounts import read_accounts
+from chunkflow.engine.cost.meter import CostMeter
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.planning.job import Job
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.pool.staff import Staff
+from chunkflow.engine.queue.schedule import FAILED
+from chunkflow.engine.run.events import Ended, Event, Listener, Said
+from chunkflow.engine.run.opening import open_run, refuse_unfit
+from chunkflow.engine.run.runner import Runner
 from chunkflow.errors import Incomplete, Interrupted, StorageError
-from chunkflow.events import Ended, Event, Listener, Said
 from chunkflow.geometry import Box
-from chunkflow.job import Job
 from chunkflow.jobs.budget import OVER_BUDGET, begin_account, checked_prices, over_budget, said_cost
 from chunkflow.jobs.log import Log
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.planned import open_plan
 from chunkflow.jobs.queues import JobQueue
-from chunkflow.ledger import Ledger
-from chunkflow.opening import open_run, refuse_unfit
-from chunkflow.plan import Plan
-from chunkflow.pool import Pool
-from chunkflow.runner import Runner
-from chunkflow.schedule import FAILED
-from chunkflow.storage import Folder
 from chunkflow.words import counted, plain
 
 

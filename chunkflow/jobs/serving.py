@@ -15,25 +15,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import chunkflow
+from chunkflow.data.folder import Folder
 from chunkflow.data.info import full_url
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.ledger.state import State
+from chunkflow.engine.planning.plan import Plan, plan_of_spec
+from chunkflow.engine.pool.pool import Pool
+from chunkflow.engine.queue.sqs.client import NoQueue, SqsClient
+from chunkflow.engine.queue.sqs.messages import Run
+from chunkflow.engine.queue.sqs.queue import SqsQueue
+from chunkflow.engine.queue.sqs.queues import Queues, Timing
+from chunkflow.engine.run.events import Listener, Said
+from chunkflow.engine.run.opening import canonical, changes_of
+from chunkflow.engine.run.runner import STOP
+from chunkflow.engine.worker.worker import SILENCE_HEARTBEATS
 from chunkflow.errors import BadInput, Interrupted, StorageError
-from chunkflow.events import Listener, Said
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.queues import run_of, sqs_queue
-from chunkflow.ledger import Ledger
-from chunkflow.ledger_state import State
 from chunkflow.modules import Modules
-from chunkflow.opening import canonical, changes_of
-from chunkflow.plan import Plan, plan_of_spec
-from chunkflow.pool import Pool
-from chunkflow.runner import STOP
-from chunkflow.sqs import SqsQueue
-from chunkflow.sqs_client import NoQueue, SqsClient
-from chunkflow.sqs_messages import Run
-from chunkflow.sqs_queues import Queues, Timing
-from chunkflow.storage import Folder
 from chunkflow.words import counted
-from chunkflow.worker import SILENCE_HEARTBEATS
 
 LOOK_SECONDS = 2.0
 """How often a work folder is looked at in which there is no run."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from chunkflow.accounts import dollars_of, read_accounts
+from chunkflow.engine.cost.accounts import dollars_of, read_accounts
+from chunkflow.engine.ledger.state import DONE, FAILED, Failure, State, Step
 from chunkflow.geometry import Vec
-from chunkflow.ledger_state import DONE, FAILED, Failure, State, Step
 from chunkflow.words import dollars, in_words
 
 RECENT_HEARTBEATS = 6

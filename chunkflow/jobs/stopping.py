@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from chunkflow.data.folder import Folder
+from chunkflow.engine.run.runner import STOP
 from chunkflow.jobs.status import alive
-from chunkflow.runner import STOP
-from chunkflow.storage import Folder
-from cli.work import Work
+from chunkflow.jobs.work import Work
 
 POLL_SECONDS = 1.0
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from chunkflow.engine.cost.measures import Measures
+from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.pool.staff import Staff, staff_for
-from chunkflow.events import Listener
-from chunkflow.measures import Measures
-from chunkflow.plan import Plan
+from chunkflow.engine.run.events import Listener
 from chunkflow.words import counted
-from cluster.capacity import room_here, room_of
-from cluster.connection import join, refuse_dead, start_here
-from cluster.metrics import Metrics
-from cluster.ray_executor import RayExecutor
-from cluster.sampling import measure_on_devices
+from cluster.workers.capacity import room_here, room_of
+from cluster.workers.connection import join, refuse_dead, start_here
+from cluster.workers.executor import RayExecutor
+from cluster.workers.metrics import Metrics
+from cluster.workers.sampling import measure_on_devices
 
 
 @dataclass(frozen=True)

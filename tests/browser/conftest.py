@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.browser.scene import write_scene
-from tests.browser.viewer import Viewer, chromium, open_viewer
+from tests.support.browser.scene import write_scene
+from tests.support.browser.viewer import Viewer, chromium, open_viewer
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow.encodings import CODECS, require_codec
+from chunkflow.data.encodings import CODECS, require_codec
 from chunkflow.errors import BadInput
 from chunkflow.extras import EXTRA_OF, optional_import
 

@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from chunkflow.task import Task
-from tasks.annotate import Annotate
-from tasks.classify import Classify
-from tasks.ingest import Ingest
-from tasks.measure import Measure
-from tasks.segment import Segment
-from tasks.stitch import Stitch
+from tasks.annotate.annotate import Annotate
+from tasks.cells.classify import Classify
+from tasks.cells.measure import Measure
+from tasks.cells.segment import Segment
+from tasks.stitch.stitch import Stitch
+from tasks.volumes.ingest import Ingest
 
 CLIENTS = {"boto3", "google.cloud", "matplotlib", "neuroglancer", "ray", "rich", "typer"}
 VOCABULARY_LACKS = CLIENTS | {"botocore", "cloudfiles", "cloudvolume", "tensorstore", "torch"}

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
-from chunkflow.job import Job
 from chunkflow.modules import Modules
-from tasks.segment import Segment
-from tests.support import make_job, make_layer, read_layer, run_job
+from tasks.cells.segment import Segment
+from tests.support.jobs import make_job, make_layer, read_layer, run_job
 
 TASK = """
 from chunkflow.task import Image, Out, Task

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from chunkflow.engine.planning.job import Job
+from chunkflow.engine.pool.serial import SerialExecutor
 from chunkflow.errors import BadInput
-from chunkflow.job import Job
 from chunkflow.modules import Modules
 from chunkflow.registry import builtin_tasks, executor, location_of, name_of, short_name, task_type, tasks
-from chunkflow.serial import SerialExecutor
 from chunkflow.task import Task
 
 FIELDS = {"image": "dapi", "labels": "nuclei"}

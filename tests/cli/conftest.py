@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from cli.main import main
-from tests.support import make_layer
+from tests.support.jobs import make_layer
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ import typer
 from cloudvolume import CloudVolume
 from typer.testing import CliRunner
 
-from cli import doctor_cluster, doctor_here
 from cli.doctor import doctor
-from cli.doctor_cluster import examine_cluster
-from cli.doctor_here import examine_here, strangers
-from cli.doctor_places import NOTHING, WORK, Tried, reach, try_place
 from cluster import probe
-from tests.ray_head import Head
+from cluster.health import cluster as doctor_cluster
+from cluster.health import here as doctor_here
+from cluster.health.cluster import examine_cluster
+from cluster.health.here import examine_here, strangers
+from cluster.health.places import NOTHING, WORK, Tried, reach, try_place
+from tests.support.clusters.ray_head import Head
 
 
 def run(*arguments: str) -> tuple[int, str]:

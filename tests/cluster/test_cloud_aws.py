@@ -15,9 +15,9 @@ import pytest
 
 from chunkflow.errors import BadInput, ChunkflowError
 from cli.main import judged
-from cluster.cloud_aws import Aws
-from cluster.cloud_end import end_workers
-from tests.cluster.aws_site import FILE, KEYS, Site, aws_site, tags_of
+from cluster.cloud.aws import Aws
+from cluster.cloud.end import end_workers
+from tests.support.clusters.aws_site import FILE, KEYS, Site, aws_site, tags_of
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 import chunkflow
+from chunkflow.engine.cost.prices import load_prices
 from chunkflow.errors import BadInput
-from chunkflow.prices import load_prices
-from cluster.actor import Actor
-from cluster.capacity import HEAD_ENVIRONMENT
 from cluster.providers import load_place
+from cluster.workers.actor import Actor
+from cluster.workers.capacity import HEAD_ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = {"type": "string"}

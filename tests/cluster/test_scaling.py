@@ -19,16 +19,16 @@ import psutil
 import pytest
 import yaml
 
-from chunkflow.job import Job
-from chunkflow.ledger import Ledger
-from chunkflow.storage import Folder
-from cluster.cloud import CloudCluster
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.planning.job import Job
+from cluster.cloud.cluster import CloudCluster
 from cluster.head import Limits, announce_at
 from cluster.providers import load_place
-from tests.cluster import scaling_job
-from tests.cluster.growing import Growing, growing_cluster
-from tests.same import all_made, assert_all_accounted, assert_same
-from tests.support import make_job, make_layer, run_job
+from tests.support.clusters import scaling_job
+from tests.support.clusters.growing import Growing, growing_cluster
+from tests.support.jobs import make_job, make_layer, run_job
+from tests.support.same import all_made, assert_all_accounted, assert_same
 
 NODE = {"provider": "gcp", "region": "here", "memory": 4, "cpus": 1, "on_demand": 0.2, "preemptible": 0.1}
 PRICES = {"as_of": "2026-01-01", "devices": {"plain": NODE, "gpu": {**NODE, "gpus": 1}}}
@@ -43,7 +43,7 @@ FILE = {
     "prices": "prices.yaml",
     "workers": [{"type": "plain", "most": 2}, {"type": "gpu", "most": 1, "spot": False}],
 }
-OWN = "tests.tasks_for_tests:"
+OWN = "tests.support.own_tasks.voxels:"
 
 
 @pytest.fixture(scope="module")

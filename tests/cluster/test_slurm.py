@@ -17,17 +17,17 @@ import pytest
 import yaml
 from ray.autoscaler._private.node_provider_availability_tracker import NodeAvailabilitySummary
 
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput, ChunkflowError
-from chunkflow.job import Job
-from chunkflow.ledger import Ledger
-from chunkflow.storage import Folder
-from cluster import slurm_provider
 from cluster.place import ClusterPlace
 from cluster.providers import load_place
-from cluster.slurm_site import run_here
-from tests.same import all_made, assert_all_accounted, assert_same
-from tests.slurm_cluster import Site, processes_of, slurm_site, wait_until
-from tests.support import make_job, make_layer, run_job
+from cluster.slurm import provider as slurm_provider
+from cluster.slurm.site import run_here
+from tests.support.clusters.slurm_site import Site, processes_of, slurm_site, wait_until
+from tests.support.jobs import make_job, make_layer, run_job
+from tests.support.same import all_made, assert_all_accounted, assert_same
 
 ROOT = Path(__file__).parent.parent.parent
 CPU = {"partition": "cpu", "cpus": 1, "memory": 1, "most": 3, "preemptable": True}
@@ -143,7 +143,7 @@ def small_job(folder: Path, gpus: int = 0, **faulty: object) -> Job:
     marks = folder / "marks"
     marks.mkdir()
     fields = {"image": "image", "labels": "labels", "marks": str(marks), **faulty}
-    tasks = [{"tests.tasks_for_tests:Faulty": fields}]
+    tasks = [{"tests.support.own_tasks.voxels:Faulty": fields}]
     sizes = {"chunk": [16, 32, 32], "storage": [16, 32, 32]}
     return make_job(folder, layers, tasks, **sizes, resources={"Faulty": {"gpus": gpus}})
 

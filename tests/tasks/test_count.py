@@ -12,14 +12,14 @@ import pyarrow.csv
 import pytest
 import tifffile
 
+from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
-from chunkflow.job import Job
 from chunkflow.jobs.importing import import_points
 from chunkflow.jobs.planned import open_plan
-from chunkflow.kernels.morton import voxel_ids
-from tests.same import Way, same_everywhere
-from tests.support import make_job, make_layer, read_table, run_job
+from chunkflow.kernels.precomputed.morton import voxel_ids
+from tests.support.jobs import make_job, make_layer, read_table, run_job
+from tests.support.same import Way, same_everywhere
 
 VOXEL = (500.0, 500.0, 1000.0)
 SIZE, OFFSET = (64, 60, 40), (10, -6, 4)
@@ -68,7 +68,7 @@ def job_of(source: Path, folder: Path, chunk: Vec = (32, 32, 32), more: Any = ()
 
 def by_hand(source: Path, folder: Path) -> tuple[Counter[Any], dict[int, float]]:
     """Objects by region and side, and the cubic millimetres of the regions within the volume."""
-    from tests.support import read_layer
+    from tests.support.jobs import read_layer
 
     atlas, sides = read_layer(source / "atlas"), read_layer(source / "sides")
     rows = read_table(folder / "work" / "tables" / "objects").to_pylist()

@@ -13,10 +13,10 @@ from scipy.ndimage import gaussian_filter, label
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import LabelsInfo
 from chunkflow.geometry import Box
-from chunkflow.kernels.morton import morton_encode
+from chunkflow.kernels.precomputed.morton import morton_encode
 from chunkflow.task import Cell, Image, Labels, Layout, Out, Task
-from tasks.mesh_fragments import Fragments
-from tests.support import make_job, make_layer, run_job
+from tasks.mesh.fragments import Fragments
+from tests.support.jobs import make_job, make_layer, run_job
 
 OFFSET = (5, -3, 7)
 SIZE = (46, 41, 38)

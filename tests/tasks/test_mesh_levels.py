@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from cloudvolume import CloudVolume
 
+from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
-from chunkflow.job import Job
-from tasks import mesh_levels
-from tests.same import Way, same_everywhere
-from tests.support import make_job, make_layer, run_job
+from tasks.mesh import levels as mesh_levels
+from tests.support.jobs import make_job, make_layer, run_job
+from tests.support.same import Way, same_everywhere
 from tests.tasks.test_mesh import (
     OFFSET,
     SIZE,

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
+from chunkflow.formats.stacks.stack import open_stack
 from chunkflow.geometry import Box, Vec
-from chunkflow.job import Job
-from chunkflow.kernels.synthetic_tiles import expose
-from tasks.scan import Scan
-from tasks.stacks import open_stack
-from tests.same import Way, same_everywhere
-from tests.support import make_job, make_layer, run_job
+from chunkflow.kernels.synthetic.tiles import expose
+from tasks.synthetic.scan import Scan
+from tests.support.jobs import make_job, make_layer, run_job
+from tests.support.same import Way, same_everywhere
 
 SIZE, START, VOXEL = (120, 90, 20), (10, -20, 5), (1000.0, 1250.0, 2000.0)
 TILES: dict[str, Any] = {

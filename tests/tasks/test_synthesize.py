@@ -13,11 +13,11 @@ from sklearn.metrics import roc_auc_score
 
 from chunkflow.chunk import Chunk
 from chunkflow.geometry import Box, Grid
-from chunkflow.kernels.matching import match_points
-from chunkflow.kernels.synthetic_cells import BRIGHT_CURVES, GRAIN_CURVES, RADIUS_CURVES, cells_near
+from chunkflow.kernels.scoring.matching import match_points
+from chunkflow.kernels.synthetic.cells import BRIGHT_CURVES, GRAIN_CURVES, RADIUS_CURVES, cells_near
 from chunkflow.task import Cell, Layout
-from tasks.synthesize import Synthesize, truth_table
-from tests.support import make_job, read_layer, read_table, run_job
+from tasks.synthetic.synthesize import Synthesize, truth_table
+from tests.support.jobs import make_job, read_layer, read_table, run_job
 
 SMALL = Synthesize(
     dapi="dapi",

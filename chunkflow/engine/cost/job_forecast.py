@@ -6,11 +6,11 @@ import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from chunkflow.engine.cost.measures import Measures
 from chunkflow.engine.cost.throughput import throughputs
-from chunkflow.forecast import StepForecast, forecast, worker_memory
+from chunkflow.engine.planning.forecast import StepForecast, forecast, worker_memory
+from chunkflow.engine.planning.plan import Plan
 from chunkflow.geometry import Vec
-from chunkflow.measures import Measures
-from chunkflow.plan import Plan
 from chunkflow.words import in_words
 
 SIZES = ("chunks", "reads", "writes", "files", "requests", "memory a worker")

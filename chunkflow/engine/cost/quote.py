@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chunkflow.engine.cost.estimate import Offer, Wanted, cheapest, crossings, fees, offers, refuse_all
+from chunkflow.engine.cost.measures import Measures
+from chunkflow.engine.cost.prices import PriceTable
 from chunkflow.engine.cost.throughput import bucket_region, device_throughputs
-from chunkflow.estimate import Offer, Wanted, cheapest, crossings, fees, offers, refuse_all
-from chunkflow.forecast import Traffic, traffic
-from chunkflow.measures import Measures
-from chunkflow.plan import Plan
-from chunkflow.prices import PriceTable
+from chunkflow.engine.planning.forecast import Traffic, traffic
+from chunkflow.engine.planning.plan import Plan
 
 
 @dataclass(frozen=True)

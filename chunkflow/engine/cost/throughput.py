@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chunkflow.estimate import kind_of, workers_on
-from chunkflow.measures import Measures
-from chunkflow.plan import Plan, Step
-from chunkflow.prices import Device, PriceTable
+from chunkflow.engine.cost.estimate import kind_of, workers_on
+from chunkflow.engine.cost.measures import Measures
+from chunkflow.engine.cost.prices import Device, PriceTable
+from chunkflow.engine.planning.plan import Plan, Step
 
 
 def throughputs(plan: Plan, measures: Measures, workers: Callable[[Step], int]) -> dict[str, float]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from chunkflow.data.describe import layer_at, read_info
 from chunkflow.data.info import VOLUME, ImageInfo, LabelsInfo, VoxelsInfo, full_url
+from chunkflow.engine.planning.job import NAME
 from chunkflow.errors import BadInput
-from chunkflow.job import NAME
 from chunkflow.words import free_name
 
 

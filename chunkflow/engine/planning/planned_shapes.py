@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from chunkflow.data.info import TableInfo
+from chunkflow.engine.planning.stages import Stage, wait_for, wait_for_all
+from chunkflow.engine.planning.steps import Product, Step, finds_whole_objects, finish_cell
 from chunkflow.geometry import Grid, Vec
 from chunkflow.shapes import MergedRows, ReducedRows, RowByRow, SentRows, Shape, Voxels
-from chunkflow.stages import Stage, wait_for, wait_for_all
-from chunkflow.steps import Product, Step, finds_whole_objects, finish_cell
 
 Inputs = dict[str, tuple[Product, ...]]
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
 from chunkflow.data.info import LayerInfo
+from chunkflow.engine.planning.job import Job
 from chunkflow.geometry import Box, Vec
-from chunkflow.job import Job
 
 
 def _parsed(value: Any) -> Any:

@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
+from chunkflow.engine.planning.plan import Plan
 from chunkflow.errors import BadInput
-from chunkflow.plan import Plan
 from chunkflow.resources import Resources
 
 IDLE_SECONDS = 60.0

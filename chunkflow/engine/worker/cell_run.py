@@ -10,15 +10,15 @@ from typing import Any
 import pyarrow as pa
 
 from chunkflow.data.info import LabelsInfo, TableInfo
+from chunkflow.engine.planning.plan import Plan, Step
+from chunkflow.engine.planning.stages import Stage
+from chunkflow.engine.worker.inputs import Inputs
+from chunkflow.engine.worker.parts import Parts
+from chunkflow.engine.worker.results import Results, Sorted, TableFile, WrongResult, sort_out
+from chunkflow.engine.worker.spent import Spent
 from chunkflow.engine.worker.task_cells import TaskCells
-from chunkflow.inputs import Inputs
-from chunkflow.parts import Parts
-from chunkflow.plan import Plan, Step
-from chunkflow.results import Results, Sorted, TableFile, WrongResult, sort_out
-from chunkflow.spent import Spent
-from chunkflow.stages import Stage
+from chunkflow.engine.worker.turns import Turns
 from chunkflow.task import Cell, Files, WindowTooSmall
-from chunkflow.turns import Turns
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from chunkflow.engine.planning.steps import Step
 from chunkflow.engine.worker.cell_run import CellRun
-from chunkflow.outbox import Outbox, addressed
-from chunkflow.parts import in_order
-from chunkflow.reducer import (
+from chunkflow.engine.worker.outbox import Outbox, addressed
+from chunkflow.engine.worker.parts import in_order
+from chunkflow.engine.worker.reducer import (
     block_rows,
     filed_by_id,
     final_rows,
@@ -19,9 +20,8 @@ from chunkflow.reducer import (
     sent_rows,
     sorted_rows,
 )
-from chunkflow.results import Sorted, TableFile, WrongResult
+from chunkflow.engine.worker.results import Sorted, TableFile, WrongResult
 from chunkflow.shapes import MergedRows, ReducedRows, RowByRow, SentRows, Shape, Voxels
-from chunkflow.steps import Step
 from chunkflow.task import Cell
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from chunkflow.inputs import Inputs
-from chunkflow.parts import Parts
-from chunkflow.plan import Plan, Step
-from chunkflow.stages import Stage
+from chunkflow.engine.planning.plan import Plan, Step
+from chunkflow.engine.planning.stages import Stage
+from chunkflow.engine.worker.inputs import Inputs
+from chunkflow.engine.worker.parts import Parts
 from chunkflow.task import Cell
 
 

@@ -14,7 +14,7 @@ from chunkflow.formats.export.rows import Source, Value, chosen, opener_of, tabl
 from chunkflow.geometry import Box
 
 if TYPE_CHECKING:
-    from cli.export_layer import ExportedVoxels
+    from chunkflow.formats.export.volumes import ExportedVoxels
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def export(
         if document.get("@type", VOLUME) == VOLUME:
             if form or where or columns:
                 raise BadInput(f"{place} is an image or labels: form, where and columns are for tables.")
-            from cli.export_layer import export_layer  # its libraries are not needed for rows
+            from chunkflow.formats.export.volumes import export_layer  # its libraries are not needed for rows
 
             return export_layer(place, to, box, mip, overwrite)
         rows = _rows_of(place, document)
@@ -78,7 +78,10 @@ def _rows_of(url: str, document: Mapping[str, object]) -> Source:
         table = table_at(url)
         return Source(_name(url), table, table_rows(table))
     if kind == "neuroglancer_annotations_v1":
-        from cli.export_annotations import annotation_rows, space_of  # tensorstore, which tables do not need
+        from chunkflow.formats.export.annotations import (  # tensorstore, which tables do not need
+            annotation_rows,
+            space_of,
+        )
 
         info = space_of(url, document)
         return Source(_name(url), info, annotation_rows(url, document, info))

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chunkflow.data.info import LayerInfo, TableInfo
+from chunkflow.engine.worker.inputs import table_pieces
 from chunkflow.errors import BadInput, DamagedInput
-from chunkflow.inputs import table_pieces
-from cli.export_points import CellfinderWriter, NapariWriter, NeuroglancerWriter
-from cli.export_writers import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
+from chunkflow.formats.export.point_files import CellfinderWriter, NapariWriter, NeuroglancerWriter
+from chunkflow.formats.export.row_files import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
 
 Open = Callable[[Path, pa.Schema, LayerInfo], Writer]
 FORMATS: dict[str, tuple[str, Open]] = {

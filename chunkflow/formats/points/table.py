@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput
-from chunkflow.kernels.morton import voxel_ids
-from tasks.point_files import positions
+from chunkflow.formats.points.files import positions
+from chunkflow.kernels.precomputed.morton import voxel_ids
 
 FIRST = ("id", "x", "y", "z", "x_um", "y_um", "z_um")
 

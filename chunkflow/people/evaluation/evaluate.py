@@ -12,12 +12,17 @@ from chunkflow.data.info import LayerInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.jobs.means import Means
-from chunkflow.kernels.scores import Interval
-from cli.evaluate_jobs import compare_labels, refuse_taken, scratch_folder, write_annotations
-from cli.evaluate_page import evaluation_parts
-from cli.evaluate_scores import Comparison, Scores, compare_points
-from cli.evaluate_sides import Compared, Place, points_of, refuse_no_distance, refuse_unlike
-from cli.pages import fragment, page
+from chunkflow.kernels.scoring.scores import Interval
+from chunkflow.people.evaluation.overlaps import (
+    compare_labels,
+    refuse_taken,
+    scratch_folder,
+    write_annotations,
+)
+from chunkflow.people.evaluation.page import evaluation_parts
+from chunkflow.people.evaluation.scores import Comparison, Scores, compare_points
+from chunkflow.people.evaluation.sides import Compared, Place, points_of, refuse_no_distance, refuse_unlike
+from chunkflow.people.reports.pages import fragment, page
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,14 +12,21 @@ import numpy as np
 
 from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput
+from chunkflow.people.learning.estimator import DEFAULT, Recipe
+from chunkflow.people.learning.examples import Gathered, gather
+from chunkflow.people.learning.features import FEATURES
+from chunkflow.people.learning.model import Description, save, versions
+from chunkflow.people.learning.page import training_parts
+from chunkflow.people.learning.scores import (
+    Examples,
+    Judged,
+    best_threshold,
+    cross_validate,
+    refuse_few,
+    score,
+)
+from chunkflow.people.reports.pages import fragment, page
 from chunkflow.words import counted
-from cli.pages import fragment, page
-from cli.train_estimator import DEFAULT, Recipe
-from cli.train_examples import Gathered, gather
-from cli.train_page import training_parts
-from cli.train_scores import Examples, Judged, best_threshold, cross_validate, refuse_few, score
-from tasks.class_features import FEATURES
-from tasks.classifier import Description, save, versions
 
 TITLE = "Training of a classifier"
 

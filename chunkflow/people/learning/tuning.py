@@ -13,17 +13,17 @@ import yaml
 from chunkflow.data.describe import layer_at
 from chunkflow.data.info import ImageInfo, LayerInfo, VoxelsInfo, full_url
 from chunkflow.errors import BadInput
+from chunkflow.formats.points.marked import marked_points
 from chunkflow.geometry import Box
-from chunkflow.kernels.matching import Points
-from chunkflow.kernels.scores import Interval, bootstrap_interval
-from chunkflow.kernels.tuning import Ranked, Surface, readable
+from chunkflow.kernels.scoring.matching import Points
+from chunkflow.kernels.scoring.scores import Interval, bootstrap_interval
+from chunkflow.kernels.scoring.tuning import Ranked, Surface, readable
+from chunkflow.people.evaluation.sides import refuse_no_distance
+from chunkflow.people.learning.tune_pictures import surface_picture, where_picture
+from chunkflow.people.learning.tune_region import Region, box_of_cells
+from chunkflow.people.reports.pages import fragment, heading, page, paragraph, picture, verbatim
 from chunkflow.words import counted
-from cli.evaluate_sides import refuse_no_distance
-from cli.pages import fragment, heading, page, paragraph, picture, verbatim
-from cli.places import marked_points
-from cli.tune_pictures import surface_picture, where_picture
-from cli.tune_region import Region, box_of_cells
-from tasks.segment import PEAK_RATIO
+from tasks.cells.segment import PEAK_RATIO
 
 SEED = 0
 STEPS_PER_OCTAVE = 4

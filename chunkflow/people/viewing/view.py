@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from chunkflow.data.folder import Folder
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
-from chunkflow.storage import Folder
+from chunkflow.jobs.work import Work
+from chunkflow.people.viewing.looks import look
+from chunkflow.people.viewing.server import LayerServer, layer_address
+from chunkflow.people.viewing.state import State, build_state
+from chunkflow.people.viewing.work_layers import layers_of_plan
 from chunkflow.words import free_name
-from cli.layers import look
-from cli.neuroglancer_state import State, build_state
-from cli.server import LayerServer, layer_address
-from cli.work import Work
-from cli.work_layers import layers_of_plan
 
 REAL_SCHEMES = ("s3://", "gs://", "http://", "https://")
 FRAME_HEIGHT = 600

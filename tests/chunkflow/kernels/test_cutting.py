@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkflow.kernels.cutting import cut, fragments
+from chunkflow.kernels.surfaces.cutting import cut, fragments
 
 FIRST, STOP = np.array([-2, -1, 0]), np.array([3, 4, 4])
 

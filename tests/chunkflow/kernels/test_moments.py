@@ -9,14 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
-from chunkflow.kernels.moments import (
-    Columns,
-    float_step,
-    merge_sums,
-    quantise,
-    sum_objects,
-)
-from chunkflow.kernels.statistics import centroids, value_statistics
+from chunkflow.kernels.objects.moments import Columns, float_step, merge_sums, quantise, sum_objects
+from chunkflow.kernels.objects.statistics import centroids, value_statistics
 
 ALONE = ((0, 0, 0), (0, 0, 0))
 Cut = tuple[slice, slice, slice]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from chunkflow.kernels.simplify import simplify
+from chunkflow.kernels.surfaces.simplify import simplify
 
 
 def surface(mask):

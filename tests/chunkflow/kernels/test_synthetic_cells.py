@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkflow.kernels.synthetic_cells import (
+from chunkflow.kernels.synthetic.cells import (
     DAPI,
     GRAIN,
     KIND,
@@ -17,7 +17,7 @@ from chunkflow.kernels.synthetic_cells import (
     centre_voxels,
     sites_for_density,
 )
-from chunkflow.kernels.synthetic_light import render
+from chunkflow.kernels.synthetic.light import render
 
 START, SIZE = (-30, 5, 0), (120, 90, 60)
 STOP = tuple(a + n for a, n in zip(START, SIZE, strict=True))

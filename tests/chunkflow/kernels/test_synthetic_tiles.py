@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkflow.kernels.shading import correct, estimate_shading, overlap_levels, solve_light
-from chunkflow.kernels.synthetic_cells import Tissue, cells_near, centre_voxels, sites_for_density
-from chunkflow.kernels.synthetic_light import render
-from chunkflow.kernels.synthetic_tiles import Microscope, expose, snake
+from chunkflow.kernels.images.shading import correct, estimate_shading, overlap_levels, solve_light
+from chunkflow.kernels.synthetic.cells import Tissue, cells_near, centre_voxels, sites_for_density
+from chunkflow.kernels.synthetic.light import render
+from chunkflow.kernels.synthetic.tiles import Microscope, expose, snake
 
 Array = np.ndarray[Any, Any]
 

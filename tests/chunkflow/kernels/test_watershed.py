@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from chunkflow.kernels.morton import voxel_ids
-from chunkflow.kernels.watershed import Basins, Corner, steepest_ascent
+from chunkflow.kernels.objects.watershed import Basins, Corner, steepest_ascent
+from chunkflow.kernels.precomputed.morton import voxel_ids
 
 START = (5, -3, 2)  # of the volume: nothing may count from zero
 

@@ -1,0 +1,1 @@
+"""Figures of what jobs make: meshes, mips, annotations and tables, beside peers."""

@@ -1,0 +1,164 @@
+"""A volume: one precomputed layer at one mip, read and written through CloudVolume."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from cloudvolume import CloudVolume
+from cloudvolume.exceptions import EmptyVolumeException, InfoUnavailableError
+from cloudvolume.lib import Bbox
+
+from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.data.clients import is_fault, is_refusal
+from chunkflow.data.encodings import require_codec
+from chunkflow.data.folder import Folder, make_file_writes_atomic
+from chunkflow.data.info import VoxelsInfo
+from chunkflow.data.sharded import shard_files, sharding_of
+from chunkflow.errors import BadInput, DamagedInput, StorageError
+from chunkflow.geometry import Box
+
+_DECODERS = {"deflate", "zlib", "lzma", "brotli", "zstandard", "backports.zstd", "_compression"}
+_DAMAGE = {"DecompressionError", "IntegrityError", "CRC32CIntegrityError", "MD5IntegrityError"}
+
+
+class Volume:
+    """Reads any box, and writes boxes that are aligned to the layer's storage chunks."""
+
+    def __init__(self, info: VoxelsInfo, fill_missing: bool = False) -> None:
+        require_codec(info.url, info.encoding)
+        make_file_writes_atomic()
+        self.info = info
+        self._cloud = open_layer(info.url, info.mip, fill_missing)
+
+    def read(self, box: Box) -> Chunk:
+        """The voxels of `box`, which must lie within the layer; a missing one is an error, never a zero."""
+        try:
+            cutout = self._cloud.download(Bbox(box.start, box.stop), mip=self.info.mip)
+        except EmptyVolumeException as error:
+            raise DamagedInput(
+                f"{self.info.url}: mip {self.info.mip} lacks a storage chunk: {error}"
+            ) from error
+        except Exception as error:
+            if _is_damage(error):
+                said = str(error).strip().partition("\n")[0]  # deflate says the rest once for every chunk
+                raise DamagedInput(
+                    f"{self.info.url}: a storage chunk in {box} cannot be decoded: {said}"
+                ) from error
+            raise _judged(error, f"{self.info.url}: reading {box} failed") from error
+        array = np.asarray(cutout)
+        return Chunk(array[..., 0] if self.info.channels == 1 else array, box, self.info.voxel_size)
+
+    def write(self, chunk: Chunk) -> int:
+        """Write a chunk and say how many bytes it had."""
+        array = chunk.array if chunk.array.ndim == 4 else chunk.array[..., np.newaxis]
+        if array.dtype != self.info.dtype:
+            raise ValueError(f"{self.info.url} holds {self.info.dtype}, not {array.dtype}")
+        if self.info.sharded:
+            return self._write_shards(chunk)
+        try:
+            self._cloud[chunk.box.slices((0, 0, 0))] = np.asfortranarray(array)
+        except OSError as error:
+            reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+            raise StorageError(f"{self.info.url}: writing {chunk.box} failed: {reason}") from error
+        except Exception as error:
+            raise _judged(error, f"{self.info.url}: writing {chunk.box} failed") from error
+        return int(array.nbytes)
+
+    def _write_shards(self, chunk: Chunk) -> int:
+        info = self.info
+        files = shard_files(chunk, info.bounds, info.storage, info.encoding, info.compressed)
+        Folder(info.url).at(scale_key(info.voxel_size)).put_all(files)
+        return chunk.array.nbytes
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether what was read is there, but is not what it should be."""
+    kind = type(error)
+    if isinstance(error, OSError):
+        return kind.__module__ == "gzip"
+    decoding = isinstance(error, ValueError | EOFError | IndexError | RuntimeError)
+    return decoding or kind.__module__ in _DECODERS or kind.__name__ in _DAMAGE
+
+
+def _judged(error: Exception, doing: str) -> Exception:
+    """Errors of storage clients are storage errors; everything else stays what it is."""
+    if isinstance(error, OSError):
+        return StorageError(f"{doing}: {error}")
+    if is_fault(error):
+        return StorageError(f"{doing}: {type(error).__name__}: {error}")
+    if type(error).__module__.partition(".")[0] == "cloudvolume":
+        return DamagedInput(f"{doing}: {type(error).__name__}: {error}")
+    return error
+
+
+def open_layer(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
+    """The layer at a URL as CloudVolume opens it; nothing but its info is read."""
+    try:
+        return CloudVolume(
+            url,
+            mip=mip,
+            fill_missing=fill_missing,
+            bounded=True,
+            progress=False,
+            cache=False,
+            non_aligned_writes=False,
+            delete_black_uploads=False,
+            # '' is CloudVolume's word for uncompressed: its None means gzip. tensorstore and plain
+            # web servers do not find `.gz` names.
+            compress="" if url.startswith("file://") else None,
+        )
+    except InfoUnavailableError as error:
+        raise BadInput(f"There is no precomputed layer at {url} (no info file).") from error
+    except Exception as error:
+        said = f"The layer {url} (mip {mip}) cannot be opened: {error}"
+        if is_fault(error) and not is_refusal(error):
+            raise StorageError(said) from error
+        raise BadInput(said) from error
+
+
+def scale_key(voxel_size: VoxelSize) -> str:
+    """The folder of a mip within its layer."""
+    return "_".join(f"{v:.12g}" for v in voxel_size)
+
+
+def layer_document(scales: list[VoxelsInfo], parts: Sequence[str] = ()) -> dict[str, Any]:
+    """The `info` file of a layer, from its mips in order; `parts` are folders in it that belong to it."""
+    first = scales[0]
+    document: dict[str, Any] = CloudVolume.create_new_info(
+        num_channels=first.channels,
+        layer_type=first.kind,
+        data_type=first.dtype,
+        encoding=first.encoding,
+        resolution=_plain(first.voxel_size),
+        voxel_offset=list(first.bounds.start),
+        volume_size=list(first.bounds.size),
+        chunk_size=list(first.storage),
+        compressed_segmentation_block_size=(8, 8, 8),
+    )
+    template = document["scales"][0]
+    document["scales"] = [
+        template
+        | {
+            "key": scale_key(scale.voxel_size),
+            "resolution": _plain(scale.voxel_size),
+            "voxel_offset": list(scale.bounds.start),
+            "size": list(scale.bounds.size),
+            "chunk_sizes": [list(scale.storage)],
+        }
+        | (_sharding(scale) if scale.sharded else {})
+        for scale in scales
+    ]
+    document.pop("mesh", None)
+    return document | {part: part for part in parts}
+
+
+def _sharding(scale: VoxelsInfo) -> dict[str, Any]:
+    return {"sharding": sharding_of(scale.bounds, scale.storage, scale.compressed).document()}
+
+
+def _plain(voxel_size: VoxelSize) -> list[float]:
+    """Whole nanometres as ints, as most readers expect them."""
+    return [int(v) if float(v).is_integer() else v for v in voxel_size]

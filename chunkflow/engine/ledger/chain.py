@@ -1,0 +1,265 @@
+"""A chain of numbered segments that has one writer at a time, on any store that can make a file only if
+absent.
+
+How a writer appends:
+1. it makes `<prefix>/0000000042.json`, the next number, only if absent;
+2. if the number is taken, it reads that segment: its own (the answer to its put was lost) counts as made,
+   another writer's means that this one was overtaken and must stop;
+3. it looks whether the chain is already in a later block of 500 numbers. Old segments are deleted, so a
+   writer that was asleep for long could find its next number free again; the first segment of each block is
+   never deleted;
+4. after the last segment of a block the caller's state is kept as a snapshot, which says all that came
+   before, and what lies before the snapshot before that is deleted.
+
+How a reader finds the end without listing: by doubling, then halving, over the first segments of the
+blocks, which are all there up to the last one; then it reads the newest snapshot and the segments after it.
+
+How a chain changes hands: every segment, empty ones too, is a sign of life. A writer that closed says so;
+one that was a process of this machine can be seen to be gone; any other is watched, by this machine's clock
+alone, and followed when it makes no segment for several of its own heartbeats.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.writer import Writer
+from chunkflow.errors import BadInput, Overtaken, StorageError
+
+BLOCK = 500
+"""Segments between two snapshots."""
+
+Kind = Literal["taken", "records", "closed"]
+Record = dict[str, Any]
+
+
+class Held(BadInput):
+    """Another runner holds the work folder and gives signs of life."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One link of the chain."""
+
+    number: int
+    kind: Kind
+    writer: Writer
+    at: float  # by the writer's clock, for people to read
+    heartbeat: float  # how often this writer promises a segment, in seconds
+    records: list[Record]
+
+    def encode(self) -> bytes:
+        body = {
+            "number": self.number,
+            "kind": self.kind,
+            "writer": vars(self.writer),
+            "at": self.at,
+            "heartbeat": self.heartbeat,
+            "records": self.records,
+        }
+        return json.dumps(body, separators=(",", ":")).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> Segment:
+        body = json.loads(data)
+        return Segment(**{**body, "writer": Writer(**body["writer"])})
+
+
+class Chain:
+    """The chain of one folder: load it, follow it, and after `take` append to it."""
+
+    def __init__(self, folder: Folder, prefix: str = "ledger", heartbeat: float = 5.0) -> None:
+        self.folder = folder
+        self.heartbeat = heartbeat
+        self.last: Segment | None = None
+        self.writer: Writer | None = None  # this process, once it has taken the chain
+        self._prefix = prefix
+        self._unsure: Segment | None = None  # its put raised, so it may have been made or not
+        self._appended = 0.0
+
+    @property
+    def number(self) -> int:
+        """The number of the last segment known, 0 for none."""
+        return self.last.number if self.last is not None else 0
+
+    def load(self) -> tuple[bytes | None, Iterator[Segment]]:
+        """Read the newest snapshot, if any, and all segments after it; each is decoded, which takes many
+        times its room, as it is asked for."""
+        for _ in range(5):
+            begun = self._last_block()
+            snapshot, block = None, begun + 1
+            while snapshot is None and block > 0:
+                snapshot = self.folder.get(self._snapshot(block * BLOCK))
+                # Its writer may have ended before it made this one; the segments since the last are there.
+                block -= snapshot is None
+            segments = list(self._read_on(block * BLOCK + 1))
+            self.last = Segment.decode(segments[-1]) if segments else self._read(block * BLOCK)
+            if begun == 0 or self.number > begun * BLOCK:
+                return snapshot, map(Segment.decode, segments)
+            # The chain has moved on while it was read, and what was looked for is deleted: look again.
+        raise StorageError(f"the ledger in {self.folder.url} has a gap: files of it were deleted")
+
+    def follow(self) -> list[Segment]:
+        """The segments that came since; after a long absence there may be a gap, so then load again."""
+        news = [Segment.decode(data) for data in self._read_on(self.number + 1)]
+        if news:
+            self.last = news[-1]
+        return news
+
+    def is_behind(self) -> bool:
+        """Whether the chain has gone on to a later block, so that following could miss what is deleted."""
+        return self.folder.exists(self._segment(_block_of(self.number) * BLOCK + BLOCK + 1))
+
+    def take(
+        self,
+        silence: float = 4.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        say: Callable[[str], None] = lambda sentence: None,
+    ) -> list[Segment]:
+        """Become the writer; return the segments that came while waiting. `load` must have been called.
+
+        Raises Held while another gives signs of life; else takes over after `silence` of its heartbeats, and
+        says before it waits for that.
+        """
+        watched = clock()
+        if self.last is not None and not self._is_free():
+            seconds = silence * self.last.heartbeat
+            say(f"{self._whose(self.last)}: waiting up to {seconds:.0f} s for a sign of life")
+            following = self._segment(self.number + 1)
+            while clock() - watched < seconds and not self._is_free() and not self.folder.exists(following):
+                sleep(min(self.last.heartbeat / 4, 1.0))
+        news = self.follow()
+        if news and not self._is_free():
+            ago = f"its last sign of life was seen less than {max(clock() - watched, 1):.0f} s ago"
+            raise Held(f"{self._whose(news[-1])}; {ago}. Wait until it ends, or end it")
+        self._make_taken()
+        return news
+
+    def _is_free(self) -> bool:
+        """Whether the last writer known closed the chain, or is known to have ended."""
+        return self.last is None or self.last.kind == "closed" or self.last.writer.has_ended()
+
+    def append(self, records: list[Record], kind: Kind = "records") -> Segment:
+        """Append a segment.
+
+        Raises Overtaken if another has taken the chain. After a StorageError nobody knows yet whether the
+        segment was made: it waits, and `settle` must be called before the next.
+        """
+        if self.writer is None or self._unsure is not None:
+            raise RuntimeError("the chain must be taken, and settled, before it is written")
+        return self._make(Segment(self.number + 1, kind, self.writer, time.time(), self.heartbeat, records))
+
+    def settle(self) -> Segment | None:
+        """Make the segment that failed to be made, if there is one; return it."""
+        return self._make(self._unsure) if self._unsure is not None else None
+
+    def seconds_since_append(self) -> float:
+        return time.monotonic() - self._appended
+
+    def snapshot_due(self) -> bool:
+        """Whether the last segment ended a block, so that the caller should call `keep`."""
+        return self.number > 0 and self.number % BLOCK == 0
+
+    def keep(self, snapshot: bytes) -> None:
+        """Keep the state after the last segment, which must end a block, and delete what it makes
+        needless."""
+        self.folder.put(self._snapshot(self.number), snapshot)
+        kept = self.number - BLOCK
+        old = []
+        for name in self.folder.list(f"{self._prefix}/"):
+            stem, _, ending = name.rpartition("/")[2].partition(".")
+            if not stem.isdigit():
+                continue
+            number = int(stem)
+            if number < kept if ending == "snapshot" else number <= kept and number % BLOCK != 1:
+                old.append(name)
+        self.folder.discard(old)
+
+    def close(self) -> Segment:
+        """Append a last segment that lets another writer follow at once."""
+        segment = self.append([], "closed")
+        self.writer = None
+        return segment
+
+    def _make_taken(self) -> None:
+        self.writer = Writer.here()
+        try:
+            self.append([], "taken")
+        except Overtaken as error:
+            raise Held(str(error)) from error
+
+    def _make(self, segment: Segment) -> Segment:
+        name = self._segment(segment.number)
+        self._unsure = segment
+        made = self.folder.put_if_absent(name, segment.encode())
+        if not made:
+            other = self._read(segment.number)
+            if other is None or other.writer.id != segment.writer.id:
+                self._stop(other)
+        elif self.folder.exists(self._segment(_block_of(segment.number) * BLOCK + BLOCK + 1)):
+            self.folder.discard([name])  # long past: nobody reads it there
+            self._stop(None)
+        self._unsure = None
+        self.last = segment
+        self._appended = time.monotonic()
+        return segment
+
+    def _stop(self, other: Segment | None) -> None:
+        self.writer = self._unsure = None
+        who = (
+            f"by {other.writer.host}, process {other.writer.pid}"
+            if other is not None
+            else "by another runner"
+        )
+        raise Overtaken(f"{self.folder.url} was taken over {who}; this runner stops")
+
+    def _whose(self, segment: Segment) -> str:
+        writer = segment.writer
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(writer.since))
+        return f"{self.folder.url} is held by a runner on {writer.host}, process {writer.pid}, since {since}"
+
+    def _segment(self, number: int) -> str:
+        return f"{self._prefix}/{number:010d}.json"
+
+    def _snapshot(self, number: int) -> str:
+        return f"{self._prefix}/{number:010d}.snapshot"
+
+    def _last_block(self) -> int:
+        """The block in which the chain ends, 0 for an empty chain."""
+
+        def begun(block: int) -> bool:
+            return self.folder.exists(self._segment(block * BLOCK + 1))
+
+        above = 1
+        while begun(above):
+            above *= 2
+        below = above // 2
+        while above - below > 1:
+            middle = (above + below) // 2
+            below, above = (middle, above) if begun(middle) else (below, middle)
+        return below
+
+    def _read(self, number: int) -> Segment | None:
+        data = self.folder.get(self._segment(number)) if number > 0 else None
+        return Segment.decode(data) if data is not None else None
+
+    def _read_on(self, number: int) -> Iterator[bytes]:
+        """The segments from this number to the first that is not there, fetched in ever larger groups."""
+        together = 1
+        while True:
+            for data in self.folder.get_all([self._segment(number + i) for i in range(together)]):
+                if data is None:
+                    return
+                yield data
+                number += 1
+            together = min(2 * together, 128)
+
+
+def _block_of(number: int) -> int:
+    return max(number - 1, 0) // BLOCK

@@ -1,0 +1,297 @@
+"""What is done: the truth from which a job is resumed, shown and reported.
+
+How a record becomes truth:
+1. the runner calls a `record_...` method, which only buffers;
+2. `flush`, called often by the runner's loop, writes what is buffered as one segment of the chain, at most
+   one a second, or an empty one when a heartbeat is due;
+3. a segment that is made is applied to `state`; what is only buffered is not in it, and is lost if the
+   runner dies: those units run again, harmlessly.
+
+A step is a name and a number of units: chunks of a task, blocks of its tree of parts, its ranges of ids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.chain import Chain, Record, Segment
+from chunkflow.engine.ledger.record import JobRecord
+from chunkflow.engine.ledger.state import State, Step, pack_indexes
+from chunkflow.engine.ledger.state import difference as difference
+from chunkflow.engine.queue.queue import Answer
+from chunkflow.errors import BadInput, Overtaken, StorageError
+
+PACE = 1.0  # seconds between two segments, unless much is buffered
+MANY = 5000  # units that are written without waiting for the pace
+_TRACEBACK = 8000  # characters kept of a traceback, from its end
+
+
+@dataclass
+class _Batch:
+    """Finished units of one step, not yet written."""
+
+    index: list[int] = field(default_factory=list)
+    attempts: dict[int, list[int]] = field(default_factory=dict)  # of the units that took not one
+    empty: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    slowest: float = 0.0
+    bytes: list[int] = field(default_factory=lambda: [0, 0])
+    workers: dict[str, list[float]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, answer: Answer, attempt: int) -> None:
+        self.index.append(answer.index)
+        if attempt != 1:
+            self.attempts.setdefault(min(attempt, 255), []).append(answer.index)
+        if answer.empty:
+            self.empty.append(answer.index)
+        for place, seconds in enumerate(answer.seconds):
+            self.seconds[place] += seconds
+        self.slowest = max(self.slowest, answer.seconds[1])
+        self.bytes[0] += answer.bytes_in
+        self.bytes[1] += answer.bytes_out
+        if answer.counts:
+            self.counts.update(answer.counts)
+        share = self.workers.setdefault(answer.worker, [0, 0.0])
+        share[0] += 1
+        share[1] += sum(answer.seconds)
+
+    def record(self, step: str) -> Record:
+        return {
+            "kind": "done",
+            "step": step,
+            "index": pack_indexes(self.index),
+            "attempts": [[attempt, pack_indexes(among)] for attempt, among in self.attempts.items()],
+            "empty": pack_indexes(self.empty),
+            "seconds": [round(value, 4) for value in self.seconds],
+            "slowest": round(self.slowest, 4),
+            "bytes": self.bytes,
+            "workers": {name: [units, round(took, 4)] for name, (units, took) in self.workers.items()},
+            "counts": self.counts,
+        }
+
+
+class Ledger:
+    """The ledger of one work folder, loaded to be read or opened to be written."""
+
+    def __init__(self, chain: Chain, state: State) -> None:
+        """For `load` and `open` to call."""
+        self.state = state
+        self.took_over = False  # whether the writer before did not close: its workers may still write
+        self._chain = chain
+        self._records: list[Record] = []
+        self._batches: dict[str, _Batch] = {}
+        self._waiting = 0  # units in the batches
+        self._units: dict[str, int] = {}  # of the steps, those included that are only buffered
+        self._running: dict[str, int] = {}
+
+    @staticmethod
+    def load(folder: Folder, prefix: str = "ledger") -> Ledger:
+        """Read a ledger, whoever may be writing it; `refresh` reads on. An empty folder gives an empty
+        state."""
+        ledger = Ledger(Chain(folder, prefix), State())
+        ledger._load()
+        return ledger
+
+    @staticmethod
+    def open(folder: Folder, heartbeat: float = 5.0, silence: float = 4.0) -> Ledger:
+        """Load the ledger and become its writer; raises what `take` raises."""
+        ledger = Ledger.load(folder)
+        ledger.take(heartbeat, silence)
+        return ledger
+
+    def take(self, heartbeat: float = 5.0, silence: float = 4.0) -> None:
+        """Read what was written since the ledger was loaded, and become its writer.
+
+        Raises BadInput where the store has no conditional put, and chain.Held, whose text says who, while
+        another runner gives signs of life; one that gave none for `silence` of its heartbeats, or is known
+        to have ended, is followed.
+        """
+        self._chain.folder.check_conditional_put()
+        self._chain.heartbeat = heartbeat
+        self.refresh()
+        before = self._chain.last
+        for segment in self._chain.take(silence):
+            self.state.apply(segment)
+            before = segment
+        self.took_over = before is not None and before.kind != "closed"
+        assert self._chain.last is not None
+        self._apply(self._chain.last)
+        self._units = {name: step.units for name, step in self.state.steps.items()}
+
+    def refresh(self) -> State:
+        """Read what was written since (when only reading) and return the state."""
+        if self._chain.is_behind():
+            self.state = State()
+            self._load()
+        else:
+            for segment in self._chain.follow():
+                self.state.apply(segment)
+        return self.state
+
+    @property
+    def steps(self) -> Mapping[str, Step]:
+        """The steps by name, as the written records have them."""
+        return self.state.steps
+
+    @property
+    def segments(self) -> int:
+        """How many segments the chain had when it was last read or written."""
+        return self._chain.number
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether this process may still write: opened, not closed and not overtaken."""
+        return self._chain.writer is not None
+
+    def record_job(self, job: JobRecord, versions: Mapping[str, Any], steps: Mapping[str, int]) -> None:
+        """The job, the versions that run it, and its steps with their numbers of units, in order."""
+        self._add({"kind": "job", "job": job.model_dump(mode="json"), "versions": versions})
+        for name, units in steps.items():
+            self.record_step(name, units)
+
+    def record_step(self, name: str, units: int) -> None:
+        """A step that is known only later; for one that is there it must have as many units."""
+        if self._units.setdefault(name, units) != units:
+            raise BadInput(f"step {name} has {self._units[name]} units in the ledger, not {units}: clear it")
+        self._add({"kind": "step", "step": name, "units": units})
+
+    def record_created(self, url: str, step: str) -> None:
+        """A layer or table that `step` is about to make. Call `flush(now=True)` before making it."""
+        self._add({"kind": "created", "url": url, "step": step})
+
+    def record_prepared(self, step: str, values: Mapping[str, Any]) -> None:
+        """What `prepare` decided; JSON values, as they are given back on a resume."""
+        self._check(step, ())
+        self._add({"kind": "prepared", "step": step, "values": values})
+
+    def record_done(self, step: str, answer: Answer, attempt: int = 1) -> None:
+        """One unit is finished and written, at this attempt of those that are charged."""
+        self._check(step, (answer.index,))
+        if (batch := self._batches.get(step)) is None:
+            batch = self._batches[step] = _Batch()
+        batch.add(answer, attempt)
+        self._waiting += 1
+
+    def record_again(self, step: str, answer: Answer) -> None:
+        """A unit that is finished was done once more; nothing of that counts."""
+        self._check(step, (answer.index,))
+        self._add({"kind": "again", "step": step, "index": answer.index, "worker": answer.worker})
+
+    def record_failed(self, step: str, answer: Answer, attempt: int, final: bool) -> None:
+        """An attempt failed; `final` sets the unit aside. `attempt` counts only those that are charged."""
+        self._check(step, (answer.index,))
+        self._add(
+            {
+                "kind": "failed",
+                "step": step,
+                "index": answer.index,
+                "attempt": attempt,
+                "cause": str(answer.cause),
+                "traceback": answer.traceback[-_TRACEBACK:],
+                "final": final,
+                "worker": answer.worker,
+            }
+        )
+
+    def record_retried(self, step: str, indexes: Iterable[int] | NDArray[np.integer[Any]]) -> None:
+        """Units that were set aside are to be tried again, their attempts counted from none."""
+        named = [int(index) for index in indexes]
+        self._check(step, named)
+        self._add({"kind": "retried", "step": step, "index": pack_indexes(named)})
+
+    def record_running(self, counts: Mapping[str, int]) -> None:
+        """How many units of each step are being worked on; written along with the next segment."""
+        self._running = dict(counts)
+
+    def record_clearing(self, steps: Sequence[str]) -> None:
+        """The outputs of these steps are about to be deleted. Call `flush(now=True)` before deleting."""
+        self._add({"kind": "clearing", "steps": list(steps)})
+
+    def record_cleared(self, steps: Sequence[str]) -> None:
+        """They are deleted: the steps are forgotten, with what they created; record them again to run
+        them."""
+        self._add({"kind": "cleared", "steps": list(steps)})
+        for step in steps:
+            self._units.pop(step, None)
+
+    def record_ended(self, status: str) -> None:
+        """How this run ended: complete, incomplete or interrupted."""
+        self._add({"kind": "ended", "status": status})
+
+    def flush(self, now: bool = False) -> bool:
+        """Write what is buffered, or a heartbeat that is due; return whether a segment was written.
+
+        Raises Overtaken when another runner has the ledger. After a StorageError nothing is lost: flush
+        again.
+        """
+        settled = self._chain.settle()
+        if settled is not None:
+            self._apply(settled)
+        since = self._chain.seconds_since_append()
+        waiting = bool(self._records or self._batches)
+        due = waiting and (now or since >= PACE or self._waiting >= MANY)
+        if not due and since < self._chain.heartbeat:
+            return settled is not None
+        self._close_batches()
+        if self._running:
+            self._records.append({"kind": "running", "counts": self._running})
+        # The chain holds the records from here on, also when the append fails.
+        records, self._records, self._waiting = self._records, [], 0
+        self._apply(self._chain.append(records))
+        return True
+
+    def close(self) -> None:
+        """Write what is buffered and let another runner follow at once; nothing is done after Overtaken."""
+        if not self.is_writing:
+            return
+        self.flush(now=True)
+        with suppress(StorageError):  # all is recorded: whoever follows waits a few heartbeats for nothing
+            self._apply(self._chain.close())
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Overtaken):
+            self.close()
+
+    def _load(self) -> None:
+        snapshot, segments = self._chain.load()
+        if snapshot is not None:
+            self.state = State.decode(snapshot)
+        for segment in segments:
+            self.state.apply(segment)
+        self._units = {name: step.units for name, step in self.state.steps.items()}
+
+    def _apply(self, segment: Segment) -> None:
+        self.state.apply(segment)
+        if self._chain.snapshot_due():
+            self._chain.keep(self.state.encode())
+
+    def _add(self, record: Record) -> None:
+        """Buffer a record after the units that were finished before it, as JSON will give it back."""
+        self._close_batches()
+        plain: Record = json.loads(json.dumps(record))
+        self._records.append(plain)
+
+    def _check(self, step: str, indexes: Sequence[int]) -> None:
+        """Refuse what could not be applied: written once, it would spoil the ledger for every reader."""
+        if step not in self._units:
+            raise ValueError(f"step {step} is not in the ledger")
+        units = self._units[step]
+        if indexes and not (min(indexes) >= 0 and max(indexes) < units):
+            raise ValueError(f"step {step} has units 0 to {units - 1}, not {min(indexes)} to {max(indexes)}")
+
+    def _close_batches(self) -> None:
+        self._records += [batch.record(step) for step, batch in self._batches.items()]
+        self._batches = {}

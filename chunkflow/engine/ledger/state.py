@@ -1,0 +1,300 @@
+"""What the records of a ledger add up to: the state of every step, in a few bytes a unit.
+
+A record is plain JSON. Consecutive indexes are packed into pairs: [3, [7, 10]] means 3, 7, 8, 9. The same
+records in the same order always give the same state, whether they are applied as they are written or when
+they are loaded.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chunkflow.engine.ledger.chain import Record, Segment
+from chunkflow.engine.ledger.record import JobRecord
+from chunkflow.errors import BadInput
+
+UNKNOWN, DONE, FAILED = 0, 1, 2
+KEPT_FAILURES = 1000
+KEPT_WORKERS = 10_000
+_TIMES = ("read", "map", "write")
+Packed = list[int | list[int]]
+
+
+def pack_indexes(indexes: Iterable[int] | NDArray[np.integer[Any]]) -> Packed:
+    """Sorted indexes with runs of consecutive ones as [start, stop]; an index given twice stays twice."""
+    values = np.sort(np.asarray(list(indexes) if not isinstance(indexes, np.ndarray) else indexes, np.int64))
+    if values.size == 0:
+        return []
+    starts = np.flatnonzero(np.diff(values, prepend=values[0] - 2) != 1)
+    stops = np.append(starts[1:], values.size)
+    return [
+        int(values[a]) if b - a == 1 else [int(values[a]), int(values[b - 1]) + 1]
+        for a, b in zip(starts, stops, strict=True)
+    ]
+
+
+def unpack_indexes(packed: Packed) -> NDArray[np.int64]:
+    """The indexes that `pack_indexes` packed, sorted."""
+    runs = [np.arange(*run) if isinstance(run, list) else np.array([run]) for run in packed]
+    return np.concatenate(runs).astype(np.int64) if runs else np.empty(0, np.int64)
+
+
+@dataclass
+class Failure:
+    """The last failed attempt of one unit."""
+
+    index: int
+    attempt: int
+    cause: str
+    traceback: str
+    worker: str
+    final: bool
+
+
+@dataclass
+class Step:
+    """The units of one step and what they took."""
+
+    name: str
+    units: int
+    states: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8), repr=False)
+    attempts: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8), repr=False)
+    empties: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_), repr=False)
+    done: int = 0
+    failed: int = 0
+    empty: int = 0
+    repeats: int = 0  # units that were done once more
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_TIMES, 0.0))
+    slowest: float = 0.0  # seconds of map
+    bytes_in: int = 0
+    bytes_out: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)  # what map counted, over all units
+    failures: dict[int, Failure] = field(default_factory=dict)  # of at most KEPT_FAILURES units
+    workers: dict[str, list[float]] = field(default_factory=dict)
+    """What the last KEPT_WORKERS that did a unit have done: name -> [units, seconds], the latest last."""
+    running: int = 0
+    prepared: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.states.size != self.units:
+            self.states = np.zeros(self.units, np.uint8)
+            self.attempts = np.zeros(self.units, np.uint8)
+            self.empties = np.zeros(self.units, np.bool_)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.done == self.units
+
+    def indexes(self, state: int) -> NDArray[np.int64]:
+        """The units that are UNKNOWN, DONE or FAILED."""
+        return np.flatnonzero(self.states == state)
+
+    def apply_done(self, record: Record) -> None:
+        indexes = unpack_indexes(record["index"])
+        fresh = np.unique(indexes[self.states[indexes] != DONE])
+        self.repeats += len(indexes) - len(fresh)
+        self.failed -= int(np.count_nonzero(self.states[fresh] == FAILED))
+        self.done += len(fresh)
+        self.states[indexes] = DONE
+        self.attempts[indexes] = 1
+        for attempt, among in record["attempts"]:
+            self.attempts[unpack_indexes(among)] = attempt
+        empty = unpack_indexes(record["empty"])
+        self.empty -= int(np.count_nonzero(self.empties[np.unique(indexes)]))
+        self.empties[indexes] = False
+        self.empties[empty] = True
+        self.empty += len(np.unique(empty))
+        for index in indexes if self.failures else ():
+            self.failures.pop(int(index), None)
+        for name, seconds in zip(_TIMES, record["seconds"], strict=True):
+            self.seconds[name] += seconds
+        self.slowest = max(self.slowest, record["slowest"])
+        self.bytes_in += record["bytes"][0]
+        self.bytes_out += record["bytes"][1]
+        self.counts.update(record["counts"])
+        for worker, (units, took) in record["workers"].items():
+            before = self.workers.pop(worker, [0, 0.0])
+            self.workers[worker] = [before[0] + units, before[1] + took]
+        while len(self.workers) > KEPT_WORKERS:
+            del self.workers[next(iter(self.workers))]
+
+    def apply_failed(self, record: Record) -> None:
+        index = record["index"]
+        self.causes[record["cause"]] += 1
+        if self.states[index] == DONE:
+            return  # another attempt was quicker
+        self.attempts[index] = max(int(self.attempts[index]), min(record["attempt"], 255))
+        if record["final"] and self.states[index] != FAILED:
+            self.states[index] = FAILED
+            self.failed += 1
+        if index in self.failures or len(self.failures) < KEPT_FAILURES:
+            values = {name: record[name] for name in Failure.__dataclass_fields__}
+            self.failures[index] = Failure(**values)
+
+    def apply_retried(self, record: Record) -> None:
+        indexes = np.unique(unpack_indexes(record["index"]))
+        indexes = indexes[self.states[indexes] != DONE]
+        self.failed -= int(np.count_nonzero(self.states[indexes] == FAILED))
+        self.states[indexes] = UNKNOWN
+        self.attempts[indexes] = 0
+        for index in indexes:
+            self.failures.pop(int(index), None)
+
+
+@dataclass
+class State:
+    """All that a ledger says."""
+
+    job: JobRecord | None = None
+    versions: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # each job and its versions that differed from the last
+    steps: dict[str, Step] = field(default_factory=dict)
+    created: dict[str, str] = field(default_factory=dict)  # URL of a layer or table -> the step that makes it
+    begun: int = 0  # how many runs there were when the job was recorded last: a run does so once it is open
+    clearing: list[str] = field(default_factory=list)  # steps whose clearing began and has not ended
+    ended: str | None = None  # how the last run ended; None while one runs, or if it was killed
+    runs: list[list[Any]] = field(
+        default_factory=list
+    )  # [host, pid, first segment at, last segment at, how it ended]
+    heard: float = 0.0  # when the last segment was made, by its writer's clock
+    progress: list[list[Any]] = field(default_factory=list)  # [at, {step: done}] of the last minutes
+
+    def apply(self, segment: Segment) -> None:
+        """Add one segment."""
+        if segment.kind == "taken" or not self.runs:
+            self.runs.append([segment.writer.host, segment.writer.pid, segment.at, segment.at, None])
+            self.ended, self.progress = None, []
+            self._set_running({})
+        for record in segment.records:
+            self._apply_record(record, segment.at)
+        self.heard = self.runs[-1][3] = segment.at
+        if segment.kind == "closed":
+            self._set_running({})
+        if not self.progress or segment.at - self.progress[-1][0] >= 5:
+            self.progress.append([segment.at, {name: step.done for name, step in self.steps.items()}])
+            del self.progress[:-60]
+
+    def rate(self, step: str) -> float:
+        """Units a second over the last minutes of the run; 0 where too little is known."""
+        if len(self.progress) < 2:
+            return 0.0
+        (start, before), stop = self.progress[0], self.heard
+        finished: int = self.steps[step].done - before.get(step, 0)
+        return max(finished, 0) / max(float(stop - start), 1.0)
+
+    def _apply_record(self, record: Record, at: float) -> None:
+        kind = record["kind"]
+        if kind in ("done", "failed", "retried"):
+            step = self.steps[record["step"]]
+            {"done": step.apply_done, "failed": step.apply_failed, "retried": step.apply_retried}[kind](
+                record
+            )
+        elif kind == "again":
+            self.steps[record["step"]].repeats += 1
+        elif kind == "job":
+            self._apply_job(record, at)
+        elif kind == "step":
+            self._apply_step(record["step"], record["units"])
+        elif kind == "created":
+            self.created[record["url"]] = record["step"]
+        elif kind == "prepared":
+            self.steps[record["step"]].prepared = record["values"]
+        elif kind == "running":
+            self._set_running(record["counts"])
+        elif kind == "clearing":
+            self.clearing = sorted({*self.clearing, *record["steps"]})
+        elif kind == "cleared":
+            self._apply_cleared(record["steps"])
+        elif kind == "ended":
+            self.ended = self.runs[-1][4] = record["status"]
+        else:
+            raise BadInput(f"the ledger holds a record of a kind that this version does not know: {kind}")
+
+    def _apply_job(self, record: Record, at: float) -> None:
+        self.job, self.versions = JobRecord.read(record["job"]), record["versions"]
+        self.begun = len(self.runs)
+        last = self.history[-1] if self.history else {"job": None, "versions": None}
+        if (last["job"], last["versions"]) != (self.job, self.versions):
+            self.history.append({"at": at, "job": self.job, "versions": self.versions})
+
+    def _apply_step(self, name: str, units: int) -> None:
+        if name not in self.steps:
+            self.steps[name] = Step(name, units)
+
+    def _apply_cleared(self, steps: Sequence[str]) -> None:
+        for name in steps:
+            self.steps.pop(name, None)
+        self.created = {url: step for url, step in self.created.items() if step not in steps}
+        self.clearing = [name for name in self.clearing if name not in steps]
+
+    def _set_running(self, counts: dict[str, int]) -> None:
+        for name, step in self.steps.items():
+            step.running = counts.get(name, 0)
+
+    def encode(self) -> bytes:
+        """The state as bytes, for a snapshot."""
+        head: dict[str, Any] = {name: value for name, value in vars(self).items() if name != "steps"}
+        head["steps"], arrays = [], {}
+        for number, step in enumerate(self.steps.values()):
+            values = dict(vars(step))
+            for name in ("states", "attempts", "empties"):
+                arrays[f"{number}.{name}"] = values.pop(name)
+            head["steps"].append({**values, "failures": [asdict(f) for f in step.failures.values()]})
+        data = json.dumps(head, default=_document).encode()
+        file = io.BytesIO()
+        np.savez_compressed(file, head=np.frombuffer(data, np.uint8), **arrays)
+        return file.getvalue()
+
+    @staticmethod
+    def decode(data: bytes) -> State:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            head = json.loads(arrays["head"].tobytes())
+            steps = {}
+            for number, values in enumerate(head.pop("steps")):
+                values["causes"], values["counts"] = Counter(values["causes"]), Counter(values["counts"])
+                values["failures"] = {f["index"]: Failure(**f) for f in values["failures"]}
+                named = {name: arrays[f"{number}.{name}"] for name in ("states", "attempts", "empties")}
+                steps[values["name"]] = Step(**values, **named)
+        for entry in (head, *head["history"]):
+            entry["job"] = JobRecord.read(entry["job"]) if entry["job"] is not None else None
+        return State(**head, steps=steps)
+
+
+def _document(record: JobRecord) -> dict[str, Any]:
+    return record.model_dump(mode="json")
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What changed between two jobs, a line a parameter: `tasks.segment.diameter: 9 -> 10`."""
+    before, after = _flat(old), _flat(new)
+    names = dict.fromkeys([*before, *after])
+    said = {name: (before.get(name, "(not set)"), after.get(name, "(not set)")) for name in names}
+    return [f"{name}: {a} -> {b}" for name, (a, b) in said.items() if a != b]
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """Every value under its dotted name; a list of one-key mappings, as tasks are, by those keys."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and len(item) == 1 for item in value):
+        named: dict[str, Any] = {}
+        for item in value:
+            ((key, inner),) = item.items()
+            again = sum(known.partition("#")[0] == key for known in named)
+            named[f"{key}#{again + 1}" if again else key] = inner
+        value = named
+    if isinstance(value, Mapping) and value:
+        flat: dict[str, str] = {}
+        for key, inner in value.items():
+            flat.update(_flat(inner, f"{name}.{key}" if name else str(key)))
+        return flat
+    return {name: json.dumps(value)}

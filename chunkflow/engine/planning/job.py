@@ -1,0 +1,266 @@
+"""A job: the YAML file, checked as a whole before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from chunkflow.data.documents import read_document
+from chunkflow.data.info import full_url
+from chunkflow.engine.planning.settings import lay_over
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box, Vec
+from chunkflow.modules import Modules, folder_of
+from chunkflow.registry import location_of, name_of, short_name, task_type
+from chunkflow.resources import Resources
+from chunkflow.task import Task
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+QUEUE = re.compile(r"(sqs://[A-Za-z0-9_-]{1,70})?")
+"""SQS takes names of 80 characters; `-answers` and `-work-12` come after."""
+
+
+class LayerEntry(BaseModel):
+    """Where a layer is, and how it is stored if the job makes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    encoding: str | None = None
+    sharded: bool | None = None
+    """Many storage chunks in a file; if left out, where there would be more than a million files else."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_url(cls, value: Any) -> Any:
+        return {"url": value} if isinstance(value, str) else value
+
+
+class TaskEntry(BaseModel):
+    """One task of a job: its name there, its name in the registry, and its parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    type: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("type")
+    @classmethod
+    def _short(cls, value: str) -> str:
+        return short_name(value)
+
+    def load(self, modules: Modules) -> Task:
+        """The task itself, its parameters checked; `modules` are those beside the job file."""
+        kind = task_type(self.type, modules)
+        try:
+            return kind(**self.parameters)
+        except ValidationError as error:
+            raise BadInput(f"Task {self.name}: {first_fault(error, kind)}") from error
+
+    def code(self, modules: Modules) -> str:
+        """A hash of the code beside the job file that does it; empty where that is installed."""
+        return modules.code(self.module)
+
+    @property
+    def module(self) -> str:
+        """The module of a class of the user's own; empty for a task with a short name."""
+        return self.type.rpartition(":")[0]
+
+    def located(self, base: Path, modules: Modules) -> TaskEntry:
+        """The same with whole paths, for a job file that lies in `base`."""
+        kind = task_type(self.type, modules)
+        return self.model_copy(update={"parameters": kind.located(self.parameters, base)})
+
+
+class Job(BaseModel):
+    """What to do over which layers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job: str
+    work: str
+    chunk: Vec | None = None
+    storage: Vec = (64, 64, 64)
+    layers: dict[str, LayerEntry] = Field(default_factory=dict)
+    mask: str | None = None
+    tasks: list[TaskEntry] = Field(min_length=1)
+    memory: float = Field(default=2.0, gt=0, description="GiB that one worker may take")
+    resources: dict[str, Resources] = Field(default_factory=dict)
+    """What a worker of each task takes, by the task's name in this job."""
+    queue: str = ""
+    """Where pools of several clusters lease chunks, as sqs://NAME; empty, within the runner's process."""
+    fill_missing: bool = False
+    heartbeat: float = Field(default=5.0, gt=0, description="seconds between the runner's signs of life")
+    _modules: Modules = PrivateAttr(default=Modules())
+
+    @field_validator("chunk", "storage")
+    @classmethod
+    def _positive(cls, value: Vec | None) -> Vec | None:
+        if value is not None and min(value) < 1:
+            raise ValueError("must be three sizes of at least 1 voxel")
+        return value
+
+    @field_validator("layers")
+    @classmethod
+    def _named(cls, value: dict[str, LayerEntry]) -> dict[str, LayerEntry]:
+        for name in value:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"a layer may not be named {name!r}: use letters, digits, '_', '-' and '.'")
+        return value
+
+    @field_validator("queue")
+    @classmethod
+    def _queue_named(cls, value: str) -> str:
+        if not QUEUE.fullmatch(value):
+            raise ValueError("must be sqs://NAME with letters, digits, '-' and '_', 70 at most")
+        return value
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _entries(cls, value: Any) -> list[Any]:
+        return _task_entries(value)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _beside_its_tasks(cls, data: Any, handler: ModelWrapValidatorHandler[Job]) -> Job:
+        """The user's own tasks of a job that was given as objects are where their classes lie."""
+        job: Job = handler(data)
+        folders = _folders(data["tasks"]) if isinstance(data, Mapping) else set()
+        if len(folders) > 1:
+            places = " and ".join(sorted(map(str, folders)))
+            raise BadInput(f"The job's own tasks lie in {places}: put their files into one folder.")
+        if folders:
+            job._modules = Modules(folders.pop())
+        return job
+
+    @classmethod
+    def from_file(cls, path: Path, settings: Sequence[str] = (), until: str = "") -> Job:
+        """Read a job file up to the task `until`, with settings such as layers.dapi=URL over it."""
+        document = read_document(path, "job file", "keys such as job, work, layers and tasks")
+        for setting in settings:
+            lay_over(document, setting)
+        job = cls.from_document(document, path.resolve().parent)
+        return job.until(until) if until else job
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], base: Path) -> Job:
+        """Check a job as written by a person; relative paths count from `base`."""
+        try:
+            job = cls.model_validate({"tasks": None, **document})
+        except ValidationError as error:
+            raise BadInput(f"The job file: {first_fault(error, cls)}") from error
+        layers = {
+            name: entry.model_copy(update={"url": full_url(entry.url, base)})
+            for name, entry in job.layers.items()
+        }
+        job = job if job.modules.folder else job.beside(Modules(base))
+        tasks = [entry.located(base, job.modules) for entry in job.tasks]
+        return job.model_copy(update={"work": full_url(job.work, base), "layers": layers, "tasks": tasks})
+
+    @property
+    def modules(self) -> Modules:
+        """Where the user's own tasks lie; in no record, as they lie elsewhere on other machines."""
+        return self._modules
+
+    def beside(self, modules: Modules) -> Job:
+        """The job with its user's own tasks in these modules."""
+        job = self.model_copy()
+        job._modules = modules
+        return job
+
+    def sources(self) -> dict[str, bytes]:
+        """The user's own code that the tasks need, by path in the job's folder."""
+        return self.modules.sources(entry.module for entry in self.tasks)
+
+    def work_for(self, box: Box | None) -> str:
+        """The work folder of a run on the whole volume, or on a part of it."""
+        return self.work if box is None else f"{self.work}/try/{box}"
+
+    def until(self, task: str) -> Job:
+        """The job up to this task, which may be gone on with later."""
+        names = [entry.name for entry in self.tasks]
+        if task not in names:
+            raise BadInput(f"--until {task}: this job has no such task; it has {', '.join(names)}.")
+        return self.model_copy(update={"tasks": self.tasks[: names.index(task) + 1]})
+
+
+def split_reference(reference: str) -> tuple[str, int]:
+    """A layer's name and mip, from `name` or `name@mip`."""
+    name, at, mip = reference.partition("@")
+    if at and not mip.isdigit():
+        raise BadInput(f"{reference!r} does not name a layer; write name or name@mip, as in dapi@1.")
+    return name, int(mip or 0)
+
+
+def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
+    """One sentence for the first thing that is wrong."""
+    faults = error.errors()
+    fault = faults[0]
+    if fault["type"] == "missing":  # where it is misspelt, that a key is unknown says more
+        beside = (one for one in faults if one["loc"][:-1] == fault["loc"][:-1])
+        fault = next((one for one in beside if one["type"] == "extra_forbidden"), fault)
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = f"; known are {', '.join(model.model_fields)}" if len(fault["loc"]) == 1 else ""
+        return f"the key {where!r} is unknown{known}."
+    if fault["type"] == "missing":
+        return f"the key {where!r} is missing."
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}, not {fault['input']!r}." if fault["loc"] else f"{said}."
+
+
+def _task_entries(tasks: Any) -> list[Any]:
+    """Each task, however given, as a name unique in the job, a type and parameters."""
+    if not isinstance(tasks, list) or not tasks:
+        raise BadInput("The job: 'tasks' must be a list such as '- segment: {image: dapi, labels: nuclei}'.")
+    entries: list[Any] = []
+    used: dict[str, int] = {}
+    for item in tasks:
+        if isinstance(item, TaskEntry) or (
+            isinstance(item, dict) and set(item) == set(TaskEntry.model_fields)
+        ):
+            entries.append(item)
+            continue
+        name, kind, parameters = _named_task(item)
+        used[name] = used.get(name, 0) + 1
+        unique = name if used[name] == 1 else f"{name}-{used[name]}"
+        entries.append({"name": unique, "type": kind, "parameters": parameters})
+    return entries
+
+
+def _named_task(item: Any) -> tuple[str, str, dict[str, Any]]:
+    """The name, type and parameters of `segment`, `{segment: {...}}`, a task or `(name, task)`."""
+    name, task = item if isinstance(item, tuple) and len(item) == 2 else ("", item)
+    if isinstance(task, Task):
+        kind = name_of(type(task))
+        parameters = task.model_dump(mode="json", exclude_unset=True)
+        return str(name) or kind.rpartition(":")[2], kind, parameters
+    if isinstance(item, str):
+        item = {item: {}}
+    if not isinstance(item, dict) or len(item) != 1:
+        raise BadInput(f"The job: each task must be one name with its parameters, not {item!r}.")
+    key, parameters = next(iter(item.items()))
+    if not isinstance(parameters or {}, dict):
+        raise BadInput(f"The job: the parameters of {key} must be keys with values, not {parameters!r}.")
+    location_of(str(key))  # refuses a name that no task has
+    return str(key).rpartition(":")[2], str(key), parameters or {}
+
+
+def _folders(tasks: Any) -> set[Path]:
+    """Where the modules of those tasks lie that were given as objects and are not installed."""
+    objects = (item[1] if isinstance(item, tuple) else item for item in tasks)
+    return {folder for task in objects if isinstance(task, Task) and (folder := folder_of(type(task)))}

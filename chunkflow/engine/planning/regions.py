@@ -1,0 +1,42 @@
+"""Regions: what each step must make for a run on a part; found backwards, from what later steps read."""
+
+from __future__ import annotations
+
+from chunkflow.data.info import LayerInfo
+from chunkflow.engine.planning.steps import Step
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Box, ratios, vec
+
+
+def regions_for(steps: list[Step], reference: LayerInfo, box: Box) -> list[Box]:
+    """What each step must make for a run on `box`, in voxels of `reference`."""
+    if not box.meets(reference.volume):
+        raise BadInput(f"The box {box} lies outside the volume {reference.volume}.")
+    regions = []
+    for step in steps:
+        size = next((p.info for p in step.outputs.values()), step.layout.main).voxel_size
+        larger, smaller = ratios(size, reference.voxel_size)
+        regions.append(box.refine(smaller).coarsen(larger).clip(step.volume))
+    for step in reversed(steps):
+        sampled = step.task.samples(step.layout) if step.task.prepare is not None else []
+        for field, used in step.inputs.items():
+            boxes = list(step.task.reads(field, regions[step.index], step.layout))[-1:]
+            boxes += [sample for name, sample in sampled if name == field]
+            for product in used:
+                if product.maker is not None:
+                    for need in boxes:
+                        clipped = need.clip(product.info.volume)
+                        if not clipped.empty:
+                            regions[product.maker] = _around(regions[product.maker], clipped)
+    for step, region in zip(steps, regions, strict=True):
+        if region.empty:
+            raise BadInput(f"Task {step.name} makes nothing within the box {box}: it covers {step.volume}.")
+    return regions
+
+
+def _around(a: Box, b: Box) -> Box:
+    """The smallest box that holds both; one that is empty counts for nothing."""
+    if a.empty:
+        return b
+    start = vec(min(p, q) for p, q in zip(a.start, b.start, strict=True))
+    return Box(start, vec(max(p, q) for p, q in zip(a.stop, b.stop, strict=True)))

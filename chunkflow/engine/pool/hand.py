@@ -1,0 +1,36 @@
+"""One worker of a pool, as its crew sees it: what it has in hand, and whether it may be given more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chunkflow.engine.queue.queue import Range
+
+IN_HAND = 3
+"""Batches a worker holds: one it reads for, one it maps, one it writes."""
+
+
+@dataclass(eq=False)
+class Hand:
+    """One worker and what it has in hand, in the order given."""
+
+    worker: str
+    since: float
+    """When it was started, when the oldest batch was begun, or when it last answered."""
+    batches: list[Range] = field(default_factory=list)
+    is_up: bool = False
+    is_leaving: bool = False
+    is_kept: bool = False
+    """It gets nothing new until a cell can be tried on it alone."""
+    is_fresh: bool = True
+    """It was never given anything."""
+    stays: bool = False
+    """It is left to its node's end."""
+    ends: float | None = None
+
+    @property
+    def room(self) -> int:
+        """How many batches more it may be given; none beside a cell that is tried alone."""
+        if not self.is_up or self.is_leaving or self.is_kept or any(batch.alone for batch in self.batches):
+            return 0
+        return IN_HAND - len(self.batches)

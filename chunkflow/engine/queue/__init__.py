@@ -1,0 +1,1 @@
+"""Queues of ranges of ready cells, and the schedule that fills them."""

@@ -1,0 +1,1 @@
+"""The queue over Amazon SQS, shared by pools of several clusters."""

@@ -1,0 +1,1 @@
+"""The runner of a job: its loop, its retry policy, its outputs."""

@@ -1,0 +1,223 @@
+"""Opening a run: what is asked is held against what the ledger knows, before anything is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import chunkflow
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.ledger import Ledger, difference
+from chunkflow.engine.ledger.record import JobRecord
+from chunkflow.engine.ledger.state import FAILED, State
+from chunkflow.engine.planning.job import Job, TaskEntry
+from chunkflow.engine.planning.plan import Plan, plan_of_spec, spec_of
+from chunkflow.engine.run.outputs import create, delete, deleted_size, parameters_of, refuse_foreign
+from chunkflow.engine.run.runner import STOP
+from chunkflow.engine.worker.worker import SILENCE_HEARTBEATS
+from chunkflow.errors import BadInput
+
+MEANS = {"job", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
+"""The keys of a job that change nothing that it makes, and its tasks, which are told apart."""
+
+
+def canonical(job: Job, plan: Plan) -> dict[str, Any]:
+    """All of a job that decides its results: parameters, versions and the user's own code."""
+    versions = {step.entry: step.task.version for step in plan.steps}
+    document = job.model_dump(mode="json", exclude=MEANS)
+    return document | {
+        "chunk": list(plan.chunk),
+        "box": str(plan.box) if plan.box else None,
+        "tasks": [{entry.name: _canonical_task(job, entry, versions[entry.name])} for entry in job.tasks],
+    }
+
+
+def _canonical_task(job: Job, entry: TaskEntry, version: int) -> dict[str, Any]:
+    code = entry.code(job.modules)
+    own = {"code": code} if code else {}
+    return {"type": entry.type, "version": version, **own, **parameters_of(job, entry)}
+
+
+def changes_of(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The differences between two such documents, a line a parameter.
+
+    The code of a task is compared where both know it: an earlier ledger does not, nor where it is installed.
+    """
+    known = _with_code(before) & _with_code(now)
+    return difference(_code_of(before, known), _code_of(now, known))
+
+
+def _with_code(document: dict[str, Any]) -> set[str]:
+    return {name for task in document["tasks"] for name, values in task.items() if "code" in values}
+
+
+def _code_of(document: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """The document with the code of these tasks alone."""
+    tasks = [
+        {
+            name: {key: value for key, value in values.items() if key != "code" or name in names}
+            for name, values in task.items()
+        }
+        for task in document["tasks"]
+    ]
+    return {**document, "tasks": tasks}
+
+
+def open_run(
+    plan: Plan,
+    versions: dict[str, Any],
+    restart: str = "",
+    agree: Callable[[str], bool] = lambda _: True,
+    ledger: Ledger | None = None,
+) -> Ledger:
+    """Become the job's runner: the ledger, open for writing, with all outputs in place; a `stop` that was
+    meant for the run before is removed.
+
+    `restart` names a task to be cleared with those after it; `agree` is asked, with what would be deleted.
+    `ledger` is that of the work folder where it was loaded already: it is read on, and is the one opened.
+    """
+    ledger = _as_it_stands(plan, ledger)
+    before, cleared, wanted = _asked(plan, ledger, restart)
+    if cleared and not agree(deleted_size(before, ledger, _steps_of(before, cleared))):
+        raise BadInput("Nothing was deleted, and nothing was run.")
+    known = ledger.segments
+    ledger.take(plan.job.heartbeat)
+    try:
+        Folder(plan.work).discard([STOP])
+        _refuse_what_came_between(plan, known, ledger, wanted, cleared)
+        before = _plan_before(ledger.state, plan)
+        begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
+        if cleared or begun:
+            _clear(before, ledger, _steps_of(before, cleared) | begun)
+        grids = {stage.name: stage.grid.shape for stage in plan.stages}
+        ledger.record_job(
+            JobRecord(spec=wanted, plan=spec_of(plan), grids=grids),
+            versions | {"chunkflow": chunkflow.__version__},
+            {stage.name: len(stage.grid) for stage in plan.stages},
+        )
+        _record_retried(plan, ledger)
+        ledger.flush(now=True)
+        create(plan, ledger)
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def refuse_unfit(plan: Plan, restart: str = "", known: Ledger | None = None) -> str:
+    """Raise BadInput where this run could not be opened as things stand; nothing is written. Returns what a
+    restart would delete, in words. `known` is the ledger of the work folder where it was loaded already."""
+    known = _as_it_stands(plan, known)
+    before, cleared, _ = _asked(plan, known, restart)
+    return deleted_size(before, known, _steps_of(before, cleared))
+
+
+def _as_it_stands(plan: Plan, ledger: Ledger | None) -> Ledger:
+    """The ledger of the work folder; of one that was loaded already what came since is read."""
+    if ledger is None:
+        return Ledger.load(Folder(plan.work))
+    ledger.refresh()
+    return ledger
+
+
+def _asked(plan: Plan, known: Ledger, restart: str) -> tuple[Plan, set[str], dict[str, Any]]:
+    """The plan of the last run, the tasks to be cleared, and what the ledger is to hold of the job."""
+    before = _plan_before(known.state, plan)
+    cleared = _cleared(plan, before, restart)
+    wanted = canonical(plan.job, plan)
+    _refuse_changes(known.state, wanted, cleared)
+    refuse_foreign(plan, known.state.created)
+    return before, cleared, wanted
+
+
+def _refuse_what_came_between(
+    plan: Plan, known: int, ledger: Ledger, wanted: dict[str, Any], cleared: set[str]
+) -> None:
+    """Hold what is asked against the ledger as it was taken: another run may have come and gone while the
+    person was asked, after so many segments as were known. How that one ended stays on record."""
+    if ledger.segments == known + 1:  # what this runner took is what was known
+        return
+    try:
+        if cleared:
+            raise BadInput(
+                f"{plan.work} was written by another run in the meantime, so what would be deleted is not "
+                "what was asked about; nothing was deleted. Look with `chunkflow status`, then ask again."
+            )
+        _refuse_changes(ledger.state, wanted, cleared)
+        refuse_foreign(plan, ledger.state.created)
+    except BadInput:
+        ended = ledger.state.runs[-2][4] if len(ledger.state.runs) > 1 else None
+        if ended is not None:
+            ledger.record_ended(ended)
+        raise
+
+
+def _record_retried(plan: Plan, ledger: Ledger) -> None:
+    """Whoever runs a job again gives what was set aside new attempts."""
+    for stage in plan.stages:
+        step = ledger.state.steps.get(stage.name)
+        if step is not None and step.failed:
+            ledger.record_retried(stage.name, step.indexes(FAILED))
+
+
+def _plan_before(state: State, plan: Plan) -> Plan:
+    """The plan of the last run, whose files lie there: its chunks may have been others than now."""
+    if state.job is None:
+        return plan
+    try:
+        return plan_of_spec(state.job.plan, plan.job.modules)
+    except BadInput:  # a task of it cannot be imported any more
+        return plan
+
+
+def _steps_of(plan: Plan, entries: set[str]) -> set[int]:
+    return {step.index for step in plan.steps if step.entry in entries}
+
+
+def _cleared(plan: Plan, before: Plan, restart: str) -> set[str]:
+    """The tasks that a restart clears: those that come after in the job as it was, or as it is."""
+    if not restart:
+        return set()
+    entries = [entry.name for entry in plan.job.tasks]
+    if restart not in entries:
+        raise BadInput(f"--restart {restart}: this job has no such task; it has {', '.join(entries)}.")
+    return {p.steps[i].entry for p in (plan, before) for i in p.after(restart)}
+
+
+def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> None:
+    """A rerun must ask for what was asked before, save for tasks that are cleared or new."""
+    if known.job is None:
+        return
+    before = known.job.spec
+    old = {name for task in before["tasks"] for name in task}
+    now = {name for task in wanted["tasks"] for name in task}
+    if old <= cleared:
+        return  # nothing of the old run is kept
+    kept = [task for task in before["tasks"] if not set(task) & cleared]
+    asked = [task for task in wanted["tasks"] if not set(task) & (cleared | (now - old))]
+    layers = {name: wanted["layers"].get(name) for name in before["layers"]}
+    changes = changes_of({**before, "tasks": kept}, {**wanted, "tasks": asked, "layers": layers})
+    if changes:
+        raise BadInput(
+            "This work folder was made with other parameters:\n  "
+            + "\n  ".join(changes)
+            + "\nUse another work folder, or --restart TASK to clear that task and those after it."
+        )
+
+
+def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:
+    """Delete what these steps made. After a takeover the workers of the runner before may still write for
+    as long as they trust its word, so they are waited for first."""
+    if ledger.took_over:
+        until = time.monotonic() + SILENCE_HEARTBEATS * plan.job.heartbeat
+        while time.monotonic() < until:
+            ledger.flush()
+            time.sleep(min(plan.job.heartbeat / 2, 1.0))
+    stages = [stage.name for stage in plan.stages if stage.step in cleared]
+    names = [plan.steps[i].name for i in sorted(cleared)]
+    ledger.record_clearing(names)
+    ledger.flush(now=True)
+    delete(plan, cleared)
+    ledger.record_cleared(list(dict.fromkeys([*names, *stages])))
+    ledger.flush(now=True)

@@ -1,0 +1,173 @@
+"""The layers, tables and folders that a job makes: nothing that was there before is harmed.
+
+1. An output that exists and that this ledger did not make is refused by name.
+2. What is about to be made is recorded, then made.
+3. What is cleared is deleted by names that the plan and the parts give, never by a listing.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import chunkflow
+from chunkflow.data.folder import Folder, side_by_side
+from chunkflow.data.info import FolderInfo, TableInfo
+from chunkflow.data.sharded import shard_names
+from chunkflow.data.volume import layer_document, scale_key
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.planning.job import Job, TaskEntry
+from chunkflow.engine.planning.plan import Plan, Product, Step
+from chunkflow.engine.worker.parts import Parts
+from chunkflow.errors import BadInput
+from chunkflow.geometry import Grid
+
+
+def refuse_foreign(plan: Plan, created: Mapping[str, str]) -> None:
+    """Raise BadInput for an output that is there already and was not made by this job."""
+    asked = [url for url in _made_urls(plan) if url not in created]
+    for url, found in zip(asked, side_by_side(lambda url: Folder(url).exists("info"), asked), strict=True):
+        if found:
+            raise BadInput(
+                f"{url} exists and was not made by this job (or its ledger is gone); nothing was touched. "
+                "Name another place for it, or delete it yourself."
+            )
+
+
+def create(plan: Plan, ledger: Ledger) -> None:
+    """Make what is not there yet, and bring the descriptions of what is there up to date."""
+    fresh = {url: step for url, step in _made_urls(plan).items() if url not in ledger.state.created}
+    for url, step in fresh.items():
+        ledger.record_created(url, plan.steps[step].name)
+    if fresh:
+        ledger.flush(now=True)
+    documents: list[tuple[str, str, dict[str, Any]]] = []
+    for name, mips in plan.made_layers().items():
+        url = mips[0].info.url
+        parts = [part for part in ("mesh", "segment_properties") if (f"{name}/{part}", 0) in plan.products]
+        documents.append((url, "info", layer_document([p.voxels for p in mips], parts)))
+        documents.append((url, "provenance", _provenance(plan, mips)))
+    for product in plan.made_others():
+        document = _other_document(plan, product)
+        if document:
+            documents.append((product.info.url, "info", document))
+    side_by_side(_put_changed, documents)
+
+
+def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[str]]]:
+    """What a step may have written, as folders and the names in them."""
+    for _, product in step.layer_outputs:
+        info = product.voxels
+        key, storage = scale_key(info.voxel_size), Grid.chunks(info.bounds, info.storage)
+        boxes = [str(storage.box(index)) for index in range(0 if info.sharded else len(storage))]
+        names = shard_names(info.bounds, info.storage) if info.sharded else boxes
+        yield info.url, [f"{key}/{name}" for name in names]
+    for index in [i for i, stage in enumerate(plan.stages) if stage.step == step.index]:
+        stage = plan.stages[index]
+        own: list[str] = [f"parts/{stage.name}.json"] if stage.kind == "prepare" else []
+        cells = range(len(stage.grid)) if stage.kind != "prepare" and step.leaves_parts else range(0)
+        for found, files in parts.written(stage.name, cells):
+            own += found
+            yield from ((p.info.url, files) for p in step.outputs.values() if isinstance(p.info, FolderInfo))
+        yield plan.work, own
+        if stage.kind == step.table_stage:
+            tables = [p.info.url for p in step.outputs.values() if isinstance(p.info, TableInfo)]
+            yield from ((url, [f"{cell:06d}.parquet" for cell in range(len(stage.grid))]) for url in tables)
+
+
+def delete(plan: Plan, steps: Iterable[int]) -> int:
+    """Delete what these steps wrote; returns how many files there were."""
+    cleared = set(steps)
+    parts = Parts(Folder(plan.work))
+    count = 0
+    for index in cleared:
+        for url, names in names_of(plan, plan.steps[index], parts):
+            count += Folder(url).delete(names) if names else 0
+    for url, maker in _made_urls(plan).items():
+        if maker in cleared:
+            count += Folder(url).delete(["info", "provenance"])
+    return count
+
+
+def _made_urls(plan: Plan) -> dict[str, int]:
+    """Each place that the job writes, with the first step that does."""
+    urls: dict[str, int] = {}
+    for product in plan.products.values():
+        if product.maker is not None:
+            urls[product.info.url] = min(product.maker, urls.get(product.info.url, product.maker))
+    return urls
+
+
+def _put_changed(wanted: tuple[str, str, dict[str, Any]]) -> None:
+    url, name, document = wanted
+    folder = Folder(url)
+    data = json.dumps(document, indent=1).encode()
+    before = folder.get(name)
+    if before is None or _undated(json.loads(before)) != _undated(document):
+        folder.put(name, data)
+
+
+def _undated(document: dict[str, Any]) -> dict[str, Any]:
+    """A description without who made it and when."""
+    processing = [entry.get("method") for entry in document.get("processing", [])]
+    return {**document, "processing": processing}
+
+
+def _other_document(plan: Plan, product: Product) -> dict[str, Any]:
+    assert product.maker is not None
+    if isinstance(product.info, TableInfo):
+        return product.info.document()
+    step = plan.steps[product.maker]
+    field = next(name for name, made in step.outputs.items() if made is product)
+    return step.task.folder_info(field, step.layout)
+
+
+def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
+    """Where a layer comes from, in the form that CloudVolume reads."""
+    steps = [plan.steps[p.maker] for p in mips if p.maker is not None]
+    entries = {step.entry: step for step in reversed(steps)}
+    given = {entry.name: entry for entry in plan.job.tasks}
+    sources = {p.info.url: None for s in steps for ps in s.inputs.values() for p in ps}
+    sources.pop(mips[0].info.url, None)
+    return {
+        "description": f"Made by chunkflow, job {plan.job.job}.",
+        "owners": [],
+        "sources": list(sources),
+        "processing": [
+            {
+                "method": {
+                    "task": entry,
+                    "type": given[entry].type,
+                    "version": step.task.version,
+                    "parameters": parameters_of(plan.job, given[entry]),
+                    "chunkflow": chunkflow.__version__,
+                },
+                "by": f"{getpass.getuser()}@{socket.gethostname()}",
+                "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M %Z"),
+            }
+            for entry, step in reversed(entries.items())
+        ],
+    }
+
+
+def parameters_of(job: Job, entry: TaskEntry) -> dict[str, Any]:
+    """What a task is given, with the defaults that hold now: they may be others in a later version."""
+    return entry.load(job.modules).model_dump(mode="json")
+
+
+def deleted_size(plan: Plan, ledger: Ledger, steps: Iterable[int]) -> str:
+    """What a restart would delete, in words."""
+    cells = bytes_out = 0
+    names = []
+    for index in sorted(steps):
+        names.append(plan.steps[index].name)
+        for stage in plan.stages:
+            known = ledger.state.steps.get(stage.name)
+            if stage.step == index and known is not None:
+                cells += known.done
+                bytes_out += known.bytes_out
+    return f"{', '.join(names)}: {cells:,} finished chunks, {bytes_out / 1e6:,.1f} MB written"

@@ -1,0 +1,111 @@
+"""A worker: one cell after another through read, map and write, the three overlapped.
+
+A worker may be called from several threads at once: one reads while another maps and a third writes
+(turns.py).
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+import traceback
+from typing import Any
+
+from chunkflow.data.folder import Folder
+from chunkflow.engine.planning.plan import Plan, Step
+from chunkflow.engine.queue.queue import NOWHERE, Answer, Cause, Place
+from chunkflow.engine.run.judge import cause_of
+from chunkflow.engine.worker.cell_run import CellRun, Tools
+from chunkflow.engine.worker.inputs import Inputs
+from chunkflow.engine.worker.parts import Parts
+from chunkflow.engine.worker.results import Results
+from chunkflow.engine.worker.spent import Spent
+from chunkflow.engine.worker.strategies import strategy_for
+from chunkflow.engine.worker.task_cells import TaskCells
+from chunkflow.engine.worker.turns import Left, Turns
+from chunkflow.errors import Overtaken
+
+SILENCE_HEARTBEATS = 12
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+class Worker:
+    """Does cells of one plan; one that does not write does all the same, and has no runner."""
+
+    def __init__(self, plan: Plan, name: str, writes: bool = True, place: Place = NOWHERE) -> None:
+        self.name = name
+        self._place = place
+        self._turns = Turns(SILENCE_HEARTBEATS * plan.job.heartbeat if writes else math.inf)
+        inputs, parts = Inputs(plan), Parts(Folder(plan.work), writes)
+        cells = TaskCells(plan, inputs, parts)
+        self._tools = Tools(plan, inputs, Results(inputs, writes), parts, self._turns, cells)
+
+    def leave(self) -> None:
+        """The node is about to be taken: what is being mapped is finished, what is not is left for others."""
+        self._turns.leave()
+
+    def heard(self) -> None:
+        """The runner lives, and holds the work folder."""
+        self._turns.heard()
+
+    def decide(self, step: Step) -> None:
+        """Let this worker decide a step's values for itself, without a word of it being written."""
+        self._tools.cells.keep(step, self._tools.cells.decide(step))
+
+    def process(self, stage_index: int, index: int, skip: bool = False, alone: bool = False) -> Answer:
+        """Do one cell; whatever goes wrong is in the answer."""
+        spent, started = Spent(), time.time()
+        cause: Cause | None = None
+        trace, empty = "", False
+        values: dict[str, Any] | None = None
+        try:
+            self._turns.begin()
+            empty, values = self.do(stage_index, index, skip, spent)
+        except Left:
+            cause = Cause.PREEMPTED
+        except Overtaken:
+            cause = Cause.GIVEN_BACK
+        except (Exception, SystemExit) as error:  # a task that calls sys.exit() ends no worker
+            cause, trace = cause_of(error), traceback.format_exc()
+        return Answer(
+            stage_index,
+            index,
+            self.name,
+            cause,
+            alone,
+            empty,
+            spent.map_began or started,
+            (spent.read, spent.map, spent.write),
+            spent.bytes_in,
+            spent.bytes_out,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT,
+            trace,
+            values,
+            spent.counts,
+            self._place,
+        )
+
+    def do(
+        self, stage_index: int, index: int, skip: bool = False, spent: Spent | None = None
+    ) -> tuple[bool, dict[str, Any] | None]:
+        """Do one cell, raising what goes wrong: whether it is empty, and what was decided (`prepare`)."""
+        run = CellRun(self._tools, stage_index, index, spent or Spent())
+        if run.stage.kind == "prepare":
+            return False, self._prepare(run)
+        strategy = strategy_for(run.step.shape)
+        if run.stage.kind == "map":
+            return strategy.map(run, skip), None
+        if run.stage.kind == "merge":
+            strategy.merge(run)
+        else:
+            strategy.finish(run)
+        return False, None
+
+    def _prepare(self, run: CellRun) -> dict[str, Any]:
+        with self._turns.decide(run.spent):
+            values = self._tools.cells.decide(run.step)
+        with self._turns.write(run.spent):
+            self._tools.parts.put_values(run.stage.name, values)
+        return values

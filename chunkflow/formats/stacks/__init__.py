@@ -1,0 +1,1 @@
+"""Image stacks as microscopes and other programs save them."""

@@ -1,0 +1,1 @@
+"""Kernels on images: filters, thresholds, light, registration, pooling."""

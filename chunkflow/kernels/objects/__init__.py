@@ -1,0 +1,1 @@
+"""Kernels on labelled objects: watershed, moments, statistics."""

@@ -1,0 +1,1 @@
+"""Kernels of the precomputed format: Morton codes, shards, spatial indexes of annotations."""

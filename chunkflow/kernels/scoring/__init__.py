@@ -1,0 +1,1 @@
+"""Kernels that compare results with the truth: matching, scores, agreement, tuning."""

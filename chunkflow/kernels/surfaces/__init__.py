@@ -1,0 +1,1 @@
+"""Kernels on surfaces: marching cubes, simplification, cutting."""

@@ -1,0 +1,1 @@
+"""Kernels that make synthetic tissue, cells and tiles, and image them."""

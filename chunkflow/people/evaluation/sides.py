@@ -1,0 +1,156 @@
+"""What is compared: points of a file, of a table or of a job; or labels, whose objects are measured."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from chunkflow.data.describe import layer_at, table_at
+from chunkflow.data.folder import Folder
+from chunkflow.data.info import TABLE_TYPE, ImageInfo, LabelsInfo, LayerInfo, TableInfo, full_url, table_of
+from chunkflow.engine.worker.inputs import table_pieces
+from chunkflow.errors import BadInput
+from chunkflow.formats.points.files import positions, read_points
+from chunkflow.formats.points.marked import of_one_class
+from chunkflow.geometry import Box
+from chunkflow.jobs.work import Work
+from chunkflow.kernels.scoring.matching import Points
+
+DEFAULT_SCORE = "probability"
+Compared = str | Path | LayerInfo
+"""A file of points, a layer by its place, a table of a job as WORK:TABLE; or a table or labels as known."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one side of a comparison is: a file of points, or a layer (labels or a table)."""
+
+    location: str
+    layer: LabelsInfo | TableInfo | None
+
+    @property
+    def is_labels(self) -> bool:
+        return isinstance(self.layer, LabelsInfo)
+
+    @classmethod
+    def of(cls, compared: Compared) -> Place:
+        """The layer or the file that is meant."""
+        if not isinstance(compared, str | Path):
+            return cls(compared.url, _compared(compared))
+        location = str(compared)
+        if Path(location).is_file():
+            return cls(location, None)
+        plain, at, mip = location.rpartition("@")
+        url, level = (plain, int(mip)) if at and mip.isdigit() else (location, 0)
+        content = Folder(full_url(url)).get("info")
+        if content is not None:
+            return cls(location, _layer(full_url(url), level, content))
+        work, colon, name = location.rpartition(":")
+        if colon and work and "/" not in name:
+            return cls(location, Work.open(work).table(name))
+        raise BadInput(
+            f"{location} is neither a file of points, nor labels, nor a table (of a job: WORK:TABLE)."
+        )
+
+
+def _layer(url: str, mip: int, content: bytes) -> LabelsInfo | TableInfo:
+    document = json.loads(content)
+    if document.get("@type") == TABLE_TYPE:
+        return table_at(url)
+    if "scales" not in document:
+        raise BadInput(
+            f"{url} is {document.get('@type', 'no layer')}: points, a table or labels are compared."
+        )
+    return _compared(layer_at(url, mip))
+
+
+def _compared(layer: LayerInfo) -> LabelsInfo | TableInfo:
+    match layer:
+        case LabelsInfo() | TableInfo():
+            return layer
+        case ImageInfo():
+            raise BadInput(f"{layer.url} is an image: points, a table or labels are compared.")
+    raise BadInput(f"{layer.url} is a folder of files: points, a table or labels are compared.")
+
+
+def refuse_no_distance(tolerance_um: float) -> None:
+    """Raise BadInput for a tolerance within which nothing could lie, or everything would."""
+    if not 0 < tolerance_um < float("inf"):
+        raise BadInput(f"A tolerance is a distance above 0, in micrometres, not {tolerance_um:g}.")
+
+
+@dataclass(frozen=True)
+class Side:
+    """Points with their ids, in voxels of a layer; a score of each where there is one."""
+
+    ids: npt.NDArray[np.uint64]
+    voxels: Points
+    scores: npt.NDArray[np.float64] | None = None
+    score: str = ""
+
+    def within(self, box: Box | None) -> Side:
+        if box is None:
+            return self
+        kept = ((self.voxels >= np.array(box.start)) & (self.voxels < np.array(box.stop))).all(axis=1)
+        scores = None if self.scores is None else self.scores[kept]
+        return Side(self.ids[kept], self.voxels[kept], scores, self.score)
+
+
+def points_of(
+    place: Place, layer: LayerInfo, columns: str, unit: str, of_class: str, score: str | None
+) -> Side:
+    """The points of a file or a table, as places in the layer."""
+    if place.layer is None:
+        rows = read_points(Path(place.location), layer, columns, unit)
+    else:
+        refuse_unlike(place, layer)
+        rows = pa.concat_tables(
+            table_pieces(table_of(place.layer), place.layer.bounds), promote_options="default"
+        )
+    missing = [axis for axis in "xyz" if axis not in rows.column_names]
+    if missing:
+        raise BadInput(f"{place.location} has no places: columns x, y and z are needed.")
+    return side_of_rows(of_one_class(rows, of_class, place.location), place.location, score)
+
+
+def side_of_rows(rows: pa.Table, name: str, score: str | None) -> Side:
+    """Points of rows with x, y, z; numbered where they have no ids. They are ranked by the column `score`, by
+    their probability where that is empty, and not at all where it is None."""
+    places = positions(rows)
+    if not np.isfinite(places).all():
+        raise BadInput(
+            f"{name}: {int((~np.isfinite(places)).any(axis=1).sum())} rows have no number as place."
+        )
+    numbered = pa.array(np.arange(1, len(rows) + 1, dtype=np.uint64))
+    ids = (rows["id"] if "id" in rows.column_names else numbered).to_numpy().astype(np.uint64)
+    scored = DEFAULT_SCORE if score == "" and DEFAULT_SCORE in rows.column_names else score
+    if not scored:
+        return Side(ids, places)
+    if scored not in rows.column_names:
+        raise BadInput(f"{name} has no column {scored}; it has {', '.join(rows.column_names)}.")
+    try:
+        values = pc.cast(rows[scored], pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        raise BadInput(f"{name}: the column {scored} holds no numbers to rank points by.") from None
+    if not np.isfinite(values).all():
+        raise BadInput(f"{name}: {scored} is not a number in {int((~np.isfinite(values)).sum())} rows.")
+    return Side(ids, places, values, scored)
+
+
+def refuse_unlike(place: Place, layer: LayerInfo) -> None:
+    assert place.layer is not None
+    if not np.allclose(place.layer.voxel_size, layer.voxel_size, rtol=1e-6):
+        raise BadInput(
+            f"{place.location} has voxels of {_size(place.layer)} nm, {layer.url} of {_size(layer)} nm: "
+            "compare what has the same voxels."
+        )
+
+
+def _size(layer: LayerInfo) -> str:
+    return " x ".join(f"{size:g}" for size in layer.voxel_size)

@@ -1,0 +1,92 @@
+"""The commands that run a job, or go on with one."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from chunkflow.engine.cost.prices import PACKAGED
+from chunkflow.engine.planning.job import Job
+from chunkflow.jobs.means import Means, Money
+from chunkflow.jobs.run import Run
+from chunkflow.jobs.work import Work
+from chunkflow.people.reports.report import write_report
+from chunkflow.words import parse_box, plain
+from cli.jobs.interrupts import Interrupts
+from cli.jobs.progress import Progress
+from cli.options import (
+    Address,
+    BoxOption,
+    Budget,
+    JobFile,
+    Prices,
+    Restart,
+    Sample,
+    Serial,
+    Settings,
+    Until,
+    Workers,
+    WorkUrl,
+    Yes,
+    agreed,
+)
+
+STOPPING = "Stopping: what is in flight is being finished. Once more to stop at once."
+
+
+def follow(run: Run, console: Console) -> None:
+    """Start a run and show it to its end; write its report. Ctrl-C interrupts it."""
+    progress = Progress(console)
+    run.listeners.append(progress)
+    try:
+        run.start()
+        with Interrupts(run.interrupt, lambda: console.print(STOPPING, highlight=False)):
+            run.wait()
+    finally:
+        progress.close()
+        if run.status:
+            report = write_report(run.plan.work)
+            console.print(f"The report is at {report}", highlight=False, soft_wrap=True)
+    if run.plan.box is not None:
+        work = plain(run.plan.work)
+        console.print(f"The part's layers are in {work}/layers", highlight=False, soft_wrap=True)
+
+
+def run(
+    job: JobFile,
+    box: BoxOption = "",
+    until: Until = "",
+    workers: Workers = 0,
+    address: Address = "",
+    serial: Serial = False,
+    restart: Restart = "",
+    budget: Budget = None,
+    prices: Prices = None,
+    sample: Sample = 0,
+    yes: Yes = False,
+    set_: Settings = None,
+) -> None:
+    """Run a job, or go on with one that was interrupted.
+
+    What is done already is not done again. The exit code is 0 only when every chunk is accounted for.
+
+    Example: chunkflow run nuclei.yaml --workers 8 --set layers.dapi=/data/rat7/dapi
+    """
+    means = Means(workers, address, serial, Money(prices or PACKAGED, budget, sample))
+    wanted = Job.from_file(job, set_ or [], until)
+    follow(Run.of(wanted, means, parse_box(box), restart, lambda what: yes or agreed(what)), Console())
+
+
+def retry(
+    work: WorkUrl,
+    workers: Workers = 0,
+    address: Address = "",
+    serial: Serial = False,
+    budget: Budget = None,
+    prices: Prices = None,
+) -> None:
+    """Go on with a job from its work folder alone: chunks that failed get new attempts.
+
+    Example: chunkflow retry /data/jobs/rat-cortex
+    """
+    known, means = Work.open(work), Means(workers, address, serial, Money(prices or PACKAGED, budget))
+    follow(Run(known.plan(), means, ledger=known.ledger), Console())

@@ -1,0 +1,70 @@
+"""The command that ends a run from anywhere, in good order."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chunkflow.data.info import full_url
+from chunkflow.engine.ledger.state import State
+from chunkflow.errors import BadInput
+from chunkflow.jobs.stopping import request_stop, until_ended
+from chunkflow.jobs.work import Work
+from chunkflow.words import in_words, plain
+from cli.options import JobsAddress, WorkUrl
+from cluster.submission.submitted import find, reachable
+
+TELL_SECONDS = 10.0
+
+
+def stop(
+    work: WorkUrl,
+    now: Annotated[
+        bool, typer.Option("--now", help="End a submitted job's driver at once; what its chunks did is lost.")
+    ] = False,
+    address: JobsAddress = "",
+) -> None:
+    """End the run of a job in good order: begin nothing new, finish what is in flight, keep what is done.
+
+    It goes through the work folder, from any machine that can write there. To go on: submit or run again.
+
+    Example: chunkflow stop /data/jobs/rat-cortex
+    """
+    url = full_url(work)
+    console = Console(soft_wrap=True, highlight=False)
+    known = _work(url)
+    if not now and known is not None and request_stop(known):
+        console.print(f"The run in {plain(url)} was asked to stop.")
+        wait(known, console)
+        return
+    found = find(url, address) if now else reachable(url, address)
+    if found is None or found[1].has_ended:
+        raise BadInput(f"Nothing runs in {plain(url)}{_ended(known.ledger.state if known else None)}.")
+    jobs, submission = found
+    jobs.stop(submission.id)
+    console.print(f"{submission.id} on {jobs.address} was told to end.")
+
+
+def _work(url: str) -> Work | None:
+    """The work folder; None where the run has not opened it yet, or it is not seen from here."""
+    try:
+        return Work.open(url)
+    except BadInput:
+        return None
+
+
+def _ended(state: State | None) -> str:
+    return f": the last run ended {state.ended}" if state is not None and state.ended else ""
+
+
+def wait(known: Work, console: Console) -> None:
+    """Until the ledger says how the run ended."""
+    begun = told = time.monotonic()
+    for running in until_ended(known):
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            console.print(f"{in_words(told - begun):>9}  {running:,} chunks are being finished")
+    console.print(f"It ended: {known.ledger.state.ended or 'without a word, so it was killed'}.")

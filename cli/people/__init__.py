@@ -1,0 +1,1 @@
+"""Commands for marking, judging and learning."""

@@ -1,0 +1,102 @@
+"""The command that trains a classifier on labelled objects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from chunkflow.errors import BadInput
+from chunkflow.people.learning.estimator import DEFAULT
+from chunkflow.people.learning.features import FEATURES
+from chunkflow.people.learning.train import train as train_model
+
+TASKS = ("classify",)
+
+
+What = Annotated[str, typer.Argument(metavar="TASK", help="What to train: classify.")]
+Objects = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="OBJECTS...", help="Tables: WORK (its `objects`), WORK:TABLE, or a table's own path."
+    ),
+]
+Labels = Annotated[
+    list[Path],
+    typer.Option(metavar="FILE", help="What objects are, by id or place; once for each table."),
+]
+Model = Annotated[Path, typer.Option(metavar="MODEL", help="The model to write, as in cells.skops.")]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="PATTERN",
+        show_default=", ".join(FEATURES),
+        help="Columns to learn from; once for each.",
+    ),
+]
+Estimator = Annotated[str, typer.Option(metavar="MODULE:CLASS", help="A classifier of scikit-learn.")]
+Parameters = Annotated[str, typer.Option(metavar="JSON", help="Its parameters, as in '{\"C\": 10}'.")]
+Positive = Annotated[
+    str, typer.Option(metavar="CLASS", help="The class to be found: choose the threshold for its F1.")
+]
+Folds = Annotated[int, typer.Option(min=2, max=100, help="How many folds to cross-validate in.")]
+Group = Annotated[
+    str,
+    typer.Option(metavar="COLUMN", help="Objects alike in it share a fold; `work`: those of a table."),
+]
+Unit = Annotated[str, typer.Option(help="Of x, y, z in FILE: um, nm, mm; voxels if it says nothing.")]
+Seed = Annotated[int, typer.Option(min=0, help="For all that is drawn at random.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace MODEL where it exists.")]
+
+
+def train(
+    task: What,
+    objects: Objects,
+    labels: Labels,
+    to: Model,
+    features: Features = None,
+    estimator: Estimator = DEFAULT,
+    parameters: Parameters = "",
+    positive: Positive = "",
+    folds: Folds = 5,
+    group: Group = "",
+    unit: Unit = "",
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train the model of the task `classify` on objects that people have labelled.
+
+    FILE has a column `class` and either ids of objects or places: CSV, JSON, HDF5, Parquet, or annotations as
+    Neuroglancer, napari and cellfinder save them. By default a support vector machine learns from volume,
+    diameter, and the mean, std, skew and kurtosis of each image, and its probabilities are calibrated.
+    Everything is judged by cross-validation; a page of scores is written beside the model.
+
+    Example: chunkflow train classify work/rat1 work/rat2 --labels rat1.csv --labels rat2.csv --to cells.skops
+    """
+    if task not in TASKS:
+        raise BadInput(f"There is nothing to train for {task}: only {', '.join(TASKS)} has a model.")
+    given = _parse_parameters(parameters)
+    chosen = features or FEATURES
+    trained = train_model(
+        objects, labels, to, chosen, estimator, given, positive, folds, group, unit, seed, overwrite
+    )
+    console = Console(soft_wrap=True, highlight=False)
+    for remark in trained.remarks:
+        console.print(remark)
+    console.print(str(trained))
+    console.print(f"The model is in {trained.path}, its scores in {trained.report}.")
+
+
+def _parse_parameters(text: str) -> dict[str, Any]:
+    """The parameters of an estimator as typed: a JSON object."""
+    try:
+        given = json.loads(text or "{}")
+    except ValueError as error:
+        raise BadInput(f"--parameters takes JSON, as in '{{\"C\": 10}}', not {text!r}.") from error
+    if not isinstance(given, dict):
+        raise BadInput(f"--parameters takes a JSON object, as in '{{\"C\": 10}}', not {text!r}.")
+    return given

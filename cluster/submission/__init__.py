@@ -1,0 +1,1 @@
+"""Jobs given to a running cluster."""

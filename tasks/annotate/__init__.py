@@ -1,0 +1,1 @@
+"""Annotation layers and segment properties from tables."""

@@ -1,0 +1,1 @@
+"""Cells: segmented, measured, classified, compared."""

@@ -1,0 +1,1 @@
+"""Counts of objects by region of an atlas."""

@@ -1,0 +1,101 @@
+"""The counts of several brains in one table: a row a sample, region, side and group."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from chunkflow.data.info import TableInfo
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.engine.worker.inputs import read_table
+from chunkflow.errors import BadInput, Incomplete
+from chunkflow.jobs.work import Work
+from tasks.count.steps import Total
+
+ENDINGS = (".csv", ".parquet")
+
+
+def cohort(works: Sequence[str | Path], table: str = "") -> pa.Table:
+    """The counts of several jobs in one table, each row with the sample that it is of.
+
+    `works` are the work folders of the brains' jobs. A sample is named as its job, or where two are named
+    alike as its work folder; `table` is the table of counts, where a job has made several.
+
+        counts = cohort(["work/rat1", "work/rat2"]).to_pandas()
+        counts.groupby(["region", "sample"])["own"].sum()
+    """
+    opened = [Work.open(str(place)) for place in works]
+    tables = [_counts(work, table) for work in opened]
+    names = sample_names([work.job().job for work in opened], [work.url for work in opened])
+    pieces = [
+        rows.drop_columns(["id"]).add_column(0, "sample", pa.array([name] * len(rows), pa.string()))
+        for name, rows in zip(names, tables, strict=True)
+    ]
+    return pa.concat_tables(pieces, promote_options="permissive")
+
+
+def write_cohort(works: Sequence[str | Path], to: Path, table: str = "", overwrite: bool = False) -> pa.Table:
+    """Write the counts of several jobs to a .csv or .parquet file; returns them."""
+    if to.suffix.lower() not in ENDINGS:
+        raise BadInput(f"{to} must end in {' or '.join(ENDINGS)}: the ending says what is written.")
+    if to.exists() and not overwrite:
+        raise BadInput(f"{to} exists already: name another file, or allow it to be replaced (overwrite).")
+    rows = cohort(works, table)
+    _write(rows, to)
+    return rows
+
+
+def sample_names(jobs: Sequence[str], urls: Sequence[str]) -> list[str]:
+    """Names of the samples: those of their jobs, or where two are alike of their work folders."""
+    if len(set(jobs)) == len(jobs):
+        return list(jobs)
+    if len(set(urls)) < len(urls):
+        raise BadInput("One work folder is named twice: each is a sample of its own.")
+    shared = posixpath.commonpath([url.split("://", 1)[1] for url in urls])
+    return [url.split("://", 1)[1].removeprefix(shared).strip("/") for url in urls]
+
+
+def _counts(work: Work, wanted: str) -> pa.Table:
+    """The finished table of counts of a job."""
+    plan = work.plan()
+    made = {name: index for name, index in _tables_of_counts(plan).items() if wanted in ("", name)}
+    if len(made) != 1:
+        known = ", ".join(_tables_of_counts(plan)) or "none: let its job have a task `count`"
+        raise BadInput(f"{work.url}: say which table of counts is meant; it has {known}.")
+    ((name, index),) = made.items()
+    stages = [stage for stage in plan.stages if stage.step == index]
+    if not all(s.name in work.ledger.steps and work.ledger.steps[s.name].is_complete for s in stages):
+        raise Incomplete(f"{work.url}: the table {name} is not finished: run the job to its end first.")
+    info = plan.products[name, 0].table
+    return read_table(info, info.bounds)
+
+
+def _tables_of_counts(plan: Plan) -> dict[str, int]:
+    """The tables that `count` and `coincide` make, with the steps that make them."""
+    return {
+        product.name: product.maker
+        for product in plan.products.values()
+        if product.maker is not None
+        and isinstance(product.info, TableInfo)
+        and isinstance(plan.steps[product.maker].task, Total)
+    }
+
+
+def _write(rows: pa.Table, to: Path) -> None:
+    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+    try:
+        if to.suffix.lower() == ".csv":
+            pyarrow.csv.write_csv(rows, temporary)
+        else:
+            pq.write_table(rows, temporary)
+        os.replace(temporary, to)
+    except OSError as error:
+        raise BadInput(f"{to} cannot be written: {error.strerror or error}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Meshes of labelled objects, at several levels of detail."""

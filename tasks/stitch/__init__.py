@@ -1,0 +1,1 @@
+"""Overlapping tiles stitched to one volume."""

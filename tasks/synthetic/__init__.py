@@ -1,0 +1,1 @@
+"""Synthetic tissue, and its images as a microscope takes them."""

@@ -1,0 +1,1 @@
+"""Volumes: ingested, copied, downsampled."""

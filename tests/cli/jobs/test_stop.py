@@ -1,0 +1,32 @@
+"""A run is ended in good order through its work folder, by whoever may write there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chunkflow.engine.planning.job import Job
+from chunkflow.engine.run.events import Event, Started
+from chunkflow.jobs.stopping import request_stop, until_ended
+from chunkflow.jobs.work import Work
+from tests.cli.conftest import Command
+from tests.support.jobs import run_job
+
+
+def test_a_run_that_is_asked_to_stop_ends_in_good_order(lab: Path, command: Command) -> None:
+    job = Job.from_file(lab / "job.yaml")
+    asked: list[bool] = []
+    in_flight: list[int] = []
+
+    def stop_at_once(event: Event) -> None:
+        if isinstance(event, Started):
+            work = Work.open(job.work)
+            asked.append(request_stop(work))
+            in_flight.append(next(until_ended(work)))
+
+    assert run_job(job, listeners=[stop_at_once]) == "interrupted"
+    assert (asked, in_flight) == ([True], [0])
+    ended = Work.open(job.work)
+    assert not request_stop(ended)
+    assert list(until_ended(ended)) == []
+    told = command("stop", "work")
+    assert (told.code, "the last run ended interrupted" in told.err) == (2, True)

@@ -1,0 +1,343 @@
+"""Training: labels of any kind, scores that nothing leaks into, and a model that the task takes."""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from chunkflow.data.describe import describe
+from chunkflow.data.info import full_url
+from chunkflow.errors import BadInput
+from chunkflow.people.learning.estimator import Recipe
+from chunkflow.people.learning.model import load
+from chunkflow.people.learning.scores import (
+    Examples,
+    Ranking,
+    _made_true,
+    best_threshold,
+    cross_validate,
+    cut_folds,
+    score,
+)
+from chunkflow.people.learning.train import Trained
+from chunkflow.people.learning.train import train as train_model
+from tests.cli.conftest import Command
+from tests.support.jobs import make_job, read_table, run_job
+
+SVM = Recipe.of("sklearn.svm:SVC", {}, 0).build
+NAIVE = ("--estimator", "sklearn.naive_bayes:GaussianNB")
+"""As good here, and quick."""
+
+
+@pytest.fixture(scope="module")
+def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a synthetic brain, measured, and files of labels for it."""
+    folder = tmp_path_factory.mktemp("brain")
+    layers = {name: str(folder / name) for name in ("dapi", "cfos", "nuclei")}
+    tasks = [
+        {"synthesize": {"dapi": "dapi", "cfos": "cfos", "cells": "cells", "size": [320, 320, 96]}},
+        {"segment": {"image": "dapi", "labels": "nuclei", "diameter": 9}},
+        {"measure": {"labels": "nuclei", "images": ["dapi", "cfos"], "objects": "objects"}},
+    ]
+    job = make_job(folder, layers, tasks, chunk=[192, 192, 128])
+    assert run_job(job) == "complete"
+    cells = read_table(folder / "work" / "tables" / "cells")
+    pa.csv.write_csv(cells.select(["x", "y", "z", "class"]), folder / "places.csv")
+    pq.write_table(cells.select(["x_um", "y_um", "z_um", "class"]), folder / "places.parquet")
+    objects = read_table(folder / "work" / "tables" / "objects")
+    large = np.where(objects["volume_um3"].to_numpy() > 300, "large", "small")
+    by_id = {"id": objects["id"], "class": pa.array(large)}
+    pa.csv.write_csv(pa.table(by_id), folder / "ids.csv")
+    rows = zip(objects["id"].to_pylist(), large.tolist(), strict=True)
+    (folder / "ids.json").write_text(json.dumps([{"id": n, "class": name} for n, name in rows]))
+    return folder
+
+
+def test_neurons_and_glia_are_told_apart_nearly_as_well_as_can_be(
+    brain: Path, tmp_path: Path, command: Command
+) -> None:
+    to = tmp_path / "cells.skops"
+    said = command("train", "classify", brain / "work", "--labels", brain / "places.csv", "--to", to)
+    assert said.code == 0, said.err
+    known = load(str(to)).description
+    value, low, high = known.scores["classes"]["neuron"]["roc_auc"]
+    assert 0.97 <= value <= 0.995  # who knew all of each cell would have 0.988
+    assert low < value < high
+    assert known.features == [
+        *("volume_um3", "diameter_um"),
+        *(f"{image}_{what}" for image in ("dapi", "cfos") for what in ("mean", "std", "skew", "kurtosis")),
+    ]
+    assert known.classes == ["glia", "neuron"]
+    assert np.array(known.scores["confusion"]).sum() == sum(known.examples.values())
+    page = to.with_suffix(".html").read_text()
+    assert page.count("data:image/png;base64,") == 3
+    assert f"{value:.3f} ({low:.3f}–{high:.3f})" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+    layers = {"objects": str(brain / "work" / "tables" / "objects")}
+    step = {"classify": {"objects": "objects", "model": str(to), "classes": "cells"}}
+    assert run_job(make_job(tmp_path, layers, [step])) == "complete"
+    classes = read_table(tmp_path / "work" / "tables" / "cells")["class"].to_pylist()
+    assert set(classes) == {"glia", "neuron"}
+    assert abs(classes.count("glia") - known.examples["glia"]) < 0.1 * known.examples["glia"]
+
+
+def test_places_and_ids_of_any_format_give_the_same_model(
+    brain: Path, tmp_path: Path, command: Command
+) -> None:
+    made = {}
+    for file in ("places.csv", "places.parquet", "ids.csv", "ids.json"):
+        to = tmp_path / f"{file}.skops"
+        words = ("train", "classify", f"{brain / 'work'}:objects", "--labels", brain / file, "--to", to)
+        said = command(*words, *NAIVE, "--folds", 3)
+        assert said.code == 0, said.err
+        made[file] = load(str(to)).description.model_copy(update={"trained": ""})
+    assert made["places.csv"] == made["places.parquet"]
+    assert made["ids.csv"] == made["ids.json"]
+    assert made["ids.csv"].data != made["places.csv"].data
+
+
+def test_a_class_to_be_found_has_its_threshold_in_the_model(
+    brain: Path, tmp_path: Path, command: Command
+) -> None:
+    to = tmp_path / "m.skops"
+    words = ["train", "classify", brain / "work" / "tables" / "objects", "--labels", brain / "places.csv"]
+    words += ["--to", to, *NAIVE, "--positive", "glia", "--features", "dapi_*", "--seed", 3]
+    assert command(*words).code == 0
+    known = load(str(to)).description
+    assert known.positive == "glia"
+    assert 0.02 < known.threshold < 0.98
+    assert all(name.startswith("dapi_") for name in known.features)
+    assert "from a probability of" in to.with_suffix(".html").read_text()
+    assert "exists already" in command(*words).err
+    assert command(*words, "--overwrite").code == 0
+    assert load(str(to)).description == known
+
+
+def test_several_works_are_learned_from_and_kept_apart(brain: Path, tmp_path: Path, command: Command) -> None:
+    to = tmp_path / "m.skops"
+    work, labels = brain / "work", brain / "ids.csv"
+    words = ["train", "classify", work, work, "--labels", labels, "--labels", labels, "--to", to, *NAIVE]
+    said = command(*words, "--group", "work")
+    assert said.code == 2
+    assert "5 folds need as many groups, but there are 2 groups" in said.err
+    assert command(*words, "--group", "work", "--folds", 2, "--positive", "large").code == 0
+    one = len(read_table(work / "tables" / "objects"))
+    assert sum(load(str(to)).description.examples.values()) == 2 * one
+    assert "the objects of one work never in two of them" in to.with_suffix(".html").read_text()
+
+
+def test_what_a_fold_holds_is_not_seen_when_it_is_judged() -> None:
+    """Each object is there twice, its class drawn at random: only who has seen the twin can know it."""
+    random = np.random.default_rng(0)
+    features = np.repeat(random.normal(size=(150, 2)), 2, axis=0)
+    classes = np.repeat(random.integers(0, 2, 150), 2)
+    pairs = Examples(features, classes, ("a", "b"), np.repeat(np.arange(150), 2))
+    nearest = Recipe.of("sklearn.svm:SVC", {"C": 1000, "gamma": 200}, 0).build
+    alone = score(pairs, cross_validate(nearest, pairs, 5, 0, None), 0)["classes"]["b"]["roc_auc"][0]
+    split = Examples(features, classes, ("a", "b"))
+    leaked = score(split, cross_validate(nearest, split, 5, 0, None), 0)["classes"]["b"]["roc_auc"][0]
+    assert leaked > 0.9
+    assert 0.35 < alone < 0.65
+    for train, test in cut_folds(pairs, 5, 0):
+        assert not set(pairs.groups[train].tolist()) & set(pairs.groups[test].tolist())  # type: ignore[index]
+
+
+def test_thresholds_are_chosen_within_the_training_part() -> None:
+    """What a fold was judged to be does not change with the classes of that fold's own objects."""
+    random = np.random.default_rng(1)
+    features = random.normal(size=(200, 3))
+    classes = (features[:, 0] + random.normal(size=200) > 0.8).astype(np.int64)
+    groups = np.arange(200) % 4
+    one = Examples(features, classes, ("no", "yes"), groups)
+    first = next(test for _, test in cut_folds(one, 4, 0))
+    naive = Recipe.of("sklearn.naive_bayes:GaussianNB", {}, 0).build
+    judged = cross_validate(naive, one, 4, 0, 1)
+    folds = [set(test.tolist()) for _, test in cut_folds(one, 4, 0)]
+    swapped = classes.copy()
+    swapped[first] = random.permutation(classes[first])  # as many of each class, so the folds stay
+    other = Examples(features, swapped, ("no", "yes"), groups)
+    assert [set(test.tolist()) for _, test in cut_folds(other, 4, 0)] == folds
+    again = cross_validate(naive, other, 4, 0, 1)
+    assert np.array_equal(judged.decided[first], again.decided[first])
+    assert np.array_equal(judged.probabilities[first], again.probabilities[first])
+
+
+def test_three_classes_are_each_scored_against_the_others() -> None:
+    random = np.random.default_rng(2)
+    classes = random.integers(0, 3, 240)
+    features = np.eye(3)[classes] * 3 + random.normal(size=(240, 3))
+    examples = Examples(features, classes, ("a", "b", "c"))
+    judged = cross_validate(SVM, examples, 5, 0, None)
+    found = score(examples, judged, 0)
+    assert all(of["roc_auc"][0] > 0.95 for of in found["classes"].values())
+    matrix = np.array(found["confusion"])
+    assert matrix.sum(axis=1).tolist() == np.bincount(classes).tolist()
+    assert found["accuracy"][0] == pytest.approx(np.trace(matrix) / 240)
+    assert found["classes"]["b"]["recall"][0] == pytest.approx(matrix[1, 1] / matrix[1].sum())
+    assert found["classes"]["b"]["precision"][0] == pytest.approx(matrix[1, 1] / matrix[:, 1].sum())
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(8, 200))
+@settings(max_examples=15, deadline=None)
+def test_a_threshold_has_the_largest_f1_to_be_expected(seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    probabilities = random.integers(1, 40, count) / 40
+    classes = (random.uniform(size=count) < probabilities).astype(np.int64)
+    classes[:2] = 0, 1
+    found = best_threshold(probabilities, Examples(np.zeros((count, 1)), classes, ("no", "yes")), 1)
+    believed = _made_true(probabilities, classes == 1)
+
+    def expected(threshold: float) -> float:
+        taken = probabilities >= threshold
+        return float(2 * believed[taken].sum() / (taken.sum() + believed.sum()))
+
+    assert expected(found) == pytest.approx(max(expected(value) for value in probabilities))
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(2, 60))
+@settings(max_examples=40, deadline=None)
+def test_areas_under_the_curves_of_any_draw(seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    probabilities, true = random.integers(0, 12, count) / 12, random.integers(0, 2, count) == 1
+    rows = random.integers(0, count, count)
+    roc, precision = Ranking.of(probabilities, true).areas(rows)
+    if len(set(true[rows].tolist())) < 2:
+        assert np.isnan(roc)
+        assert np.isnan(precision)
+    else:
+        assert roc == pytest.approx(roc_auc_score(true[rows], probabilities[rows]))
+        assert precision == pytest.approx(average_precision_score(true[rows], probabilities[rows]))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "said"),
+    [
+        ("id,class\n1,a\n2,b\n", (), "None of the 2 labels of .* means an object"),
+        ("id,kind\n1,a\n", (), "has no column `class`"),
+        ("id,class\n1,\n", (), "names no class: each row is without one"),
+        ("", (), "is empty"),
+        (None, (), "There is no .*labels.csv"),
+        ("first:a", (), "All 30 labelled objects are of the class a: label some of another"),
+        ("first:ab", ("--folds", 16), "16 folds need at least 16 examples of each class, but a has 15"),
+        ("first:ab", ("--positive", "c"), "No label is of the positive class c, but a, b"),
+        ("first:ab", ("--group", "animal"), "The table .* has no column animal to group by"),
+        ("first:ab", ("--features", "gfp_*"), "No column of numbers of the table is named gfp_"),
+        ("first:ab", ("--estimator", "SVC"), "An estimator is a classifier as module:Class"),
+        ("first:ab", ("--estimator", "sklearn.svm:Nothing"), "cannot be imported"),
+        ("first:ab", ("--estimator", "nothing.at.all:SVC"), "cannot be imported: No module named"),
+        ("first:ab", ("--estimator", "sklearn.svm:SVR"), "is no classifier"),
+        ("first:ab", ("--parameters", "C=3"), "--parameters takes JSON"),
+        ("first:ab", ("--parameters", "[3]"), "--parameters takes a JSON object"),
+        ("first:ab", ("--parameters", '{"trees": 3}'), "SVC has no parameter trees; it has C,"),
+        (
+            "first:ab",
+            ("--parameters", '{"C": "many"}'),
+            "cannot be trained: The 'C' parameter of",
+        ),
+        (
+            "first:ab",
+            (
+                "--estimator",
+                "sklearn.ensemble:HistGradientBoostingClassifier",
+                "--parameters",
+                '{"max_iter": 2}',
+            ),
+            "cannot be kept in a model file: it holds sklearn",
+        ),
+        ("first:ab", ("--labels", "again.csv"), "There are 1 table and 2 files of labels"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(
+    brain: Path, tmp_path: Path, command: Command, content: str | None, words: tuple[str, ...], said: str
+) -> None:
+    labels, to = tmp_path / "labels.csv", tmp_path / "m.skops"
+    if content is not None and content.startswith("first:"):
+        ids = read_table(brain / "work" / "tables" / "objects")["id"].to_pylist()[:30]
+        kinds = content.removeprefix("first:")
+        rows = "".join(f"{number},{kinds[n % len(kinds)]}\n" for n, number in enumerate(ids))
+        write(labels, "id,class\n" + rows)
+    elif content is not None:
+        write(labels, content)
+    answer = command("train", "classify", brain / "work", "--labels", labels, "--to", to, *words)
+    assert answer.code == 2, answer
+    assert re.search(said, " ".join(answer.err.split())), answer.err
+    assert not to.exists()
+    assert not to.with_suffix(".html").exists()
+
+
+def test_labels_that_contradict_each_other_are_left_out_and_told(
+    brain: Path, tmp_path: Path, command: Command
+) -> None:
+    text = (brain / "ids.csv").read_text().splitlines()
+    first = text[1].split(",")[0]
+    labels = write(tmp_path / "l.csv", "\n".join([*text, f'{first},"third"', '7,"large"', f'{first},""']))
+    words = ("train", "classify", brain / "work", "--labels", labels, "--to", tmp_path / "m.skops")
+    said = command(*words, *NAIVE)
+    assert said.code == 0, said.err
+    assert f"1 object of {brain / 'work'} labelled as several classes left out: {first}" in said.out
+    assert "1 rows of" in said.out
+    assert "labels of" in said.out
+    assert load(str(tmp_path / "m.skops")).description.classes == ["large", "small"]
+
+
+def test_only_what_has_a_model_can_be_trained(brain: Path, tmp_path: Path, command: Command) -> None:
+    words = (brain / "work", "--labels", brain / "ids.csv", "--to")
+    assert "nothing to train for segment" in command("train", "segment", *words, tmp_path / "m.skops").err
+    assert "must end in .skops" in command("train", "classify", *words, tmp_path / "m.pkl").err
+    assert "There is no folder" in command("train", "classify", *words, tmp_path / "no" / "m.skops").err
+    other = command(
+        "train", "classify", tmp_path, "--labels", brain / "ids.csv", "--to", tmp_path / "m.skops"
+    )
+    assert other.code == 2
+    assert "is not a work folder" in other.err
+
+
+def test_models_are_trained_side_by_side_as_by_the_command(
+    brain: Path, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = describe(full_url(str(brain / "work" / "tables" / "objects")), 0, "table")
+
+    def trained(number: int) -> Trained:
+        return train_model(
+            [table],
+            [brain / "places.csv"],
+            tmp_path / f"{number}.skops",
+            estimator="sklearn.naive_bayes:GaussianNB",
+            parameters={"var_smoothing": 1e-8},
+            positive="neuron",
+            seed=number,
+        )
+
+    capsys.readouterr()
+    with ThreadPoolExecutor(2) as threads:
+        one, two = threads.map(trained, (1, 2))
+    assert capsys.readouterr().out == ""
+    to = tmp_path / "m.skops"
+    words = ("train", "classify", brain / "work", "--labels", brain / "places.csv", "--to", to, *NAIVE)
+    said = command(*words, "--parameters", '{"var_smoothing": 1e-8}', "--positive", "neuron", "--seed", 1)
+    assert said.code == 0, said.err
+    assert one.description == load(str(to)).description == load(str(one.path)).description
+    assert one.scores != two.scores
+    assert one.counts["neuron"] + one.counts["glia"] == one.scores["examples"]
+    assert all(line in said.out for line in repr(one).splitlines())
+    page = one._repr_html_()
+    assert page[page.index("<h1>") : page.rindex("</div>")].strip() in one.report.read_text()
+    with pytest.raises(BadInput, match=r"exists already.*\(overwrite\)"):
+        trained(1)

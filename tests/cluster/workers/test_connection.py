@@ -1,0 +1,149 @@
+"""Joining a cluster: by Ray's own address or its client, and only one that has what this machine has."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import yaml
+
+from chunkflow.engine.planning.job import Job
+from chunkflow.errors import BadInput
+from cli.demo.nuclei import document
+from cluster import probe
+from cluster.health.cluster import examine_cluster
+from cluster.workers import connection
+from cluster.workers.connection import ADVICE, join, refuse_other_versions
+from tests.support.jobs import run_job
+from tests.support.same import all_made, assert_all_accounted, assert_same
+from tests.support.servers import free_port
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"python": "3.13.1"}, "has Python 3.13.1, and this machine 3."),
+        ({"ray": "2.49.0"}, "has Ray 2.49.0, and this machine 2."),
+        ({"chunkflow": ""}, "has no chunkflow."),
+        ({"chunkflow": "0123456789abcdef"}, "has another chunkflow than this machine."),
+    ],
+)
+def test_other_versions_are_refused_with_what_to_do(changes: Mapping[str, str], said: str) -> None:
+    here = probe.here()
+    refuse_other_versions("head:6379", here, here)
+    with pytest.raises(BadInput) as refused:
+        refuse_other_versions("head:6379", {**here, **changes}, here)
+    assert str(refused.value).startswith(f"The cluster at head:6379 {said}")
+    assert str(refused.value).endswith(ADVICE)
+
+
+@pytest.mark.parametrize(
+    ("what", "tries", "said"),
+    [
+        (
+            "RuntimeError: Starting Ray client server failed. See ray.err",
+            3,
+            "try again, or use chunkflow submit",
+        ),
+        ("ray client connection timeout", 1, "timeout. Where the cluster has a token, say where: export"),
+    ],
+)
+def test_rays_client_is_tried_again_where_its_process_died(
+    monkeypatch: pytest.MonkeyPatch, what: str, tries: int, said: str
+) -> None:
+    tried: list[str] = []
+
+    def init(address: str, **_: object) -> None:
+        tried.append(address)
+        raise ConnectionAbortedError(what)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(BadInput, match=said):
+        join("ray://head:10001")
+    assert len(tried) == tries
+
+
+OUTLIVES = """
+import threading
+import time
+
+import ray
+
+from cluster.connection import start_here
+
+starting = [threading.Thread(target=start_here, args=(1,)) for _ in range(2)]
+for thread in starting:
+    thread.start()
+for thread in starting:
+    thread.join()
+time.sleep(1)
+print(len(ray.nodes()), ray.get(ray.remote(num_cpus=1)(lambda: "alive").remote(), timeout=60))
+"""
+
+
+def test_ray_is_started_once_and_outlives_the_threads_that_asked_for_it() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", OUTLIVES], cwd=ROOT, capture_output=True, text=True, timeout=180
+    )
+    assert (said.returncode, said.stdout) == (0, "1 alive\n"), said.stderr
+
+
+def test_doctor_says_at_once_that_a_head_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "join", lambda address: pytest.fail("Ray was asked"))
+    address = f"ray://127.0.0.1:{free_port()}"
+    assert examine_cluster(address, []).faults == [
+        f"No Ray cluster answers at {address}: Connection refused."
+    ]
+
+
+@pytest.fixture
+def client_address(ray_here: None) -> Iterator[str]:
+    """The door of Ray's client to the cluster of these tests, in a process of its own."""
+    port = free_port()
+    words = ["--host", "127.0.0.1", "--port", str(port), "--mode", "legacy"]
+    words += ["--address", ray.get_runtime_context().gcs_address]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "ray.util.client.server", *words], stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(600):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.1)
+        yield f"ray://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def small_job(folder: Path) -> dict[str, Any]:
+    written = document(folder, (64, 64, 32), 3)
+    tasks = [task for task in written["tasks"] if {"synthesize", "segment", "measure"} & task.keys()]
+    return written | {"tasks": tasks, "chunk": [32, 32, 32], "storage": [32, 32, 32]}
+
+
+def test_a_job_runs_through_rays_client(tmp_path: Path, client_address: str) -> None:
+    """Whoever is outside of the cluster's network has only this door."""
+    written = small_job(tmp_path / "client")
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(written))
+    words = ["-m", "cli.main", "run", str(tmp_path / "job.yaml"), "--address", client_address, "-w", "2"]
+    ran = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    job = Job.from_document(written, tmp_path)
+    assert_all_accounted(job, clean=True)
+    serial = Job.from_document(small_job(tmp_path / "serial"), tmp_path)
+    assert run_job(serial) == "complete"
+    assert_same(all_made(job), all_made(serial), "through Ray's client")
