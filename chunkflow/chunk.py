@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chunkflow.geometry import Box
+from chunkflow.geometry import Box, VoxelSize
 
 Array = npt.NDArray[Any]
-VoxelSize = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)

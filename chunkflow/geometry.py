@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+VoxelSize = tuple[float, float, float]
+
 Vec = tuple[int, int, int]
 _RANGE = re.compile(r"(-?\d+)-(-?\d+)")
 

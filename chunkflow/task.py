@@ -24,7 +24,7 @@ from typing import Any, ClassVar, TypeAlias, get_args
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.chunk import Chunk
 from chunkflow.data.info import (
     ImageInfo,
     LabelsInfo,
@@ -36,7 +36,7 @@ from chunkflow.data.info import (
     table_of,
     voxels_of,
 )
-from chunkflow.geometry import Box, Grid, Vec
+from chunkflow.geometry import Box, Grid, Vec, VoxelSize
 from chunkflow.resources import Resources
 from chunkflow.roles import Annotations as Annotations
 from chunkflow.roles import FieldRole, Located, Role

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 
-from chunkflow.chunk import VoxelSize
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, vec
+from chunkflow.geometry import Box, VoxelSize, vec
 
 NANOMETRES = {"nm": 1.0, "um": 1000.0, "µm": 1000.0, "μm": 1000.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d|)")

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from chunkflow.engine.planning.job import first_fault
+from chunkflow.data.documents import first_fault
 from chunkflow.errors import BadInput
 
 Say = Callable[[str], None]

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
-from chunkflow.chunk import Chunk, VoxelSize
-from chunkflow.geometry import Box, Vec
+from chunkflow.chunk import Chunk
+from chunkflow.geometry import Box, Vec, VoxelSize
 from chunkflow.task import Cell, Image, Layout, Out, Task
 
 

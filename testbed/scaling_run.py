@@ -24,7 +24,7 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.pool.pool import Pool
-from chunkflow.engine.queue.queue import Range
+from chunkflow.engine.queue.cells import Range
 from chunkflow.engine.queue.sqs.client import SqsClient
 from chunkflow.engine.queue.sqs.queues import Queues
 from chunkflow.engine.run.events import CellDone, Event

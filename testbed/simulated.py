@@ -15,8 +15,8 @@ from chunkflow.data.folder import Folder
 from chunkflow.data.info import ImageInfo
 from chunkflow.data.volume import layer_document
 from chunkflow.engine.planning.job import Job
-from chunkflow.engine.pool.pool import Finished, Happening, Up
-from chunkflow.engine.queue.queue import NOWHERE, Answer, Place, Range
+from chunkflow.engine.pool.executor import Finished, Happening, Up
+from chunkflow.engine.queue.cells import NOWHERE, Answer, Place, Range
 from chunkflow.geometry import Box, Vec
 
 CHUNK = 64

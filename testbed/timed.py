@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.pool import Executor, Happening, Pool, Up
-from chunkflow.engine.queue.queue import MemoryQueue
+from chunkflow.engine.pool.executor import Executor, Happening, Up
+from chunkflow.engine.pool.pool import Pool
+from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.run.events import Listener
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner

@@ -23,7 +23,8 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.planning.stages import Stage, wait_for, wait_for_offset
 from chunkflow.engine.pool.pool import Pool
-from chunkflow.engine.queue.queue import Answer, MemoryQueue
+from chunkflow.engine.queue.cells import Answer
+from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.queue.schedule import DONE, Schedule
 from chunkflow.engine.run.events import CellDone, Event
 from chunkflow.engine.run.opening import open_run

@@ -17,7 +17,7 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.planning.job import Job, TaskEntry
 from chunkflow.engine.planning.spec import PlanSpec
-from chunkflow.engine.queue.queue import Answer
+from chunkflow.engine.queue.cells import Answer
 
 STEPS = {"segment": 400_000, "measure": 400_000, "mesh": 200_000}
 

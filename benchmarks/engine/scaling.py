@@ -26,7 +26,7 @@ from benchmarks.figure import Figure
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
-from chunkflow.engine.pool.pool import Executor
+from chunkflow.engine.pool.executor import Executor
 from chunkflow.jobs.planned import open_plan
 from cluster.workers.connection import start_here
 from cluster.workers.executor import RayExecutor

@@ -27,7 +27,7 @@ from chunkflow.data.info import TableInfo
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.pool.serial import SerialExecutor
-from chunkflow.engine.queue.queue import MemoryQueue
+from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner
 from chunkflow.geometry import Box

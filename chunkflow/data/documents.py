@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from chunkflow.errors import BadInput
 
@@ -24,3 +25,20 @@ def read_document(path: Path, what: str, keys: str, missing: str = "") -> dict[s
     if not isinstance(document, dict):
         raise BadInput(f"{path} is not a {what}: it must hold {keys}.")
     return document
+
+
+def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
+    """One sentence for the first thing that is wrong."""
+    faults = error.errors()
+    fault = faults[0]
+    if fault["type"] == "missing":  # where it is misspelt, that a key is unknown says more
+        beside = (one for one in faults if one["loc"][:-1] == fault["loc"][:-1])
+        fault = next((one for one in beside if one["type"] == "extra_forbidden"), fault)
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = f"; known are {', '.join(model.model_fields)}" if len(fault["loc"]) == 1 else ""
+        return f"the key {where!r} is unknown{known}."
+    if fault["type"] == "missing":
+        return f"the key {where!r} is missing."
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}, not {fault['input']!r}." if fault["loc"] else f"{said}."

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-from chunkflow.chunk import VoxelSize
-from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.geometry import Box, Grid, Vec, VoxelSize, vec
 
 Kind = Literal["image", "segmentation", "table", "folder"]
 RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "tags", "report"]

@@ -11,14 +11,14 @@ from cloudvolume import CloudVolume
 from cloudvolume.exceptions import EmptyVolumeException, InfoUnavailableError
 from cloudvolume.lib import Bbox
 
-from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.chunk import Chunk
 from chunkflow.data.clients import is_fault, is_refusal
 from chunkflow.data.encodings import require_codec
 from chunkflow.data.folder import Folder, make_file_writes_atomic
 from chunkflow.data.info import VoxelsInfo
 from chunkflow.data.sharded import shard_files, sharding_of
 from chunkflow.errors import BadInput, DamagedInput, StorageError
-from chunkflow.geometry import Box
+from chunkflow.geometry import Box, VoxelSize
 
 _DECODERS = {"deflate", "zlib", "lzma", "brotli", "zstandard", "backports.zstd", "_compression"}
 _DAMAGE = {"DecompressionError", "IntegrityError", "CRC32CIntegrityError", "MD5IntegrityError"}

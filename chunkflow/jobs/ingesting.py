@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chunkflow.chunk import VoxelSize
 from chunkflow.data.info import full_url
 from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
 from chunkflow.formats.stacks.facts import size_of_voxels
 from chunkflow.formats.stacks.stack import Stack, open_stack
-from chunkflow.geometry import Vec
+from chunkflow.geometry import Vec, VoxelSize
 from chunkflow.task import Task
 from chunkflow.words import parse_voxel_size
 

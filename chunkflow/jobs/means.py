@@ -13,7 +13,7 @@ from typing import Protocol
 from chunkflow.engine.cost.measures import Measures, measure
 from chunkflow.engine.cost.prices import PACKAGED
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.pool import Executor
+from chunkflow.engine.pool.executor import Executor
 from chunkflow.engine.pool.serial import SerialExecutor
 from chunkflow.engine.pool.staff import Staff
 from chunkflow.engine.run.events import Listener

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.queue.queue import MemoryQueue, Queue
+from chunkflow.engine.queue.memory import MemoryQueue
+from chunkflow.engine.queue.queue import Queue
 from chunkflow.engine.queue.sqs.messages import Run
 from chunkflow.engine.queue.sqs.queue import SqsQueue
 from chunkflow.engine.queue.sqs.queues import USUAL, Queues, Timing, make_queues, remove_queues

@@ -17,6 +17,7 @@ from pathlib import Path
 import chunkflow
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import full_url
+from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
@@ -27,8 +28,6 @@ from chunkflow.engine.queue.sqs.queue import SqsQueue
 from chunkflow.engine.queue.sqs.queues import Queues, Timing
 from chunkflow.engine.run.events import Listener, Said
 from chunkflow.engine.run.opening import canonical, changes_of
-from chunkflow.engine.run.runner import STOP
-from chunkflow.engine.worker.worker import SILENCE_HEARTBEATS
 from chunkflow.errors import BadInput, Interrupted, StorageError
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.queues import run_of, sqs_queue

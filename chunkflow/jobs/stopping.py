@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from chunkflow.data.folder import Folder
-from chunkflow.engine.run.runner import STOP
+from chunkflow.engine.ledger.heartbeat import STOP
 from chunkflow.jobs.status import alive
 from chunkflow.jobs.work import Work
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chunkflow.errors import BadInput
-from chunkflow.engine.worker.inputs import read_table
+from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.job import Job
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run

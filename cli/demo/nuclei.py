@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.engine.worker.inputs import read_table
+from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.job import Job
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run

@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 
 from chunkflow.engine.planning.plan import plan_of_spec
 from chunkflow.engine.planning.spec import PlanSpec
-from chunkflow.engine.queue.queue import Answer, Range
+from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.worker.worker import Worker
 from chunkflow.modules import Modules
 from cluster.workers.nodes import drain_this_node, this_place

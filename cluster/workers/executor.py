@@ -20,10 +20,10 @@ import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
 from chunkflow.engine.planning.plan import Plan, spec_of
+from chunkflow.engine.pool.executor import Finished, Gone, Happening, Leaving, Up
 from chunkflow.engine.pool.hand import IN_HAND
-from chunkflow.engine.pool.pool import Finished, Gone, Happening, Leaving, Up
 from chunkflow.engine.pool.staff import needs
-from chunkflow.engine.queue.queue import Cause, Range
+from chunkflow.engine.queue.cells import Cause, Range
 from chunkflow.errors import BadInput, WorkerLost
 from chunkflow.resources import Resources
 from cluster.workers.actor import NOTICE, WORD, Actor

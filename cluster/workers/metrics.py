@@ -15,7 +15,7 @@ from collections.abc import Callable
 from ray.util import metrics
 
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.queue.queue import Answer
+from chunkflow.engine.queue.cells import Answer
 from chunkflow.engine.queue.schedule import STATE_NAMES, Schedule
 from chunkflow.engine.run.events import CellDone, CellFailed, Ended, Event, Started, Tick
 

@@ -8,7 +8,7 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.core.generated.gcs_service_pb2 import GetAllNodeInfoRequest
 
-from chunkflow.engine.queue.queue import Place
+from chunkflow.engine.queue.cells import Place
 
 DEVICE = "device:"
 """Begins the name of the custom resource that says what a node is, as a price table names it."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pydantic import Field
 from scipy.ndimage import median_filter
 
-from chunkflow.chunk import Chunk, VoxelSize
-from chunkflow.geometry import Vec
+from chunkflow.chunk import Chunk
+from chunkflow.geometry import Vec, VoxelSize
 from chunkflow.task import Cell, Image, Out, Task
 
 

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chunkflow.errors import BadInput
+from chunkflow.formats.points.neuroglancer import NOTHING, property_name
 from chunkflow.kernels.precomputed import annotations as layers
 from tasks.annotate.columns import plain
 from tasks.annotate.rows import Chosen, Places, column_of
 
 MOST_LABELS = 4096
-NOTHING = "(none)"
 COLOURS = ("color", "colour")
 SHOWN = ("class", "combination", "probability", "volume_um3", "diameter_um", *COLOURS)
 SHOWN_ENDINGS = ("_mean", "_positive")
@@ -131,12 +130,6 @@ def records_of(rows: pa.Table, places: Places, properties: Sequence[Property]) -
                 raise BadInput(f"annotate: the column {wanted.column!r} has rows without a number.")
             records[f"p{i}"] = column.to_numpy()
     return records.view(np.uint8).reshape(len(rows), kind.itemsize)
-
-
-def property_name(column: str) -> str:
-    """A column's name as the format allows it: a small letter, then letters, digits and underscores."""
-    name = re.sub(r"[^a-zA-Z0-9_]", "_", column)
-    return name[0].lower() + name[1:] if re.match(r"[A-Za-z]", name) else f"p_{name}"
 
 
 def _wanted(columns: Mapping[str, str], chosen: Chosen) -> list[str]:

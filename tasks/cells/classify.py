@@ -43,7 +43,7 @@ class Classify(Task):
         """The model is looked at before anything runs, and a table that is there already, too."""
         known = classifier.describe_model(self.model)
         if "objects" not in layout.made:
-            from chunkflow.engine.worker.inputs import table_pieces  # with it come the clients of all stores
+            from chunkflow.data.tables import table_pieces  # with it come the clients of all stores
 
             table = layout.table("objects")
             self._check_columns(known, next(table_pieces(table, table.grid.box(0))).schema)

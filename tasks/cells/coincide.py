@@ -22,11 +22,12 @@ from pydantic import Field, field_validator, model_validator
 from chunkflow.chunk import Chunk
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
+from chunkflow.kernels.images.threshold import PEAK_RATIO
 from chunkflow.people.learning import features as class_features
 from chunkflow.people.learning import model as classifier
 from chunkflow.roles import Located
 from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, Report, RowByRow, Task
-from tasks.cells.segment import PEAK_RATIO, Segment
+from tasks.cells.segment import Segment
 from tasks.count.steps import Members, Total
 
 Rule = float | Literal["auto"] | str

@@ -17,10 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec, vec
+from chunkflow.geometry import Box, Vec, VoxelSize, vec
 from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians, filter_radius
 from chunkflow.kernels.images.surround import surround_std
 from chunkflow.kernels.objects.moments import (

@@ -17,12 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec, vec
+from chunkflow.geometry import Box, Vec, VoxelSize, vec
 from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians, filter_radius
-from chunkflow.kernels.images.threshold import BLOCK_DIAMETERS, decide_threshold, response_peaks
+from chunkflow.kernels.images.threshold import BLOCK_DIAMETERS, PEAK_RATIO, decide_threshold, response_peaks
 from chunkflow.kernels.objects.watershed import steepest_ascent
 from chunkflow.task import Cell, Counts, Image, Labels, Layout, Out, Task, WindowTooSmall
 
@@ -31,8 +31,6 @@ DOUBT = (
     "look at a part (--box) and give `threshold`"
 )
 FEW_NUCLEI = 10
-PEAK_RATIO = 2.0
-"""An object begins at half of what its peak must reach."""
 SAMPLE_BOXES = 64
 SAMPLE_VOXELS = 2**27
 LARGEST_BOX = 2**24

@@ -12,8 +12,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from chunkflow.data.info import TableInfo
+from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.worker.inputs import read_table
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.jobs.work import Work
 from tasks.count.steps import Total

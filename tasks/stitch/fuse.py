@@ -18,13 +18,13 @@ import pyarrow as pa
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import ImageInfo, LayerInfo
 from chunkflow.errors import BadInput
+from chunkflow.formats.stacks.slabs import SLAB_BYTES, SLAB_CHUNKS, cell_size
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.images.blending import Doubles, add_weighted, divided
 from chunkflow.task import Cell, Image, Layout, Objects, Out
 from tasks.stitch.light import Field, field_of
 from tasks.stitch.links import OnCanvas, starts
 from tasks.stitch.tiles import TileGrid, Tiles
-from tasks.volumes.ingest import SLAB_BYTES, SLAB_CHUNKS, cell_size
 
 EDGE_TILES = 64
 """So many tiles at most tell what is written where no tile is."""

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo, TableInfo
-from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.geometry import Box, Grid, Vec, VoxelSize, vec
 from chunkflow.kernels.images.placement import Placement, place
 from chunkflow.kernels.images.registration import Match, evidence, match_by_overlap, match_by_phase
 from chunkflow.task import Cell, Layout, MergedRows, Objects, Out, Task

@@ -16,10 +16,10 @@ import numpy as np
 import tifffile
 from pydantic import Field, model_validator
 
-from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.geometry import Box, Grid, Vec, VoxelSize, vec
 from chunkflow.kernels.synthetic.tiles import Microscope, expose, snake
 from chunkflow.task import Cell, Files, Image, Layout, Out, Report, Task
 

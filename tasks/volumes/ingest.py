@@ -15,13 +15,11 @@ from chunkflow.data.info import ImageInfo, LabelsInfo, LayerInfo
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.formats.stacks.axes import made_dtype
 from chunkflow.formats.stacks.facts import size_of_voxels
+from chunkflow.formats.stacks.slabs import SLAB_BYTES, SLAB_CHUNKS, cell_size
 from chunkflow.formats.stacks.stack import Stack, open_stack
-from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.geometry import Box, Grid, vec
 from chunkflow.task import Cell, File, Layer, Layout, Out, Task
 from chunkflow.words import parse_voxel_size
-
-SLAB_CHUNKS = 8
-SLAB_BYTES = 64 << 20
 
 
 class Ingest(Task):
@@ -123,16 +121,3 @@ class Ingest(Task):
         raise BadInput(
             f"{self.source} has {stack.channels} channels{named}, so none is called {self.channel}."
         )
-
-
-def cell_size(block: Vec, chunk: Vec, storage: Vec, size: Vec, most: int) -> Vec:
-    """The size of cells: chunks, unless the source must be decoded in larger blocks; then whole blocks, or as
-    much of them, along x first, as `most` voxels allow."""
-    wide = vec(-(-min(b, n) // s) * s for b, n, s in zip(block, size, storage, strict=True))
-    if all(w <= c for w, c in zip(wide, chunk, strict=True)):
-        return chunk
-    cell = list(storage)
-    for axis in range(3):
-        layers = most // (prod(cell) // cell[axis] * storage[axis])
-        cell[axis] = min(max(wide[axis], storage[axis]), max(layers, 1) * storage[axis])
-    return vec(cell)

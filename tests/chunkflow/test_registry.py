@@ -44,7 +44,7 @@ def test_a_built_in_task_and_its_name_lead_to_each_other(name: str) -> None:
     assert short_name(location_of(name)) == name
 
 
-@pytest.mark.parametrize("written", ["segment", "tasks.segment:Segment", location_of("segment")])
+@pytest.mark.parametrize("written", ["segment", "tasks.cells.segment:Segment", location_of("segment")])
 def test_a_job_records_the_short_name(tmp_path: Path, written: str) -> None:
     entry = {"name": "nuclei", "type": written, "parameters": FIELDS}
     document = {"job": "rat", "work": "work", "layers": {"dapi": "dapi"}, "tasks": [entry]}
@@ -53,7 +53,7 @@ def test_a_job_records_the_short_name(tmp_path: Path, written: str) -> None:
 
 
 def test_a_class_of_the_users_own_keeps_its_name() -> None:
-    for name in ("smooth:MedianFilter", "tasks.segment:Other", "segment:Segment", "tasks.own:Segment"):
+    for name in ("smooth:MedianFilter", "tasks.cells.segment:Other", "segment:Segment", "tasks.own:Segment"):
         assert short_name(name) == name
 
 

@@ -23,7 +23,7 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput, ChunkflowError
 from cluster.place import ClusterPlace
 from cluster.providers import load_place
-from cluster.slurm import provider as slurm_provider
+from cluster.slurm.cluster import provider as slurm_provider
 from cluster.slurm.site import run_here
 from tests.support.clusters.slurm_site import Site, processes_of, slurm_site, wait_until
 from tests.support.jobs import make_job, make_layer, run_job

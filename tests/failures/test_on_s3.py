@@ -14,9 +14,9 @@ import boto3
 import pytest
 
 from chunkflow.data.folder import Folder
+from chunkflow.data.tables import read_table
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
-from chunkflow.engine.worker.inputs import read_table
 from chunkflow.jobs.planned import open_plan
 from chunkflow.people.viewing.server import layer_address
 from chunkflow.people.viewing.view import layers_to_show, start_server

@@ -12,9 +12,10 @@ from pathlib import Path
 from chunkflow.engine.ledger.chain import Held
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.pool import Executor, Pool
+from chunkflow.engine.pool.executor import Executor
+from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.pool.serial import SerialExecutor
-from chunkflow.engine.queue.queue import MemoryQueue
+from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner
 from chunkflow.errors import Overtaken

@@ -21,9 +21,10 @@ from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.planning.job import Job, TaskEntry
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.planning.spec import PlanSpec
-from chunkflow.engine.pool.pool import Executor, Pool
+from chunkflow.engine.pool.executor import Executor
+from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.pool.serial import SerialExecutor
-from chunkflow.engine.queue.queue import MemoryQueue
+from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.run.events import Event
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner

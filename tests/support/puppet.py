@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from chunkflow.engine.pool.pool import Finished, Happening, Up
-from chunkflow.engine.queue.queue import Answer, Range
+from chunkflow.engine.pool.executor import Finished, Happening, Up
+from chunkflow.engine.queue.cells import Answer, Range
 
 
 class Puppet:

@@ -19,9 +19,12 @@ from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.pool import Executor, Happening, Pool
+from chunkflow.engine.pool.executor import Executor, Happening
+from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.pool.serial import SerialExecutor
-from chunkflow.engine.queue.queue import Answer, MemoryQueue, Queue, Range
+from chunkflow.engine.queue.cells import Answer, Range
+from chunkflow.engine.queue.memory import MemoryQueue
+from chunkflow.engine.queue.queue import Queue
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner
 from chunkflow.geometry import Vec

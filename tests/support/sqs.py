@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 
-from chunkflow.engine.queue.queue import Answer, Range
+from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.queue.sqs.client import SqsClient
 from chunkflow.engine.queue.sqs.messages import Run
 from chunkflow.engine.queue.sqs.queue import SqsQueue

@@ -14,7 +14,7 @@ from cloudvolume import CloudVolume
 from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
-from tasks.mesh import levels as mesh_levels
+from tasks.mesh.mesh import levels as mesh_levels
 from tests.support.jobs import make_job, make_layer, run_job
 from tests.support.same import Way, same_everywhere
 from tests.tasks.test_mesh import (

@@ -19,7 +19,7 @@ from chunkflow.engine.cost.measures import measure_of
 from chunkflow.engine.cost.prices import PriceTable
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.pool.hand import IN_HAND
-from chunkflow.engine.queue.queue import Answer
+from chunkflow.engine.queue.cells import Answer
 from chunkflow.engine.queue.schedule import DONE, Schedule
 from chunkflow.engine.run.events import CellDone, CellFailed, Ended, Event, Started, Tick
 from chunkflow.errors import StorageError

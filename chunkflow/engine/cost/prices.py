@@ -10,8 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from chunkflow.data.documents import read_document
-from chunkflow.engine.planning.job import first_fault
+from chunkflow.data.documents import first_fault, read_document
 from chunkflow.errors import BadInput
 
 PACKAGED = Path(__file__).with_name("prices.yaml")

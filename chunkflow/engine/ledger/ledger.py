@@ -27,7 +27,7 @@ from chunkflow.engine.ledger.chain import Chain, Record, Segment
 from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.ledger.state import State, Step, pack_indexes
 from chunkflow.engine.ledger.state import difference as difference
-from chunkflow.engine.queue.queue import Answer
+from chunkflow.engine.queue.cells import Answer
 from chunkflow.errors import BadInput, Overtaken, StorageError
 
 PACE = 1.0  # seconds between two segments, unless much is buffered

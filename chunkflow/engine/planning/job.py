@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from chunkflow.data.documents import read_document
+from chunkflow.data.documents import first_fault, read_document
 from chunkflow.data.info import full_url
 from chunkflow.engine.planning.settings import lay_over
 from chunkflow.errors import BadInput
@@ -204,23 +204,6 @@ def split_reference(reference: str) -> tuple[str, int]:
     if at and not mip.isdigit():
         raise BadInput(f"{reference!r} does not name a layer; write name or name@mip, as in dapi@1.")
     return name, int(mip or 0)
-
-
-def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
-    """One sentence for the first thing that is wrong."""
-    faults = error.errors()
-    fault = faults[0]
-    if fault["type"] == "missing":  # where it is misspelt, that a key is unknown says more
-        beside = (one for one in faults if one["loc"][:-1] == fault["loc"][:-1])
-        fault = next((one for one in beside if one["type"] == "extra_forbidden"), fault)
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        known = f"; known are {', '.join(model.model_fields)}" if len(fault["loc"]) == 1 else ""
-        return f"the key {where!r} is unknown{known}."
-    if fault["type"] == "missing":
-        return f"the key {where!r} is missing."
-    said = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {said}, not {fault['input']!r}." if fault["loc"] else f"{said}."
 
 
 def _task_entries(tasks: Any) -> list[Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import isclose
 
-from chunkflow.chunk import VoxelSize
 from chunkflow.data.info import LabelsInfo, VoxelsInfo
 from chunkflow.engine.planning.binding import Binder
 from chunkflow.engine.planning.job import Job, split_reference
@@ -24,7 +23,7 @@ from chunkflow.engine.planning.steps import Key
 from chunkflow.engine.planning.steps import Product as Product
 from chunkflow.engine.planning.steps import Step as Step
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid, Vec, ratios
+from chunkflow.geometry import Box, Grid, Vec, VoxelSize, ratios
 from chunkflow.modules import Modules
 from chunkflow.resources import Resources
 

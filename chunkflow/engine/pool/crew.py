@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 
 from chunkflow.engine.pool.durations import Usual
 from chunkflow.engine.pool.hand import IN_HAND, Hand
-from chunkflow.engine.queue.queue import Answer, Range
+from chunkflow.engine.queue.cells import Answer, Range
 
 BATCH_SECONDS = 0.25
 LARGEST_BATCH = 64

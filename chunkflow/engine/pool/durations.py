@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import fmean
 
-from chunkflow.engine.queue.queue import Range
+from chunkflow.engine.queue.cells import Range
 
 REMEMBERED = 101
 """Cells of a kind whose seconds are remembered."""

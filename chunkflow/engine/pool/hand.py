@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from chunkflow.engine.queue.queue import Range
+from chunkflow.engine.queue.cells import Range
 
 IN_HAND = 3
 """Batches a worker holds: one it reads for, one it maps, one it writes."""

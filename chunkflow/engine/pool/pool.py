@@ -16,77 +16,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 from chunkflow.engine.pool.crew import Crew
-from chunkflow.engine.queue.queue import Answer, Cause, Queue, Range
+from chunkflow.engine.pool.executor import Executor, Finished, Happening, Leaving, Up
+from chunkflow.engine.queue.cells import Answer, Cause, Range
+from chunkflow.engine.queue.queue import Queue
 
 PATIENCE = 600.0
 LOOK_SECONDS = 0.2
 """How often a pool looks at all of its workers and at the backlog."""
 STARTS_AT_ONCE = 100
 """Workers started before what happened meanwhile is heard."""
-
-
-@dataclass(frozen=True)
-class Up:
-    """A worker has started, and can be given batches."""
-
-    worker: str
-    ends: float | None = None
-    """When its node must end (a walltime), by the clock on the wall; it begins nothing that takes longer."""
-
-
-@dataclass(frozen=True)
-class Leaving:
-    """A worker's node is about to be taken away: it is given nothing new. What it maps it finishes, what it
-    has not begun it answers as preempted; once it has nothing in hand it is ended."""
-
-    worker: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A worker did a batch."""
-
-    worker: str
-    batch: Range
-    answers: Sequence[Answer]
-
-
-@dataclass(frozen=True)
-class Gone:
-    """A worker ended; what it had in hand has no answer."""
-
-    worker: str
-    cause: Cause
-    detail: str
-
-
-Happening = Up | Leaving | Finished | Gone
-
-
-class Executor(Protocol):
-    """Where map runs; every executor passes tests/conformance."""
-
-    def start_worker(self, kind: int = 0) -> str:
-        """Begin to start one more worker of a kind and say its name; `wait` tells when it is up."""
-
-    def submit(self, worker: str, batch: Range) -> None:
-        """Let a worker do a batch, beside what it has in hand."""
-
-    def wait(self, seconds: float) -> list[Happening]:
-        """What happened; waits up to so long for the first. Raises what no other worker could do better."""
-
-    def end_worker(self, worker: str) -> None:
-        """End a worker at once, also one that is not up yet; nothing more is heard of it."""
-
-    def heard(self) -> None:
-        """Tell all workers that the runner lives and holds the work folder. May be called from any thread."""
-
-    def close(self) -> None:
-        """End all workers."""
 
 
 class Pool:

@@ -11,8 +11,8 @@ import time
 from collections import deque
 
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.pool import Finished, Happening, Up
-from chunkflow.engine.queue.queue import Range
+from chunkflow.engine.pool.executor import Finished, Happening, Up
+from chunkflow.engine.queue.cells import Range
 from chunkflow.engine.worker.worker import Worker
 
 

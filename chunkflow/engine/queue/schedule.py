@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chunkflow.engine.planning.stages import Stage, Wait
-from chunkflow.engine.queue.queue import Range
+from chunkflow.engine.queue.cells import Range
 
 WAITING, READY, LEASED, DONE, FAILED = range(5)
 STATE_NAMES = ("waiting", "ready", "running", "done", "failed")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.queue.queue import Answer
+from chunkflow.engine.queue.cells import Answer
 from chunkflow.engine.queue.schedule import Schedule
 
 

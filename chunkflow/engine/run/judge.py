@@ -15,11 +15,9 @@ bug            again                                                    3
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, field
 
-from chunkflow.engine.queue.queue import Answer, Cause
-from chunkflow.errors import BadInput, DamagedInput, StorageError
+from chunkflow.engine.queue.cells import Answer, Cause
 
 LIMITS = {
     Cause.STORAGE: 8,
@@ -35,21 +33,6 @@ SUSPECTS = (Cause.CRASH, Cause.SILENT, Cause.TIME)
 """What any of the cells in a worker's hands may have brought about."""
 NODE_LOSSES = 3
 LONGEST_BACKOFF = 60.0
-
-
-def cause_of(error: BaseException) -> Cause:
-    """The cause that an exception in a worker stands for."""
-    if isinstance(error, MemoryError):
-        return Cause.MEMORY
-    if isinstance(error, DamagedInput):
-        return Cause.DAMAGED
-    if isinstance(error, BadInput):
-        return Cause.INPUT
-    if isinstance(error, StorageError | ConnectionError | TimeoutError):
-        return Cause.STORAGE
-    if isinstance(error, OSError):
-        return Cause.MEMORY if error.errno == errno.ENOMEM else Cause.STORAGE
-    return Cause.BUG
 
 
 @dataclass(frozen=True)

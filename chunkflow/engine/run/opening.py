@@ -8,14 +8,13 @@ from typing import Any
 
 import chunkflow
 from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger, difference
 from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.ledger.state import FAILED, State
 from chunkflow.engine.planning.job import Job, TaskEntry
 from chunkflow.engine.planning.plan import Plan, plan_of_spec, spec_of
 from chunkflow.engine.run.outputs import create, delete, deleted_size, parameters_of, refuse_foreign
-from chunkflow.engine.run.runner import STOP
-from chunkflow.engine.worker.worker import SILENCE_HEARTBEATS
 from chunkflow.errors import BadInput
 
 MEANS = {"job", "work", "memory", "resources", "queue", "heartbeat", "tasks"}

@@ -18,13 +18,15 @@ import time
 from collections.abc import Sequence
 
 from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.heartbeat import LEDGER_PATIENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import DONE
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.pool.hand import IN_HAND
 from chunkflow.engine.pool.pool import Pool
+from chunkflow.engine.queue.cells import Answer, Cause, Range
 from chunkflow.engine.queue.feed import Feed
-from chunkflow.engine.queue.queue import Answer, Cause, Queue, Range
+from chunkflow.engine.queue.queue import Queue
 from chunkflow.engine.queue.schedule import LEASED, WAITING, Schedule
 from chunkflow.engine.run.events import (
     CellAgain,
@@ -40,15 +42,12 @@ from chunkflow.engine.run.events import (
 from chunkflow.engine.run.judge import Judge
 from chunkflow.errors import Interrupted, StorageError
 
-STOP = "stop"
-"""A file of this name in the work folder asks the runner and all pools to end in good order."""
 BEAT_SECONDS = 0.05
 """How often what does not depend on answers is looked after."""
 DRAIN_SECONDS = 120.0
 DRAIN_FACTOR = 2.0
 """What is in a worker's hands is waited for so many times as long as the slowest chunks yet would take, if
 that is longer than DRAIN_SECONDS."""
-LEDGER_PATIENCE_HEARTBEATS = 10
 
 
 class Runner:

@@ -14,9 +14,9 @@ import traceback
 from typing import Any
 
 from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS
 from chunkflow.engine.planning.plan import Plan, Step
-from chunkflow.engine.queue.queue import NOWHERE, Answer, Cause, Place
-from chunkflow.engine.run.judge import cause_of
+from chunkflow.engine.queue.cells import NOWHERE, Answer, Cause, Place, cause_of
 from chunkflow.engine.worker.cell_run import CellRun, Tools
 from chunkflow.engine.worker.inputs import Inputs
 from chunkflow.engine.worker.parts import Parts
@@ -27,7 +27,6 @@ from chunkflow.engine.worker.task_cells import TaskCells
 from chunkflow.engine.worker.turns import Left, Turns
 from chunkflow.errors import Overtaken
 
-SILENCE_HEARTBEATS = 12
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 

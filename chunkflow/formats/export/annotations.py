@@ -15,11 +15,10 @@ import tensorstore as ts
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import FolderInfo, LayerInfo
 from chunkflow.errors import BadInput, DamagedInput
-from chunkflow.formats.points.neuroglancer import FLAGS, METRES, column_of_property
+from chunkflow.formats.points.neuroglancer import FLAGS, METRES, NOTHING, column_of_property
 from chunkflow.formats.points.rows import BATCH
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.precomputed.morton import morton_encode
-from tasks.annotate.properties import NOTHING
 
 SIZES: dict[str, Any] = {
     **{

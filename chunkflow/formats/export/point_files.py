@@ -16,8 +16,7 @@ from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.row_files import CsvWriter, is_text, plain
 from chunkflow.formats.points.cellfinder import ROOT, TYPES
-from chunkflow.formats.points.neuroglancer import FLAGS, SEGMENT
-from tasks.annotate.properties import NOTHING, property_name
+from chunkflow.formats.points.neuroglancer import FLAGS, NOTHING, SEGMENT, property_name
 
 MOST_DRAWN = 10_000
 """Annotations that a browser still handles where they lie in its state."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from chunkflow.data.info import LayerInfo, TableInfo
-from chunkflow.engine.worker.inputs import table_pieces
+from chunkflow.data.tables import table_pieces
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.formats.export.point_files import CellfinderWriter, NapariWriter, NeuroglancerWriter
 from chunkflow.formats.export.row_files import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer

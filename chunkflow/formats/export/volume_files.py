@@ -16,9 +16,9 @@ import numpy as np
 import tensorstore as ts
 import tifffile
 
-from chunkflow.chunk import Array, VoxelSize
+from chunkflow.chunk import Array
 from chunkflow.extras import optional_import
-from chunkflow.geometry import Box, Vec, vec
+from chunkflow.geometry import Box, Vec, VoxelSize, vec
 
 CLASSIC_TIFF = 2**32 - 2**25
 """Bytes of voxels that fit into a TIFF that is no BigTIFF."""

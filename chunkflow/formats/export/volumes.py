@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chunkflow.chunk import Array, VoxelSize
+from chunkflow.chunk import Array
 from chunkflow.data.describe import layer_at
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import LabelsInfo, VoxelsInfo, full_url
@@ -36,7 +36,7 @@ from chunkflow.formats.export.volume_files import (
     ZarrArray,
     ome_attributes,
 )
-from chunkflow.geometry import Box, Grid, ratios, vec
+from chunkflow.geometry import Box, Grid, VoxelSize, ratios, vec
 from chunkflow.words import plain
 
 LAYER_ENDINGS = (".tif", ".tiff", ".zarr", ".nii", ".nii.gz", ".npy", "/")

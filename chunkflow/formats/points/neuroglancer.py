@@ -7,16 +7,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from chunkflow.chunk import VoxelSize
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.rows import Rows
-from tasks.annotate.properties import NOTHING, property_name
+from chunkflow.geometry import VoxelSize
+
+NOTHING = "(none)"
 
 METRES = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "nm": 1e-9, "pm": 1e-12}
 WHOLE = {f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32)}
@@ -148,3 +150,9 @@ def _property(wanted: Mapping[str, Any], values: list[Any]) -> pa.Array:
     if wanted["type"] == "float32":  # whose numbers are written in full
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
     return pa.array([str(value) for value in values], pa.string())
+
+
+def property_name(column: str) -> str:
+    """A column's name as the format allows it: a small letter, then letters, digits and underscores."""
+    name = re.sub(r"[^a-zA-Z0-9_]", "_", column)
+    return name[0].lower() + name[1:] if re.match(r"[A-Za-z]", name) else f"p_{name}"

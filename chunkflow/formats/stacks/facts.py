@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chunkflow.chunk import VoxelSize
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Vec
+from chunkflow.geometry import Vec, VoxelSize
 
 _UNITS = {
     1e-1: ("å", "angstrom", "angstroms", "ångström"),

@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 
 from chunkflow.kernels.images.peaks import find_peaks
 
+PEAK_RATIO = 2.0
+"""An object begins at half of what its peak must reach."""
+
 Peaks = NDArray[np.float32]
 
 NOISE_SHARE = 0.3

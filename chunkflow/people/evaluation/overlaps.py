@@ -15,9 +15,9 @@ from chunkflow.data.describe import table_at
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import LabelsInfo, TableInfo, full_url
 from chunkflow.data.table_writer import write_table
+from chunkflow.data.tables import table_pieces
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.worker.inputs import table_pieces
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.jobs.means import Means

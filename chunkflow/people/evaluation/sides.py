@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from chunkflow.data.describe import layer_at, table_at
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import TABLE_TYPE, ImageInfo, LabelsInfo, LayerInfo, TableInfo, full_url, table_of
-from chunkflow.engine.worker.inputs import table_pieces
+from chunkflow.data.tables import table_pieces
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.files import positions, read_points
 from chunkflow.formats.points.marked import of_one_class

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from chunkflow.data.describe import layer_at
 from chunkflow.data.info import TableInfo
+from chunkflow.data.tables import table_pieces
 from chunkflow.data.volume import Volume
-from chunkflow.engine.worker.inputs import table_pieces
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.files import assign, read_points
 from chunkflow.jobs.locate import open_table

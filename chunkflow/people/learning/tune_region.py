@@ -9,11 +9,11 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow.chunk import Chunk, VoxelSize
+from chunkflow.chunk import Chunk
 from chunkflow.data.info import ImageInfo
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec, vec
+from chunkflow.geometry import Box, Vec, VoxelSize, vec
 from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians, filter_radius
 from chunkflow.kernels.images.peaks import find_peaks
 from chunkflow.kernels.scoring.matching import Points

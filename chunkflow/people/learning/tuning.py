@@ -15,6 +15,7 @@ from chunkflow.data.info import ImageInfo, LayerInfo, VoxelsInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.marked import marked_points
 from chunkflow.geometry import Box
+from chunkflow.kernels.images.threshold import PEAK_RATIO
 from chunkflow.kernels.scoring.matching import Points
 from chunkflow.kernels.scoring.scores import Interval, bootstrap_interval
 from chunkflow.kernels.scoring.tuning import Ranked, Surface, readable
@@ -23,7 +24,6 @@ from chunkflow.people.learning.tune_pictures import surface_picture, where_pictu
 from chunkflow.people.learning.tune_region import Region, box_of_cells
 from chunkflow.people.reports.pages import fragment, heading, page, paragraph, picture, verbatim
 from chunkflow.words import counted
-from tasks.cells.segment import PEAK_RATIO
 
 SEED = 0
 STEPS_PER_OCTAVE = 4

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chunkflow.data.info import TableInfo
-from chunkflow.engine.worker.inputs import table_pieces
+from chunkflow.data.tables import table_pieces
 from chunkflow.geometry import Box
 
 ROWS, GROUP = 4_000_000, 100_000

@@ -7,8 +7,8 @@ import errno
 import pyarrow as pa
 import pytest
 
-from chunkflow.engine.queue.queue import Answer, Cause
-from chunkflow.engine.run.judge import LIMITS, LONGEST_BACKOFF, SUSPECTS, Judge, Verdict, cause_of
+from chunkflow.engine.queue.cells import Answer, Cause, cause_of
+from chunkflow.engine.run.judge import LIMITS, LONGEST_BACKOFF, SUSPECTS, Judge, Verdict
 from chunkflow.errors import BadInput, DamagedInput, StorageError
 
 

@@ -14,7 +14,7 @@ from chunkflow.engine.cost.measures import together
 from chunkflow.engine.cost.meter import LINGER_SECONDS, WRITE_SECONDS, CostMeter
 from chunkflow.engine.cost.prices import PriceTable
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.queue.queue import Answer, Cause, Place
+from chunkflow.engine.queue.cells import Answer, Cause, Place
 from chunkflow.engine.queue.schedule import Schedule
 from chunkflow.engine.run.events import CellDone, CellFailed, Ended, Started, Tick
 from chunkflow.errors import DamagedInput

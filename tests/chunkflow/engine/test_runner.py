@@ -12,15 +12,18 @@ import pytest
 
 import chunkflow.engine.run.runner
 from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.heartbeat import STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.pool import Gone, Pool, Up
-from chunkflow.engine.queue.queue import Cause, MemoryQueue, Place, Range
+from chunkflow.engine.pool.executor import Gone, Up
+from chunkflow.engine.pool.pool import Pool
+from chunkflow.engine.queue.cells import Cause, Place, Range
+from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.queue.schedule import DONE
 from chunkflow.engine.run.events import CellDone, Ended, Event
 from chunkflow.engine.run.opening import open_run
-from chunkflow.engine.run.runner import STOP, Runner
+from chunkflow.engine.run.runner import Runner
 from chunkflow.jobs.planned import open_plan
 from chunkflow.resources import Resources
 from testbed.simulated import SimulatedExecutor, job_of

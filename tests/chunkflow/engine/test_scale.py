@@ -11,7 +11,8 @@ from benchmarks.engine.scaling import killed_in_the_middle, started, told_by, wr
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.pool.pool import Pool
-from chunkflow.engine.queue.queue import MemoryQueue, Place
+from chunkflow.engine.queue.cells import Place
+from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.run.events import CellDone, Event
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner

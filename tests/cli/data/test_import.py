@@ -20,7 +20,7 @@ import chunkflow.data.table_writer
 from chunkflow.data.describe import describe
 from chunkflow.data.info import ImageInfo, TableInfo
 from chunkflow.data.table_writer import write_table
-from chunkflow.engine.worker.inputs import read_table as read_cells
+from chunkflow.data.tables import read_table as read_cells
 from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.formats.export.rows import FORMATS, Source, write_rows
 from chunkflow.geometry import Box

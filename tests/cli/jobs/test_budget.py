@@ -17,7 +17,7 @@ from chunkflow.engine.cost.estimate import estimate_of
 from chunkflow.engine.cost.meter import CostMeter
 from chunkflow.engine.cost.prices import load_prices
 from chunkflow.engine.planning.job import Job
-from chunkflow.engine.queue.queue import Answer, Place
+from chunkflow.engine.queue.cells import Answer, Place
 from chunkflow.engine.queue.schedule import Schedule
 from chunkflow.engine.run.events import CellDone, Ended
 from chunkflow.jobs.budget import over_budget, said_cost

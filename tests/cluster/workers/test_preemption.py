@@ -16,8 +16,10 @@ from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.pool import Finished, Happening, Leaving, Pool, Up
-from chunkflow.engine.queue.queue import Answer, Cause, MemoryQueue, Range
+from chunkflow.engine.pool.executor import Finished, Happening, Leaving, Up
+from chunkflow.engine.pool.pool import Pool
+from chunkflow.engine.queue.cells import Answer, Cause, Range
+from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.run.events import CellDone, CellFailed, Event
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner

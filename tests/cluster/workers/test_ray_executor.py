@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.pool import Gone, Happening, Up
-from chunkflow.engine.queue.queue import Cause
+from chunkflow.engine.pool.executor import Gone, Happening, Up
+from chunkflow.engine.queue.cells import Cause
 from chunkflow.errors import WorkerLost
 from chunkflow.jobs.planned import open_plan
 from cluster.workers.actor import lay

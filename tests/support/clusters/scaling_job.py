@@ -14,7 +14,7 @@ import ray
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.pool.staff import staff_for
-from chunkflow.engine.queue.queue import MemoryQueue
+from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.run.events import CellDone, Event
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from chunkflow.chunk import Array, Chunk, VoxelSize
+from chunkflow.chunk import Array, Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import StorageError
-from chunkflow.geometry import Box, Grid, Vec
+from chunkflow.geometry import Box, Grid, Vec, VoxelSize
 from chunkflow.kernels.precomputed.morton import voxel_ids
 from chunkflow.task import (
     Cell,

@@ -15,13 +15,14 @@ from neuroglancer.read_precomputed_annotations import AnnotationReader
 
 from chunkflow.engine.run.events import CellFailed, Event
 from chunkflow.errors import BadInput
+from chunkflow.formats.points.neuroglancer import property_name
 from chunkflow.geometry import Box, Vec
 from chunkflow.kernels.precomputed import annotations as points
 from chunkflow.kernels.precomputed.morton import morton_encode
 from chunkflow.kernels.precomputed.shards import Sharding
 from tasks.annotate.annotate import Annotate
 from tasks.annotate.files import sharding_of
-from tasks.annotate.properties import Seen, properties_of, property_name, seen_in
+from tasks.annotate.properties import Seen, properties_of, seen_in
 from tasks.annotate.rows import Chosen
 from tests.support.files.annotation_layers import VOLUME, layer_content, make_rows, plain, write_table
 from tests.support.jobs import make_job, run_job

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chunkflow.engine.queue.batcher import Gatherer
-from chunkflow.engine.queue.queue import Answer, Range
+from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.queue.sqs.client import Received
 from chunkflow.engine.queue.sqs.messages import (
     MOST_ANSWERS,

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from chunkflow.engine.queue.queue import Answer, Cause, Place, Range
+from chunkflow.engine.queue.cells import Answer, Cause, Place, Range
 
 MOST_BYTES = 256 * 1024
 """What SQS takes in one request, and so in one message."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from chunkflow.engine.queue.batcher import Gatherer
-from chunkflow.engine.queue.queue import Answer, Range
+from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.queue.sqs.client import TOGETHER, Received
 from chunkflow.engine.queue.sqs.messages import (
     MOST_CELLS,

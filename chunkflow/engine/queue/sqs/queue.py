@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from chunkflow.engine.queue.queue import Answer, Range
+from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.queue.sqs.client import OPENING_PATIENCE, RUNNING_PATIENCE
 from chunkflow.engine.queue.sqs.leases import Leases
 from chunkflow.engine.queue.sqs.offers import Offers

@@ -23,7 +23,7 @@ from chunkflow.engine.ledger import chain as chain_module
 from chunkflow.engine.ledger.ledger import Ledger, difference
 from chunkflow.engine.ledger.record import FORMAT
 from chunkflow.engine.ledger.state import DONE, FAILED, UNKNOWN, State, pack_indexes, unpack_indexes
-from chunkflow.engine.queue.queue import Answer, Cause
+from chunkflow.engine.queue.cells import Answer, Cause
 from chunkflow.errors import BadInput, Overtaken, StorageError
 from tests.support.jobs import job_record
 from tests.support.servers import s3_bucket

@@ -11,9 +11,9 @@ import pytest
 
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.pool import Executor, Finished, Gone, Happening, Up
+from chunkflow.engine.pool.executor import Executor, Finished, Gone, Happening, Up
 from chunkflow.engine.pool.serial import SerialExecutor
-from chunkflow.engine.queue.queue import Cause, Range
+from chunkflow.engine.queue.cells import Cause, Range
 from chunkflow.engine.run.opening import open_run
 from chunkflow.jobs.planned import open_plan
 from cluster.workers.executor import RayExecutor

@@ -7,8 +7,10 @@ import time
 import pytest
 
 from chunkflow.engine.pool.crew import LARGEST_BATCH
-from chunkflow.engine.pool.pool import Finished, Gone, Happening, Pool, Up
-from chunkflow.engine.queue.queue import Answer, Cause, MemoryQueue, Range
+from chunkflow.engine.pool.executor import Finished, Gone, Happening, Up
+from chunkflow.engine.pool.pool import Pool
+from chunkflow.engine.queue.cells import Answer, Cause, Range
+from chunkflow.engine.queue.memory import MemoryQueue
 from tests.support.puppet import Puppet, eventually
 
 

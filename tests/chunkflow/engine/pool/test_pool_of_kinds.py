@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chunkflow.engine.pool.pool import Gone, Leaving, Pool, Up
-from chunkflow.engine.queue.queue import Answer, Cause, MemoryQueue, Range
+from chunkflow.engine.pool.executor import Gone, Leaving, Up
+from chunkflow.engine.pool.pool import Pool
+from chunkflow.engine.queue.cells import Answer, Cause, Range
+from chunkflow.engine.queue.memory import MemoryQueue
 from tests.support.puppet import Puppet, eventually
 
 Start = Callable[..., Pool]

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from chunkflow.engine.queue.queue import Answer, Cause, MemoryQueue, Place, Queue, Range
+from chunkflow.engine.queue.cells import Answer, Cause, Place, Range
+from chunkflow.engine.queue.memory import MemoryQueue
+from chunkflow.engine.queue.queue import Queue
 from tests.support.same import ShufflingQueue
 from tests.support.sqs import SqsPair
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkflow.engine.planning.stages import Stage, Wait, wait_for, wait_for_all, wait_for_offset
-from chunkflow.engine.queue.queue import Range
+from chunkflow.engine.queue.cells import Range
 from chunkflow.engine.queue.schedule import DONE, FAILED, LEASED, READY, WAITING, Schedule
 from chunkflow.geometry import Box, Grid, Vec
 from tests.chunkflow.test_geometry import boxes, cells, corners

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow.engine.worker.worker import SILENCE_HEARTBEATS, Worker
+from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS
+from chunkflow.engine.worker.worker import Worker
 from chunkflow.jobs.planned import open_plan
 from tests.support.jobs import run_job
 from tests.whole.test_nothing_harmed import contents, job_of

@@ -14,9 +14,10 @@ import tifffile
 
 from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.formats.stacks.slabs import cell_size
 from chunkflow.formats.stacks.stack import open_stack
 from chunkflow.task import Layout
-from tasks.volumes.ingest import Ingest, cell_size
+from tasks.volumes.ingest import Ingest
 from tests.support.files.stack_files import (
     write_h5,
     write_imaris,

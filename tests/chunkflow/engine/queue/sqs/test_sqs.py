@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from chunkflow.engine.queue.queue import Answer, Range
+from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.queue.sqs.messages import answer_messages, work_messages
 from chunkflow.engine.queue.sqs.queue import SqsQueue
 from chunkflow.engine.queue.sqs.queues import Queues

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from chunkflow.engine.queue.queue import Answer, Cause, Range
+from chunkflow.engine.queue.cells import Answer, Cause, Range
 from chunkflow.engine.queue.sqs.messages import (
     MOST_BYTES,
     answer_messages,

@@ -1,0 +1,69 @@
+"""The protocol of an executor, where map runs, and the events that it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chunkflow.engine.queue.cells import Answer, Cause, Range
+
+
+@dataclass(frozen=True)
+class Up:
+    """A worker has started, and can be given batches."""
+
+    worker: str
+    ends: float | None = None
+    """When its node must end (a walltime), by the clock on the wall; it begins nothing that takes longer."""
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A worker's node is about to be taken away: it is given nothing new. What it maps it finishes, what it
+    has not begun it answers as preempted; once it has nothing in hand it is ended."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A worker did a batch."""
+
+    worker: str
+    batch: Range
+    answers: Sequence[Answer]
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A worker ended; what it had in hand has no answer."""
+
+    worker: str
+    cause: Cause
+    detail: str
+
+
+Happening = Up | Leaving | Finished | Gone
+
+
+class Executor(Protocol):
+    """Where map runs; every executor passes tests/conformance."""
+
+    def start_worker(self, kind: int = 0) -> str:
+        """Begin to start one more worker of a kind and say its name; `wait` tells when it is up."""
+
+    def submit(self, worker: str, batch: Range) -> None:
+        """Let a worker do a batch, beside what it has in hand."""
+
+    def wait(self, seconds: float) -> list[Happening]:
+        """What happened; waits up to so long for the first. Raises what no other worker could do better."""
+
+    def end_worker(self, worker: str) -> None:
+        """End a worker at once, also one that is not up yet; nothing more is heard of it."""
+
+    def heard(self) -> None:
+        """Tell all workers that the runner lives and holds the work folder. May be called from any thread."""
+
+    def close(self) -> None:
+        """End all workers."""
