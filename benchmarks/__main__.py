@@ -14,21 +14,21 @@ from rich.table import Table
 
 from benchmarks.figure import Figure
 
-MODULES = (
-    "segment_kernel",
-    "engine",
-    "chaos",
-    "ledger",
-    "scaling",
-    "mesh",
-    "downsample",
-    "annotate",
-    "rows",
-    "detection",
-    "tune",
-    "stitch",
-    "classification",
-)
+MODULES = {
+    "segment_kernel": "benchmarks.segment_kernel",
+    "engine": "benchmarks.engine.engine",
+    "chaos": "benchmarks.engine.chaos",
+    "ledger": "benchmarks.engine.ledger",
+    "scaling": "benchmarks.engine.scaling",
+    "mesh": "benchmarks.outputs.mesh",
+    "downsample": "benchmarks.outputs.downsample",
+    "annotate": "benchmarks.outputs.annotate",
+    "rows": "benchmarks.outputs.rows",
+    "detection": "benchmarks.quality.detection",
+    "tune": "benchmarks.quality.tune",
+    "stitch": "benchmarks.quality.stitch",
+    "classification": "benchmarks.quality.classification",
+}
 
 
 def main(chosen: list[str]) -> None:
@@ -36,7 +36,7 @@ def main(chosen: list[str]) -> None:
     figures: dict[str, list[Figure]] = {}
     for name in chosen or MODULES:
         console.print(f"{name} …")
-        figures[name] = importlib.import_module(f"benchmarks.{name}").run()
+        figures[name] = importlib.import_module(MODULES[name]).run()
         for figure in figures[name]:
             console.print(f"  {figure.what}: {figure.ours} {figure.unit}", highlight=False)
     console.print(table(figures))

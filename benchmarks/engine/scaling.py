@@ -6,10 +6,8 @@ Workers that sleep or are simulated take no core, so what is measured is the eng
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,14 +23,14 @@ import ray
 from benchmarks.figure import Figure
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
-from chunkflow.engine.planning.job import Job
 from chunkflow.engine.pool.executor import Executor
 from chunkflow.jobs.planned import open_plan
 from cluster.workers.connection import start_here
 from cluster.workers.executor import RayExecutor
+from testbed.moto import CREDENTIALS, moto_server
+from testbed.processes import ended, killed_in_the_middle, started, told_by, written
 from testbed.simulated import SimulatedExecutor, job_of
 from testbed.timed import run_together, run_with
-from tests.support.servers import CREDENTIALS, moto_server
 
 CHUNKS_EACH = 10
 SECONDS = 2.0
@@ -160,47 +158,6 @@ def million(folder: Path, side: int = 100, workers: int = 2000, seconds: float =
             f"{what}: begun twice, killed at {recorded:,}", float((counts == 2).sum()), "", better="lower"
         ),
     ]
-
-
-def killed_in_the_middle(runner: subprocess.Popen[str], job: Job, cells: int) -> float:
-    """Kill a runner once it has done half of it; says by how many MB it had grown."""
-    ledger = Ledger.load(Folder(job.work))
-    assert runner.stdout is not None
-    before = most = json.loads(runner.stdout.readline())["bytes"]
-    while sum(step.done for step in ledger.steps.values()) < cells / 2:
-        assert runner.poll() is None, "it ended by itself"
-        most = max(most, psutil.Process(runner.pid).memory_info().rss)
-        time.sleep(0.2)
-        ledger.refresh()
-    runner.kill()
-    runner.communicate()
-    return float(most - before) / 1e6
-
-
-def written(folder: Path, job: Job) -> Path:
-    path = folder / f"{job.job}.json"
-    path.write_text(job.model_dump_json())
-    return path
-
-
-def started(what: str, words: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "testbed.scaling_run", what, *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-
-
-def told_by(runner: subprocess.Popen[str]) -> dict[str, Any]:
-    said, _ = runner.communicate()
-    told: dict[str, Any] = json.loads(said.splitlines()[-1])
-    assert told["status"] == "complete", said
-    return told
-
-
-def ended(process: subprocess.Popen[str]) -> None:
-    try:
-        process.communicate(timeout=30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
 
 
 PARTS: dict[str, Callable[[Path], list[Figure]]] = {

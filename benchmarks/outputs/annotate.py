@@ -34,7 +34,7 @@ from chunkflow.geometry import Box
 from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.precomputed.morton import id_voxels, voxel_ids
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NGSIDEKICK = ("ngsidekick==0.0.20", "duckdb<2")  # with duckdb 2 it ends in an error
 VOLUME = Box.of_size((2048, 2048, 2048))
 CELL = (1024, 1024, 1024)

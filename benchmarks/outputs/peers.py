@@ -24,7 +24,7 @@ from cluster.workers.connection import start_here
 from cluster.workers.executor import RayExecutor
 from testbed.timed import run_together
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LABELS = ROOT.parent / "shared" / "data" / "connectomics_512.npy.ckl.gz"
 VOXEL_SIZE = (16, 16, 40)
 IGNEOUS = "igneous-pipeline==4.37.0"

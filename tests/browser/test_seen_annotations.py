@@ -14,10 +14,9 @@ from chunkflow.kernels.precomputed.crossings import Kind
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.state import build_state
 from chunkflow.people.viewing.view import start_server
-from tests.browser.test_seen_layers import POINT, plain_server
+from tests.support.browser.pages import POINT, plain_server
 from tests.support.browser.viewer import SECTION, SPACE, Viewer, near
-from tests.support.files.annotation_layers import VOLUME, make_rows
-from tests.tasks.annotate.test_annotate import annotate
+from tests.support.files.annotation_layers import VOLUME, annotate, make_rows
 
 
 @pytest.mark.parametrize("sharded", [True, False])

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +10,10 @@ import numpy as np
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.state import build_state
 from chunkflow.people.viewing.view import start_server
+from tests.support.browser.pages import POINT, plain_server
 from tests.support.browser.scene import CENTRES
 from tests.support.browser.viewer import SECTION, SPACE, Viewer, changed, grey, hues, near
 from tests.support.jobs import make_job, run_job
-
-POINT = (255, 208, 96)
-
-
-class PlainHandler(SimpleHTTPRequestHandler):
-    """What any static web server does: files by their names, open to other origins."""
-
-    def end_headers(self) -> None:
-        self.send_header("Access-Control-Allow-Origin", "*")
-        super().end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@contextmanager
-def plain_server(folder: Path) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(PlainHandler, directory=folder)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def assert_each_layer_is_seen(viewer: Viewer, base: str, state: dict[str, Any]) -> None:

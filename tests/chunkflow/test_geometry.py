@@ -5,20 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from chunkflow.geometry import Box, Grid, Vec, vec
-
-small = st.integers(-20, 20)
-sizes = st.integers(1, 9)
-corners = st.tuples(small, small, small)
-cells = st.tuples(sizes, sizes, sizes)
-
-
-@st.composite
-def boxes(draw: st.DrawFn, least: int = 1) -> Box:
-    size = st.integers(least, 12)
-    return Box.of_size(draw(st.tuples(size, size, size)), draw(corners))
+from tests.support.boxes import boxes, cells, corners
 
 
 def voxels(box: Box) -> set[Vec]:

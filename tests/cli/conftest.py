@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +11,8 @@ import pytest
 import yaml
 
 from cli.main import main
+from tests.support.commands import OWN_TASKS, Command, Said, job_document
 from tests.support.jobs import make_layer
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Said]
 
 
 @pytest.fixture
@@ -62,54 +49,3 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job_document()))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def job_document() -> dict[str, object]:
-    return {
-        "job": "rat",
-        "work": "work",
-        "chunk": [32, 32, 32],
-        "storage": [16, 16, 16],
-        "layers": {"dapi": "dapi", "cells": "cells", "nuclei": "nuclei", "copied": "copied"},
-        "tasks": [
-            {"segment": {"image": "dapi", "labels": "nuclei", "diameter": 10.0, "threshold": 200.0}},
-            {"measure": {"labels": "nuclei", "images": ["dapi"]}},
-        ],
-    }
-
-
-OWN_TASKS = '''
-"""Tasks of a user."""
-
-from pathlib import Path
-
-from chunkflow.task import Image, Out, Task
-
-
-class Keep(Task):
-    """Copy an image as it is."""
-
-    image: Image
-    kept: Image = Out()
-
-    def outputs(self, layout):
-        return {"kept": layout.info("image")}
-
-    def map(self, cell, image):
-        return image
-
-
-class Stumble(Keep):
-    """Copy an image, but stumble over one chunk until a file says that all is well."""
-
-    over: int = 1
-
-    def map(self, cell, image):
-        if self.over in (cell.index, -1) and not Path("well").exists():
-            raise ArithmeticError("stumbled over it")
-        return image
-
-
-def not_a_task():
-    pass
-'''

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from tests.cli.conftest import Command
+from tests.support.commands import Command
 
 
 def test_the_demo_says_what_it_found_and_where_it_is(tmp_path: Path, command: Command) -> None:

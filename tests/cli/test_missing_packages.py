@@ -13,10 +13,9 @@ import pytest
 import tifffile
 import yaml
 
-from tests.cli.conftest import Command, job_document
-from tests.support.files.stack_files import write_h5, write_imaris, write_nifti
+from tests.support.commands import Command, job_document
+from tests.support.files.stack_files import ZYX, write_h5, write_imaris, write_nifti
 from tests.support.jobs import hide_package, read_layer
-from tests.tasks.volumes.test_ingest import ZYX
 
 OPTIONAL = ("crackle", "h5py", "imagecodecs", "nibabel", "nd2", "pylibCZIrw", "readlif", "googleapiclient")
 MAIN = f"import sys; sys.modules.update(dict.fromkeys({OPTIONAL})); from cli.main import main; main()"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.conftest import Command, job_document
+from tests.support.commands import Command, is_one_sentence, job_document, listing
 
 Document = dict[str, Any]
 
@@ -78,14 +78,6 @@ JOBS: dict[str, tuple[str, list[str]]] = {
     "a module with a fault": (tasks({"broken:Keep": {}}), ["broken", "line 1"]),
     "a module that raises": (tasks({"raising:Keep": {}}), ["raising", "ZeroDivisionError"]),
 }
-
-
-def listing(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
-
-
-def is_one_sentence(text: str) -> bool:
-    return text.count("\n") == 1 and "Traceback" not in text and text[0] != " " and len(text) < 400
 
 
 @pytest.mark.parametrize("case", JOBS)

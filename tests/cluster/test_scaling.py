@@ -43,7 +43,7 @@ FILE = {
     "prices": "prices.yaml",
     "workers": [{"type": "plain", "most": 2}, {"type": "gpu", "most": 1, "spot": False}],
 }
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 
 
 @pytest.fixture(scope="module")

@@ -1,66 +1,22 @@
-"""Storage that fails for a while or for good, damaged inputs, a full disk, writes cut short."""
+"""Storage that fails for a while or for good, and damaged inputs."""
 
 from __future__ import annotations
 
-import errno
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 import pytest
 
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
-from chunkflow.engine.ledger.state import State
-from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import CellFailed, Event
 from chunkflow.engine.run.opening import open_run
 from chunkflow.errors import StorageError
 from chunkflow.jobs.planned import open_plan
-from tests.support.jobs import make_job, make_layer, read_layer, run_job
-from tests.support.same import all_made, assert_all_accounted, assert_same
-
-OWN = "tests.support.own_tasks.voxels:"
-ROOT = Path(__file__).parent.parent.parent
-CHUNK = "32-64_0-32_0-32"
-
-
-def smooth_job(folder: Path, compress: bool = False, **keys: object) -> Job:
-    """Eight cells; each reads two voxels beyond itself."""
-    image = np.random.default_rng(5).integers(1, 1000, (64, 64, 64)).astype(np.uint16)
-    if not (folder / "image").exists():
-        make_layer(folder / "image", image)
-        if compress:
-            compress_all(folder / "image" / "1000_1000_2000")
-    layers = {"image": str(folder / "image"), "smooth": str(folder / "out" / "smooth")}
-    tasks = [{OWN + "Smooth": {"image": "image", "smooth": "smooth"}}]
-    return make_job(folder, layers, tasks, chunk=[32, 32, 32], storage=[32, 32, 32], **keys)
-
-
-def compress_all(folder: Path) -> None:
-    import gzip
-
-    for file in list(folder.iterdir()):
-        file.with_name(file.name + ".gz").write_bytes(gzip.compress(file.read_bytes()))
-        file.unlink()
-
-
-def state_of(job: Job) -> State:
-    return Ledger.load(Folder(job.work)).state
-
-
-def as_without_fault(job: Job, folder: Path) -> None:
-    assert run_job(job) == "complete"
-    assert_all_accounted(job)
-    clean = smooth_job(folder / "clean")
-    assert run_job(clean) == "complete"
-    assert_same(all_made(job), all_made(clean), "after mending")
+from tests.support.jobs import read_layer, run_job
+from tests.support.smooth_jobs import CHUNK, as_without_fault, smooth_job, state_of
 
 
 def on_failure(do: Callable[[int], None]) -> list[Callable[[Event], None]]:
@@ -168,116 +124,6 @@ def test_a_corrupt_input_is_an_error_even_where_missing_ones_are_not(tmp_path: P
     job = smooth_job(tmp_path, fill_missing=True)
     cut_in_half(tmp_path / "image" / "1000_1000_2000" / CHUNK)
     assert run_job(job) == "incomplete"
-
-
-class FullAt:
-    """An open file on a disk of one megabyte: what does not fit is written in part."""
-
-    def __init__(self, file: IO[bytes], disk: Path) -> None:
-        self.file, self.disk = file, disk
-
-    def __enter__(self) -> FullAt:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
-
-    def write(self, data: bytes) -> int:
-        room = 2**20 - sum(path.stat().st_size for path in self.disk.rglob("*") if path.is_file())
-        if len(data) <= room:
-            return self.file.write(data)
-        self.file.write(data[: max(room, 0)])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A file system of one megabyte; who is not root is given a folder that behaves as one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True
-    )
-    if mounted.returncode:
-        opened = os.fdopen
-
-        def fdopen(handle: int, *mode: Any) -> Any:
-            file = opened(handle, *mode)
-            within = Path(os.readlink(f"/proc/self/fd/{handle}")).is_relative_to(place.resolve())
-            return FullAt(file, place) if within else file
-
-        monkeypatch.setattr(os, "fdopen", fdopen)
-    yield place
-    if not mounted.returncode:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
-    (tmp_path / "out").symlink_to(small_disk)
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(2**20 - 200_000))
-    job = smooth_job(tmp_path)
-    assert run_job(job, backoff=0.001) == "incomplete"
-    step = state_of(job).steps["Smooth"]
-    assert 0 < step.done < 8
-    assert all("disk is full" in f.traceback for f in step.failures.values())
-    leftovers = [
-        name for name in os.listdir(small_disk / "smooth" / "1000_1000_2000") if name.endswith(".tmp")
-    ]
-    assert not leftovers
-    ballast.unlink()
-    as_without_fault(job, tmp_path)
-
-
-def test_a_full_disk_under_the_ledger_ends_the_run_and_it_goes_on_later(
-    tmp_path: Path, small_disk: Path
-) -> None:
-    (tmp_path / "work").symlink_to(small_disk)
-    job = smooth_job(tmp_path, heartbeat=0.05)
-    ballast = small_disk / "ballast"
-
-    def fill(event: Event) -> None:
-        if not ballast.exists():
-            with ballast.open("wb", buffering=0) as file, suppress(OSError):
-                for _ in range(2**20 // 1000 + 1):
-                    file.write(bytes(1000))
-
-    with pytest.raises(StorageError):
-        run_job(job, listeners=[fill])
-    ballast.unlink()
-    as_without_fault(job, tmp_path)
-
-
-def test_a_write_cut_short_leaves_no_torn_file(tmp_path: Path) -> None:
-    """The process ends between writing a file and giving it its name."""
-    job = smooth_job(tmp_path)
-    (tmp_path / "job.json").write_text(job.model_dump_json())
-    script = (
-        "import os, sys\n"
-        "from pathlib import Path\n"
-        "from chunkflow.engine.planning.job import Job\n"
-        "from tests.support.jobs import run_job\n"
-        "replace, left = os.replace, [4]\n"
-        "def cut(a, b):\n"
-        "    if 'smooth' in str(b) and '-' in str(b):\n"
-        "        left[0] -= 1\n"
-        "        if left[0] == 0:\n"
-        "            os.truncate(a, 1000)\n"
-        "            os._exit(9)\n"
-        "    replace(a, b)\n"
-        "os.replace = cut\n"
-        "run_job(Job.model_validate_json(Path(sys.argv[1]).read_text()))\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "job.json")], cwd=ROOT, capture_output=True
-    )
-    assert ran.returncode == 9, ran.stderr.decode()[-2000:]
-    written = tmp_path / "out" / "smooth" / "1000_1000_2000"
-    assert sum(name.endswith(".tmp") for name in os.listdir(written)) == 1
-    as_without_fault(job, tmp_path)
 
 
 def test_a_layer_rewritten_under_its_readers(tmp_path: Path) -> None:

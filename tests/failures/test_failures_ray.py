@@ -23,7 +23,7 @@ from cluster.workers.executor import RayExecutor
 from tests.support.jobs import make_job, make_layer, run_job
 from tests.support.same import all_made, assert_all_accounted, assert_same
 
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 
 
 def an_image(size: tuple[int, int, int] = (64, 64, 64)) -> np.ndarray:

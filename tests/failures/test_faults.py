@@ -29,10 +29,11 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import CellDone, Event
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.geometry import Box
+from testbed.moto import moto_server
 from tests.support.fault_proxy import Faults, fault_proxy
 from tests.support.jobs import make_job, read_layer, run_job
 from tests.support.same import assert_all_accounted
-from tests.support.servers import gcs_at, gcs_server, moto_server, s3_at
+from tests.support.servers import gcs_at, gcs_server, s3_at
 
 BUCKET = "faulty"
 FOR_EVER = 10**9
@@ -94,7 +95,7 @@ def put_image(root: str) -> np.ndarray:
 def copying_job(folder: Path, root: str, heartbeat: float = 5.0) -> Job:
     """Eight cells; each reads and writes the storage chunk of its own."""
     layers = {"image": f"{root}/image", "smooth": f"{root}/smooth"}
-    tasks = [{"tests.support.own_tasks.voxels:Smooth": {"image": "image", "smooth": "smooth", "radius": 0}}]
+    tasks = [{"tests.support.own_tasks:Smooth": {"image": "image", "smooth": "smooth", "radius": 0}}]
     sizes = {"chunk": [32, 32, 32], "storage": [32, 32, 32]}
     return make_job(folder, layers, tasks, work=f"{root}/work", heartbeat=heartbeat, **sizes)
 

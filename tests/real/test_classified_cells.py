@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.quality.classification import candidates, judged_by_trees
-from benchmarks.quality.detection import TISSUES, Tissue, scan
+from testbed.classification import candidates, judged_by_trees
+from testbed.detection import TISSUES, Tissue, scan
 
 GAIN = {"c-Fos": 0.05, "microglia": 0.0}
 """By how much F1 must rise above that of the best single threshold, which knew the truth."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.quality.detection import FACTORS, TISSUES, Tissue, f1_score, found_by_segment, scan
+from testbed.detection import FACTORS, TISSUES, Tissue, f1_score, found_by_segment, scan
 
 each_tissue = pytest.mark.parametrize("tissue", TISSUES, ids=lambda tissue: tissue.name)
 

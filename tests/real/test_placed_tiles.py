@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from benchmarks.quality.stitch import DATA, TISSUES, Tissue, place_tiles
+from testbed.placed_tiles import DATA, TISSUES, Tissue, place_tiles
+from tests.support.files.tile_stacks import places
 from tests.support.jobs import make_job, run_job
-from tests.tasks.stitch.test_stitch import places
 
 each_tissue = pytest.mark.parametrize("tissue", TISSUES, ids=lambda tissue: tissue.name)
 MICROSCOPE = DATA / "tiles_5x5_t1.npz"

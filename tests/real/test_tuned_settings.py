@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality.detection import TISSUES, Tissue
-from benchmarks.quality.tune import LARGEST_GAP, Tried, boxes, gaps
+from testbed.detection import TISSUES, Tissue
+from testbed.tuning import LARGEST_GAP, Tried, boxes, gaps
 
 each_tissue = pytest.mark.parametrize("tissue", TISSUES, ids=lambda tissue: tissue.name)
 

@@ -16,7 +16,7 @@ from chunkflow.engine.queue.sqs.client import SqsClient
 from chunkflow.engine.queue.sqs.messages import Run
 from chunkflow.engine.queue.sqs.queue import SqsQueue
 from chunkflow.engine.queue.sqs.queues import Queues, Timing, make_queues
-from tests.support.servers import CREDENTIALS, moto_server
+from testbed.moto import CREDENTIALS, moto_server
 
 QUICK = Timing(visibility=2, poll=1, answers_poll=1, gather=0.05, look=0.1, lost=1.0)
 FIRST, SECOND = Run(1, 1000.0), Run(2, 2000.0)

@@ -14,10 +14,8 @@ from cloudvolume import CloudVolume
 from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
-from tasks.mesh.mesh import levels as mesh_levels
-from tests.support.jobs import make_job, make_layer, run_job
-from tests.support.same import Way, same_everywhere
-from tests.tasks.test_mesh import (
+from tasks.mesh import levels as mesh_levels
+from tests.support.files.meshes import (
     OFFSET,
     SIZE,
     VOXEL,
@@ -28,6 +26,8 @@ from tests.tasks.test_mesh import (
     pieces,
     surface_of,
 )
+from tests.support.jobs import make_job, make_layer, run_job
+from tests.support.same import Way, same_everywhere
 
 STEPS = 1023
 
@@ -204,7 +204,7 @@ def job_of_pieces(folder: Path, chunk: Vec) -> Job:
         "labels": str(folder / "painted"),
     }
     tasks = [
-        {"tests.tasks.test_mesh:Paint": {"image": "image", "labels": "labels"}},
+        {"tests.support.files.meshes:Paint": {"image": "image", "labels": "labels"}},
         {"mesh": {"labels": "labels", "block": [16, 16, 16]}},
     ]
     return make_job(folder, layers, tasks, chunk=list(chunk), storage=[16, 16, 16])

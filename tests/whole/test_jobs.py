@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,6 @@ from scipy.ndimage import uniform_filter
 
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
-from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import CellDone, Decided, Event
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
@@ -20,29 +18,9 @@ from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.precomputed.morton import id_voxels
 from tests.support.files.annotation_layers import make_rows, write_table
 from tests.support.jobs import make_job, make_layer, read_layer, read_table, run_job
+from tests.support.offset_jobs import COUNT, OFFSET, OWN, SIZE, SMOOTH, TILES, an_image, job_of
 from tests.support.own_tasks.voxels import tiles
 from tests.support.same import Way, assert_all_accounted, run_in
-
-OWN = "tests.support.own_tasks.voxels:"
-SIZE = (70, 64, 50)
-OFFSET = (10, -7, 3)
-
-
-def an_image(dtype: str = "uint16", size: tuple[int, ...] = SIZE) -> np.ndarray:
-    return np.random.default_rng(3).integers(0, 250, size).astype(dtype)
-
-
-def job_of(folder: Path, tasks: list[Any], array: np.ndarray | None = None, **keys: Any) -> Job:
-    make_layer(folder / "image", an_image() if array is None else array, offset=OFFSET)
-    made = ("smooth", "labels", "copy", "bright", "inverse", "half")
-    layers = {name: str(folder / name) for name in ("image", *made)} | keys.pop("layers", {})
-    shape: dict[str, Any] = {"chunk": [32, 32, 32], "storage": [16, 16, 16]}
-    return make_job(folder, layers, tasks, **(shape | keys))
-
-
-SMOOTH = {OWN + "Smooth": {"image": "image", "smooth": "smooth", "asks": True}}
-TILES = {OWN + "WholeTiles": {"image": "image", "labels": "labels"}}
-COUNT = {OWN + "Count": {"labels": "labels", "objects": "objects"}}
 
 
 def test_voxels_and_rows_are_those_of_the_whole_volume_at_once(tmp_path: Path) -> None:
@@ -130,7 +108,7 @@ def test_an_empty_volume_gives_a_table_with_its_columns(tmp_path: Path) -> None:
 
 
 def test_a_table_may_be_made_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chunkflow.engine.worker.inputs.BATCH", 2)
+    monkeypatch.setattr("chunkflow.data.tables.BATCH", 2)
     even = {OWN + "Even": {"objects": "objects", "even": "even"}}
     tiles = {OWN + "WholeTiles": TILES[OWN + "WholeTiles"] | {"size": [9, 13, 11]}}
     job = job_of(tmp_path, [tiles, COUNT, even, {OWN + "Tell": {"objects": "even"}}])
@@ -291,77 +269,3 @@ def test_an_input_may_be_a_coarser_mip(tmp_path: Path) -> None:
     assert run_job(job) == "complete"
     np.testing.assert_array_equal(read_layer(tmp_path / "copy"), half)
     assert open_plan(job).products["copy", 0].info.voxel_size == (2000, 2000, 4000)
-
-
-@pytest.mark.parametrize(
-    ("keys", "said"),
-    [
-        ({"chunk": [40, 32, 32]}, r"nearest sizes that work are \[32, 32, 32\] and \[48, 32, 32\]"),
-        ({"chunk": [8, 16, 16]}, r"nearest size that works is \[16, 16, 16\]"),
-    ],
-)
-def test_chunks_that_are_not_whole_storage_chunks_are_refused(
-    tmp_path: Path, keys: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(BadInput, match=said):
-        run_job(job_of(tmp_path, [SMOOTH], **keys))
-    assert not (tmp_path / "work").exists()
-    assert not (tmp_path / "smooth").exists()
-
-
-@pytest.mark.parametrize(
-    ("tasks", "said"),
-    [
-        ([{OWN + "Smooth": {"image": "image", "smooth": "image"}}], "which this job reads"),
-        ([SMOOTH, SMOOTH], "smooth is written already by Smooth"),
-        ([{OWN + "Smooth": {"image": "nothing", "smooth": "smooth"}}], "No layer is named 'nothing'"),
-        (
-            [TILES, COUNT, {OWN + "EvenAndTold": {"objects": "objects"}}],
-            "must declare how its rows come together",
-        ),
-        (
-            [{OWN + "Count": {"labels": "image", "objects": "o"}}],
-            "labels must be labels, but image is an image",
-        ),
-        ([{OWN + "Unmapped": {"image": "image", "made": "smooth"}}], "the class Unmapped must define map"),
-        (
-            [{OWN + "Shapeless": {"image": "image", "made": "smooth"}}],
-            "declare what becomes of its rows",
-        ),
-        ([{OWN + "Smooth": {"image": "image", "smooth": "elsewhere"}}], "not among the job's layers"),
-        ([{OWN + "Smooth": {"image": "image@3", "smooth": "smooth"}}], "mip 3"),
-        ([{OWN + "Smooth": {"image": "image", "smooth": "smooth", "raduis": 3}}], "'raduis' is unknown"),
-    ],
-)
-def test_what_cannot_work_is_refused_before_anything_is_written(
-    tmp_path: Path, tasks: list[Any], said: str
-) -> None:
-    with pytest.raises(BadInput, match=said):
-        run_job(job_of(tmp_path, tasks))
-    assert not (tmp_path / "work").exists()
-
-
-def test_a_map_that_returns_another_type_is_a_fault_of_the_task(tmp_path: Path) -> None:
-    job = job_of(tmp_path, [{OWN + "WrongType": {"image": "image", "labels": "labels"}}])
-    assert run_job(job) == "incomplete"
-    step = Ledger.load(Folder(job.work)).state.steps["WrongType"]
-    assert set(step.causes) == {"bug"}
-    assert "returned float64 for labels, which is uint64" in step.failures[0].traceback
-
-
-def test_paths_in_a_job_file_count_from_it(tmp_path: Path) -> None:
-    tasks: list[dict[str, Any]] = [
-        {"ingest": {"source": "stack.npy", "image": "image"}},
-        {"classify": {"objects": "objects", "model": "/models/cells.skops"}},
-        {
-            "coincide": {
-                "objects": "objects",
-                "channels": {"cfos": "models/cfos.skops", "dapi": "auto", "sox": 3},
-            }
-        },
-    ]
-    job = make_job(tmp_path, {"image": "image"}, tasks)
-    ingest, classify, coincide = (entry.parameters for entry in job.tasks)
-    assert ingest["source"] == str(tmp_path / "stack.npy")
-    assert classify["model"] == "/models/cells.skops"
-    assert coincide["channels"] == {"cfos": f"{tmp_path}/models/cfos.skops", "dapi": "auto", "sox": 3}

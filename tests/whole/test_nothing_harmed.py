@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -19,38 +18,9 @@ from chunkflow.engine.run.opening import open_run
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.jobs.planned import open_plan
-from tests.support.jobs import make_job, make_layer, read_layer, read_table, run_job
+from tests.support.four_tasks import OFFSET, contents, job_of
+from tests.support.jobs import make_layer, read_layer, read_table, run_job
 from tests.support.same import all_made, assert_all_accounted, assert_same
-
-OWN = "tests.support.own_tasks.voxels:"
-OFFSET = (10, -7, 3)
-
-
-def job_of(folder: Path, more: int = 4, size: int = 9, work: str = "work", **keys: Any) -> Job:
-    if not (folder / "image").exists():
-        image = np.random.default_rng(3).integers(0, 1000, (80, 64, 50)).astype(np.uint16)
-        make_layer(folder / "image", image, offset=OFFSET)
-    tasks = [
-        {OWN + "Smooth": {"image": "image", "smooth": "smooth"}},
-        {OWN + "WholeTiles": {"image": "smooth", "labels": "tiles", "size": [size, 13, 40]}},
-        {OWN + "Count": {"labels": "tiles", "image": "smooth", "objects": "objects"}},
-        {OWN + "Blocks": {"labels": "tiles", "meshes": "tiles/mesh"}},
-    ]
-    layers = {name: str(folder / name) for name in ("image", "smooth", "tiles")}
-    shape = {"chunk": [32, 32, 32], "storage": [32, 32, 16]} | keys
-    return make_job(folder, layers, tasks[:more], **shape).model_copy(
-        update={"work": f"file://{folder}/{work}"}
-    )
-
-
-def contents(*folders: Path) -> dict[str, str]:
-    """Every file with the hash of its bytes and the time it was changed."""
-    return {
-        str(file): hashlib.sha256(file.read_bytes()).hexdigest() + str(file.stat().st_mtime_ns)
-        for folder in folders
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
 
 
 def cells_run(job: Job, **options: Any) -> dict[str, int]:

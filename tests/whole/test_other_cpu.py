@@ -13,9 +13,9 @@ from tests.support.jobs import read_layer, read_table
 RUN = """
 import sys
 from pathlib import Path
-from chunkflow.job import Job
-from cli.demo import document
-from tests.support import run_job
+from chunkflow.engine.planning.job import Job
+from cli.demo.nuclei.nuclei import document
+from tests.support.jobs import run_job
 folder = Path(sys.argv[1])
 job = Job.from_document({**document(folder, (96, 96, 64), 5), "chunk": [64, 64, 64]}, folder)
 assert run_job(job) == "complete"

@@ -23,10 +23,10 @@ from chunkflow.errors import BadInput
 from chunkflow.jobs.serving import plan_of
 from cli.jobs.run import retry
 from cli.jobs.work import work
-from tests.failures.test_one_runner import ROOT, slow_job
 from tests.support.jobs import ended_after, run_job
-from tests.support.own_tasks.voxels import Faulty
+from tests.support.own_tasks.faults import Faulty
 from tests.support.same import all_made, assert_all_accounted, assert_same
+from tests.support.slow_jobs import ROOT, slow_job
 from tests.support.sqs import environment, make, new_queue
 
 MAIN = """

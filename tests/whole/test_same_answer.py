@@ -10,7 +10,7 @@ from chunkflow.geometry import Vec
 from tests.support.jobs import make_job, make_layer
 from tests.support.same import Way, same_everywhere
 
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 SIZE = (83, 60, 47)
 STORAGE = (25, 27, 15)
 WHOLE = (100, 81, 60)

@@ -159,7 +159,7 @@ def test_deleting_leaves_no_empty_folders(tmp_path: Path) -> None:
 REWRITER = """
 import sys
 from cloudfiles import CloudFiles
-from chunkflow.files import make_file_writes_atomic
+from chunkflow.data.atomic import make_file_writes_atomic
 make_file_writes_atomic()
 files = CloudFiles("file://" + sys.argv[1])
 print("begun", flush=True)

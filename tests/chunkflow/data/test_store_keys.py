@@ -18,14 +18,15 @@ from cloudfiles import CloudFiles
 from cloudvolume import CloudVolume
 
 from chunkflow.data.folder import Folder
+from testbed.moto import moto_server
 from tests.support.fault_proxy import Faults, fault_proxy
-from tests.support.servers import instance_role, moto_server, s3_at
+from tests.support.servers import instance_role, s3_at
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import sys
 import numpy as np
-from chunkflow.storage import Folder
+from chunkflow.data.folder import Folder
 from cloudvolume import CloudVolume
 for url in sys.argv[1:]:
     folder = Folder(url)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.engine.scaling import killed_in_the_middle, started, told_by, written
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.pool.pool import Pool
@@ -17,6 +16,7 @@ from chunkflow.engine.run.events import CellDone, Event
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner
 from chunkflow.jobs.planned import open_plan
+from testbed.processes import killed_in_the_middle, started, told_by, written
 from testbed.scaling_run import CountingExecutor
 from testbed.simulated import SimulatedExecutor, job_of
 from testbed.timed import Together, run_with

@@ -16,7 +16,7 @@ from chunkflow.errors import BadInput
 from chunkflow.jobs.planned import open_plan
 from tests.support.jobs import make_job, make_layer, read_table, run_job
 
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 
 
 def counting(folder: Path, **keys: object) -> Job:

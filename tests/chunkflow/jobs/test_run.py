@@ -25,7 +25,7 @@ from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from tests.support.jobs import make_job, make_layer, read_layer, run_job
 
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 SERIAL = Means(serial=True)
 SMALL = {"chunk": [16, 16, 16], "storage": [16, 16, 16]}
 

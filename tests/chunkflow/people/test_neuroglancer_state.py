@@ -20,7 +20,7 @@ from chunkflow.people.viewing.state import build_state, colour_of
 from chunkflow.people.viewing.view import layers_to_show, start_server, view, write_state
 from chunkflow.words import free_name
 from cli.data.view import tunnel
-from tests.support.servers import CREDENTIALS, moto_server
+from testbed.moto import CREDENTIALS, moto_server
 
 
 def write_layer(

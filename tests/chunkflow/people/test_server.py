@@ -18,7 +18,7 @@ from cloudfiles import CloudFiles
 from chunkflow.errors import BadInput
 from chunkflow.people.viewing.server import LayerServer, byte_span, token_of
 from chunkflow.people.viewing.sources import LocalSource
-from tests.support.servers import CREDENTIALS, moto_server
+from testbed.moto import CREDENTIALS, moto_server
 
 CONTENT = bytes(range(256)) * 20
 

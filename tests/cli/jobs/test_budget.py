@@ -24,9 +24,8 @@ from chunkflow.jobs.budget import over_budget, said_cost
 from chunkflow.jobs.means import Money
 from chunkflow.jobs.planned import open_plan
 from chunkflow.words import dollars
-from tests.cli.conftest import Command, job_document
-from tests.cli.test_wrong_input import is_one_sentence
 from tests.support.clusters.ray_nodes import add_node, end_node
+from tests.support.commands import Command, is_one_sentence, job_document
 
 TABLE = """
 as_of: 2026-01-01

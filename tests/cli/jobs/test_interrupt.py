@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from tests.cli.conftest import Command
+from tests.support.commands import MAIN, ROOT, Command
 from tests.support.jobs import ended_after, read_layer
 
-ROOT = Path(__file__).parents[2]
-MAIN = "from cli.main import main; main()"
 SLOW = '''
 """A task that tells which chunks it has begun and ended."""
 

@@ -10,9 +10,9 @@ import pytest
 
 from chunkflow.data.info import parse_info
 from chunkflow.people.viewing.view import layers_to_show
-from tests.cli.conftest import Command
+from tests.support.commands import Command
 
-KEPT = Path(__file__).parent.parent / "data" / "work-of-ca75ea2"
+KEPT = Path(__file__).parents[2] / "data" / "work-of-ca75ea2"
 MADE_AT = b"/tmp/chunkflow-of-ca75ea2"
 MADE = ("nuclei", "smooth", "meshes", "cells", "work/tables/objects")
 

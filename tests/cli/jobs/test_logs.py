@@ -19,7 +19,7 @@ from chunkflow.errors import BadInput
 from chunkflow.jobs.log import Log, chunk_history, lines_of_chunk, read_log
 from chunkflow.jobs.work import Work
 from cli.jobs.logs import in_a_line, tell_folder
-from tests.cli.conftest import Command
+from tests.support.commands import Command
 from tests.support.jobs import run_job
 
 

@@ -13,10 +13,10 @@ import ray
 import yaml
 from cloudvolume import CloudVolume
 
-from tests.cli.conftest import Command, job_document
-from tests.cli.test_wrong_input import is_one_sentence
+from testbed.moto import moto_server
 from tests.support.clusters.ray_nodes import add_node, end_node
-from tests.support.servers import moto_server, s3_at
+from tests.support.commands import Command, is_one_sentence, job_document
+from tests.support.servers import s3_at
 
 TALK = """
 as_of: 2019-11-01

@@ -14,8 +14,7 @@ from chunkflow.task import File
 from chunkflow.words import counted, in_words, plain
 from cli.jobs.progress import MOST_TOLD, Progress, last_error
 from tasks.cells.segment import Segment
-from tests.cli.conftest import Command
-from tests.cli.jobs.test_run import stumbling
+from tests.support.commands import Command, stumbling
 from tests.support.jobs import run_job
 
 

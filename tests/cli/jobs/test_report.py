@@ -15,8 +15,7 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.people.reports.methods import methods
 from chunkflow.people.reports.report import job_text
 from chunkflow.people.reports.timeline import timeline
-from tests.cli.conftest import Command
-from tests.cli.jobs.test_run import stumbling
+from tests.support.commands import Command, stumbling
 
 
 def test_every_piece_is_in_it_once(lab: Path, command: Command) -> None:

@@ -12,17 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.cli.conftest import Command, job_document
-from tests.cli.jobs.test_interrupt import MAIN, ROOT
-from tests.cli.test_wrong_input import is_one_sentence, listing
+from tests.support.commands import MAIN, ROOT, Command, is_one_sentence, listing, stumbling
 from tests.support.jobs import read_layer, read_table
-
-
-def stumbling(lab: Path, every: bool = False) -> None:
-    """A job that fails on its second chunk, or on all."""
-    task = {"image": "dapi", "kept": "copied", "over": -1 if every else 1}
-    document = {**job_document(), "tasks": [{"own:Stumble": task}]}
-    (lab / "job.yaml").write_text(yaml.safe_dump(document))
 
 
 def test_a_job_runs_and_run_again_does_nothing_twice(lab: Path, command: Command) -> None:

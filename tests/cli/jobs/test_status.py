@@ -10,8 +10,7 @@ import pytest
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.jobs.status import Status
-from tests.cli.conftest import Command
-from tests.cli.jobs.test_run import stumbling
+from tests.support.commands import Command, stumbling
 
 
 def test_each_task_has_a_line_and_a_picture(lab: Path, command: Command) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.cli.conftest import Command
+from tests.support.commands import Command
+from tests.support.files.tile_stacks import held, tile_set, truth, write
 from tests.support.jobs import read_layer
-from tests.tasks.stitch.test_stitch import held, tile_set, truth, write
 
 
 def test_tiles_become_the_images_that_are_named(tmp_path: Path, command: Command) -> None:

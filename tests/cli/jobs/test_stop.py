@@ -8,7 +8,7 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import Event, Started
 from chunkflow.jobs.stopping import request_stop, until_ended
 from chunkflow.jobs.work import Work
-from tests.cli.conftest import Command
+from tests.support.commands import Command
 from tests.support.jobs import run_job
 
 

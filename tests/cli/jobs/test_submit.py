@@ -21,12 +21,12 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput, ChunkflowError
 from cluster import probe
 from cluster.submission.environment import SENT, There, what_goes_along
-from cluster.submission.jobs import jobs as submission
+from cluster.submission import jobs as submission
 from cluster.submission.jobs import shown_address
 from cluster.submission.submit import check, entrypoint, extras, local_paths, refuse_unseen
 from cluster.submission.wheel import build_wheel, constraints
-from tests.cli.conftest import Command
 from tests.support.clusters.ray_head import NODE_KEY, TOKEN, USER_KEY, Head
+from tests.support.commands import Command
 
 WORK = "s3://lab/jobs/rat"
 
@@ -182,7 +182,7 @@ def test_the_wheel_is_the_running_chunkflow(tmp_path: Path) -> None:
     assert probe.here()["chunkflow"] in ran.stdout
     with zipfile.ZipFile(first) as archive:
         names = archive.namelist()
-    assert "cluster/grafana.json" in names
+    assert "cluster/workers/grafana.json" in names
     assert any(name.endswith("METADATA") for name in names)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chunkflow.registry import tasks
-from tests.cli.conftest import Command
+from tests.support.commands import Command
 from tests.support.jobs import read_layer, read_table
 
 

@@ -10,8 +10,7 @@ import yaml
 
 from chunkflow.errors import BadInput
 from tasks.count.cohort import cohort, write_cohort
-from tests.cli.conftest import Command, job_document
-from tests.cli.test_wrong_input import is_one_sentence
+from tests.support.commands import Command, is_one_sentence, job_document
 from tests.support.jobs import read_table
 
 

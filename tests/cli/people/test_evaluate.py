@@ -19,7 +19,7 @@ from chunkflow.formats.export.annotations import annotation_rows, space_of
 from chunkflow.geometry import Box
 from chunkflow.jobs.means import Means
 from chunkflow.people.evaluation.evaluate import evaluate
-from tests.cli.conftest import Command, Said
+from tests.support.commands import Command, Said
 from tests.support.jobs import make_job, make_layer, run_job
 
 VOXEL = (1000.0, 1000.0, 2000.0)

@@ -16,7 +16,7 @@ from chunkflow.kernels.precomputed.morton import id_voxels
 from chunkflow.kernels.scoring.matching import match_points
 from chunkflow.people.learning.tune_region import box_of_cells
 from chunkflow.people.learning.tuning import diameters_between, tune
-from tests.cli.conftest import Command
+from tests.support.commands import Command
 from tests.support.jobs import make_job, make_layer, read_layer, run_job
 
 VOXEL = (1000.0, 1000.0, 2000.0)

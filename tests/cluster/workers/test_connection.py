@@ -22,11 +22,11 @@ from cluster import probe
 from cluster.health.cluster import examine_cluster
 from cluster.workers import connection
 from cluster.workers.connection import ADVICE, join, refuse_other_versions
+from testbed.moto import free_port
 from tests.support.jobs import run_job
 from tests.support.same import all_made, assert_all_accounted, assert_same
-from tests.support.servers import free_port
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ import time
 
 import ray
 
-from cluster.connection import start_here
+from cluster.workers.connection import start_here
 
 starting = [threading.Thread(target=start_here, args=(1,)) for _ in range(2)]
 for thread in starting:

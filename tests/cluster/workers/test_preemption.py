@@ -29,7 +29,7 @@ from tests.support.clusters.ray_nodes import Node, add_node, end_node, takes_no_
 from tests.support.jobs import make_job, make_layer, run_job
 from tests.support.same import all_made, assert_all_accounted, assert_same
 
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 PLAIN, GPU = "Faulty", "Faulty-2"
 ENDS = 4e9
 

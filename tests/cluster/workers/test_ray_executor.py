@@ -20,7 +20,7 @@ from cluster.workers.actor import lay
 from cluster.workers.executor import RayExecutor
 from tests.support.jobs import make_job, make_layer
 
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 SOURCES = {"numpy.py": b"raise ImportError('this is no numpy')\n", "own/steps.py": b"SAID = 'here'\n"}
 
 

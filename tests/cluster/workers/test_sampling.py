@@ -19,7 +19,7 @@ def test_a_head_without_cores_is_no_device_to_measure(tmp_path: Path, ray_here: 
     """On a cloud it names its device, too, and is all that is up where workers have been idle."""
     make_layer(tmp_path / "image", np.ones((32, 32, 32), np.uint16))
     layers = {"image": str(tmp_path / "image"), "smooth": str(tmp_path / "smooth")}
-    tasks = [{"tests.support.own_tasks.voxels:Smooth": {"image": "image", "smooth": "smooth"}}]
+    tasks = [{"tests.support.own_tasks:Smooth": {"image": "image", "smooth": "smooth"}}]
     plan = open_plan(make_job(tmp_path, layers, tasks, chunk=[32] * 3, storage=[32] * 3))
     head = add_node(cpus=0, device="m5.xlarge")
     try:

@@ -18,7 +18,7 @@ from ray.autoscaler._private.providers import _get_node_provider
 
 from cluster.cloud.cluster import CloudCluster
 from cluster.providers import load_place
-from tests.support.servers import moto_server
+from testbed.moto import moto_server
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "AKIAOFTHETESTS",

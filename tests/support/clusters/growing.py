@@ -27,7 +27,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import (
 )
 
 from cluster.workers.capacity import HEAD_ENVIRONMENT
-from tests.support.servers import free_port
+from testbed.moto import free_port
 
 STORE = 80 * 2**20
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.servers import CREDENTIALS, free_port, moto_server
+from testbed.moto import CREDENTIALS, free_port, moto_server
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 TOKEN, NODE_KEY, USER_KEY = "token-of-the-cluster-7f3a", "key-of-the-nodes-91c2", "key-of-the-user-55d8"
 PROCESS_SECONDS = 180
 

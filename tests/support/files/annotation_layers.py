@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ import pyarrow.parquet as pq
 from neuroglancer.read_precomputed_annotations import AnnotationReader
 
 from chunkflow.data.info import TableInfo
+from chunkflow.engine.run.events import CellFailed, Event
 from chunkflow.geometry import Box, Grid, Vec
+from chunkflow.kernels.precomputed.crossings import Kind
 from chunkflow.kernels.precomputed.morton import id_voxels, voxel_ids
+from tests.support.jobs import make_job, run_job
 
 VOLUME = Box.of_size((150, 130, 70), (7, -20, 11))
 VOXEL_SIZE = (1000.0, 1000.0, 2000.0)
+Six = tuple[float, ...]
 
 
 def make_rows(count: int, seed: int = 0, apart: float = 3.0, volume: Box = VOLUME) -> pa.Table:
@@ -93,3 +98,47 @@ def plain(annotation: Any) -> tuple[Any, ...]:
     """An annotation as a value; NaN equals NaN."""
     numbers = [repr(np.asarray(value).item()) for value in annotation.props]
     return (annotation.id, tuple(float(v) for v in annotation.point), *numbers)
+
+
+def nearest(kind: Kind, place: Six, low: tuple[Fraction, ...], high: tuple[Fraction, ...]) -> bool:
+    """Whether the annotation shares a place with a cell that has all its faces."""
+    a, b = [Fraction(n) for n in place[:3]], [Fraction(n) for n in place[3:]]
+    if kind == "ellipsoid":
+        total = Fraction(0)
+        for centre, radius, first, last in zip(a, b, low, high, strict=True):
+            gap = max(first - centre, centre - last, Fraction(0))
+            if gap and not radius:
+                return False
+            total += (gap / radius) ** 2 if gap else 0
+        return total <= 1
+    if kind == "line":
+        begin, end = Fraction(0), Fraction(1)
+        for p, q, first, last in zip(a, b, low, high, strict=True):
+            if p == q:
+                if not first <= p <= last:
+                    return False
+                continue
+            ends = sorted([(first - p) / (q - p), (last - p) / (q - p)])
+            begin, end = max(begin, ends[0]), min(end, ends[1])
+        return begin <= end
+    ends = [(min(p, q), max(p, q)) for p, q in zip(a, b, strict=True)]
+    return all(
+        one <= last and first <= other for (one, other), first, last in zip(ends, low, high, strict=True)
+    )
+
+
+def annotate(
+    folder: Path, rows: pa.Table, cell: Vec | None = None, box: Box | None = None, **parameters: Any
+) -> Path:
+    """The layer that a job makes of these rows."""
+    table = write_table(folder / "table", rows, cell)
+    task = {"annotate": {"objects": "objects", "annotations": "cells", **parameters}}
+    job = make_job(folder, {"objects": table, "cells": str(folder / "cells")}, [task], chunk=[64, 64, 64])
+    failures: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, CellFailed):
+            failures.append(event.answer.traceback)
+
+    assert run_job(job, box, listeners=[listen]) == "complete", failures[0]
+    return folder / "cells"

@@ -13,11 +13,23 @@ from typing import Any
 import h5py
 import nibabel
 import numpy as np
+import tifffile
 import zarr
+
+from chunkflow.task import Cell, Layout
+from tasks.volumes.ingest import Ingest
 
 Array = np.ndarray[Any, Any]
 MICROMETRES = (0.5, 0.5, 2.0)
 """x, y, z"""
+
+RANDOM = np.random.default_rng(3)
+ZYX = RANDOM.integers(0, 60000, (11, 21, 17)).astype(np.uint16)
+CZYX = RANDOM.integers(0, 60000, (2, 11, 21, 17)).astype(np.uint16)
+SIZE = "0.5,0.5,2um"
+
+LAYOUT = Layout({}, (8, 16, 8), (4, 8, 4))
+N5_SIZE = {"pixelResolution": {"unit": "um", "dimensions": [0.5, 0.5, 2]}}
 
 
 def write_ome_zarr(
@@ -127,3 +139,63 @@ def write_nifti(path: Path, xyz: Array, unit: str = "micron", affine: Array | No
     image.header.set_xyzt_units(unit)
     nibabel.save(image, path)
     return path
+
+
+def whole(task: Ingest) -> np.ndarray:
+    """What the engine would write: every cell of the task's grid, put together."""
+    layout = Layout({}, (8, 16, 8), (4, 8, 4))
+    info = task.outputs(layout)["layer"]
+    layout = Layout({"layer": (info,)}, layout.chunk, layout.storage)
+    grid = task.grid(layout, info.bounds)
+    assert all(c % s == 0 for c, s in zip(grid.cell, layout.storage, strict=True))
+    values = task.prepare(layout, ())
+    shape = info.bounds.size if info.channels == 1 else (*info.bounds.size, info.channels)
+    result = np.zeros(shape, dtype=info.dtype)
+    for index in range(len(grid)):
+        box = grid.box(index)
+        cell = Cell(index, box, info.bounds, info.bounds, info.voxel_size, layout, values, task.setup())
+        chunk = task.map(cell)
+        assert chunk.array.flags.f_contiguous
+        assert chunk.array.dtype == info.dtype
+        result[box.slices((0, 0, 0))] = chunk.array
+    return result
+
+
+def write_planes(folder: Path, array: np.ndarray, first: int = 1, name: str = "plane_{}.tif") -> Path:
+    folder.mkdir()
+    for number, plane in enumerate(array, start=first):
+        tifffile.imwrite(folder / name.format(number), plane)
+    return folder
+
+
+def stacks(folder: Path) -> dict[str, Path]:
+    """One volume in every way that it may come."""
+    paths = {name: folder / f"{name}.tif" for name in ("plain", "packed", "big-endian", "imagej", "tiled")}
+    tifffile.imwrite(paths["plain"], ZYX)
+    tifffile.imwrite(paths["packed"], ZYX, compression="zlib")
+    tifffile.imwrite(paths["big-endian"], ZYX, byteorder=">")
+    tifffile.imwrite(paths["imagej"], ZYX, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(
+        paths["tiled"], ZYX, tile=(16, 16), compression="zlib", metadata={"axes": "ZYX"}, ome=True
+    )
+    np.save(folder / "array.npy", ZYX)
+    np.save(folder / "fortran.npy", np.asfortranarray(ZYX))
+    planes = write_planes(folder / "planes", ZYX, first=5)
+    return {**paths, "array": folder / "array.npy", "fortran": folder / "fortran.npy", "planes": planes}
+
+
+def written(folder: Path, kind: str) -> str:
+    """The path of the one volume in a format."""
+    path = folder / kind
+    if kind in ("ome4.zarr", "ome5.zarr"):
+        version = "0.4" if kind == "ome4.zarr" else "0.5"
+        return str(write_ome_zarr(path, ZYX, version=version))
+    if kind == "n5":
+        return str(write_n5(folder / "a.n5" / "setup0" / "s0", ZYX.T, N5_SIZE).parent)
+    if kind == "one.h5":
+        return str(write_h5(path, raw=ZYX, other=ZYX[0]))
+    if kind == "two.h5":
+        return f"{write_h5(path, raw=ZYX, label=ZYX + 1)}:raw"
+    if kind == "a.ims":
+        return str(write_imaris(path, ZYX[None], ["dapi"]))
+    return str(write_nifti(path, ZYX.T))

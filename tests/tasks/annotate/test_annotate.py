@@ -13,7 +13,6 @@ from cloudvolume.datasource.precomputed.annotation import PrecomputedAnnotationS
 from neuroglancer import write_annotations
 from neuroglancer.read_precomputed_annotations import AnnotationReader
 
-from chunkflow.engine.run.events import CellFailed, Event
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.neuroglancer import property_name
 from chunkflow.geometry import Box, Vec
@@ -24,8 +23,13 @@ from tasks.annotate.annotate import Annotate
 from tasks.annotate.files import sharding_of
 from tasks.annotate.properties import Seen, properties_of, seen_in
 from tasks.annotate.rows import Chosen
-from tests.support.files.annotation_layers import VOLUME, layer_content, make_rows, plain, write_table
-from tests.support.jobs import make_job, run_job
+from tests.support.files.annotation_layers import (
+    VOLUME,
+    annotate,
+    layer_content,
+    make_rows,
+    plain,
+)
 
 
 @pytest.fixture
@@ -35,23 +39,6 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(points, "MOST_BLOCKS_BITS", 30)
     monkeypatch.setattr(points, "FINEST", 16)
     monkeypatch.setattr(points, "MOST_FILES", 0)
-
-
-def annotate(
-    folder: Path, rows: pa.Table, cell: Vec | None = None, box: Box | None = None, **parameters: Any
-) -> Path:
-    """The layer that a job makes of these rows."""
-    table = write_table(folder / "table", rows, cell)
-    task = {"annotate": {"objects": "objects", "annotations": "cells", **parameters}}
-    job = make_job(folder, {"objects": table, "cells": str(folder / "cells")}, [task], chunk=[64, 64, 64])
-    failures: list[str] = []
-
-    def listen(event: Event) -> None:
-        if isinstance(event, CellFailed):
-            failures.append(event.answer.traceback)
-
-    assert run_job(job, box, listeners=[listen]) == "complete", failures[0]
-    return folder / "cells"
 
 
 def chosen(**parameters: Any) -> Chosen:
@@ -85,9 +72,7 @@ def test_the_same_however_the_table_is_cut(tmp_path: Path, monkeypatch: pytest.M
     ]
     for bits, files in ((15, 0), (29, 0), (29, 4096)):  # nor how much space one worker takes, nor the files
         monkeypatch.setattr(points, "BLOCK_VOXELS", 1 << bits)
-        monkeypatch.setattr(
-            "chunkflow.engine.worker.inputs.BATCH", 1 << (bits - 10)
-        )  # nor how many rows at once
+        monkeypatch.setattr("chunkflow.data.tables.BATCH", 1 << (bits - 10))  # nor how many rows at once
         monkeypatch.setattr(points, "MOST_FILES", files)
         layer = annotate(tmp_path / f"{bits}-{files}", rows, (64, 64, 64), limit=30)
         contents.append(layer_content(layer))

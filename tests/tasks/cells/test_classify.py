@@ -1,42 +1,39 @@
-"""Classes by a trained model: the same however cut, and nothing is loaded that could run code."""
+"""Classes by a trained model: the same however cut, and of the columns that the model was trained on."""
 
 from __future__ import annotations
 
-import io
-import pickle
-import warnings
-import zipfile
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from chunkflow.data.folder import Folder
-from chunkflow.data.info import TableInfo
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec
-from chunkflow.people.learning.features import FEATURES, PLACES, choose_features
-from chunkflow.people.learning.model import DOCUMENT, Description, Model, load, save, versions
-from chunkflow.task import Cell, Counts, Layout
-from tasks.cells.classify import Classify
+from chunkflow.geometry import Vec
+from chunkflow.people.learning.model import Model, load, save
+from tests.support.files.classifiers import (
+    CLASSES,
+    COLUMNS,
+    VOXEL,
+    described,
+    fitted,
+    mapped,
+    rows_of,
+    saved_model,
+)
 from tests.support.jobs import make_job, make_layer, read_table, run_job
 from tests.support.same import Way, same_everywhere
 
-VOXEL = (1000.0, 1000.0, 2000.0)
-COLUMNS = ["volume_um3", "dapi_mean", "dapi_std"]
-CLASSES = ["glia", "neuron", "other"]
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return saved_model(tmp_path)
 
 
 def tissue() -> tuple[np.ndarray, np.ndarray]:
@@ -53,27 +50,6 @@ def tissue() -> tuple[np.ndarray, np.ndarray]:
     return labels, np.asfortranarray(image)
 
 
-def fitted(estimator: Any = None, features: int = len(COLUMNS), classes: list[str] = CLASSES) -> Any:
-    """A chain fitted to some random rows about as large as the features are."""
-    random = np.random.default_rng(1)
-    rows = random.uniform(0, 1, (90, features)) * 400
-    of_rows = np.array(classes)[(rows[:, :2].sum(axis=1) * len(classes) // 801).astype(int)]
-    return make_pipeline(StandardScaler(), LogisticRegression(C=5) if estimator is None else estimator).fit(
-        rows, of_rows
-    )
-
-
-def described(**changes: Any) -> Description:
-    known = {"features": COLUMNS, "classes": CLASSES, "estimator": "E", "versions": versions()}
-    return Description.model_validate(known | changes)
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    save(tmp_path / "cells.skops", fitted(), described())
-    return tmp_path / "cells.skops"
-
-
 def classify_job(folder: Path, model: Path, chunk: Vec, images: str = "dapi") -> Job:
     folder.mkdir(exist_ok=True)
     labels, image = tissue()
@@ -84,22 +60,6 @@ def classify_job(folder: Path, model: Path, chunk: Vec, images: str = "dapi") ->
     measure = {"labels": "labels", "images": [images], "objects": "objects"}
     classify = {"objects": "objects", "model": str(model), "classes": "classes"}
     return make_job(folder, layers, [{"measure": measure}, {"classify": classify}], chunk=chunk)
-
-
-def mapped(model: Path, rows: pa.Table, fingerprint: str = "") -> tuple[pa.Table, Counts]:
-    """What `map` makes of rows, without a job."""
-    task = Classify(objects="objects", model=str(model), classes="classes")
-    box = Box((0, 0, 0), (8, 8, 8))
-    info = TableInfo(volume=box, voxel_size=VOXEL)
-    layout = Layout({"objects": (info,)}, (8, 8, 8), (8, 8, 8))
-    loaded = task.setup()
-    values = {"model": fingerprint or loaded.fingerprint}
-    return task.map(Cell(0, box, box, box, VOXEL, layout, values, loaded), objects=rows)
-
-
-def rows_of(features: np.ndarray) -> pa.Table:
-    columns: dict[str, Any] = {"id": pa.array(np.arange(len(features)), pa.uint64())}
-    return pa.table(columns | {name: features[:, n] for n, name in enumerate(COLUMNS)})
 
 
 def test_each_object_gets_the_class_that_the_model_gives_it_however_it_is_cut(
@@ -203,113 +163,3 @@ def test_a_table_with_classes_already_is_refused(tmp_path: Path, model: Path) ->
 def test_a_model_that_changed_in_between_is_refused(model: Path) -> None:
     with pytest.raises(BadInput, match="has changed since the task began"):
         mapped(model, rows_of(np.ones((2, 3))), fingerprint="of another file")
-
-
-def test_another_version_of_scikit_learn_is_told(tmp_path: Path) -> None:
-    save(tmp_path / "old.skops", fitted(), described(versions={"scikit-learn": "0.24"}))
-    task = Classify(objects="objects", model=str(tmp_path / "old.skops"), classes="classes")
-    decided = task.prepare(Layout({}, (1, 1, 1), (1, 1, 1)), ())
-    assert "trained with scikit-learn 0.24" in decided["warning"]
-
-
-def write_dump(path: Path, thing: Any, document: str | None = None) -> None:
-    """A file of skops, with any document."""
-    buffer = io.BytesIO(skops.io.dumps(thing))
-    with zipfile.ZipFile(buffer, "a") as file:
-        if document is not None:
-            file.writestr(DOCUMENT, document)
-    path.write_bytes(buffer.getvalue())
-
-
-def crooked_tree() -> Any:
-    """A model one of whose trees leads back to its root, and would be walked for ever."""
-    chain = fitted(ExtraTreesClassifier(3, random_state=0))
-    chain[-1].estimators_[1].tree_.children_left[0] = 0
-    return chain
-
-
-@pytest.mark.parametrize(
-    ("write", "said"),
-    [
-        (lambda path: None, "There is no model"),
-        (lambda path: path.mkdir(), "cannot be read"),
-        (lambda path: path.write_bytes(pickle.dumps({"a": 1})), "not a model .* can run any code"),
-        (lambda path: path.write_bytes(b""), "not a model"),
-        (lambda path: write_dump(path, fitted()), "not a model"),
-        (lambda path: write_dump(path, fitted(), "{"), "is damaged: what it says of itself"),
-        (lambda path: write_dump(path, fitted(), '{"features": []}'), "is damaged: what it says of itself"),
-        (
-            lambda path: write_dump(
-                path, fitted(HistGradientBoostingClassifier(max_iter=2)), described().model_dump_json()
-            ),
-            "refused: it holds sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        ),
-        (
-            lambda path: write_dump(path, {"run": warnings.warn}, described().model_dump_json()),
-            "refused: it holds",
-        ),
-        (lambda path: write_dump(path, crooked_tree(), described().model_dump_json()), "not what it says"),
-        (lambda path: save(path, fitted(), described(classes=["a", "b", "c"])), "not what it says of itself"),
-        (lambda path: save(path, fitted(), described(features=["a", "b"])), "not what it says of itself"),
-        (lambda path: save(path, fitted(), described(positive="axon")), "not what it says of itself"),
-        (lambda path: write_dump(path, [1, 2], described().model_dump_json()), "not what it says of itself"),
-    ],
-)
-def test_what_is_no_sound_model_is_refused(tmp_path: Path, write: Any, said: str) -> None:
-    write(tmp_path / "m.skops")
-    with pytest.raises(BadInput, match=said) as refused:
-        load(str(tmp_path / "m.skops"))
-    assert str(tmp_path / "m.skops") in str(refused.value)
-
-
-def test_a_model_that_would_fill_the_memory_is_refused(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chunkflow.people.learning.model.MOST_BYTES", 100)
-    with pytest.raises(BadInput, match=r"holds more than .* and is refused"):
-        load(str(model))
-
-
-def test_a_model_damaged_anywhere_is_refused(model: Path) -> None:
-    whole = model.read_bytes()
-    for place in range(40, len(whole), len(whole) // 23):
-        model.write_bytes(whole[:place])
-        with pytest.raises(BadInput, match=r"is damaged|not a model"):
-            load(str(model))
-        flipped = bytearray(whole)
-        flipped[place] ^= 0x55
-        model.write_bytes(flipped)
-        try:
-            known = load(str(model))
-        except BadInput:
-            continue
-        rows = np.random.default_rng(0).uniform(0, 400, (20, 3))  # a byte that nothing depends on
-        assert np.allclose(known.estimator.predict_proba(rows), fitted().predict_proba(rows))
-
-
-def test_an_estimator_that_no_file_can_hold_is_not_saved(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"cannot be kept in a model file: it holds .*TreePredictor"):
-        save(tmp_path / "m.skops", fitted(HistGradientBoostingClassifier(max_iter=2)), described())
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_place_on_the_network_is_no_path() -> None:
-    with pytest.raises(ValueError, match="must be a path on this machine"):
-        Classify(objects="o", model="s3://bucket/m.skops", classes="c")
-
-
-NAMES = ["id", "x", "y_um", "z_min", "cut", "volume", "volume_um3", "diameter_um", "dapi_mean", "dapi_std"]
-NAMES += ["dapi_skew", "dapi_kurtosis", "dapi_min", "dapi_contrast_8um", "class", "p_glia", "region"]
-SCHEMA = pa.schema([(n, pa.string() if n in ("class", "region") else pa.float32()) for n in NAMES])
-
-
-def test_features_are_those_of_shape_and_intensity_unless_others_are_named() -> None:
-    usual = ["volume_um3", "diameter_um", "dapi_mean", "dapi_std", "dapi_skew", "dapi_kurtosis"]
-    assert choose_features(SCHEMA, FEATURES) == usual
-    assert choose_features(SCHEMA, ["*"]) == ["volume", *usual, "dapi_min", "dapi_contrast_8um"]
-    assert choose_features(SCHEMA, ["dapi_contrast_*", "x"]) == ["x", "dapi_contrast_8um"]
-    with pytest.raises(BadInput, match="No column of numbers of the table is named cfos_"):
-        choose_features(SCHEMA, ["dapi_mean", "cfos_*"])
-    with pytest.raises(BadInput, match="named region"):
-        choose_features(SCHEMA, ["region"])
-    with pytest.raises(BadInput, match="none of the columns that a class is told by"):
-        choose_features(pa.schema([("id", pa.uint64()), *((a, pa.float64()) for a in "xyz")]), FEATURES)
-    assert "cut" in PLACES

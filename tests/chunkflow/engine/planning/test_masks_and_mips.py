@@ -19,12 +19,12 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.jobs.planned import open_plan
 from chunkflow.task import Cell, Image, Labels, Layer, Layout, Out, Result, Task
+from tests.support.files.meshes import open_edges, surface_of
 from tests.support.jobs import make_job, make_layer, read_layer, read_table, run_job
 from tests.support.own_tasks.voxels import tiles as tile_ids
-from tests.tasks.test_mesh import open_edges, surface_of
 
 HERE = "tests.chunkflow.engine.planning.test_masks_and_mips:"
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 SIZE = (48, 32, 32)
 MADE = ("first", "second", "third", "labels", "other")
 

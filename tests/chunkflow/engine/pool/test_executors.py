@@ -20,7 +20,7 @@ from cluster.workers.executor import RayExecutor
 from tests.support.jobs import make_job, make_layer, read_layer
 
 pytestmark = pytest.mark.xdist_group("ray")
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 MAKERS: dict[str, Callable[[Plan], Executor]] = {
     "serial": SerialExecutor,
     "ray": lambda plan: RayExecutor(plan),

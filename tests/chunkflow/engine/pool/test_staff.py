@@ -17,7 +17,7 @@ from chunkflow.jobs.planned import open_plan
 from cluster.workers import capacity
 from tests.support.jobs import make_job, make_layer
 
-OWN = "tests.support.own_tasks.voxels:"
+OWN = "tests.support.own_tasks:"
 GIB = 2.0**30
 
 

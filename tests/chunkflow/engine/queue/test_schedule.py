@@ -15,7 +15,7 @@ from chunkflow.engine.planning.stages import Stage, Wait, wait_for, wait_for_all
 from chunkflow.engine.queue.cells import Range
 from chunkflow.engine.queue.schedule import DONE, FAILED, LEASED, READY, WAITING, Schedule
 from chunkflow.geometry import Box, Grid, Vec
-from tests.chunkflow.test_geometry import boxes, cells, corners
+from tests.support.boxes import boxes, cells, corners
 
 OFFSETS: list[Vec] = [(0, 0, -1), (-1, 0, 0), (0, -2, 0), (0, -1, -1), (0, 0, 1)]
 

@@ -27,7 +27,7 @@ from chunkflow.kernels.precomputed.morton import id_voxels
 from chunkflow.task import Cell, Labels, Layout, Objects, Out, ReducedRows, Task
 from tests.support.jobs import make_job, make_layer, read_layer, read_table, run_job
 
-OWN, TASKS = "tests.chunkflow.engine.worker.test_reduced_rows:", "tests.support.own_tasks.voxels:"
+OWN, TASKS = "tests.chunkflow.engine.worker.test_reduced_rows:", "tests.support.own_tasks:"
 SIZE: Vec = (90, 70, 45)
 CHUNKS = [(17, 13, 45), (31, 33, 9), (16, 16, 16), (200, 200, 200)]
 JOINED = pa.schema([("id", pa.uint64()), ("root", pa.uint64()), ("axis", pa.int8()), ("plane", pa.int64())])

@@ -10,8 +10,8 @@ import pytest
 from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS
 from chunkflow.engine.worker.worker import Worker
 from chunkflow.jobs.planned import open_plan
+from tests.support.four_tasks import contents, job_of
 from tests.support.jobs import run_job
-from tests.whole.test_nothing_harmed import contents, job_of
 
 
 def test_no_stage_writes(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from chunkflow.data.folder import Folder
 from chunkflow.engine.worker.results import TableFile
 from chunkflow.jobs.planned import open_plan
-from tests.whole.test_nothing_harmed import job_of
+from tests.support.four_tasks import job_of
 
 PIECES, ROWS = 24, 2**17
 

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from chunkflow.data import tables
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import LayerInfo
 from chunkflow.engine.run.outputs import names_of
-from chunkflow.engine.worker import inputs
 from chunkflow.engine.worker.parts import Parts
 from chunkflow.geometry import Box, Grid, Vec
 from chunkflow.jobs.planned import open_plan
@@ -56,7 +56,7 @@ class Refile(Task):
 def test_all_that_is_sent_arrives_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: Sequence[int]
 ) -> None:
-    monkeypatch.setattr(inputs, "BATCH", 37)
+    monkeypatch.setattr(tables, "BATCH", 37)
     rows = make_rows(500, apart=20.0).drop_columns(["dapi_mean"])  # has values that equal not even themselves
     table = write_table(tmp_path / "table", rows, cell and (cell[0], cell[1], cell[2]))
     task = {"tests.chunkflow.engine.worker.test_sent_rows:Refile": {"objects": "objects", "double": 2}}

@@ -1,4 +1,4 @@
-"""Points of files of every format: read to the last digit, refused helpfully, given to objects."""
+"""Points of files of every format: read to the last digit, refused helpfully."""
 
 from __future__ import annotations
 
@@ -6,43 +6,29 @@ import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkflow.data.describe import layer_at
-from chunkflow.data.info import ImageInfo
-from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
-from chunkflow.formats.points.files import assign, open_points, positions, read_points
-from chunkflow.geometry import Box
-from tests.support.jobs import make_layer
-
-VOLUME = Box((10, -20, 30), (110, 60, 80))
-LAYER = ImageInfo(url="file:///dapi", volume=VOLUME, voxel_size=(1620.0, 1000.0, 6000.0))
-PLACES = [(12.25, -3.5, 40.0), (109.5, 59.5, 79.5)]
-NAMES = ["class", "n"]
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def put(folder: Path, name: str, text: str) -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def lines(*rows: Any, mark: str = ",") -> str:
-    return "".join(mark.join(map(str, row)) + "\n" for row in rows)
-
-
-def check(points: pa.Table, places: Any = PLACES) -> None:
-    np.testing.assert_allclose(positions(points), np.array(places), rtol=1e-12, atol=1e-12)
+from chunkflow.formats.points.files import open_points, positions, read_points
+from tests.support.files.point_files import (
+    LAYER,
+    NAMES,
+    PLACES,
+    QUICK,
+    VOLUME,
+    check,
+    lines,
+    markers,
+    put,
+    state,
+)
 
 
 @pytest.mark.parametrize(
@@ -123,125 +109,6 @@ def test_json_is_read_object_by_object(tmp_path: Path, monkeypatch: pytest.Monke
     rows = [{"id": n, "s": "a\u20ac\U0001f600]}"[: n % 7], "f": n / 3} for n in range(50)]
     path = put(tmp_path, "p.json", json.dumps(rows, ensure_ascii=False))
     assert pa.concat_tables(open_points(path, LAYER).pieces()).to_pylist() == rows
-
-
-def test_points_of_napari_count_from_the_middle_of_a_voxel(tmp_path: Path) -> None:
-    rows = [[n, z - 0.5, y - 0.5, x - 0.5, "a"] for n, (x, y, z) in enumerate(PLACES)]
-    path = put(tmp_path, "p.csv", lines(["index", "axis-0", "axis-1", "axis-2", "kind"], *rows))
-    points = read_points(path, LAYER)
-    check(points)
-    assert points.column_names == ["z", "y", "x", "kind"]
-    scaled = [[n, (z - 0.5) * 6, y - 0.5, (x - 0.5) * 1.62] for n, (x, y, z) in enumerate(PLACES)]
-    path = put(tmp_path, "s.csv", lines(["index", "axis-0", "axis-1", "axis-2"], *scaled))
-    check(read_points(path, LAYER, unit="um"))
-    flat = put(tmp_path, "f.csv", lines(["index", "axis-0", "axis-1"], [0, 1, 2]))
-    with pytest.raises(BadInput, match="points of 2 axes; three"):
-        read_points(flat, LAYER)
-
-
-def markers(*groups: tuple[int, list[tuple[float, ...]]]) -> str:
-    root = ElementTree.Element("CellCounter_Marker_File")
-    data = ElementTree.SubElement(root, "Marker_Data")
-    for kind, places in groups:
-        group = ElementTree.SubElement(data, "Marker_Type")
-        ElementTree.SubElement(group, "Type").text = str(kind)
-        for place in places:
-            marker = ElementTree.SubElement(group, "Marker")
-            for axis, value in zip("XYZ", place, strict=True):
-                ElementTree.SubElement(marker, f"Marker{axis}").text = str(value)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def test_markers_of_cellfinder_are_voxels_with_types(tmp_path: Path) -> None:
-    text = markers((1, [(12, 3, 40)]), (2, [(13, 4, 41), (14, 5, 42)]), (-1, [(15, 6, 43)]))
-    points = read_points(put(tmp_path, "cells.xml", text), LAYER)
-    check(points, [(12.5, 3.5, 40.5), (13.5, 4.5, 41.5), (14.5, 5.5, 42.5), (15.5, 6.5, 43.5)])
-    assert points["class"].to_pylist() == ["no cell", "cell", "cell", "artefact"]
-    candidates = read_points(put(tmp_path, "c.xml", markers((1, [(12, 3, 40)]), (2, []))), LAYER)
-    assert candidates.column_names == ["x", "y", "z"]
-
-
-def state(*layers: dict[str, Any]) -> str:
-    return json.dumps(
-        {
-            "dimensions": {"x": [1.62e-6, "m"], "y": [1e-6, "m"], "z": [6e-6, "m"]},
-            "layers": [{"type": "image", "name": "dapi", "source": "precomputed://x"}, *layers],
-        }
-    )
-
-
-def drawn(name: str, points: list[Any], **more: Any) -> dict[str, Any]:
-    annotations = [{"type": "point", "id": f"{n}af", "point": list(p)} for n, p in enumerate(points)]
-    return {
-        "type": "annotation",
-        "name": name,
-        "source": "local://annotations",
-        "annotations": annotations,
-        **more,
-    }
-
-
-def test_a_state_of_neuroglancer_has_a_class_for_each_layer(tmp_path: Path) -> None:
-    own = {
-        "url": "local://annotations",
-        "transform": {"outputDimensions": {"z": [1e-6, "m"], "y": [1, "um"]}},
-    }
-    own["transform"]["outputDimensions"]["x"] = [810, "nm"]  # type: ignore[index]
-    turned = [(PLACES[1][2] * 6, PLACES[1][1], PLACES[1][0] * 2)]
-    text = state(drawn("neuron", PLACES[:1]), drawn("glia", turned, source=own))
-    points = read_points(put(tmp_path, "s.json", text), LAYER)
-    check(points)
-    assert points["class"].to_pylist() == ["neuron", "glia"]
-    assert "id" not in points.column_names
-
-
-def test_one_layer_of_neuroglancer_with_properties(tmp_path: Path) -> None:
-    layer = drawn("a", PLACES, annotationProperties=[{"id": "score", "type": "float32"}])
-    layer["annotationProperties"].append(
-        {"id": "kind", "type": "uint8", "enum_values": [3, 5], "enum_labels": ["x", "y"]}
-    )
-    dimensions = json.loads(state())["dimensions"]
-    layer["source"] = [{"url": "local://annotations", "transform": {"outputDimensions": dimensions}}]
-    for n, annotation in enumerate(layer["annotations"]):
-        annotation |= {
-            "id": str(8 + n),
-            "props": [0.1, [3, 5][n]],
-            "segments": [[str(n)]],
-            "description": "!",
-        }
-    points = read_points(put(tmp_path, "l.json", json.dumps(layer)), LAYER)
-    check(points)
-    assert points.drop_columns(["x", "y", "z"]).to_pylist() == [
-        {"id": 8, "class": "a", "segment": 0, "description": "!", "score": 0.1, "kind": "x"},
-        {"id": 9, "class": "a", "segment": 1, "description": "!", "score": 0.1, "kind": "y"},
-    ]
-
-
-def test_what_neuroglancer_has_besides_points_is_refused(tmp_path: Path) -> None:
-    line = drawn("lines", [])
-    line["annotations"] = [{"type": "line", "id": "a", "pointA": [1, 2, 3], "pointB": [1, 2, 3]}]
-    turned = {"outputDimensions": json.loads(state())["dimensions"], "matrix": [[0, 1, 0, 0]]}
-    cases = {
-        state(line): "the layer lines has annotations that are no points .line.",
-        state(): "has no annotations",
-        json.dumps({"layers": [drawn("a", PLACES)]}): "the layer a does not say what its x, y and z are",
-        state(
-            drawn("a", PLACES, source={"url": "local://annotations", "transform": turned})
-        ): "turned or moved",
-        state(drawn("a", [[1, 2]])): "the layer a is not as Neuroglancer writes it",
-        state(drawn("a", [["q", 2, 3]])): "the layer a is not as Neuroglancer writes it",
-        '{"dimensions": 3}': "neither a list of rows nor a state",
-        '{"layers": [': "is not whole JSON",
-    }
-    for text, said in cases.items():
-        with pytest.raises(BadInput, match=said):
-            read_points(put(tmp_path, "s.json", text), LAYER)
-
-
-def test_labels_of_ids_alone_need_no_places(tmp_path: Path) -> None:
-    points = read_points(put(tmp_path, "p.csv", "ID,Class\n18446744073709551615,007\n2,\n"), LAYER)
-    assert points.to_pylist() == [{"id": 2**64 - 1, "class": "007"}, {"id": 2, "class": None}]
-    assert points.schema.types == [pa.uint64(), pa.string()]
 
 
 BAD = {
@@ -383,102 +250,6 @@ def test_no_json_does_more_than_be_refused(tmp_path: Path, value: Any) -> None:
     ):
         with suppress(BadInput):
             read_points(put(tmp_path, "p.json", json.dumps(document)), LAYER)
-
-
-def objects(*rows: tuple[int, float, float, float, float]) -> pa.Table:
-    """Ids, centroids in voxels of the layer, diameters in micrometres."""
-    ids, x, y, z, diameter = zip(*rows, strict=True) if rows else ((),) * 5
-    return pa.table(
-        {
-            "id": pa.array(ids, pa.uint64()),
-            "x_um": pa.array(np.array(x, float) * 1.62),
-            "y_um": pa.array(np.array(y, float)),
-            "z_um": pa.array(np.array(z, float) * 6),
-            "diameter_um": pa.array(diameter, pa.float32()),
-        }
-    )
-
-
-def points_at(*places: tuple[float, ...], **more: Any) -> pa.Table:
-    return pa.table({**dict(zip("xyz", np.array(places, float).reshape(-1, 3).T, strict=True)), **more})
-
-
-def test_a_point_means_the_nearest_object_whose_radius_reaches_it() -> None:
-    table = objects((5, 20, 0, 40, 4), (9, 20, 3, 40, 20), (7, 60, 0, 40, 10), (6, 60, 4, 40, 10))
-    points = points_at((20, 1, 40), (20, 8, 40), (60, 2, 40), (60, 0, 42), (20, 12.9, 40))
-    found = assign(points, table, LAYER)
-    assert found.ids.tolist() == [5, 9, 6, 0, 9]
-    assert found.unmatched.tolist() == [3]
-    assert found.doubled.tolist() == [9]
-    assert found.said == "Points on no object: 1 of 5 (numbers 4); objects with several points: 1 (ids 9)."
-    assert assign(points_at((20, 1, 40)), table, LAYER).said == ""
-
-
-def test_a_point_means_the_object_under_it(tmp_path: Path) -> None:
-    labels = np.zeros((100, 80, 50), np.uint64)
-    labels[0:20, 0:20, 0:20] = 2**63 + 1
-    labels[60:99, 60:80, 30:50] = 4
-    url = make_layer(tmp_path / "l", labels, "segmentation", LAYER.voxel_size, VOLUME.start)
-    volume = Volume(layer_at(f"file://{url}"))
-    table = objects((2**63 + 1, 20, -10, 40, 8), (9, 25, -10, 40, 30))
-    points = points_at((29.9, -0.1, 49.9), (30.1, -0.1, 49.9), (80, 50, 70), (110, 60, 80))
-    found = assign(points, table, LAYER, volume)
-    assert found.ids.tolist() == [2**63 + 1, 0, 0, 0]  # 4 is no object of the table; a face has no voxel
-    assert assign(points_at((30.1, -10, 40)), table, LAYER, volume).ids.tolist() == [9]
-
-
-def test_a_row_with_the_id_of_an_object_there_means_it() -> None:
-    table = objects((5, 20, 0, 40, 4), (9, 20, 3, 40, 20), (7, 60, 0, 40, 10))
-    own = pa.array([9, 7, 5], pa.uint64())
-    points = points_at((20, 1, 40), (20, 1, 40), (60, 0, 40), id=own)
-    assert assign(points, table, LAYER).ids.tolist() == [9, 5, 7]
-    alone = pa.table({"id": pa.array([7, 8, 9], pa.uint64())})
-    assert assign(alone, [table.slice(0, 1), table.slice(1)], LAYER).ids.tolist() == [7, 0, 9]
-
-
-def test_points_need_objects_that_were_measured() -> None:
-    with pytest.raises(BadInput, match="measure makes; x_um is lacking"):
-        assign(points_at((1, 2, 3)), pa.table({"id": pa.array([1], pa.uint64())}), LAYER)
-    assert assign(points_at((20, 1, 40)), objects(), LAYER).ids.tolist() == [0]
-    assert assign(points_at(), objects((5, 20, 0, 40, 4)), LAYER).ids.tolist() == []
-
-
-spots = st.tuples(st.integers(10, 20), st.integers(0, 9), st.integers(40, 42))
-
-
-@QUICK
-@given(st.lists(st.tuples(spots, st.integers(1, 9)), max_size=12), st.lists(spots, max_size=6), st.randoms())
-def test_who_is_nearest_does_not_depend_on_order_or_pieces(
-    found: list[Any], marked: list[Any], random: Any
-) -> None:
-    rows = [(n + 1, *place, diameter) for n, (place, diameter) in enumerate(found)]
-    wanted = []
-    size = np.array(LAYER.voxel_size) / 1e3
-    for point in marked:
-        near = []
-        for number, x, y, z, diameter in rows:
-            distance = np.linalg.norm((np.array([x, y, z]) - point) * size)
-            near += [(round(distance, 9), number)] if distance <= diameter / 2 - 1e-9 else []
-            if abs(distance - diameter / 2) < 1e-9:
-                return  # on the very edge rounding decides
-        wanted.append(min(near)[1] if near else 0)
-    random.shuffle(rows)
-    pieces = [objects(*rows[:3]), objects(*rows[3:])]
-    assert assign(points_at(*marked), pieces, LAYER).ids.tolist() == wanted
-
-
-def test_the_volume_has_its_faces_and_nothing_beyond(tmp_path: Path) -> None:
-    faces = lines(["x", "y", "z"], VOLUME.start, VOLUME.stop)
-    assert len(read_points(put(tmp_path, "p.csv", faces), LAYER)) == 2
-    for beyond in ("9.99,0,40", "110.01,0,40", "20,0,80.01"):
-        with pytest.raises(BadInput, match="1 of 1 points lie outside"):
-            read_points(put(tmp_path, "p.csv", f"x,y,z\n{beyond}\n"), LAYER)
-
-
-def test_the_nearest_object_is_meant_whatever_its_id() -> None:
-    for near, far in ((5, 9), (9, 5)):
-        table = objects((near, 20, 0, 40, 8), (far, 20, 3, 40, 20))
-        assert assign(points_at((20, 1, 40)), table, LAYER).ids.tolist() == [near]
 
 
 def test_text_in_quotes_stays_text(tmp_path: Path) -> None:

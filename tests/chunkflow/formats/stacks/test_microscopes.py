@@ -13,8 +13,8 @@ from chunkflow.formats.stacks.stack import open_stack
 from chunkflow.task import Layout
 from tasks.volumes.ingest import Ingest
 from tests.support.files.microscope_files import write_czi, write_lif, write_nd2
+from tests.support.files.stack_files import CZYX, whole
 from tests.support.jobs import hide_package
-from tests.tasks.volumes.test_ingest import CZYX, whole
 
 LAYOUT = Layout({}, (8, 16, 8), (4, 8, 4))
 NAMES = ("DAPI", "Alexa 488")

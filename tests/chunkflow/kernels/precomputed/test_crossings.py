@@ -8,40 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkflow.kernels.precomputed.crossings import Kind, crossings, extents, numbers_of
+from tests.support.files.annotation_layers import Six, nearest
 
 SHAPE, CELL = (3, 4, 2), (5, 3, 7)
 SPACE = [
     st.one_of(st.integers(0, n * c), st.floats(0, n * c, width=16)) for n, c in zip(SHAPE, CELL, strict=True)
 ]
 PLACE = st.tuples(*SPACE, *SPACE)
-Six = tuple[float, ...]
-
-
-def nearest(kind: Kind, place: Six, low: tuple[Fraction, ...], high: tuple[Fraction, ...]) -> bool:
-    """Whether the annotation shares a place with a cell that has all its faces."""
-    a, b = [Fraction(n) for n in place[:3]], [Fraction(n) for n in place[3:]]
-    if kind == "ellipsoid":
-        total = Fraction(0)
-        for centre, radius, first, last in zip(a, b, low, high, strict=True):
-            gap = max(first - centre, centre - last, Fraction(0))
-            if gap and not radius:
-                return False
-            total += (gap / radius) ** 2 if gap else 0
-        return total <= 1
-    if kind == "line":
-        begin, end = Fraction(0), Fraction(1)
-        for p, q, first, last in zip(a, b, low, high, strict=True):
-            if p == q:
-                if not first <= p <= last:
-                    return False
-                continue
-            ends = sorted([(first - p) / (q - p), (last - p) / (q - p)])
-            begin, end = max(begin, ends[0]), min(end, ends[1])
-        return begin <= end
-    ends = [(min(p, q), max(p, q)) for p, q in zip(a, b, strict=True)]
-    return all(
-        one <= last and first <= other for (one, other), first, last in zip(ends, low, high, strict=True)
-    )
 
 
 @settings(deadline=None, max_examples=150)

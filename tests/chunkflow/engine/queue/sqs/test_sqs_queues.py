@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectionClosedError
 from chunkflow.engine.queue.sqs.client import NoQueue
 from chunkflow.engine.queue.sqs.queues import Queues, dead_letters, make_queues, remove_queues
 from chunkflow.errors import BadInput, StorageError
-from tests.support.servers import free_port
+from testbed.moto import free_port
 from tests.support.sqs import FIRST, environment, make
 
 

@@ -1,0 +1,150 @@
+"""The state of a ledger is that of a dictionary, and its differences can be told."""
+
+from __future__ import annotations
+
+import traceback
+import uuid
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger import chain as chain_module
+from chunkflow.engine.ledger.ledger import Ledger, difference
+from chunkflow.engine.ledger.state import DONE, FAILED, UNKNOWN, pack_indexes, unpack_indexes
+from chunkflow.engine.queue.cells import Answer, Cause
+from tests.support.ledgers import JOB, SPEC, UNITS, done, failed
+
+
+@given(st.lists(st.integers(0, 50)))
+def test_packed_indexes_are_given_back(indexes: list[int]) -> None:
+    assert unpack_indexes(pack_indexes(indexes)).tolist() == sorted(indexes)
+
+
+def test_runs_are_packed() -> None:
+    assert pack_indexes([9, 3, 7, 8]) == [3, [7, 10]]
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("done"), st.sampled_from(list(UNITS)), st.integers(0, 6), st.integers(1, 3), st.booleans()
+        ),
+        st.tuples(
+            st.just("failed"),
+            st.sampled_from(list(UNITS)),
+            st.integers(0, 6),
+            st.integers(1, 3),
+            st.booleans(),
+        ),
+        st.tuples(st.just("retried"), st.sampled_from(list(UNITS)), st.lists(st.integers(0, 6), max_size=4)),
+        st.tuples(st.just("cleared"), st.sampled_from(list(UNITS))),
+        st.tuples(st.just("flush")),
+        st.tuples(st.just("reopen")),
+    ),
+    max_size=40,
+)
+
+
+class Model:
+    """The ledger as a dictionary would keep it: (step, index) -> [state, attempts, empty]."""
+
+    def __init__(self) -> None:
+        self.units: dict[tuple[str, int], list[Any]] = {}
+        self.repeats = dict.fromkeys(UNITS, 0)
+        self.clear(*UNITS)
+
+    def clear(self, *steps: str) -> None:
+        for step in steps:
+            self.repeats[step] = 0
+            self.units.update({(step, index): [UNKNOWN, 0, False] for index in range(UNITS[step])})
+
+    def apply(self, operation: str, step: str, *rest: Any) -> None:
+        if operation == "done":
+            index, attempt, empty = rest
+            self.repeats[step] += self.units[step, index][0] == DONE
+            self.units[step, index] = [DONE, attempt, empty]
+        elif operation == "failed":
+            index, attempt, final = rest
+            unit = self.units[step, index]
+            if unit[0] != DONE:
+                unit[:2] = [FAILED if final else unit[0], max(unit[1], attempt)]
+        elif operation == "retried":
+            for index in rest[0]:
+                if self.units[step, index][0] != DONE:
+                    self.units[step, index] = [UNKNOWN, 0, False]
+        else:
+            self.clear(step)
+
+
+def perform(ledger: Ledger, operation: str, step: str, *rest: Any) -> None:
+    if operation == "done":
+        done(ledger, step, rest[0], rest[1], empty=rest[2])
+        ledger._close_batches()  # a dictionary keeps the order of two answers for one unit; so must this
+    elif operation == "failed":
+        failed(ledger, step, *rest)
+    elif operation == "retried":
+        ledger.record_retried(step, rest[0])
+    else:
+        ledger.record_cleared([step])
+        ledger.record_step(step, UNITS[step])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=OPERATIONS)
+def test_the_state_is_that_of_a_dictionary(tmp_path: Path, operations: list[tuple[Any, ...]]) -> None:
+    folder, model = Folder(str(tmp_path / str(uuid.uuid4()))), Model()
+    with mock.patch.object(chain_module, "BLOCK", 3):
+        ledger = Ledger.open(folder)
+        ledger.record_job(JOB, {}, UNITS)
+        for operation in [*operations, ("flush",)]:
+            if operation[0] == "flush":
+                ledger.flush(now=True)
+            elif operation[0] == "reopen":
+                ledger.close()
+                ledger = Ledger.open(folder)
+            else:
+                perform(ledger, *operation)
+                model.apply(*operation)
+        loaded = Ledger.load(folder).state
+        assert loaded.encode() == ledger.state.encode()
+    for name, step in loaded.steps.items():
+        expected = [model.units[name, index] for index in range(UNITS[name])]
+        assert np.transpose([step.states, step.attempts, step.empties]).tolist() == expected
+        states = [unit[0] for unit in expected]
+        assert (step.done, step.failed) == (states.count(DONE), states.count(FAILED))
+        assert step.empty == sum(unit[2] for unit in expected)
+        assert step.repeats == model.repeats[name]
+        assert set(step.failures).isdisjoint(step.indexes(DONE).tolist())
+
+
+def test_the_end_of_a_long_traceback_is_kept(folder: Folder, ledger: Ledger) -> None:
+    try:
+        raise ValueError("x" * 20_000 + " the end")
+    except ValueError:
+        text = traceback.format_exc()
+    ledger.record_failed("segment", Answer(0, 0, "w", Cause.BUG, traceback=text), 1, True)
+    ledger.flush(now=True)
+    kept = Ledger.load(folder).steps["segment"].failures[0].traceback
+    assert len(kept) == 8000
+    assert kept.endswith("the end\n")
+
+
+def test_the_difference_of_two_jobs_names_each_parameter() -> None:
+    new = {
+        "job": "rat",
+        "chunk": [64, 64, 64],
+        "tasks": [{"segment": {"diameter": 10.0}}, {"mesh": {"labels": "n"}}, {"mesh": {"labels": "m"}}],
+    }
+    assert difference(SPEC, SPEC) == []
+    assert difference(SPEC, new) == [
+        "tasks.segment.diameter: 9.0 -> 10.0",
+        "chunk: (not set) -> [64, 64, 64]",
+        'tasks.mesh.labels: (not set) -> "n"',
+        'tasks.mesh#2.labels: (not set) -> "m"',
+    ]
+    assert "chunk: [64, 64, 64] -> (not set)" in difference(new, SPEC)

@@ -1,0 +1,88 @@
+"""Jobs that cannot work are refused before anything is written; paths count from the job file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.errors import BadInput
+from tests.support.jobs import make_job, run_job
+from tests.support.offset_jobs import COUNT, OWN, SMOOTH, TILES, job_of
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"chunk": [40, 32, 32]}, r"nearest sizes that work are \[32, 32, 32\] and \[48, 32, 32\]"),
+        ({"chunk": [8, 16, 16]}, r"nearest size that works is \[16, 16, 16\]"),
+    ],
+)
+def test_chunks_that_are_not_whole_storage_chunks_are_refused(
+    tmp_path: Path, keys: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(BadInput, match=said):
+        run_job(job_of(tmp_path, [SMOOTH], **keys))
+    assert not (tmp_path / "work").exists()
+    assert not (tmp_path / "smooth").exists()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ([{OWN + "Smooth": {"image": "image", "smooth": "image"}}], "which this job reads"),
+        ([SMOOTH, SMOOTH], "smooth is written already by Smooth"),
+        ([{OWN + "Smooth": {"image": "nothing", "smooth": "smooth"}}], "No layer is named 'nothing'"),
+        (
+            [TILES, COUNT, {OWN + "EvenAndTold": {"objects": "objects"}}],
+            "must declare how its rows come together",
+        ),
+        (
+            [{OWN + "Count": {"labels": "image", "objects": "o"}}],
+            "labels must be labels, but image is an image",
+        ),
+        ([{OWN + "Unmapped": {"image": "image", "made": "smooth"}}], "the class Unmapped must define map"),
+        (
+            [{OWN + "Shapeless": {"image": "image", "made": "smooth"}}],
+            "declare what becomes of its rows",
+        ),
+        ([{OWN + "Smooth": {"image": "image", "smooth": "elsewhere"}}], "not among the job's layers"),
+        ([{OWN + "Smooth": {"image": "image@3", "smooth": "smooth"}}], "mip 3"),
+        ([{OWN + "Smooth": {"image": "image", "smooth": "smooth", "raduis": 3}}], "'raduis' is unknown"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    tmp_path: Path, tasks: list[Any], said: str
+) -> None:
+    with pytest.raises(BadInput, match=said):
+        run_job(job_of(tmp_path, tasks))
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_map_that_returns_another_type_is_a_fault_of_the_task(tmp_path: Path) -> None:
+    job = job_of(tmp_path, [{OWN + "WrongType": {"image": "image", "labels": "labels"}}])
+    assert run_job(job) == "incomplete"
+    step = Ledger.load(Folder(job.work)).state.steps["WrongType"]
+    assert set(step.causes) == {"bug"}
+    assert "returned float64 for labels, which is uint64" in step.failures[0].traceback
+
+
+def test_paths_in_a_job_file_count_from_it(tmp_path: Path) -> None:
+    tasks: list[dict[str, Any]] = [
+        {"ingest": {"source": "stack.npy", "image": "image"}},
+        {"classify": {"objects": "objects", "model": "/models/cells.skops"}},
+        {
+            "coincide": {
+                "objects": "objects",
+                "channels": {"cfos": "models/cfos.skops", "dapi": "auto", "sox": 3},
+            }
+        },
+    ]
+    job = make_job(tmp_path, {"image": "image"}, tasks)
+    ingest, classify, coincide = (entry.parameters for entry in job.tasks)
+    assert ingest["source"] == str(tmp_path / "stack.npy")
+    assert classify["model"] == "/models/cells.skops"
+    assert coincide["channels"] == {"cfos": f"{tmp_path}/models/cfos.skops", "dapi": "auto", "sox": 3}

@@ -1,0 +1,58 @@
+"""The house keeps its measures: folders that one can take in, short files, short functions."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("chunkflow", "tasks", "cluster", "cli", "tests", "testbed", "benchmarks")
+FILES = sorted(
+    file
+    for room in ROOMS
+    for file in (ROOT / room).rglob("*.py")
+    if "data" not in file.relative_to(ROOT).parts[1:2]
+)
+FOLDERS = sorted({file.parent for file in FILES})
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name)
+def test_a_folder_holds_3_to_15_files(folder: Path) -> None:
+    files = [file for file in folder.glob("*.py") if file.name != "__init__.py"]
+    fewest = 0 if any(child in FOLDERS for child in folder.iterdir()) else 2  # beside its __init__
+    assert fewest <= len(files) <= 15
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name)
+def test_a_prefix_that_four_files_share_is_a_folder(folder: Path) -> None:
+    stems = (file.stem.removeprefix("test_") for file in folder.glob("*.py"))
+    prefixes = Counter(stem.partition("_")[0] for stem in stems if not stem.startswith("__"))
+    assert [prefix for prefix, count in prefixes.items() if count >= 4] == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_files_and_functions_are_short(file: Path) -> None:
+    text = file.read_text("utf-8")
+    assert text.count("\n") <= 300
+    long = [
+        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno >= 50
+    ]
+    assert long == []
+
+
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if "tests" not in folder.parts], ids=name)
+def test_a_package_says_in_one_sentence_what_it_holds(folder: Path) -> None:
+    text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
+    assert text
+    assert len(text.splitlines()[0]) <= 110
