@@ -1,4 +1,4 @@
-"""Metrics of a run, which Ray exports for Prometheus from the runner's node; cluster/workers/grafana.json shows them.
+"""Metrics of a run, which Ray exports for Prometheus from the runner's node; grafana.json shows them.
 
 1. What cells took is added up as they are answered; a call of Ray's for each would cost the runner too much.
 2. Every few seconds the sums go into Ray's counters, and where all stands into its gauges.

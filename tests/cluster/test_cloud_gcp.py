@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from chunkflow.errors import BadInput
-from cluster.cloud.cluster import CloudCluster
 from cluster.cloud import gcp as cloud_gcp
+from cluster.cloud.cluster import CloudCluster
 from cluster.cloud.nodes import head_setup_commands
 from cluster.providers import load_place
 from tests.support.jobs import hide_package

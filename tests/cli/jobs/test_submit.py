@@ -20,8 +20,8 @@ from botocore.config import Config
 from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput, ChunkflowError
 from cluster import probe
-from cluster.submission.environment import SENT, There, what_goes_along
 from cluster.submission import jobs as submission
+from cluster.submission.environment import SENT, There, what_goes_along
 from cluster.submission.jobs import shown_address
 from cluster.submission.submit import check, entrypoint, extras, local_paths, refuse_unseen
 from cluster.submission.wheel import build_wheel, constraints
