@@ -1,3 +1,130 @@
-"""chunkflow: brain-imaging volumes, chunk by chunk, the same answer however they were cut."""
+"""Brain-imaging volumes processed chunk by chunk: the same answer however they were cut.
+
+The public names of chunkflow, imported when they are first used::
+
+    import chunkflow as cf
+
+    job = cf.Job.read("rat.yaml", layers={"dapi": "/data/rat7/dapi"})
+    work = job.run(workers=8)
+    cells = work.table("objects").to_pandas()
+
+The built-in tasks are in the package `tasks`: `from tasks import Segment`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chunkflow.api import Job as Job
+    from chunkflow.api import Work as Work
+    from chunkflow.api import ingest as ingest
+    from chunkflow.api import open as open
+    from chunkflow.api import submit as submit
+    from chunkflow.chunk import Chunk as Chunk
+    from chunkflow.data.info import FolderInfo as FolderInfo
+    from chunkflow.data.info import ImageInfo as ImageInfo
+    from chunkflow.data.info import LabelsInfo as LabelsInfo
+    from chunkflow.data.info import LayerInfo as LayerInfo
+    from chunkflow.data.info import TableInfo as TableInfo
+    from chunkflow.data.tables import Table as Table
+    from chunkflow.data.volume import Volume as Volume
+    from chunkflow.errors import BadInput as BadInput
+    from chunkflow.errors import ChunkflowError as ChunkflowError
+    from chunkflow.errors import DamagedInput as DamagedInput
+    from chunkflow.errors import Incomplete as Incomplete
+    from chunkflow.errors import Interrupted as Interrupted
+    from chunkflow.errors import Overtaken as Overtaken
+    from chunkflow.errors import StorageError as StorageError
+    from chunkflow.errors import WorkerLost as WorkerLost
+    from chunkflow.formats.export.export import export as export
+    from chunkflow.geometry import Box as Box
+    from chunkflow.geometry import Grid as Grid
+    from chunkflow.geometry import Vec as Vec
+    from chunkflow.geometry import VoxelSize as VoxelSize
+    from chunkflow.jobs.importing import import_points as import_points
+    from chunkflow.people.evaluation.evaluate import evaluate as evaluate
+    from chunkflow.people.learning.train import train as train
+    from chunkflow.people.learning.tuning import tune as tune
+    from chunkflow.people.viewing.view import view as view
+    from chunkflow.resources import Resources as Resources
+    from chunkflow.roles import Annotations as Annotations
+    from chunkflow.roles import File as File
+    from chunkflow.roles import Image as Image
+    from chunkflow.roles import Labels as Labels
+    from chunkflow.roles import Layer as Layer
+    from chunkflow.roles import Meshes as Meshes
+    from chunkflow.roles import Objects as Objects
+    from chunkflow.roles import Out as Out
+    from chunkflow.roles import Report as Report
+    from chunkflow.roles import Tags as Tags
+    from chunkflow.shapes import MergedRows as MergedRows
+    from chunkflow.shapes import ReducedRows as ReducedRows
+    from chunkflow.shapes import RowByRow as RowByRow
+    from chunkflow.shapes import SentRows as SentRows
+    from chunkflow.shapes import Voxels as Voxels
+    from chunkflow.task import Cell as Cell
+    from chunkflow.task import Counts as Counts
+    from chunkflow.task import Files as Files
+    from chunkflow.task import Layout as Layout
+    from chunkflow.task import Result as Result
+    from chunkflow.task import Task as Task
+    from chunkflow.task import WindowTooSmall as WindowTooSmall
 
 __version__ = "0.1.0"
+
+_NAMES = {
+    "chunkflow.api": ("Job", "Work", "ingest", "open", "submit"),
+    "chunkflow.chunk": ("Chunk",),
+    "chunkflow.data.info": ("FolderInfo", "ImageInfo", "LabelsInfo", "LayerInfo", "TableInfo"),
+    "chunkflow.data.tables": ("Table",),
+    "chunkflow.data.volume": ("Volume",),
+    "chunkflow.errors": (
+        "BadInput",
+        "ChunkflowError",
+        "DamagedInput",
+        "Incomplete",
+        "Interrupted",
+        "Overtaken",
+        "StorageError",
+        "WorkerLost",
+    ),
+    "chunkflow.formats.export.export": ("export",),
+    "chunkflow.geometry": ("Box", "Grid", "Vec", "VoxelSize"),
+    "chunkflow.jobs.importing": ("import_points",),
+    "chunkflow.people.evaluation.evaluate": ("evaluate",),
+    "chunkflow.people.learning.train": ("train",),
+    "chunkflow.people.learning.tuning": ("tune",),
+    "chunkflow.people.viewing.view": ("view",),
+    "chunkflow.resources": ("Resources",),
+    "chunkflow.roles": (
+        "Annotations",
+        "File",
+        "Image",
+        "Labels",
+        "Layer",
+        "Meshes",
+        "Objects",
+        "Out",
+        "Report",
+        "Tags",
+    ),
+    "chunkflow.shapes": ("MergedRows", "ReducedRows", "RowByRow", "SentRows", "Voxels"),
+    "chunkflow.task": ("Cell", "Counts", "Files", "Layout", "Result", "Task", "WindowTooSmall"),
+}
+_PLACES = {name: module for module, names in _NAMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_PLACES)]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,6 +12,7 @@ EXTRA_OF = {
     "h5py": "formats",
     "imagecodecs": "formats",
     "nibabel": "formats",
+    "pandas": "formats",
     "nd2": "microscopes",
     "pylibCZIrw": "microscopes",
     "readlif": "microscopes",

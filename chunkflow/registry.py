@@ -1,4 +1,4 @@
-"""Tasks and executors by name; only the module of the one that is asked for is imported.
+"""Tasks, and places where jobs run, by name; only the module of the one that is asked for is imported.
 
 A task is named in one of three ways:
 1. by a short name, from the table of the built-in tasks;
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 TABLE = "tasks:TASKS"
 """Imported by name, as the tasks themselves are: the core knows none of them."""
 GROUP = "chunkflow.tasks"
-EXECUTORS = {
-    "serial": "chunkflow.engine.pool.serial:SerialExecutor",
-    "ray": "cluster.workers.executor:RayExecutor",
+CLUSTER = {
+    "machine": "cluster.workers.site:Machine",
+    "cluster": "cluster.workers.site:Cluster",
+    "submit": "cluster.submission.submit:submit",
 }
+"""Places where jobs run on Ray, and the way to give one to a cluster. Ray, which takes two seconds, is
+imported where one of them is used."""
 
 
 def builtin_tasks() -> dict[str, str]:
@@ -103,12 +106,10 @@ def name_of(kind: type[Task]) -> str:
     return next((name for name, known in tasks().items() if known == location), location)
 
 
-def executor(name: str) -> Callable[..., Any]:
-    """The maker of an executor for a plan: `serial` in this process, `ray` here or on a cluster."""
-    if name not in EXECUTORS:
-        raise BadInput(f"There is no executor {name!r}; there are {', '.join(EXECUTORS)}.")
-    made: Callable[..., Any] = _attribute(EXECUTORS[name])
-    return made
+def from_cluster(name: str) -> Callable[..., Any]:
+    """A part of cluster/ by its name in `CLUSTER`."""
+    found: Callable[..., Any] = _attribute(CLUSTER[name])
+    return found
 
 
 def _attribute(location: str) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, VoxelSize, vec
@@ -107,3 +108,19 @@ def free_name(name: str, taken: Container[str]) -> str:
     while free in taken:
         free, number = f"{name}-{number}", number + 1
     return free
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts in lines, the first column to the left."""
+    lines = [head, *rows]
+    first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
+    return "\n".join(
+        "  ".join([line[0].ljust(first), *map(str.rjust, line[1:], widths)]).rstrip() for line in lines
+    )
+
+
+def html_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts as HTML."""
+    cells = "".join(f"<th>{html.escape(text)}</th>" for text in head)
+    lines = ("".join(f"<td>{html.escape(text)}</td>" for text in row) for row in rows)
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in (cells, *lines))}</table>"

@@ -1,4 +1,26 @@
-"""One operation a file, each a Task named by a verb."""
+"""The built-in tasks, one operation a file, each named by a verb; `from tasks import Segment`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.annotate.annotate import Annotate as Annotate
+    from tasks.annotate.tag import Tag as Tag
+    from tasks.cells.classify import Classify as Classify
+    from tasks.cells.coincide import Coincide as Coincide
+    from tasks.cells.measure import Measure as Measure
+    from tasks.cells.overlap import Overlap as Overlap
+    from tasks.cells.segment import Segment as Segment
+    from tasks.count.count import Count as Count
+    from tasks.mesh.mesh import Mesh as Mesh
+    from tasks.stitch.stitch import Stitch as Stitch
+    from tasks.synthetic.scan import Scan as Scan
+    from tasks.synthetic.synthesize import Synthesize as Synthesize
+    from tasks.volumes.copy import Copy as Copy
+    from tasks.volumes.downsample import Downsample as Downsample
+    from tasks.volumes.ingest import Ingest as Ingest
 
 TASKS = {
     "annotate": "tasks.annotate.annotate:Annotate",
@@ -17,4 +39,13 @@ TASKS = {
     "synthesize": "tasks.synthetic.synthesize:Synthesize",
     "tag": "tasks.annotate.tag:Tag",
 }
-"""What a job file may name, and its class: all that help, documentation and jobs know of the tasks here."""
+"""The tasks that a job file may name, and their classes: all that help, documentation and jobs know of them."""
+_MODULES = {place.partition(":")[2]: place.partition(":")[0] for place in TASKS.values()}
+
+__all__ = ["TASKS", *_MODULES]  # noqa: PLE0604 - names, gathered from the table
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

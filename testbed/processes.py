@@ -32,7 +32,7 @@ def killed_in_the_middle(runner: subprocess.Popen[str], job: Job, cells: int) ->
 
 
 def written(folder: Path, job: Job) -> Path:
-    path = folder / f"{job.job}.json"
+    path = folder / f"{job.name}.json"
     path.write_text(job.model_dump_json())
     return path
 

@@ -39,7 +39,7 @@ def write_a_million_units(folder: Folder, units_a_flush: int = 800) -> float:
     """Units a second through record_done, in shuffled order, with all flushes and snapshots."""
     order = np.random.default_rng(1)
     work = [(step, int(index)) for step, units in STEPS.items() for index in order.permutation(units)]
-    job = Job(job="bench", work="file:///bench", tasks=[TaskEntry(name="segment", type="segment")])
+    job = Job(name="bench", work="file:///bench", tasks=[TaskEntry(name="segment", type="segment")])
     plan = PlanSpec(job=job, box=None, chunk=(64, 64, 64), layers=[])
     record = JobRecord(spec={}, plan=plan, grids={})
     start = time.perf_counter()

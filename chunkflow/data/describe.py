@@ -19,7 +19,8 @@ from chunkflow.data.info import (
     VoxelsInfo,
     parse_info,
 )
-from chunkflow.data.volume import open_layer
+from chunkflow.data.tables import Table
+from chunkflow.data.volume import Volume, open_layer
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 
@@ -31,6 +32,15 @@ def describe(url: str, mip: int, kind: RoleKind) -> LayerInfo:
     layer = layer_at(url, mip)
     require_codec(url, layer.encoding)
     return layer
+
+
+Known = LayerInfo | Table | Volume
+"""A layer or table that was opened, or its description."""
+
+
+def info_of(known: Known) -> LayerInfo:
+    """The description of a layer or table."""
+    return known.info if isinstance(known, Table | Volume) else known
 
 
 def layer_at(url: str, mip: int = 0) -> VoxelsInfo:

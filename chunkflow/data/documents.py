@@ -36,7 +36,8 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
         fault = next((one for one in beside if one["type"] == "extra_forbidden"), fault)
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        known = f"; known are {', '.join(model.model_fields)}" if len(fault["loc"]) == 1 else ""
+        keys = (field.serialization_alias or name for name, field in model.model_fields.items())
+        known = f"; known are {', '.join(keys)}" if len(fault["loc"]) == 1 else ""
         return f"the key {where!r} is unknown{known}."
     if fault["type"] == "missing":
         return f"the key {where!r} is missing."

@@ -1,9 +1,10 @@
-"""Reading of tables: Parquet files of rows, whole or a batch at a time."""
+"""Tables of objects: Parquet files of rows, read whole or a batch at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,10 +12,104 @@ import pyarrow.parquet as pq
 from chunkflow.data.folder import Folder, side_by_side
 from chunkflow.data.info import TableInfo
 from chunkflow.errors import DamagedInput
+from chunkflow.extras import optional_import
 from chunkflow.geometry import Box
+from chunkflow.words import html_table, text_table
+
+if TYPE_CHECKING:
+    import pandas
 
 BATCH = 2**17
 """Rows of a table that are held at once where they are taken one by one."""
+SHOWN_ROWS = 10
+
+
+class Table:
+    """A table of objects on a disk or in a bucket; in a notebook its first rows.
+
+    >>> cells = Table(info)
+    >>> len(cells), cells.columns
+    (3, ['id', 'x', 'y', 'z', 'volume_um3'])
+    >>> cells.to_arrow()["volume_um3"].to_pylist()
+    [510.5, 480.0, 733.25]
+    """
+
+    def __init__(self, info: TableInfo) -> None:
+        self.info = info
+
+    @property
+    def url(self) -> str:
+        return self.info.url
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, in their order."""
+        return list(next(self.pieces()).column_names)
+
+    def __len__(self) -> int:
+        """The number of rows, which the files say without being read."""
+        grid = self.info.grid
+        return sum(side_by_side(lambda index: _count(self.info, index), list(range(len(grid)))))
+
+    def pieces(self) -> Iterator[pa.Table]:
+        """The rows in pieces that fit in memory, in the order of the files; the first has none, and tells the
+        columns.
+
+        >>> sum(len(piece) for piece in Table(info).pieces())
+        3
+        """
+        return table_rows(self.info)
+
+    def to_arrow(self) -> pa.Table:
+        """All rows, in memory, as a table of pyarrow."""
+        return pa.concat_tables(self.pieces()).combine_chunks()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """All rows, in memory, as a data frame of pandas.
+
+        >>> Table(info).to_pandas().volume_um3.max()
+        733.25
+        """
+        optional_import("pandas", f"Making a data frame of {self.name}")
+        return self.to_arrow().to_pandas()
+
+    def head(self, rows: int = SHOWN_ROWS) -> pa.Table:
+        """The first rows."""
+        found, count = [], 0
+        for piece in self.pieces():
+            found.append(piece.slice(0, rows - count))
+            count += len(found[-1])
+            if count == rows:
+                break
+        return pa.concat_tables(found)
+
+    def _shown(self) -> tuple[list[str], list[list[str]]]:
+        first = self.head()
+        return first.column_names, [[_short(value) for value in row.values()] for row in first.to_pylist()]
+
+    @property
+    def _title(self) -> str:
+        return f"{self.name}: {len(self):,} rows"
+
+    def __repr__(self) -> str:
+        head, rows = self._shown()
+        return "\n".join([self._title, text_table(head, rows)])
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self._title}</p>{html_table(*self._shown())}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _count(info: TableInfo, index: int) -> int:
+    with _opened(info, index) as file:
+        return int(file.metadata.num_rows)
 
 
 def read_table(info: TableInfo, box: Box) -> pa.Table:
@@ -34,6 +129,23 @@ def table_pieces(info: TableInfo, box: Box) -> Iterator[pa.Table]:
             yield file.schema_arrow.remove_metadata().empty_table()
             for batch in file.iter_batches(BATCH):
                 yield pa.table(batch)
+
+
+def table_rows(info: TableInfo) -> Iterator[pa.Table]:
+    """The rows of a table in the order of its files; a first piece without rows tells the columns."""
+    schema = empty = None
+    for piece in table_pieces(info, info.bounds):
+        if not len(piece):
+            empty = piece
+            continue
+        if schema is None:
+            schema = piece.schema
+            yield schema.empty_table()
+        if set(piece.column_names) != set(schema.names):
+            raise DamagedInput(f"{info.url}: a file has other columns than those before it.")
+        yield piece.select(schema.names).cast(schema)
+    if schema is None and empty is not None:
+        yield empty
 
 
 def _read_file(info: TableInfo, index: int) -> pa.Table:

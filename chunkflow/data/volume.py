@@ -11,27 +11,69 @@ from cloudvolume import CloudVolume
 from cloudvolume.exceptions import EmptyVolumeException, InfoUnavailableError
 from cloudvolume.lib import Bbox
 
-from chunkflow.chunk import Chunk
+from chunkflow.chunk import Array, Chunk
 from chunkflow.data.clients import is_fault, is_refusal
 from chunkflow.data.encodings import require_codec
 from chunkflow.data.folder import Folder, make_file_writes_atomic
 from chunkflow.data.info import VoxelsInfo
 from chunkflow.data.sharded import shard_files, sharding_of
 from chunkflow.errors import BadInput, DamagedInput, StorageError
-from chunkflow.geometry import Box, VoxelSize
+from chunkflow.geometry import Box, VoxelSize, vec
 
 _DECODERS = {"deflate", "zlib", "lzma", "brotli", "zstandard", "backports.zstd", "_compression"}
 _DAMAGE = {"DecompressionError", "IntegrityError", "CRC32CIntegrityError", "MD5IntegrityError"}
 
 
 class Volume:
-    """Reads any box, and writes boxes that are aligned to the layer's storage chunks."""
+    """A layer at one mip: reads any box, and writes boxes that are aligned to its storage chunks.
+
+    Indexed by voxels (x, y, z), counted as the layer counts them, it gives an array of numpy:
+
+    >>> dapi = Volume(info)
+    >>> dapi.bounds, dapi.voxel_size, dapi.dtype
+    (Box(start=(0, 0, 0), stop=(64, 64, 32)), (500.0, 500.0, 1000.0), 'uint16')
+    >>> dapi[10:20, :, 5].shape
+    (10, 64)
+    """
 
     def __init__(self, info: VoxelsInfo, fill_missing: bool = False) -> None:
         require_codec(info.url, info.encoding)
         make_file_writes_atomic()
         self.info = info
         self._cloud = open_layer(info.url, info.mip, fill_missing)
+
+    @property
+    def url(self) -> str:
+        return self.info.url
+
+    @property
+    def bounds(self) -> Box:
+        """The voxels that exist."""
+        return self.info.bounds
+
+    @property
+    def voxel_size(self) -> VoxelSize:
+        """Nanometres along x, y, z."""
+        return self.info.voxel_size
+
+    @property
+    def dtype(self) -> str:
+        return self.info.dtype
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.bounds.size))
+        voxel = " x ".join(f"{length:g}" for length in self.voxel_size)
+        return f"{self.url}: {size} voxels (x, y, z) of {self.dtype}, {voxel} nm each"
+
+    def __getitem__(self, key: object) -> Array:
+        """Voxels by slices or single positions of x, y, z; an axis that is left out is taken whole."""
+        places = key if isinstance(key, tuple) else (key,)
+        if len(places) > 3:
+            raise IndexError(f"a volume has the axes x, y, z; {len(places)} positions were given")
+        ends = zip(self.bounds.start, self.bounds.stop, (*places, *[slice(None)] * 3), strict=False)
+        ranges = [_voxels(place, start, stop) for start, stop, place in ends]
+        array = self.read(Box(vec(a for a, _ in ranges), vec(b for _, b in ranges))).array
+        return array[tuple(slice(None) if isinstance(p, slice) else 0 for p in places)]
 
     def read(self, box: Box) -> Chunk:
         """The voxels of `box`, which must lie within the layer; a missing one is an error, never a zero."""
@@ -72,6 +114,20 @@ class Volume:
         files = shard_files(chunk, info.bounds, info.storage, info.encoding, info.compressed)
         Folder(info.url).at(scale_key(info.voxel_size)).put_all(files)
         return chunk.array.nbytes
+
+
+def _voxels(place: object, start: int, stop: int) -> tuple[int, int]:
+    """The range of voxels along an axis from `start` to `stop` that a position or slice names."""
+    if isinstance(place, slice) and place.step in (None, 1):
+        first = start if place.start is None else place.start
+        last = stop if place.stop is None else place.stop
+    elif isinstance(place, int | np.integer):
+        first, last = int(place), int(place) + 1
+    else:
+        raise IndexError(f"{place!r} is neither a voxel nor a slice of step 1")
+    if not start <= first < last <= stop:
+        raise IndexError(f"{first}:{last} is no part of {start}:{stop}, the voxels along this axis")
+    return int(first), int(last)
 
 
 def _is_damage(error: Exception) -> bool:

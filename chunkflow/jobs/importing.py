@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from chunkflow.data.describe import layer_at, read_info, table_at
-from chunkflow.data.info import TABLE_TYPE, LabelsInfo, LayerInfo, TableInfo, full_url
+from chunkflow.data.describe import info_of, layer_at, read_info, table_at
+from chunkflow.data.info import TABLE_TYPE, LabelsInfo, LayerInfo, TableInfo, full_url, table_of
 from chunkflow.data.table_writer import write_table
+from chunkflow.data.tables import Table, table_rows
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
-from chunkflow.formats.export.rows import table_rows
 from chunkflow.formats.points.files import Assigned, assign, open_points, point_pieces, read_points
 from chunkflow.formats.points.table import Completed
 from chunkflow.jobs.locate import open_table
@@ -38,7 +38,7 @@ def import_points(
     *,
     columns: Sequence[str] = (),
     unit: str = "",
-    objects: str | TableInfo | None = None,
+    objects: str | Table | TableInfo | None = None,
     mip: int = 0,
 ) -> Imported:
     """Make a table layer of a file of points, or of a table that was exported.
@@ -53,13 +53,13 @@ def import_points(
         print(marked.rows, "points are in", marked.table.url)
     """
     file, space = Path(file), space_of(str(like), mip)
-    rows = open_points(file, space, ",".join(columns))
+    rows = open_points(file, space, columns)
     assigned = None
     if objects is None:
         read = point_pieces(rows, space, unit)
     else:
-        table = open_table(objects) if isinstance(objects, str) else objects
-        points, assigned = marked(read_points(file, space, ",".join(columns), unit), space, table)
+        table = open_table(objects) if isinstance(objects, str) else table_of(info_of(objects))
+        points, assigned = marked(read_points(file, space, columns, unit), space, table)
         read = iter([points])
     named = objects is not None or "id" in [name.lower() for name in rows.schema.names]
     complete = Completed(read, _table_in(space, str(to), named))

@@ -21,7 +21,7 @@ def locate(what: str, name: str = "") -> str | TableInfo:
     product = work.plan().products.get((name, 0))
     if product is not None and not isinstance(product.info, TableInfo):
         return product.info.url
-    return work.table(name)
+    return work.table_info(name)
 
 
 def open_table(location: str) -> TableInfo:
@@ -32,4 +32,4 @@ def open_table(location: str) -> TableInfo:
     work, colon, name = location.rpartition(":")
     if not colon or "/" in name:
         work, name = location, DEFAULT_TABLE
-    return Work.open(work).table(name)
+    return Work.open(work).table_info(name)

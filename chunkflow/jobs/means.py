@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Protocol
 
 from chunkflow.engine.cost.measures import Measures, measure
@@ -18,6 +16,7 @@ from chunkflow.engine.pool.serial import SerialExecutor
 from chunkflow.engine.pool.staff import Staff
 from chunkflow.engine.run.events import Listener
 from chunkflow.errors import BadInput
+from chunkflow.registry import from_cluster
 
 HERE = ""
 """The device of workers for which nothing is paid, as of those on this machine."""
@@ -83,21 +82,16 @@ class Means:
         """Where the workers run."""
         if self.serial:
             return SerialSite()
-        sites = _ray_sites()
-        site: Site = (
-            sites.Cluster(self.address, self.workers) if self.address else sites.Machine(self.workers)
-        )
-        return site
+        if self.address:
+            joined: Site = from_cluster("cluster")(self.address, self.workers)
+            return joined
+        machine: Site = from_cluster("machine")(self.workers)
+        return machine
 
     def measured(self, plan: Plan, chosen: Mapping[int, Sequence[int]]) -> dict[str, Measures]:
         """The times of chosen cells of each step by device, done without writing; on this machine they are
         done in this process."""
         if not self.address:
             return {HERE: measure(plan, chosen)}
-        found: dict[str, Measures] = _ray_sites().Cluster(self.address).measured(plan, chosen)
+        found: dict[str, Measures] = from_cluster("cluster")(self.address).measured(plan, chosen)
         return found
-
-
-def _ray_sites() -> ModuleType:
-    """Ray is imported only where it is used: that takes two seconds, which a serial run need not pay."""
-    return importlib.import_module("cluster.workers.site")

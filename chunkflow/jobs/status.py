@@ -12,7 +12,7 @@ import numpy.typing as npt
 from chunkflow.engine.cost.accounts import dollars_of, read_accounts
 from chunkflow.engine.ledger.state import DONE, FAILED, Failure, State, Step
 from chunkflow.geometry import Vec
-from chunkflow.words import dollars, in_words
+from chunkflow.words import dollars, html_table, in_words, text_table
 
 RECENT_HEARTBEATS = 6
 WIDEST = 64
@@ -104,7 +104,7 @@ class Status:
         accounts = read_accounts(job.work)
         paid = any(account.spent for account in accounts)
         return cls(
-            name=job.job,
+            name=job.name,
             standing=_standing(state),
             ended=state.ended,
             alive=alive(state),
@@ -125,19 +125,12 @@ class Status:
         return ["task", "chunks", "done", "running", rest, "failed", "rate", "left"]
 
     def __repr__(self) -> str:
-        rows = [self.head, *(stage.row() for stage in self.stages.values())]
-        name, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
-        lines = ["  ".join([row[0].ljust(name), *map(str.rjust, row[1:], widths)]).rstrip() for row in rows]
-        return "\n".join([self.title, *lines])
+        return f"{self.title}\n{text_table(self.head, (stage.row() for stage in self.stages.values()))}"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(text)}</th>" for text in self.head)
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in stage.row())}</tr>"
-            for stage in self.stages.values()
-        )
+        table = html_table(self.head, (stage.row() for stage in self.stages.values()))
         bad = ' style="color:#c00000"' if any(stage.failed for stage in self.stages.values()) else ""
-        return f"<p{bad}>{html.escape(self.title)}</p><table><tr>{head}</tr>{rows}</table>"
+        return f"<p{bad}>{html.escape(self.title)}</p>{table}"
 
 
 def _standing(state: State) -> str:

@@ -1,36 +1,53 @@
-"""A work folder as the commands see it: what its ledger says of the job that runs or ran there."""
+"""A work folder: the job that runs or ran there, as its ledger knows it, and what it made."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+from chunkflow.data.describe import layer_at
 from chunkflow.data.folder import Folder
-from chunkflow.data.info import TableInfo, full_url
+from chunkflow.data.info import TableInfo, VoxelsInfo, full_url
+from chunkflow.data.tables import Table
+from chunkflow.data.volume import Volume
+from chunkflow.engine.ledger.heartbeat import STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.geometry import Box
 from chunkflow.jobs.notes import notes
+from chunkflow.jobs.status import Status, alive
 from chunkflow.modules import Modules
 from chunkflow.words import plain
 
+POLL_SECONDS = 1.0
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Work:
-    """A work folder with a ledger."""
+    """The work folder of a job: its status, its tables and volumes, and the way to stop its run."""
 
     url: str
     ledger: Ledger
 
     @classmethod
-    def open(cls, location: str) -> Work:
-        url = full_url(location)
+    def open(cls, location: str | Path) -> Self:
+        """The work folder at a path or URL, in which a job has run."""
+        url = full_url(str(location))
         ledger = Ledger.load(Folder(url))
         if ledger.state.job is None:
             raise BadInput(f"{plain(url)} is not a work folder: no job has run there yet.")
         return cls(url, ledger)
+
+    def __repr__(self) -> str:
+        return repr(self.status())
+
+    def _repr_html_(self) -> str:
+        return self.status()._repr_html_()
 
     @property
     def folder(self) -> Path:
@@ -55,13 +72,56 @@ class Work:
         assert self.ledger.state.job is not None
         return plan_of_spec(self.ledger.state.job.plan, Modules(self.folder))
 
-    def table(self, name: str) -> TableInfo:
-        """A table of the job, which must be finished if the job makes it."""
+    def status(self) -> Status:
+        """The status of the job's run, read from its ledger now."""
+        state = self.ledger.refresh()
+        if state.job is None:
+            raise BadInput(f"No job has run in {plain(self.url)} yet.")
+        return Status.of(state)
+
+    def stop(self) -> bool:
+        """Ask the run to begin nothing new and finish what is in flight; False where none is at work."""
+        if not alive(self.ledger.refresh()):
+            return False
+        Folder(self.url).put(STOP, b"")
+        return True
+
+    def until_ended(self) -> Iterator[int]:
+        """The number of chunks in flight, every second until the run has ended."""
+        state = self.ledger.state
+        while alive(state):
+            yield sum(step.running for step in state.steps.values())
+            time.sleep(POLL_SECONDS)
+            state = self.ledger.refresh()
+
+    def table(self, name: str = "objects") -> Table:
+        """A table that the job reads or made, by its name there; it must be finished."""
+        return Table(self.table_info(name))
+
+    def volume(self, name: str, mip: int = 0) -> Volume:
+        """An image or labels that the job reads or makes, by its name there."""
+        layers = self.volumes()
+        if name not in layers:
+            known = ", ".join(layers) or "none"
+            raise BadInput(f"The job in {plain(self.url)} has no image or labels {name}; it has {known}.")
+        return Volume(layer_at(layers[name], mip))
+
+    def volumes(self) -> dict[str, str]:
+        """The URLs of all images and labels that the job reads or makes, by their names there."""
+        products = self.plan().products.values()
+        return {p.name: p.info.url for p in products if isinstance(p.info, VoxelsInfo)}
+
+    def tables(self) -> dict[str, str]:
+        """The URLs of all tables that the job reads or makes, by their names there."""
+        products = self.plan().products.values()
+        return {p.name: p.info.url for p in products if isinstance(p.info, TableInfo) and "." not in p.name}
+
+    def table_info(self, name: str) -> TableInfo:
+        """The description of a table of the job, which must be finished if the job makes it."""
         plan, steps = self.plan(), self.ledger.steps
         product = plan.products.get((name, 0))
         if product is None or not isinstance(product.info, TableInfo):
-            tables = [p.name for p in plan.products.values() if isinstance(p.info, TableInfo)]
-            named = sorted(name for name in tables if "." not in name)
+            named = sorted(self.tables())
             said = f"has no table {name}; its tables" if name else "is meant: name one of its tables"
             raise BadInput(f"The job in {self.url} {said}: {', '.join(named) or 'none'}.")
         stages = [stage for stage in plan.stages if stage.step == product.maker]

@@ -21,13 +21,13 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.errors import BadInput
 from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.job import Job
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.errors import BadInput
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.kernels.scoring.matching import match_points, matched_pairs
-from chunkflow.engine.planning.plan import Plan
 from cli.jobs.run import follow
 from cli.people.train import train
 
@@ -67,7 +67,7 @@ def run_light_sheet(
     follow(scan, console)
     truth = _truth(scan.plan, folder, tile)
     path = folder / "light-sheet.yaml"
-    path.write_text(files("cli").joinpath("light-sheet.yaml").read_text("utf-8"), "utf-8")
+    path.write_text(files("cli.demo").joinpath("light-sheet.yaml").read_text("utf-8"), "utf-8")
     job = Job.from_file(path)
     console.print("The job, up to its object table.", highlight=False)
     follow(Run.of(job.until("measure"), means), console)

@@ -12,7 +12,7 @@ from chunkflow.jobs.work import Work
 from chunkflow.people.reports.report import write_report
 from chunkflow.words import parse_box, plain
 from cli.jobs.interrupts import Interrupts
-from cli.jobs.progress import Progress
+from cli.jobs.progress import TerminalProgress
 from cli.options import (
     Address,
     BoxOption,
@@ -35,7 +35,7 @@ STOPPING = "Stopping: what is in flight is being finished. Once more to stop at 
 
 def follow(run: Run, console: Console) -> None:
     """Start a run and show it to its end; write its report. Ctrl-C interrupts it."""
-    progress = Progress(console)
+    progress = TerminalProgress(console)
     run.listeners.append(progress)
     try:
         run.start()

@@ -11,7 +11,6 @@ from rich.console import Console
 from chunkflow.data.info import full_url
 from chunkflow.engine.ledger.state import State
 from chunkflow.errors import BadInput
-from chunkflow.jobs.stopping import request_stop, until_ended
 from chunkflow.jobs.work import Work
 from chunkflow.words import in_words, plain
 from cli.options import JobsAddress, WorkUrl
@@ -36,7 +35,7 @@ def stop(
     url = full_url(work)
     console = Console(soft_wrap=True, highlight=False)
     known = _work(url)
-    if not now and known is not None and request_stop(known):
+    if not now and known is not None and known.stop():
         console.print(f"The run in {plain(url)} was asked to stop.")
         wait(known, console)
         return
@@ -63,7 +62,7 @@ def _ended(state: State | None) -> str:
 def wait(known: Work, console: Console) -> None:
     """Until the ledger says how the run ended."""
     begun = told = time.monotonic()
-    for running in until_ended(known):
+    for running in known.until_ended():
         if time.monotonic() - told > TELL_SECONDS:
             told = time.monotonic()
             console.print(f"{in_words(told - begun):>9}  {running:,} chunks are being finished")

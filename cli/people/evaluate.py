@@ -13,7 +13,7 @@ from chunkflow.people.evaluation.evaluate import evaluate as score_against
 from chunkflow.people.evaluation.evaluate import refuse_page
 from chunkflow.people.evaluation.overlaps import refuse_taken
 from chunkflow.words import parse_box, parse_tolerance
-from cli.options import Address, Serial, Workers
+from cli.options import Address, Serial, Workers, parse_names
 
 Predicted = Annotated[
     str, typer.Argument(metavar="PREDICTED", help="Points (a file, a table, WORK:TABLE) or labels.")
@@ -67,15 +67,28 @@ def evaluate(
 
     Example: chunkflow evaluate work/rat:objects marked.csv --tolerance 10um --to evaluation.html
     """
-    means, tolerance_um, part = Means(workers, address, serial), parse_tolerance(tolerance), parse_box(box)
+    Means(workers, address, serial)  # refuses what does not go together
+    tolerance_um, part = parse_tolerance(tolerance), parse_box(box)
     refuse_page(to, overwrite)
     refuse_taken(annotations)
     scratch = to.resolve().parent
     found = score_against(
-        predicted, truth, tolerance_um, part, like, score, of_class, columns, unit, means, scratch
+        predicted,
+        truth,
+        tolerance_um,
+        part,
+        like,
+        score,
+        of_class,
+        parse_names(columns),
+        unit,
+        workers,
+        address,
+        serial,
+        scratch,
     )
     if annotations:
-        found.write_annotations(annotations, means, scratch)
+        found.write_annotations(annotations, workers, address, serial, scratch)
     found.write(to, overwrite)
     console = Console(soft_wrap=True)
     console.print(str(found), highlight=False, markup=False)

@@ -12,9 +12,9 @@ from chunkflow.errors import BadInput
 from chunkflow.people.learning.tuning import refuse_existing
 from chunkflow.people.learning.tuning import tune as tune_segment
 from chunkflow.words import parse_box, parse_tolerance
+from cli.options import parse_names
 
 DIAMETERS = "4-32"
-
 
 What = Annotated[str, typer.Argument(metavar="TASK", help="The task whose parameters are wanted: segment.")]
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="The image: path or URL, perhaps with @mip.")]
@@ -65,7 +65,7 @@ def tune(
         raise BadInput(f"There is nothing to tune in {task!r}: only segment can be tuned.")
     distance, sizes, part = parse_tolerance(tolerance), parse_diameters(diameters), parse_box(box)
     refuse_existing(to, overwrite)
-    tuned = tune_segment(image, points, part, distance, sizes, channel, of_class, columns, unit)
+    tuned = tune_segment(image, points, part, distance, sizes, channel, of_class, parse_names(columns), unit)
     tuned.write(to, overwrite)
     console = Console(soft_wrap=True)
     console.print(str(tuned), highlight=False, markup=False)

@@ -97,7 +97,7 @@ def submit(
     files, environment = what_goes_along(there, extras(job, own))
     files |= own | table | {"job/job.yaml": yaml.safe_dump(job.model_dump(mode="json")).encode()}
     work = job.work_for(box)
-    known = {"chunkflow": chunkflow.__version__, "job": job.job, "work": work}
+    known = {"chunkflow": chunkflow.__version__, "job": job.name, "work": work}
     with folder_of(files) as sent:
         words = entrypoint(workers, box, restart, budget, list(table))
         submitted = jobs.submit(words, sent, environment, known)
@@ -196,4 +196,4 @@ def _task_texts(job: Job) -> Iterator[bytes]:
     for entry in job.tasks:
         if entry.type in builtin_tasks():
             file = Path(inspect.getfile(task_type(entry.type, job.modules)))
-            yield from (path.read_bytes() for path in file.parent.glob(f"{file.stem}*.py"))
+            yield from (path.read_bytes() for path in file.parent.glob("*.py"))

@@ -111,4 +111,4 @@ class Metrics:
 
     def _tags(self, names: tuple[str, ...], values: tuple[str, ...]) -> dict[str, str]:
         assert self._plan is not None
-        return {"chunkflow_job": self._plan.job.job, **dict(zip(names, values, strict=True))}
+        return {"chunkflow_job": self._plan.job.name, **dict(zip(names, values, strict=True))}

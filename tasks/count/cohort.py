@@ -32,7 +32,7 @@ def cohort(works: Sequence[str | Path], table: str = "") -> pa.Table:
     """
     opened = [Work.open(str(place)) for place in works]
     tables = [_counts(work, table) for work in opened]
-    names = sample_names([work.job().job for work in opened], [work.url for work in opened])
+    names = sample_names([work.job().name for work in opened], [work.url for work in opened])
     pieces = [
         rows.drop_columns(["id"]).add_column(0, "sample", pa.array([name] * len(rows), pa.string()))
         for name, rows in zip(names, tables, strict=True)

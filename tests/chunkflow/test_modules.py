@@ -150,7 +150,7 @@ def test_a_job_takes_tasks_as_objects(tmp_path: Path, monkeypatch: pytest.Monkey
     keys = {"work": f"file://{tmp_path / 'work'}", "chunk": (64, 64, 64), "layers": layers}
     segment = Segment(image="made", labels="nuclei", diameter=9)
     named = ("twice", own.model_copy(update={"made": "again"}))
-    job = Job(job="objects", tasks=[own, segment, {"measure": {"labels": "nuclei"}}, named], **keys)
+    job = Job(name="objects", tasks=[own, segment, {"measure": {"labels": "nuclei"}}, named], **keys)
     assert [(entry.name, entry.type) for entry in job.tasks] == [
         ("Times", "own:Times"),
         ("segment", "segment"),
@@ -170,9 +170,9 @@ def test_tasks_as_objects_lie_in_one_folder(tmp_path: Path) -> None:
         job = job_beside(tmp_path / name, task("1"))
         kinds.append(type(job.tasks[0].load(job.modules)))
     tasks = [kind(image="image", made=kind.__module__) for kind in kinds]
-    assert Job(job="objects", work="work", tasks=tasks[:1]).modules == Modules(tmp_path / "one")
+    assert Job(name="objects", work="work", tasks=tasks[:1]).modules == Modules(tmp_path / "one")
     with pytest.raises(BadInput, match=f"lie in {tmp_path}/one and {tmp_path}/two: put their files into one"):
-        Job(job="objects", work="work", tasks=tasks)
+        Job(name="objects", work="work", tasks=tasks)
 
 
 def test_a_task_that_workers_cannot_import_is_refused() -> None:
@@ -185,4 +185,4 @@ def test_a_task_that_workers_cannot_import_is_refused() -> None:
         with pytest.raises(
             BadInput, match="defined where workers cannot import it: put its class at the top"
         ):
-            Job(job="objects", work="work", tasks=[kind(image="image", labels="nuclei")])
+            Job(name="objects", work="work", tasks=[kind(image="image", labels="nuclei")])

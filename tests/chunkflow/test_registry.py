@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from chunkflow.engine.planning.job import Job
-from chunkflow.engine.pool.serial import SerialExecutor
 from chunkflow.errors import BadInput
 from chunkflow.modules import Modules
-from chunkflow.registry import builtin_tasks, executor, location_of, name_of, short_name, task_type, tasks
+from chunkflow.registry import (
+    CLUSTER,
+    builtin_tasks,
+    from_cluster,
+    location_of,
+    name_of,
+    short_name,
+    task_type,
+    tasks,
+)
 from chunkflow.task import Task
 
 FIELDS = {"image": "dapi", "labels": "nuclei"}
@@ -66,8 +74,5 @@ def test_a_task_of_an_installed_package_has_the_name_that_it_declares(package: P
         location_of("sharpn")
 
 
-def test_executors_are_found_by_name() -> None:
-    assert executor("serial") is SerialExecutor
-    assert executor("ray").__name__ == "RayExecutor"
-    with pytest.raises(BadInput, match="no executor 'dask'; there are serial, ray"):
-        executor("dask")
+def test_parts_of_the_cluster_are_found_by_name() -> None:
+    assert {from_cluster(name).__name__ for name in CLUSTER} == {"Machine", "Cluster", "submit"}

@@ -83,7 +83,7 @@ def make_job(folder: Path, layers: dict[str, str], tasks: list[Any], **keys: Any
 
 def job_record(name: str, spec: dict[str, Any]) -> JobRecord:
     """What a ledger may hold of a job."""
-    job = Job(job=name, work="file:///work", tasks=[TaskEntry(name="segment", type="segment")])
+    job = Job(name=name, work="file:///work", tasks=[TaskEntry(name="segment", type="segment")])
     return JobRecord(spec=spec, plan=PlanSpec(job=job, box=None, chunk=(64, 64, 64), layers=[]), grids={})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chunkflow.engine.cost.measures import Measures
@@ -11,7 +11,7 @@ from chunkflow.engine.cost.throughput import throughputs
 from chunkflow.engine.planning.forecast import StepForecast, forecast, worker_memory
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.geometry import Vec
-from chunkflow.words import in_words
+from chunkflow.words import html_table, in_words, text_table
 
 SIZES = ("chunks", "reads", "writes", "files", "requests", "memory a worker")
 TIMES = ("s a chunk", "time")
@@ -90,15 +90,12 @@ class JobForecast:
         return said
 
     def __repr__(self) -> str:
-        return "\n".join([self.summary, *_aligned([self.head, *self.rows()]), *self.remarks()])
+        return "\n".join([self.summary, text_table(self.head, self.rows()), *self.remarks()])
 
     def _repr_html_(self) -> str:
         """The table as a notebook shows it."""
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in self.head)
-        rows = ("".join(f"<td>{html.escape(text)}</td>" for text in row) for row in self.rows())
-        lines = "".join(f"<tr>{row}</tr>" for row in (head, *rows))
         said = "".join(f"<p>{html.escape(text)}</p>" for text in self.remarks())
-        return f"<p>{html.escape(self.summary)}</p><table>{lines}</table>{said}"
+        return f"<p>{html.escape(self.summary)}</p>{html_table(self.head, self.rows())}{said}"
 
 
 def forecast_job(plan: Plan, workers: int, measures: Measures | None = None) -> JobForecast:
@@ -122,11 +119,3 @@ def _gibibytes(usual: int, most: int) -> str:
     """The usual amount, and the largest where that differs."""
     said = f"{usual / 2**30:,.2f} GiB"
     return said if most < 1.05 * usual else f"{usual / 2**30:,.2f} to {most / 2**30:,.2f} GiB"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a plain table, the first column to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
-    ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -33,12 +35,20 @@ QUEUE = re.compile(r"(sqs://[A-Za-z0-9_-]{1,70})?")
 """SQS takes names of 80 characters; `-answers` and `-work-12` come after."""
 
 
+def _whole(value: Any) -> Any:
+    return full_url(str(value)) if isinstance(value, str | Path) else value
+
+
+Location = Annotated[str, BeforeValidator(_whole)]
+"""A path or URL, made whole: a relative path counts from the working folder."""
+
+
 class LayerEntry(BaseModel):
     """Where a layer is, and how it is stored if the job makes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str
+    url: Location
     encoding: str | None = None
     sharded: bool | None = None
     """Many storage chunks in a file; if left out, where there would be more than a million files else."""
@@ -46,7 +56,7 @@ class LayerEntry(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _plain_url(cls, value: Any) -> Any:
-        return {"url": value} if isinstance(value, str) else value
+        return {"url": value} if isinstance(value, str | Path) else value
 
 
 class TaskEntry(BaseModel):
@@ -89,10 +99,10 @@ class TaskEntry(BaseModel):
 class Job(BaseModel):
     """What to do over which layers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
-    job: str
-    work: str
+    name: str = Field(validation_alias=AliasChoices("job", "name"), serialization_alias="job")
+    work: Location
     chunk: Vec | None = None
     storage: Vec = (64, 64, 64)
     layers: dict[str, LayerEntry] = Field(default_factory=dict)
@@ -136,9 +146,9 @@ class Job(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _beside_its_tasks(cls, data: Any, handler: ModelWrapValidatorHandler[Job]) -> Job:
+    def _beside_its_tasks(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """The user's own tasks of a job that was given as objects are where their classes lie."""
-        job: Job = handler(data)
+        job = handler(data)
         folders = _folders(data["tasks"]) if isinstance(data, Mapping) else set()
         if len(folders) > 1:
             places = " and ".join(sorted(map(str, folders)))
@@ -148,7 +158,7 @@ class Job(BaseModel):
         return job
 
     @classmethod
-    def from_file(cls, path: Path, settings: Sequence[str] = (), until: str = "") -> Job:
+    def from_file(cls, path: Path, settings: Sequence[str] = (), until: str = "") -> Self:
         """Read a job file up to the task `until`, with settings such as layers.dapi=URL over it."""
         document = read_document(path, "job file", "keys such as job, work, layers and tasks")
         for setting in settings:
@@ -157,26 +167,21 @@ class Job(BaseModel):
         return job.until(until) if until else job
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], base: Path) -> Job:
+    def from_document(cls, document: Mapping[str, Any], base: Path) -> Self:
         """Check a job as written by a person; relative paths count from `base`."""
         try:
-            job = cls.model_validate({"tasks": None, **document})
+            job = cls.model_validate({"tasks": None, **_with_whole_places(document, base)})
         except ValidationError as error:
             raise BadInput(f"The job file: {first_fault(error, cls)}") from error
-        layers = {
-            name: entry.model_copy(update={"url": full_url(entry.url, base)})
-            for name, entry in job.layers.items()
-        }
         job = job if job.modules.folder else job.beside(Modules(base))
-        tasks = [entry.located(base, job.modules) for entry in job.tasks]
-        return job.model_copy(update={"work": full_url(job.work, base), "layers": layers, "tasks": tasks})
+        return job.model_copy(update={"tasks": [entry.located(base, job.modules) for entry in job.tasks]})
 
     @property
     def modules(self) -> Modules:
         """Where the user's own tasks lie; in no record, as they lie elsewhere on other machines."""
         return self._modules
 
-    def beside(self, modules: Modules) -> Job:
+    def beside(self, modules: Modules) -> Self:
         """The job with its user's own tasks in these modules."""
         job = self.model_copy()
         job._modules = modules
@@ -190,12 +195,27 @@ class Job(BaseModel):
         """The work folder of a run on the whole volume, or on a part of it."""
         return self.work if box is None else f"{self.work}/try/{box}"
 
-    def until(self, task: str) -> Job:
+    def until(self, task: str) -> Self:
         """The job up to this task, which may be gone on with later."""
         names = [entry.name for entry in self.tasks]
         if task not in names:
-            raise BadInput(f"--until {task}: this job has no such task; it has {', '.join(names)}.")
+            raise BadInput(f"This job has no task {task} to run until; it has {', '.join(names)}.")
         return self.model_copy(update={"tasks": self.tasks[: names.index(task) + 1]})
+
+
+def _with_whole_places(document: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """A job as written, whose relative paths count from `base`."""
+
+    def whole(place: Any) -> Any:
+        if isinstance(place, dict) and "url" in place:
+            return {**place, "url": whole(place["url"])}
+        return full_url(place, base) if isinstance(place, str) else place
+
+    places = {"work": whole(document["work"])} if "work" in document else {}
+    layers = document.get("layers")
+    if isinstance(layers, dict):
+        places["layers"] = {name: whole(place) for name, place in layers.items()}
+    return {**document, **places}
 
 
 def split_reference(reference: str) -> tuple[str, int]:

@@ -10,20 +10,26 @@ from chunkflow.errors import BadInput
 
 
 def lay_over(document: dict[str, Any], setting: str) -> None:
-    """Set one key of a job as read from YAML: layers.dapi=URL, chunk=[64,64,64], tasks.segment.diameter=9."""
+    """Set a key as typed, its value as in YAML: layers.dapi=URL, tasks.segment.diameter=9."""
     key, equals, text = setting.partition("=")
     if not equals:
-        raise BadInput(f"--set takes key=value, as in layers.dapi=file:///data/dapi, not {setting!r}.")
+        raise BadInput(f"A setting is key=value, as in layers.dapi=file:///data/dapi, not {setting!r}.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"The setting {key} takes a value as in YAML, not {text!r}.") from error
+    set_key(document, key, value)
+
+
+def set_key(document: dict[str, Any], key: str, value: Any) -> None:
+    """Set a key of a job as read from its file, by its dotted name, as in tasks.segment.diameter."""
     *path, last = key.strip().split(".")
     place: Any = document
     for part in path:
         place = _inside(place, part, key)
     if not isinstance(place, dict):
-        raise BadInput(f"--set {key}: there is no such key in the job.")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput(f"--set {key} takes a value as in YAML, not {text!r}.") from error
+        raise BadInput(f"The setting {key}: there is no such key in the job.")
+    place[last] = value
 
 
 def _inside(place: Any, part: str, key: str) -> Any:
@@ -32,9 +38,9 @@ def _inside(place: Any, part: str, key: str) -> Any:
             if isinstance(item, dict) and part in item:
                 item[part] = item[part] if isinstance(item[part], dict) else {}
                 return item[part]
-        raise BadInput(f"--set {key}: the job has no task {part!r}.")
+        raise BadInput(f"The setting {key}: the job has no task {part!r}.")
     if not isinstance(place, dict):
-        raise BadInput(f"--set {key}: there is no such key in the job.")
+        raise BadInput(f"The setting {key}: there is no such key in the job.")
     if isinstance(place.get(part), str) and key.startswith("layers."):
         place[part] = {"url": place[part]}
     return place.setdefault(part, {})

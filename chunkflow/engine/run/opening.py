@@ -17,7 +17,7 @@ from chunkflow.engine.planning.plan import Plan, plan_of_spec, spec_of
 from chunkflow.engine.run.outputs import create, delete, deleted_size, parameters_of, refuse_foreign
 from chunkflow.errors import BadInput
 
-MEANS = {"job", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
+MEANS = {"name", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
 """The keys of a job that change nothing that it makes, and its tasks, which are told apart."""
 
 

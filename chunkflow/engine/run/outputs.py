@@ -134,7 +134,7 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
     sources = {p.info.url: None for s in steps for ps in s.inputs.values() for p in ps}
     sources.pop(mips[0].info.url, None)
     return {
-        "description": f"Made by chunkflow, job {plan.job.job}.",
+        "description": f"Made by chunkflow, job {plan.job.name}.",
         "owners": [],
         "sources": list(sources),
         "processing": [

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chunkflow.data.describe import read_info, table_at
-from chunkflow.data.info import TABLE_TYPE, VOLUME, LayerInfo, TableInfo, full_url
+from chunkflow.data.describe import Known, info_of, read_info, table_at
+from chunkflow.data.info import TABLE_TYPE, VOLUME, TableInfo, full_url
+from chunkflow.data.tables import table_rows
 from chunkflow.errors import BadInput
-from chunkflow.formats.export.rows import Source, Value, chosen, opener_of, table_rows, write_rows
+from chunkflow.formats.export.rows import Source, Value, chosen, opener_of, write_rows
 from chunkflow.geometry import Box
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class ExportedRows:
 
 
 def export(
-    source: str | Path | LayerInfo,
+    source: str | Path | Known,
     to: str | Path,
     *,
     form: str = "",
@@ -51,6 +52,7 @@ def export(
         print(cells.rows, "rows are in", cells.path)
     """
     to = Path(to)
+    source = source if isinstance(source, str | Path) else info_of(source)
     if isinstance(source, TableInfo):
         rows = Source(_name(source.url), source, table_rows(source))
     else:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chunkflow.data.info import LayerInfo, TableInfo
-from chunkflow.data.tables import table_pieces
-from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.data.info import LayerInfo
+from chunkflow.errors import BadInput
 from chunkflow.formats.export.point_files import CellfinderWriter, NapariWriter, NeuroglancerWriter
 from chunkflow.formats.export.row_files import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
 
@@ -56,23 +55,6 @@ def opener_of(to: Path, form: str) -> Open:
     if to.suffix.lower() != ending:
         raise BadInput(f"{to} must end in {ending}, as files of {named} do.")
     return opener
-
-
-def table_rows(info: TableInfo) -> Iterator[pa.Table]:
-    """The rows of a table in the order of its files; a first piece without rows tells the columns."""
-    schema = empty = None
-    for piece in table_pieces(info, info.bounds):
-        if not len(piece):
-            empty = piece
-            continue
-        if schema is None:
-            schema = piece.schema
-            yield schema.empty_table()
-        if set(piece.column_names) != set(schema.names):
-            raise DamagedInput(f"{info.url}: a file has other columns than those before it.")
-        yield piece.select(schema.names).cast(schema)
-    if schema is None and empty is not None:
-        yield empty
 
 
 def chosen(source: Source, where: Mapping[str, Value], columns: Sequence[str]) -> Source:

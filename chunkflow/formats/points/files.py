@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -32,7 +32,7 @@ __all__ = ["Assigned", "assign", "open_points", "point_pieces", "positions", "re
 HDF5_BEGIN = b"\x89HDF\r\n\x1a\n"
 
 
-def read_points(path: Path, layer: LayerInfo, columns: str = "", unit: str = "") -> pa.Table:
+def read_points(path: Path, layer: LayerInfo, columns: Sequence[str] = (), unit: str = "") -> pa.Table:
     """The points of a file: `x`, `y`, `z` in voxels of `layer`, `id` and `class` where it has them, and all
     other columns as they are.
 
@@ -43,7 +43,7 @@ def read_points(path: Path, layer: LayerInfo, columns: str = "", unit: str = "")
     return pa.concat_tables(pieces).combine_chunks()
 
 
-def open_points(path: Path, layer: LayerInfo, columns: str = "") -> Rows:
+def open_points(path: Path, layer: LayerInfo, columns: Sequence[str] = ()) -> Rows:
     """The file, its format recognised, its columns named."""
     if not path.is_file():
         raise BadInput(
@@ -69,8 +69,8 @@ def open_points(path: Path, layer: LayerInfo, columns: str = "") -> Rows:
     return _named(rows, columns)
 
 
-def _named(rows: Rows, columns: str) -> Rows:
-    names = [name.strip() for name in columns.split(",")] if columns else rows.schema.names
+def _named(rows: Rows, columns: Sequence[str]) -> Rows:
+    names = list(columns) or rows.schema.names
     return rows if names == rows.schema.names else rows.renamed(names)
 
 

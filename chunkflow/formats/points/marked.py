@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from chunkflow.formats.points.files import positions, read_points
 from chunkflow.kernels.scoring.matching import Points
 
 
-def marked_points(path: Path, layer: LayerInfo, columns: str, unit: str, of_class: str) -> Points:
+def marked_points(path: Path, layer: LayerInfo, columns: Sequence[str], unit: str, of_class: str) -> Points:
     """The places (voxels of the layer) of a file's points, of one class where one is named."""
     rows = of_one_class(read_points(path, layer, columns, unit), of_class, str(path))
     if "x" not in rows.column_names:

@@ -20,7 +20,7 @@ LOOKED_AT = 2**16
 BLOCK = 2**22
 
 
-def open_text(path: Path, columns: str) -> Rows:
+def open_text(path: Path, columns: Sequence[str]) -> Rows:
     """A file of text; `columns` names its columns where its first line does not."""
     head = _head(path)
     delimiter = max(DELIMITERS, key=lambda mark: head.partition("\n")[0].count(mark))
@@ -57,10 +57,10 @@ def _head(path: Path) -> str:
         ) from None
 
 
-def _names(path: Path, first: Sequence[str], has_names: bool, columns: str) -> list[str]:
+def _names(path: Path, first: Sequence[str], has_names: bool, columns: Sequence[str]) -> list[str]:
     if has_names:
         return [cell.strip() or f"column_{number}" for number, cell in enumerate(first, 1)]
-    named = [name.strip() for name in columns.split(",")] if columns else []
+    named = list(columns)
     if len(named) != len(first):
         said = f"but columns names {len(named)}" if named else "and no line that names them"
         raise BadInput(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chunkflow.data.describe import layer_at
+from chunkflow.data.describe import Known, info_of, layer_at
 from chunkflow.data.info import LayerInfo, full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
@@ -71,14 +72,19 @@ class Evaluation:
         to.with_suffix(".json").write_text(json.dumps(self.document(), indent=1) + "\n")
 
     def write_annotations(
-        self, to: str | Path, means: Means | None = None, scratch: Path | None = None
+        self,
+        to: str | Path,
+        workers: int = 0,
+        address: str = "",
+        serial: bool = False,
+        scratch: str | Path | None = None,
     ) -> None:
         """Make an annotation layer of every pair, missed and wrong object, each kind in a colour.
 
-        `to` is its path or URL. `means` and `scratch` are those of `evaluate`.
+        `to` is its path or URL. The others are those of `evaluate`.
         """
         refuse_taken(str(to))
-        means = means or Means()
+        means = Means(workers, address, serial)
         with scratch_folder(scratch, means) as work:
             write_annotations(self.comparison, str(to), means, work)
 
@@ -113,26 +119,30 @@ def evaluate(
     truth: Compared,
     tolerance_um: float = 10.0,
     box: Box | None = None,
-    like: str | Path | LayerInfo = "",
+    like: str | Path | Known = "",
     score: str = "",
     of_class: str = "",
-    columns: str = "",
+    columns: Sequence[str] = (),
     unit: str = "",
-    means: Means | None = None,
-    scratch: Path | None = None,
+    workers: int = 0,
+    address: str = "",
+    serial: bool = False,
+    scratch: str | Path | None = None,
 ) -> Evaluation:
     """Score points or labels against the truth, of the same kind.
 
     Points are paired one to one, as many as lie within `tolerance_um` micrometres of each other: precision,
     recall, F1, and average precision where the points have a score. Labels are compared object by object
     (a match has an IoU of at least 0.5) and voxel by voxel; their overlaps are counted chunk by chunk, by
-    `means`. Intervals of 95 % are from drawing blocks of space anew.
+    so many `workers` (0: as many as cores) of this machine or of the Ray cluster at `address`, or `serial` in
+    this process. Intervals of 95 % are from drawing blocks of space anew.
 
     A side is a file of points, a table, a table of a job as WORK:TABLE, or labels. `box` is the part to be
     compared, in voxels. `like` is the layer whose voxels points are in, where both sides are files; `columns`
-    (as in "z,y,x") and `unit` (voxels, nm, um or mm) say what files do not. `score` is the column that ranks
-    points, by default their probability; of the class `of_class` alone, where one is named. `scratch` is the
-    folder in which overlaps are counted, by default a temporary one of this machine. Nothing else is written.
+    (as in ["z", "y", "x"]) and `unit` (voxels, nm, um or mm) say what files do not. `score` is the column
+    that ranks points, by default their probability; of the class `of_class` alone, where one is named.
+    `scratch` is the folder in which overlaps are counted, by default a temporary one of this machine.
+    Nothing else is written.
 
     Example::
 
@@ -143,7 +153,7 @@ def evaluate(
     refuse_no_distance(tolerance_um)
     found, true = Place.of(predicted), Place.of(truth)
     if _are_labels(found, true):
-        means = means or Means()
+        means = Means(workers, address, serial)
         with scratch_folder(scratch, means) as work:
             comparison = _compare_labels(found, true, box, means, work)
     else:
@@ -196,10 +206,10 @@ def _compare_labels(predicted: Place, truth: Place, box: Box | None, means: Mean
     return compare_labels(predicted, truth, box, means, work)
 
 
-def _layer_of(predicted: Place, truth: Place, like: str | Path | LayerInfo) -> LayerInfo:
+def _layer_of(predicted: Place, truth: Place, like: str | Path | Known) -> LayerInfo:
     """The layer whose voxels places are told in: the one that is named, or the table's."""
     if not isinstance(like, str | Path):
-        return like
+        return info_of(like)
     if str(like):
         return layer_at(full_url(str(like)))
     known = predicted.layer or truth.layer

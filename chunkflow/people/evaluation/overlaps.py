@@ -28,7 +28,7 @@ from chunkflow.people.evaluation.sides import Place, Side, side_of_rows
 
 
 @contextmanager
-def scratch_folder(within: Path | None, means: Means) -> Iterator[Path]:
+def scratch_folder(within: str | Path | None, means: Means) -> Iterator[Path]:
     """A folder for work that is done once, within one that all workers see."""
     if within is None and means.address:
         raise BadInput("A cluster's workers must see where overlaps are counted: name a folder (scratch).")

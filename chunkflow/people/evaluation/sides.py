@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chunkflow.data.describe import layer_at, table_at
+from chunkflow.data.describe import Known, info_of, layer_at, table_at
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import TABLE_TYPE, ImageInfo, LabelsInfo, LayerInfo, TableInfo, full_url, table_of
 from chunkflow.data.tables import table_pieces
@@ -23,7 +24,7 @@ from chunkflow.jobs.work import Work
 from chunkflow.kernels.scoring.matching import Points
 
 DEFAULT_SCORE = "probability"
-Compared = str | Path | LayerInfo
+Compared = str | Path | Known
 """A file of points, a layer by its place, a table of a job as WORK:TABLE; or a table or labels as known."""
 
 
@@ -42,7 +43,7 @@ class Place:
     def of(cls, compared: Compared) -> Place:
         """The layer or the file that is meant."""
         if not isinstance(compared, str | Path):
-            return cls(compared.url, _compared(compared))
+            return cls(compared.url, _compared(info_of(compared)))
         location = str(compared)
         if Path(location).is_file():
             return cls(location, None)
@@ -53,7 +54,7 @@ class Place:
             return cls(location, _layer(full_url(url), level, content))
         work, colon, name = location.rpartition(":")
         if colon and work and "/" not in name:
-            return cls(location, Work.open(work).table(name))
+            return cls(location, Work.open(work).table_info(name))
         raise BadInput(
             f"{location} is neither a file of points, nor labels, nor a table (of a job: WORK:TABLE)."
         )
@@ -103,7 +104,7 @@ class Side:
 
 
 def points_of(
-    place: Place, layer: LayerInfo, columns: str, unit: str, of_class: str, score: str | None
+    place: Place, layer: LayerInfo, columns: Sequence[str], unit: str, of_class: str, score: str | None
 ) -> Side:
     """The points of a file or a table, as places in the layer."""
     if place.layer is None:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chunkflow.data.describe import layer_at
-from chunkflow.data.info import TableInfo
-from chunkflow.data.tables import table_pieces
+from chunkflow.data.describe import info_of, layer_at
+from chunkflow.data.info import TableInfo, table_of
+from chunkflow.data.tables import Table, table_pieces
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.files import assign, read_points
@@ -59,8 +59,12 @@ class Gathered:
         return content.hexdigest()
 
 
+def _opened(table: str | Path | Table | TableInfo) -> Table | TableInfo:
+    return open_table(str(table)) if isinstance(table, str | Path) else table
+
+
 def gather(
-    tables: Sequence[str | Path | TableInfo],
+    tables: Sequence[str | Path | Table | TableInfo],
     labels: Sequence[str | Path],
     patterns: Sequence[str],
     group: str,
@@ -72,7 +76,7 @@ def gather(
             f"There are {counted(len(tables), 'table')} and {counted(len(labels), 'file')} of labels: "
             "give a file for each table, in their order."
         )
-    infos = [open_table(str(table)) if isinstance(table, str | Path) else table for table in tables]
+    infos = [table_of(info_of(_opened(table))) for table in tables]
     named = [str(table) if isinstance(table, str | Path) else table.url for table in tables]
     features = choose_features(_schema(infos[0]), patterns)
     remarks: list[str] = []

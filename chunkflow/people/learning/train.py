@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from chunkflow.data.info import TableInfo
+from chunkflow.data.tables import Table
 from chunkflow.errors import BadInput
 from chunkflow.people.learning.estimator import DEFAULT, Recipe
 from chunkflow.people.learning.examples import Gathered, gather
@@ -81,7 +82,7 @@ class Trained:
 
 
 def train(
-    tables: Sequence[str | Path | TableInfo],
+    tables: Sequence[str | Path | Table | TableInfo],
     labels: Sequence[str | Path],
     to: str | Path,
     features: Sequence[str] = FEATURES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from chunkflow.data.describe import layer_at
-from chunkflow.data.info import ImageInfo, LayerInfo, VoxelsInfo, full_url
+from chunkflow.data.describe import info_of, layer_at
+from chunkflow.data.info import ImageInfo, LayerInfo, VoxelsInfo, full_url, voxels_of
+from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.marked import marked_points
 from chunkflow.geometry import Box
@@ -173,14 +175,14 @@ class Tuned:
 
 
 def tune(
-    image: str | Path | ImageInfo,
+    image: str | Path | Volume | ImageInfo,
     points: str | Path,
     box: Box | None = None,
     tolerance_um: float = 10.0,
     diameters_um: tuple[float, float] = DIAMETERS_UM,
     channel: int = 0,
     of_class: str = "",
-    columns: str = "",
+    columns: Sequence[str] = (),
     unit: str = "",
 ) -> Tuned:
     """Find the diameter, threshold and contrast of segment from cells marked in a region.
@@ -231,9 +233,9 @@ def diameters_between(smallest: float, largest: float) -> list[float]:
     return [readable(smallest * 2.0 ** (step / STEPS_PER_OCTAVE)) for step in range(count)]
 
 
-def image_layer(image: str | Path | ImageInfo, channel: int) -> ImageInfo:
+def image_layer(image: str | Path | Volume | ImageInfo, channel: int) -> ImageInfo:
     """The image at a place, which may end in @mip."""
-    layer = _layer_of(str(image)) if isinstance(image, str | Path) else image
+    layer = _layer_of(str(image)) if isinstance(image, str | Path) else info_of(image)
     if not isinstance(layer, ImageInfo):
         raise BadInput(f"{_place_of(image)} is a segmentation; segment is tuned on an image.")
     if channel >= layer.channels:
@@ -251,10 +253,11 @@ def _layer_of(place: str) -> VoxelsInfo:
     return layer_at(full_url(place))
 
 
-def _place_of(image: str | Path | ImageInfo) -> str:
+def _place_of(image: str | Path | Volume | ImageInfo) -> str:
     if isinstance(image, str | Path):
         return str(image)
-    return f"{image.url}@{image.mip}" if image.mip else image.url
+    info = voxels_of(info_of(image))
+    return f"{info.url}@{info.mip}" if info.mip else info.url
 
 
 def region_box(box: Box | None, marked: Points, layer: LayerInfo) -> Box:

@@ -44,7 +44,7 @@ def write_report(work: str) -> str:
 def report(state: State, log: list[dict[str, Any]], left: str = "", accounts: Sequence[Account] = ()) -> str:
     """The page; `left` is the part of it that shows what tasks left for people."""
     assert state.job is not None
-    name = html.escape(state.job.plan.job.job)
+    name = html.escape(state.job.plan.job.name)
     whole = len(log) < MOST_LINES or any(line.get("event") == "started" for line in log)
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{STYLE}</style>",
@@ -146,7 +146,7 @@ def job_text(state: State) -> str:
     assert state.job is not None
     planned = state.job.plan
     job = planned.job
-    document: dict[str, Any] = {"job": job.job, "work": plain(job.work), "chunk": list(planned.chunk)}
+    document: dict[str, Any] = {"job": job.name, "work": plain(job.work), "chunk": list(planned.chunk)}
     for name in ("storage", "mask", "memory", "fill_missing", "heartbeat"):
         if getattr(job, name) != Job.model_fields[name].get_default():
             document[name] = job.model_dump(mode="json")[name]

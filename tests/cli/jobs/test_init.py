@@ -35,7 +35,7 @@ def test_images_give_a_job_that_finds_nuclei(tmp_path: Path) -> None:
     assert job.tasks[1].parameters["images"] == ["dapi", "c-fos"]
     assert job.layers["c-fos"].url == f"file://{tmp_path}/rat/c fos"
     assert job.work == f"file://{tmp_path}/rat/work"
-    assert job.job == "rat"
+    assert job.name == "rat"
     for entry in job.tasks:
         entry.load()
 

@@ -10,9 +10,10 @@ from pydantic.fields import FieldInfo
 from rich.console import Console
 
 from chunkflow.engine.planning.job import Job
+from chunkflow.jobs.progress import MOST_TOLD, last_error
 from chunkflow.task import File
 from chunkflow.words import counted, in_words, plain
-from cli.jobs.progress import MOST_TOLD, Progress, last_error
+from cli.jobs.progress import TerminalProgress
 from tasks.cells.segment import Segment
 from tests.support.commands import Command, stumbling
 from tests.support.jobs import run_job
@@ -20,7 +21,7 @@ from tests.support.jobs import run_job
 
 def shown(lab: Path, terminal: bool) -> str:
     file = io.StringIO()
-    progress = Progress(Console(file=file, force_terminal=terminal, width=100, color_system=None))
+    progress = TerminalProgress(Console(file=file, force_terminal=terminal, width=100, color_system=None))
     job = Job.from_file(
         lab / "job.yaml", [f"work={'terminal' if terminal else 'lines'}", "layers.nuclei=./made"]
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import Event, Started
-from chunkflow.jobs.stopping import request_stop, until_ended
 from chunkflow.jobs.work import Work
 from tests.support.commands import Command
 from tests.support.jobs import run_job
@@ -20,13 +19,13 @@ def test_a_run_that_is_asked_to_stop_ends_in_good_order(lab: Path, command: Comm
     def stop_at_once(event: Event) -> None:
         if isinstance(event, Started):
             work = Work.open(job.work)
-            asked.append(request_stop(work))
-            in_flight.append(next(until_ended(work)))
+            asked.append(work.stop())
+            in_flight.append(next(work.until_ended()))
 
     assert run_job(job, listeners=[stop_at_once]) == "interrupted"
     assert (asked, in_flight) == ([True], [0])
     ended = Work.open(job.work)
-    assert not request_stop(ended)
-    assert list(until_ended(ended)) == []
+    assert not ended.stop()
+    assert list(ended.until_ended()) == []
     told = command("stop", "work")
     assert (told.code, "the last run ended interrupted" in told.err) == (2, True)

@@ -17,7 +17,6 @@ from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.annotations import annotation_rows, space_of
 from chunkflow.geometry import Box
-from chunkflow.jobs.means import Means
 from chunkflow.people.evaluation.evaluate import evaluate
 from tests.support.commands import Command, Said
 from tests.support.jobs import make_job, make_layer, run_job
@@ -276,14 +275,14 @@ def test_tables_and_labels_are_compared_as_objects(volume: Path, tmp_path: Path,
     assert (same.f1, same.box) == (1, part)
     assert same.values["true"] < evaluate(table, table).values["true"]
     found, true = (layer_at(full_url(str(volume / name))) for name in ("found", "true"))
-    labels = evaluate(found, true, means=Means(serial=True))
+    labels = evaluate(found, true, serial=True)
     assert 0 < labels.f1 < 1
     assert "adapted Rand error" in labels.values
     assert list(empty.iterdir()) == []
     with pytest.raises(BadInput, match="is an image"):
         evaluate(layer_at(full_url(str(volume / "image"))), true)
     with pytest.raises(BadInput, match="scratch"):
-        evaluate(found, true, means=Means(address="ray://127.0.0.1:1"))
+        evaluate(found, true, address="ray://127.0.0.1:1")
 
 
 def test_evaluations_side_by_side_do_not_disturb_each_other(

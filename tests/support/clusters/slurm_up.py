@@ -126,7 +126,7 @@ def job_file(job: Job, folder: Path) -> Path:
     """The job as a file for the command line."""
     entry = job.tasks[0]
     document = {
-        "job": job.job,
+        "job": job.name,
         "work": job.work,
         "chunk": list(job.chunk or ()),
         "storage": list(job.storage),

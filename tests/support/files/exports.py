@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import TableInfo
+from chunkflow.data.tables import table_rows
 from chunkflow.errors import ChunkflowError
-from chunkflow.formats.export.rows import FORMATS, Source, table_rows, write_rows
+from chunkflow.formats.export.rows import FORMATS, Source, write_rows
 from chunkflow.geometry import Box
 from cli.data.export import export
 

@@ -59,21 +59,21 @@ def test_columns_say_what_they_are(
 def test_columns_are_named_for_files_that_do_not(tmp_path: Path) -> None:
     rows = [[z, y, x, 5] for x, y, z in PLACES]
     path = put(tmp_path, "p.csv", lines(*rows))
-    check(read_points(path, LAYER, columns="z, y, x, n"))
+    check(read_points(path, LAYER, columns=("z", "y", "x", "n")))
     with pytest.raises(BadInput, match=r"4 columns and no line that names them: .* columns z,y,x"):
         read_points(path, LAYER)
     with pytest.raises(BadInput, match="4 columns but columns names 3"):
-        read_points(path, LAYER, columns="z,y,x")
+        read_points(path, LAYER, columns=("z", "y", "x"))
 
 
 def test_columns_that_are_named_otherwise_are_renamed(tmp_path: Path) -> None:
     rows = [[z, y, x] for x, y, z in PLACES]
     path = put(tmp_path, "p.csv", lines(["depth", "row", "column"], *rows))
-    check(read_points(path, LAYER, columns="z,y,x"))
+    check(read_points(path, LAYER, columns=("z", "y", "x")))
     with pytest.raises(BadInput, match=r"has the columns depth, row, column; x, y, z .* as in columns z,y,x"):
         read_points(path, LAYER)
     with pytest.raises(BadInput, match=r"has 3 columns \(depth, row, column\), but columns names 2"):
-        read_points(path, LAYER, columns="z,y")
+        read_points(path, LAYER, columns=("z", "y"))
 
 
 def test_a_file_of_excel_or_pandas_is_read(tmp_path: Path) -> None:
@@ -256,6 +256,6 @@ def test_text_in_quotes_stays_text(tmp_path: Path) -> None:
     for text in ('id,s\n1,"007"\n2,\n', 'id,s\n1,\n2,"007"\n'):
         rows = pa.concat_tables(open_points(put(tmp_path, "p.csv", text), LAYER).pieces())
         assert "007" in rows["s"].to_pylist()
-    for text, columns in (('1,2,3,"007"\n', "id,x,y,s"), ('"1","2"\n', "id,x")):
+    for text, columns in (('1,2,3,"007"\n', ("id", "x", "y", "s")), ('"1","2"\n', ("id", "x"))):
         rows = pa.concat_tables(open_points(put(tmp_path, "p.csv", text), LAYER, columns).pieces())
         assert (rows["s"].to_pylist() == ["007"]) if "s" in columns else (rows["x"].to_pylist() == [2])

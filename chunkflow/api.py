@@ -1,0 +1,285 @@
+"""Jobs and what they made, as a notebook has them: planned, run, submitted, opened and shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from chunkflow.data.documents import read_document
+from chunkflow.data.folder import Folder
+from chunkflow.data.info import full_url
+from chunkflow.engine.cost.accounts import read_accounts
+from chunkflow.engine.cost.job_forecast import JobForecast, forecast_job
+from chunkflow.engine.cost.prices import PACKAGED
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.planning import job as planning
+from chunkflow.engine.planning.settings import set_key
+from chunkflow.engine.run.events import Listener
+from chunkflow.errors import Incomplete, Interrupted
+from chunkflow.geometry import Box, Vec, VoxelSize
+from chunkflow.jobs import work as jobs
+from chunkflow.jobs.budget import measured
+from chunkflow.jobs.ingesting import ingest_job
+from chunkflow.jobs.means import HERE, Means, Money
+from chunkflow.jobs.notebook import NotebookProgress, in_notebook
+from chunkflow.jobs.planned import open_plan
+from chunkflow.jobs.run import Run
+from chunkflow.jobs.status import Status
+from chunkflow.people.reports.report import write_report
+from chunkflow.people.viewing.view import Viewer, view
+from chunkflow.registry import from_cluster
+from chunkflow.resources import Resources
+from chunkflow.task import Task
+from chunkflow.words import plain
+
+POLL_SECONDS = 2.0
+
+
+class Job(planning.Job):
+    """A job: layers, and the tasks to run over them.
+
+    `layers` are paths or URLs by name, `tasks` objects, names with their parameters, or both:
+
+    >>> job = Job(
+    ...     name="rat",
+    ...     work=folder / "work",
+    ...     layers={"dapi": folder / "dapi", "nuclei": folder / "nuclei"},
+    ...     tasks=[Segment(image="dapi", labels="nuclei", diameter=8, threshold=200)],
+    ... )
+    >>> work = job.run(serial=True)
+    >>> work.status().ended
+    'complete'
+    """
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            name: str,
+            work: str | Path,
+            tasks: Sequence[Task | Mapping[str, Any] | tuple[str, Task] | str],
+            layers: Mapping[str, str | Path | Mapping[str, Any]] = ...,
+            chunk: Vec | None = None,
+            storage: Vec = (64, 64, 64),
+            mask: str | None = None,
+            memory: float = 2.0,
+            resources: Mapping[str, Resources] = ...,
+            queue: str = "",
+            fill_missing: bool = False,
+            heartbeat: float = 5.0,
+        ) -> None: ...
+
+    @classmethod
+    def read(
+        cls,
+        file: str | Path,
+        layers: Mapping[str, str | Path] | None = None,
+        work: str | Path = "",
+        settings: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Read a job file. Paths in it count from the file, those given here from the working folder.
+
+        `layers` and `work` say where these are for another brain; `settings` sets any other key by its dotted
+        name.
+
+        >>> job = Job.read(folder / "job.yaml", work=folder / "other", settings={"tasks.segment.diameter": 9})
+        >>> job.tasks[0].parameters["diameter"]
+        9
+        """
+        path = Path(file)
+        document = read_document(path, "job file", "keys such as job, work, layers and tasks")
+        for key, value in (settings or {}).items():
+            set_key(document, key, value)
+        for name, place in (layers or {}).items():
+            set_key(document, f"layers.{name}", full_url(str(place)))
+        if work:
+            document["work"] = full_url(str(work))
+        return cls.from_document(document, path.resolve().parent)
+
+    def plan(self, box: Box | None = None, workers: int = 0, sample: int = 0) -> JobForecast:
+        """What the job would take on this machine: chunks, bytes, files, memory; nothing is written.
+
+        `box` is a part of the volume, in voxels of mip 0. With `sample`, so many chunks of each task are
+        measured, which tells the time.
+
+        >>> job.plan(workers=2).tasks[0].cells
+        2
+        """
+        means = Means(workers, money=Money(sample=sample))
+        plan = open_plan(self, box, means.local_workers)
+        found = measured(plan, means, read_accounts(plan.job.work)) if sample else {}
+        return forecast_job(plan, means.local_workers, found.get(HERE))
+
+    def run(
+        self,
+        workers: int = 0,
+        address: str = "",
+        serial: bool = False,
+        box: Box | None = None,
+        restart: str = "",
+        budget: float | None = None,
+        prices: str | Path = PACKAGED,
+        sample: int = 0,
+        listeners: Sequence[Listener] = (),
+    ) -> Work:
+        """Run the job to its end, or go on with it; returns its work folder.
+
+        It runs in `workers` processes (0: as many as cores) of this machine, on the Ray cluster at `address`,
+        or `serial` in this process. `box` is a part to try first, in voxels of mip 0: it is made in a work
+        folder of its own. `restart` names a task that is cleared first, with all after it, without being
+        asked. `budget` is dollars by the table `prices`; `sample` chunks of each task are measured for it.
+        `listeners` hear what happens; a notebook shows a bar besides.
+
+        Raises Incomplete where chunks failed, Interrupted, Overtaken, StorageError; all that is done is kept,
+        and running again goes on from there.
+        """
+        means = Means(workers, address, serial, Money(Path(prices), budget, sample))
+        return _to_end(Run.of(self, means, box, restart), listeners)
+
+
+@dataclass(frozen=True, repr=False)
+class Work(jobs.Work):
+    """The work folder of a job: its status, its tables and volumes, and the way to go on or stop.
+
+    >>> work = open(folder / "work")
+    >>> work.volume("nuclei")[8:12, 8:12, 8].dtype
+    dtype('uint64')
+    >>> work.status().stages["segment"].done
+    2
+    """
+
+    runs_before: int = 0
+    """The runs that `wait` takes no notice of: those before the job was submitted."""
+
+    def job(self) -> Job:
+        """The job as it was run last."""
+        known = super().job()
+        return Job.model_validate(known.model_dump()).beside(self.plan().job.modules)
+
+    def run(
+        self,
+        workers: int = 0,
+        address: str = "",
+        serial: bool = False,
+        budget: float | None = None,
+        prices: str | Path = PACKAGED,
+        listeners: Sequence[Listener] = (),
+    ) -> Work:
+        """Go on with the job from its work folder alone; chunks that failed get new attempts.
+
+        The parameters are those of `Job.run`.
+        """
+        means = Means(workers, address, serial, Money(Path(prices), budget))
+        return _to_end(Run(self.plan(), means, ledger=Ledger.load(Folder(self.url))), listeners)
+
+    def wait(self, timeout: float = float("inf")) -> Status:
+        """Wait until a run elsewhere has ended, at most `timeout` seconds; raises as `Job.run` does."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            state = self.ledger.refresh()
+            if state.job is not None and len(state.runs) > self.runs_before:
+                status = Status.of(state)
+                if not status.alive:
+                    return _judged(status, self.url)
+            time.sleep(min(POLL_SECONDS, max(until - time.monotonic(), 0)))
+        raise TimeoutError(f"The run in {plain(self.url)} has not ended within {timeout:g} seconds.")
+
+    def report(self) -> str:
+        """Write the report of the job's run; returns the URL of the page."""
+        return write_report(self.url)
+
+    def view(self, port: int = 0) -> Viewer:
+        """Show all layers of the job in Neuroglancer; in a notebook in a frame."""
+        return view(self, port=port)
+
+
+def open(location: str | Path) -> Work:
+    """The work folder at a path or URL, in which a job has run.
+
+    >>> open(folder / "work").tables()
+    {}
+    """
+    return Work.open(location)
+
+
+def submit(
+    job: planning.Job,
+    address: str,
+    workers: int = 0,
+    box: Box | None = None,
+    restart: str = "",
+    budget: float | None = None,
+    prices: str | Path = "",
+) -> Work:
+    """Give a job to a Ray cluster by the address of its dashboard; it runs there without this machine.
+
+    The parameters are those of `Job.run`. The work folder that is returned tells of the run::
+
+        work = submit(job, "http://head:8265", workers=16)
+        work.status()
+        work.wait()
+    """
+    url = job.work_for(box)
+    before = len(Ledger.load(Folder(url)).state.runs)
+    table = Path(prices) if prices else None
+    from_cluster("submit")(
+        job, address, workers=workers, box=box, restart=restart, budget=budget, prices=table
+    )
+    return Work(url, Ledger.load(Folder(url)), before)
+
+
+def ingest(
+    source: str | Path,
+    to: str | Path,
+    voxel_size: VoxelSize | None = None,
+    kind: str = "image",
+    axes: str = "",
+    channel: str = "",
+    time: int | None = None,
+    work: str | Path = "",
+    workers: int = 0,
+    address: str = "",
+    serial: bool = False,
+    listeners: Sequence[Listener] = (),
+) -> Work:
+    """Write a stack of a microscope or another program as a layer, or as one for each of its channels.
+
+    `source` is a file or folder, or FILE:NAME for one of several arrays; `to` the path or URL of the layer,
+    or of a folder of layers. `voxel_size` is in nanometres along x, y, z, where the source does not say it
+    or is wrong. `kind` is image or labels; `axes` the order of the source's axes (as in "zyx"); `channel`
+    and `time` choose one. The other parameters are those of `Job.run`; `work` is by default `to` with .work
+    behind it.
+
+    >>> work = ingest(folder / "stack.npy", folder / "ingested", (500, 500, 1000), serial=True)
+    >>> work.volume("layer").bounds.size
+    (64, 64, 32)
+    """
+    size = ",".join(f"{length:g}" for length in voxel_size) + "nm" if voxel_size else ""
+    parameters = {"voxel_size": size, "kind": kind, "axes": axes, "channel": channel, "time": time}
+    ingestion = ingest_job(str(source), str(to), parameters, str(work))
+    return _to_end(Run.of(ingestion.job, Means(workers, address, serial)), listeners)
+
+
+def _to_end(run: Run, listeners: Sequence[Listener]) -> Work:
+    """Run to the end, and leave a report."""
+    run.listeners += [*listeners, *([NotebookProgress()] if in_notebook() else [])]
+    run.start()
+    try:
+        run.wait()
+    finally:
+        if run.status:
+            write_report(run.plan.work)
+    return Work.open(run.plan.work)
+
+
+def _judged(status: Status, url: str) -> Status:
+    if status.ended == "complete":
+        return status
+    if status.ended is None or status.ended == "interrupted":
+        raise Interrupted(f"The run in {plain(url)} did not finish: {status.standing}.")
+    failed = sum(stage.failed for stage in status.stages.values())
+    raise Incomplete(f"The job in {plain(url)} is {status.ended}: {failed:,} chunks failed.")
