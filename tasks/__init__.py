@@ -39,10 +39,10 @@ TASKS = {
     "synthesize": "tasks.synthetic.synthesize:Synthesize",
     "tag": "tasks.annotate.tag:Tag",
 }
-"""The tasks that a job file may name, and their classes: all that help, documentation and jobs know of them."""
+"""The tasks that a job file may name, and their classes."""
 _MODULES = {place.partition(":")[2]: place.partition(":")[0] for place in TASKS.values()}
 
-__all__ = ["TASKS", *_MODULES]  # noqa: PLE0604 - names, gathered from the table
+__all__ = ["TASKS", *_MODULES]
 
 
 def __getattr__(name: str) -> object:
