@@ -46,9 +46,12 @@ class Job(planning.Job):
     >>> job = Job(
     ...     name="rat",
     ...     work=folder / "work",
-    ...     layers={"dapi": folder / "dapi", "nuclei": folder / "nuclei"},
-    ...     tasks=[Segment(image="dapi", labels="nuclei", diameter=8, threshold=200)],
+    ...     layers={"dapi": folder / "dapi", "found": folder / "found"},
+    ...     tasks=[Segment(image="dapi", labels="found", diameter=9)],
+    ...     chunk=(64, 64, 64),
     ... )
+    >>> job.plan().tasks[0].cells
+    8
     >>> work = job.run(serial=True)
     >>> work.status().ended
     'complete'
@@ -86,9 +89,9 @@ class Job(planning.Job):
         `layers` and `work` say where these are for another brain; `settings` sets any other key by its dotted
         name.
 
-        >>> job = Job.read(folder / "job.yaml", work=folder / "other", settings={"tasks.segment.diameter": 9})
+        >>> job = Job.read(folder / "job.yaml", work=folder / "w2", settings={"tasks.segment.diameter": 8})
         >>> job.tasks[0].parameters["diameter"]
-        9
+        8
         """
         path = Path(file)
         document = read_document(path, "job file", "keys such as job, work, layers and tasks")
@@ -105,9 +108,6 @@ class Job(planning.Job):
 
         `box` is a part of the volume, in voxels of mip 0. With `sample`, so many chunks of each task are
         measured, which tells the time.
-
-        >>> job.plan(workers=2).tasks[0].cells
-        2
         """
         means = Means(workers, money=Money(sample=sample))
         plan = open_plan(self, box, means.local_workers)
@@ -145,11 +145,11 @@ class Job(planning.Job):
 class Work(jobs.Work):
     """The work folder of a job: its status, its tables and volumes, and the way to go on or stop.
 
-    >>> work = open(folder / "work")
+    >>> work = open(folder / "made")
     >>> work.volume("nuclei")[8:12, 8:12, 8].dtype
     dtype('uint64')
     >>> work.status().stages["segment"].done
-    2
+    8
     """
 
     runs_before: int = 0
@@ -200,8 +200,8 @@ class Work(jobs.Work):
 def open(location: str | Path) -> Work:
     """The work folder at a path or URL, in which a job has run.
 
-    >>> open(folder / "work").tables()
-    {}
+    >>> sorted(open(folder / "made").tables())
+    ['objects']
     """
     return Work.open(location)
 
@@ -217,11 +217,11 @@ def submit(
 ) -> Work:
     """Give a job to a Ray cluster by the address of its dashboard; it runs there without this machine.
 
-    The parameters are those of `Job.run`. The work folder that is returned tells of the run::
+    The parameters are those of `Job.run`. The work folder that is returned tells of the run.
 
-        work = submit(job, "http://head:8265", workers=16)
-        work.status()
-        work.wait()
+    >>> work = submit(job, address, workers=1)
+    >>> work.wait(timeout=300).ended
+    'complete'
     """
     url = job.work_for(box)
     before = len(Ledger.load(Folder(url)).state.runs)
@@ -254,9 +254,9 @@ def ingest(
     and `time` choose one. The other parameters are those of `Job.run`; `work` is by default `to` with .work
     behind it.
 
-    >>> work = ingest(folder / "stack.npy", folder / "ingested", (500, 500, 1000), serial=True)
+    >>> work = ingest(folder / "stack.npy", folder / "stack", (500, 500, 1000), axes="xyz", serial=True)
     >>> work.volume("layer").bounds.size
-    (64, 64, 32)
+    (20, 30, 10)
     """
     size = ",".join(f"{length:g}" for length in voxel_size) + "nm" if voxel_size else ""
     parameters = {"voxel_size": size, "kind": kind, "axes": axes, "channel": channel, "time": time}

@@ -29,11 +29,11 @@ class Volume:
 
     Indexed by voxels (x, y, z), counted as the layer counts them, it gives an array of numpy:
 
-    >>> dapi = Volume(info)
-    >>> dapi.bounds, dapi.voxel_size, dapi.dtype
-    (Box(start=(0, 0, 0), stop=(64, 64, 32)), (500.0, 500.0, 1000.0), 'uint16')
+    >>> dapi = work.volume("dapi")
+    >>> dapi.bounds.size, dapi.voxel_size, dapi.dtype
+    ((128, 128, 96), (1000.0, 1000.0, 2000.0), 'uint16')
     >>> dapi[10:20, :, 5].shape
-    (10, 64)
+    (10, 128)
     """
 
     def __init__(self, info: VoxelsInfo, fill_missing: bool = False) -> None:

@@ -49,8 +49,9 @@ def import_points(
     z_um are micrometres. Rows keep their ids; points without are named by the voxel that they lie in. With
     `objects`, a table, each gets the id of the object under it, or of the nearest whose radius reaches it.
 
-        marked = import_points("marked.csv", "data/marked", like="data/dapi", unit="um")
-        print(marked.rows, "points are in", marked.table.url)
+    >>> marked = import_points(folder / "truth.csv", folder / "marked", like=folder / "dapi")
+    >>> Table(marked.table).columns[:4]
+    ['id', 'x', 'y', 'z']
     """
     file, space = Path(file), space_of(str(like), mip)
     rows = open_points(file, space, columns)

@@ -48,8 +48,9 @@ def export(
     must have by column, `columns` those that are written. Of voxels, `box` is the part (in voxels of mip 0)
     and `mip` the resolution level. Places are in voxels (x, y, z) and in micrometres (x_um, y_um, z_um).
 
-        cells = export("work/demo/tables/objects", "neurons.csv", where={"class": "neuron"})
-        print(cells.rows, "rows are in", cells.path)
+    >>> cells = export(work.table("objects"), folder / "cells.csv", columns=["id", "x", "y", "z"])
+    >>> cells.path.name, cells.rows == len(work.table("objects"))
+    ('cells.csv', True)
     """
     to = Path(to)
     source = source if isinstance(source, str | Path) else info_of(source)

@@ -144,11 +144,10 @@ def evaluate(
     `scratch` is the folder in which overlaps are counted, by default a temporary one of this machine.
     Nothing else is written.
 
-    Example::
-
-        scores = evaluate("work/rat:objects", "marked.csv", tolerance_um=10, unit="um")
-        scores.f1, scores.intervals["F1"]
-        scores.write("evaluation.html")
+    >>> scores = evaluate(work.table("objects"), folder / "truth.csv", tolerance_um=5)
+    >>> scores.f1 > 0.9, len(scores.comparison.true.ids) > 100
+    (True, True)
+    >>> scores.write(folder / "evaluation.html")
     """
     refuse_no_distance(tolerance_um)
     found, true = Place.of(predicted), Place.of(truth)

@@ -107,10 +107,10 @@ def train(
     F1. Objects alike in the column `group` share one of the `folds` of the cross-validation, which gives the
     scores; `work` stands for the table that they are of.
 
-    Example::
-
-        model = train(["work/rat1", "work/rat2"], labels=["rat1.csv", "rat2.csv"], to="cells.skops")
-        model.scores["classes"]["neuron"]["roc_auc"]     # with its interval of 95 %
+    >>> model = train([work.table("objects")], labels=[folder / "labels.csv"], to=folder / "cells.skops")
+    >>> sorted(model.counts)
+    ['glia', 'neuron']
+    >>> auc, low, high = model.scores["classes"]["neuron"]["roc_auc"]  # with its interval of 95 %
     """
     to = Path(to)
     _refuse(to, overwrite)

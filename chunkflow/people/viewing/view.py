@@ -81,10 +81,9 @@ def view(*sources: str | Path | Located, port: int = 0) -> Viewer:
     server answers to this machine alone, at `port` (0 takes a free one), serves nothing but these layers, and
     needs no network.
 
-    Example::
-
-        with view("work/rat", "/data/rat/dapi") as shown:
-            print(shown.url)
+    >>> with view(work, folder / "cfos") as shown:
+    ...     print(*shown.layers)
+    dapi nuclei cfos
     """
     layers, links = layers_to_show(sources)
     return Viewer(start_server(layers, port, links), layers, links)
