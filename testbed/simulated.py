@@ -16,7 +16,7 @@ from chunkflow.data.info import ImageInfo
 from chunkflow.data.volume import layer_document
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.pool.executor import Finished, Happening, Up
-from chunkflow.engine.queue.cells import NOWHERE, Answer, Place, Range
+from chunkflow.engine.queue.cells import NOWHERE, Answer, Range, WorkerPlace
 from chunkflow.geometry import Box, Vec
 
 CHUNK = 64
@@ -27,10 +27,10 @@ class SimulatedExecutor:
     is due next lies on a heap, so that thousands of them cost no thread."""
 
     def __init__(
-        self, seconds: Callable[[int], float], place_of: Callable[[str], Place] = lambda worker: NOWHERE
+        self, seconds: Callable[[int], float], place_of: Callable[[str], WorkerPlace] = lambda worker: NOWHERE
     ) -> None:
         self._seconds, self._place_of = seconds, place_of
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, WorkerPlace] = {}
         self._free: dict[str, float] = {}  # when each worker will have done all that it has in hand
         self._due: list[tuple[float, int, Happening]] = []
         self._order = count()

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from chunkflow.geometry import Box, Grid, Vec, VoxelSize, vec
 
-Kind = Literal["image", "segmentation", "table", "folder"]
+LayerKind = Literal["image", "segmentation", "table", "folder"]
 RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "tags", "report"]
 SHARD_SIDE = 8
 """Storage chunks along each side of a shard."""

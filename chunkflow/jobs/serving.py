@@ -23,7 +23,7 @@ from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
 from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.queue.sqs.client import NoQueue, SqsClient
-from chunkflow.engine.queue.sqs.messages import Run
+from chunkflow.engine.queue.sqs.messages import RunKey
 from chunkflow.engine.queue.sqs.queue import SqsQueue
 from chunkflow.engine.queue.sqs.queues import Queues, Timing
 from chunkflow.engine.run.events import Listener, Said
@@ -153,7 +153,7 @@ class PoolProcess:
         if self._followed.state.ended != "complete":  # a next run may begin at once
             queue.join()
 
-    def _attend(self, pool: Pool, queue: SqsQueue, run: Run) -> None:
+    def _attend(self, pool: Pool, queue: SqsQueue, run: RunKey) -> None:
         """Pass on the runner's word until the run is over, or this pool is to end; then drain."""
         while self._is_on(run) and not pool.drained:
             if self._followed.look():
@@ -170,10 +170,10 @@ class PoolProcess:
                 queue.release()
             time.sleep(self._pause)
 
-    def _is_on(self, run: Run) -> bool:
+    def _is_on(self, run: RunKey) -> bool:
         return self._followed.is_on and run_of(self._followed.state) == run
 
-    def _judge(self, error: BaseException, run: Run) -> None:
+    def _judge(self, error: BaseException, run: RunKey) -> None:
         """A queue that is gone is no fault if its run has ended, which is heard of only now."""
         time.sleep(self._followed.heartbeat)
         self._followed.look()

@@ -22,7 +22,7 @@ from chunkflow.people.viewing.view import start_server
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.words import in_words
 from cli.demo.light_sheet import run_light_sheet
-from cli.options import Serial, Workers
+from cli.options import Serial, WorkersOption
 from cli.jobs.run import follow
 from cli.data.view import tunnel, wait_for_interrupt
 from chunkflow.people.viewing.work_layers import layers_of_plan
@@ -79,7 +79,7 @@ def demo(
         typer.Option(help="Voxels along x, y, z, or of a tile.", show_default="384 384 256, 192 192 64"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
-    workers: Workers = 0,
+    workers: WorkersOption = 0,
     serial: Serial = False,
     view: Annotated[
         bool, typer.Option("--view", help="Serve the result in Neuroglancer until Ctrl-C.")

@@ -59,8 +59,8 @@ _SCHEMA = pa.schema(
 )
 
 
-class Levels(OfBlocks):
-    """A file for each range of ids or hashes."""
+class MeshLevels(OfBlocks):
+    """Write meshes in several levels of detail: a file for each range of ids or hashes."""
 
     shape = SentRows()
 

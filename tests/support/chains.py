@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from chunkflow.data.folder import Folder
-from chunkflow.engine.ledger.chain import Chain, Segment
+from chunkflow.engine.ledger.chain import Chain, LedgerSegment
 
 WRITER = """
 import sys, time
@@ -58,7 +58,7 @@ def taken(folder: Folder) -> Chain:
     return chain
 
 
-def numbers(segments: Iterable[Segment]) -> list[int]:
+def numbers(segments: Iterable[LedgerSegment]) -> list[int]:
     return [segment.number for segment in segments]
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.data.folder import Folder
-from chunkflow.engine.ledger.chain import Chain, Record, Segment
+from chunkflow.engine.ledger.chain import Chain, LedgerSegment, Record
 from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.ledger.state import State, Step, pack_indexes
 from chunkflow.engine.ledger.state import difference as difference
@@ -273,7 +273,7 @@ class Ledger:
             self.state.apply(segment)
         self._units = {name: step.units for name, step in self.state.steps.items()}
 
-    def _apply(self, segment: Segment) -> None:
+    def _apply(self, segment: LedgerSegment) -> None:
         self.state.apply(segment)
         if self._chain.snapshot_due():
             self._chain.keep(self.state.encode())

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow.engine.ledger.chain import Record, Segment
+from chunkflow.engine.ledger.chain import LedgerSegment, Record
 from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.errors import BadInput
 
@@ -170,7 +170,7 @@ class State:
     heard: float = 0.0  # when the last segment was made, by its writer's clock
     progress: list[list[Any]] = field(default_factory=list)  # [at, {step: done}] of the last minutes
 
-    def apply(self, segment: Segment) -> None:
+    def apply(self, segment: LedgerSegment) -> None:
         """Add one segment."""
         if segment.kind == "taken" or not self.runs:
             self.runs.append([segment.writer.host, segment.writer.pid, segment.at, segment.at, None])

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from chunkflow.data.encodings import refuse_encoding
-from chunkflow.data.info import Kind, LabelsInfo, LayerInfo, RoleKind, TableInfo, VoxelsInfo
+from chunkflow.data.info import LabelsInfo, LayerInfo, LayerKind, RoleKind, TableInfo, VoxelsInfo
 from chunkflow.data.sharded import MOST_FILES, file_count
 from chunkflow.engine.planning.job import Job, split_reference
 from chunkflow.engine.planning.planned_shapes import planned
@@ -251,7 +251,7 @@ def _check_apart(step: str, name: str, url: str, read: str, read_url: str) -> No
         )
 
 
-def _check_task(step: str, task: Task, made: set[Kind]) -> None:
+def _check_task(step: str, task: Task, made: set[LayerKind]) -> None:
     """Refuse a task without `map`, or whose shape does not fit what it makes."""
     if not hasattr(task, "map"):
         raise BadInput(f"Task {step}: the class {type(task).__name__} must define map.")

@@ -50,8 +50,8 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a worker runs."""
+class WorkerPlace:
+    """Node that a worker runs on."""
 
     node: str = ""
     device: str = ""
@@ -60,7 +60,7 @@ class Place:
     """When the node was started, by the clock on the wall."""
 
 
-NOWHERE = Place()
+NOWHERE = WorkerPlace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Answer:
     """What `prepare` decided."""
     counts: dict[str, int] = field(default_factory=dict)
     """What `map` counted."""
-    place: Place = NOWHERE
+    place: WorkerPlace = NOWHERE
 
 
 def cause_of(error: BaseException) -> Cause:

@@ -14,7 +14,7 @@ from chunkflow.engine.planning.plan import Plan, Step
 from chunkflow.engine.planning.stages import Stage
 from chunkflow.engine.worker.inputs import Inputs
 from chunkflow.engine.worker.parts import Parts
-from chunkflow.engine.worker.results import Results, Sorted, TableFile, WrongResult, sort_out
+from chunkflow.engine.worker.results import CellResults, Results, TableFile, WrongResult, sort_out
 from chunkflow.engine.worker.spent import Spent
 from chunkflow.engine.worker.task_cells import TaskCells
 from chunkflow.engine.worker.turns import Turns
@@ -64,7 +64,7 @@ class CellRun:
             self.spent.bytes_in += size
         return inputs
 
-    def map(self) -> Sorted:
+    def map(self) -> CellResults:
         """Read and map, with the next larger window as long as the task asks for one."""
         last = self.tools.inputs.widest(self.step, self.cell.box) - 1
         attempt = 0
@@ -133,7 +133,7 @@ class CellRun:
                 self.write_table(table)
                 self.put((), files)
 
-    def write_layers(self, made: Sorted) -> bool:
+    def write_layers(self, made: CellResults) -> bool:
         """Write the voxels of all layers; returns whether they are all empty."""
         empty = True
         results, box = self.tools.results, self.stage.grid.box(self.index)

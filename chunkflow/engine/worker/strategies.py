@@ -20,7 +20,7 @@ from chunkflow.engine.worker.reducer import (
     sent_rows,
     sorted_rows,
 )
-from chunkflow.engine.worker.results import Sorted, TableFile, WrongResult
+from chunkflow.engine.worker.results import CellResults, TableFile, WrongResult
 from chunkflow.shapes import MergedRows, ReducedRows, RowByRow, SentRows, Shape, Voxels
 from chunkflow.task import Cell
 
@@ -31,17 +31,17 @@ class Strategy:
     def map(self, run: CellRun, skip: bool) -> bool:
         """Do a cell of the map stage; returns whether all that it made is empty."""
         skip = skip or run.masked_out()
-        made = Sorted() if skip else self.made(run)
+        made = CellResults() if skip else self.made(run)
         with run.tools.turns.write(run.spent):
             empty = run.write_layers(made)
             self.leave(run, made)
         return skip or empty
 
-    def made(self, run: CellRun) -> Sorted:
+    def made(self, run: CellRun) -> CellResults:
         """What the task makes of the cell."""
         return run.map()
 
-    def leave(self, run: CellRun, made: Sorted) -> None:
+    def leave(self, run: CellRun, made: CellResults) -> None:
         """Leave what the stages that follow need of the cell."""
         if run.step.leaves_parts:
             run.put(in_order([run.step.task.no_rows(run.step.layout)]), run.write_files(made.files))
@@ -78,7 +78,7 @@ class RowByRowStrategy(Strategy):
 class MergedStrategy(Strategy):
     """Each cell leaves its rows, which are merged up the tree."""
 
-    def leave(self, run: CellRun, made: Sorted) -> None:
+    def leave(self, run: CellRun, made: CellResults) -> None:
         files = run.write_files(made.files)
         run.put(in_order([sorted_rows(run.step.task, rows_of(run, made))]), files)
 
@@ -100,14 +100,14 @@ class MergedRowByRowStrategy(MergedStrategy):
         for made in run.map_row_by_row():
             rows = sorted_rows(run.step.task, pa.concat_tables([rows, made], promote_options="default"))
         with run.tools.turns.write(run.spent):
-            self.leave(run, Sorted(rows=rows))
+            self.leave(run, CellResults(rows=rows))
         return False
 
 
 class SentStrategy(Strategy):
     """Each cell leaves a file of rows for each cell that it sends some to."""
 
-    def leave(self, run: CellRun, made: Sorted) -> None:
+    def leave(self, run: CellRun, made: CellResults) -> None:
         files = run.write_files(made.files)
         run.put((), files, addressed(made.rows) if made.rows is not None else ())
 
@@ -136,13 +136,13 @@ class ReducedStrategy(Strategy):
     def __init__(self, shape: ReducedRows) -> None:
         self._key = shape.key
 
-    def made(self, run: CellRun) -> Sorted:
+    def made(self, run: CellRun) -> CellResults:
         made = run.map()
         with run.tools.turns.map(run.spent):
             made.rows, made.final = self._reduced(run.step, run.cell, rows_of(run, made))
         return made
 
-    def leave(self, run: CellRun, made: Sorted) -> None:
+    def leave(self, run: CellRun, made: CellResults) -> None:
         plan, step = run.tools.plan, run.step
         finish = plan.stages[plan.stages_of(step.index, "finish")[0]].grid
         files = run.write_files(made.files)
@@ -154,7 +154,7 @@ class ReducedStrategy(Strategy):
         with tools.turns.merge(run.spent):
             rows = block_rows(tools.plan, run.stage_index, run.index, tools.parts)
             up, final = self._reduced(run.step, cell, rows)
-            self.leave(run, Sorted(rows=up, final=final))
+            self.leave(run, CellResults(rows=up, final=final))
 
     def complete(self, run: CellRun) -> Iterator[pa.Table]:
         rows = sent_rows(run.tools.plan, run.stage_index, run.index, run.tools.parts)
@@ -173,7 +173,7 @@ class ReducedStrategy(Strategy):
         return up, final
 
 
-def rows_of(run: CellRun, made: Sorted) -> pa.Table:
+def rows_of(run: CellRun, made: CellResults) -> pa.Table:
     """The rows made of a cell, be there none."""
     return made.rows if made.rows is not None else run.step.task.no_rows(run.step.layout)
 

@@ -16,7 +16,7 @@ from typing import Any
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS
 from chunkflow.engine.planning.plan import Plan, Step
-from chunkflow.engine.queue.cells import NOWHERE, Answer, Cause, Place, cause_of
+from chunkflow.engine.queue.cells import NOWHERE, Answer, Cause, WorkerPlace, cause_of
 from chunkflow.engine.worker.cell_run import CellRun, Tools
 from chunkflow.engine.worker.inputs import Inputs
 from chunkflow.engine.worker.parts import Parts
@@ -33,7 +33,7 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 class Worker:
     """Does cells of one plan; one that does not write does all the same, and has no runner."""
 
-    def __init__(self, plan: Plan, name: str, writes: bool = True, place: Place = NOWHERE) -> None:
+    def __init__(self, plan: Plan, name: str, writes: bool = True, place: WorkerPlace = NOWHERE) -> None:
         self.name = name
         self._place = place
         self._turns = Turns(SILENCE_HEARTBEATS * plan.job.heartbeat if writes else math.inf)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chunkflow.data.describe import read_info, table_at
 from chunkflow.data.info import TABLE_TYPE, VOLUME, LayerInfo, TableInfo, full_url
 from chunkflow.errors import BadInput
-from chunkflow.formats.export.rows import Source, Value, chosen, opener_of, table_rows, write_rows
+from chunkflow.formats.export.rows import RowSource, Value, chosen, opener_of, table_rows, write_rows
 from chunkflow.geometry import Box
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def export(
     """
     to = Path(to)
     if isinstance(source, TableInfo):
-        rows = Source(_name(source.url), source, table_rows(source))
+        rows = RowSource(_name(source.url), source, table_rows(source))
     else:
         place = full_url(str(source)) if isinstance(source, str | Path) else source.url
         document = read_info(place)
@@ -71,12 +71,12 @@ def export(
     return ExportedRows(to, rows.name, write_rows(chosen(rows, where or {}, columns), to, opener))
 
 
-def _rows_of(url: str, document: Mapping[str, object]) -> Source:
+def _rows_of(url: str, document: Mapping[str, object]) -> RowSource:
     """The rows of the table or annotation layer at a URL."""
     kind = document["@type"]
     if kind == TABLE_TYPE:
         table = table_at(url)
-        return Source(_name(url), table, table_rows(table))
+        return RowSource(_name(url), table, table_rows(table))
     if kind == "neuroglancer_annotations_v1":
         from chunkflow.formats.export.annotations import (  # tensorstore, which tables do not need
             annotation_rows,
@@ -84,7 +84,7 @@ def _rows_of(url: str, document: Mapping[str, object]) -> Source:
         )
 
         info = space_of(url, document)
-        return Source(_name(url), info, annotation_rows(url, document, info))
+        return RowSource(_name(url), info, annotation_rows(url, document, info))
     raise BadInput(f"{url} is {kind}: tables, annotations, images and labels can be exported.")
 
 

@@ -28,8 +28,8 @@ Compared = str | Path | LayerInfo
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one side of a comparison is: a file of points, or a layer (labels or a table)."""
+class SideSource:
+    """Source of one side of a comparison: a file of points, or a layer (labels or a table)."""
 
     location: str
     layer: LabelsInfo | TableInfo | None
@@ -39,7 +39,7 @@ class Place:
         return isinstance(self.layer, LabelsInfo)
 
     @classmethod
-    def of(cls, compared: Compared) -> Place:
+    def of(cls, compared: Compared) -> SideSource:
         """The layer or the file that is meant."""
         if not isinstance(compared, str | Path):
             return cls(compared.url, _compared(compared))
@@ -103,7 +103,7 @@ class Side:
 
 
 def points_of(
-    place: Place, layer: LayerInfo, columns: str, unit: str, of_class: str, score: str | None
+    place: SideSource, layer: LayerInfo, columns: str, unit: str, of_class: str, score: str | None
 ) -> Side:
     """The points of a file or a table, as places in the layer."""
     if place.layer is None:
@@ -143,7 +143,7 @@ def side_of_rows(rows: pa.Table, name: str, score: str | None) -> Side:
     return Side(ids, places, values, scored)
 
 
-def refuse_unlike(place: Place, layer: LayerInfo) -> None:
+def refuse_unlike(place: SideSource, layer: LayerInfo) -> None:
     assert place.layer is not None
     if not np.allclose(place.layer.voxel_size, layer.voxel_size, rtol=1e-6):
         raise BadInput(

@@ -18,7 +18,7 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.pool.executor import Gone, Up
 from chunkflow.engine.pool.pool import Pool
-from chunkflow.engine.queue.cells import Cause, Place, Range
+from chunkflow.engine.queue.cells import Cause, Range, WorkerPlace
 from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.queue.schedule import DONE
 from chunkflow.engine.run.events import CellDone, Ended, Event
@@ -76,7 +76,7 @@ def test_both_kinds_of_workers_are_busy_at_the_same_time(tmp_path: Path) -> None
 def test_the_workers_of_another_pool_are_found_and_fed(tmp_path: Path) -> None:
     plan = open_plan(job_in(tmp_path, side=8, tasks=1))
     queue = MemoryQueue()
-    other = Pool(queue, SimulatedExecutor(lambda stage: 0.02, lambda worker: Place("other")), [30])
+    other = Pool(queue, SimulatedExecutor(lambda stage: 0.02, lambda worker: WorkerPlace("other")), [30])
     nodes: list[str] = []
 
     def listen(event: Event) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.pool.pool import Pool
-from chunkflow.engine.queue.cells import Place
+from chunkflow.engine.queue.cells import WorkerPlace
 from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.run.events import CellDone, Event
 from chunkflow.engine.run.opening import open_run
@@ -48,7 +48,7 @@ def test_pools_on_one_queue_share_what_there_is(tmp_path: Path) -> None:
     plan = open_plan(job_of(tmp_path, "job", (30, 20, 20), ["Copy"]))
     queue = MemoryQueue()
     pools = [
-        Pool(queue, SimulatedExecutor(lambda stage: 0.3, lambda worker, n=n: Place(f"{n}")), [500])
+        Pool(queue, SimulatedExecutor(lambda stage: 0.3, lambda worker, n=n: WorkerPlace(f"{n}")), [500])
         for n in range(4)
     ]
     done: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import TableInfo
 from chunkflow.errors import ChunkflowError
-from chunkflow.formats.export.rows import FORMATS, Source, table_rows, write_rows
+from chunkflow.formats.export.rows import FORMATS, RowSource, table_rows, write_rows
 from chunkflow.geometry import Box
 from cli.data.export import export
 
@@ -62,7 +62,7 @@ def table_layer(path: Path, pieces: list[pa.Table], volume: Box | None = None) -
 
 def written(info: TableInfo, to: Path, form: str = "") -> int:
     opener = FORMATS[form or {".h5": "h5"}.get(to.suffix, to.suffix[1:])][1]
-    return write_rows(Source("t", info, table_rows(info)), to, opener)
+    return write_rows(RowSource("t", info, table_rows(info)), to, opener)
 
 
 def read(path: Path) -> list[dict[str, object]]:

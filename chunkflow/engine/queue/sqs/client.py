@@ -64,8 +64,8 @@ class Received:
 
 
 @dataclass(frozen=True)
-class Count:
-    """About how many messages a queue holds."""
+class QueueDepth:
+    """Approximate number of messages in a queue."""
 
     waiting: int
     in_flight: int
@@ -120,14 +120,14 @@ class SqsClient:
     def arn(self, url: str) -> str:
         return self._attributes(url, "QueueArn")["QueueArn"]
 
-    def count(self, url: str) -> Count:
+    def count(self, url: str) -> QueueDepth:
         waiting, hidden, later = (
             "ApproximateNumberOfMessages",
             "ApproximateNumberOfMessagesNotVisible",
             "ApproximateNumberOfMessagesDelayed",
         )
         found = self._attributes(url, waiting, hidden, later)
-        return Count(int(found[waiting]) + int(found[later]), int(found[hidden]))
+        return QueueDepth(int(found[waiting]) + int(found[later]), int(found[hidden]))
 
     def _attributes(self, url: str, *names: str) -> dict[str, str]:
         what = f"look at the queue {_short(url)}"
