@@ -1,0 +1,1 @@
+"""Demonstrations on synthetic brains."""
