@@ -80,7 +80,7 @@ class SimulatedExecutor:
     def end_worker(self, worker: str) -> None:
         self._free.pop(worker, None)
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         pass
 
     def close(self) -> None:

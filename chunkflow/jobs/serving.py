@@ -17,7 +17,7 @@ from pathlib import Path
 import chunkflow
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import full_url
-from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS, STOP
+from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
@@ -67,7 +67,7 @@ class _Followed:
     def is_on(self) -> bool:
         """Whether a run has given signs of life of late and has not ended."""
         is_open = self.state.begun == len(self.state.runs) > 0 and self.state.ended is None
-        return is_open and time.monotonic() - self._grown < SILENCE_HEARTBEATS * self.heartbeat
+        return is_open and time.monotonic() - self._grown < FENCE_HEARTBEATS * self.heartbeat
 
     @property
     def heartbeat(self) -> float:
@@ -157,7 +157,7 @@ class PoolProcess:
         """Pass on the runner's word until the run is over, or this pool is to end; then drain."""
         while self._is_on(run) and not pool.drained:
             if self._followed.look():
-                pool.heard()
+                pool.heartbeat()
             if pool.error is not None:
                 self._judge(pool.error, run)
                 return

@@ -25,6 +25,6 @@ def until_ended(work: Work) -> Iterator[int]:
     """The number of chunks in flight, every second until the run has ended."""
     state = work.ledger.state
     while alive(state):
-        yield sum(step.running for step in state.steps.values())
+        yield sum(stage.running for stage in state.stages.values())
         time.sleep(POLL_SECONDS)
         state = work.ledger.refresh()

@@ -57,7 +57,7 @@ class Work:
 
     def table(self, name: str) -> TableInfo:
         """A table of the job, which must be finished if the job makes it."""
-        plan, steps = self.plan(), self.ledger.steps
+        plan, records = self.plan(), self.ledger.stages
         product = plan.products.get((name, 0))
         if product is None or not isinstance(product.info, TableInfo):
             tables = [p.name for p in plan.products.values() if isinstance(p.info, TableInfo)]
@@ -65,6 +65,6 @@ class Work:
             said = f"has no table {name}; its tables" if name else "is meant: name one of its tables"
             raise BadInput(f"The job in {self.url} {said}: {', '.join(named) or 'none'}.")
         stages = [stage for stage in plan.stages if stage.step == product.maker]
-        if not all(stage.name in steps and steps[stage.name].is_complete for stage in stages):
+        if not all(stage.name in records and records[stage.name].is_complete for stage in stages):
             raise Incomplete(f"The table {name} is not finished: run the job to its end first.")
         return product.info

@@ -21,13 +21,13 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.errors import BadInput
 from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.job import Job
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.errors import BadInput
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.kernels.scoring.matching import match_points, matched_pairs
-from chunkflow.engine.planning.plan import Plan
 from cli.jobs.run import follow
 from cli.people.train import train
 

@@ -15,17 +15,17 @@ from rich.table import Table
 
 from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.job import Job
+from chunkflow.engine.planning.plan import Plan
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.kernels.scoring.matching import match_points
 from chunkflow.people.viewing.view import start_server
-from chunkflow.engine.planning.plan import Plan
-from chunkflow.words import in_words
-from cli.demo.light_sheet import run_light_sheet
-from cli.options import Serial, WorkersOption
-from cli.jobs.run import follow
-from cli.data.view import tunnel, wait_for_interrupt
 from chunkflow.people.viewing.work_layers import layers_of_plan
+from chunkflow.words import in_words
+from cli.data.view import tunnel, wait_for_interrupt
+from cli.demo.light_sheet import run_light_sheet
+from cli.jobs.run import follow
+from cli.options import Serial, WorkersOption
 
 TOLERANCE_UM = 5.0
 DIAMETER_UM = 9.0

@@ -68,7 +68,7 @@ class Progress:
         elif isinstance(event, CellFailed):
             self._failed(event)
         elif isinstance(event, Decided):
-            self._decided(event.step, event.values)
+            self._decided(event.stage, event.values)
         elif isinstance(event, Said):
             self.console.print(event.sentence, highlight=False, soft_wrap=True)
         elif isinstance(event, Tick):
@@ -84,7 +84,7 @@ class Progress:
         self._plan, self._begun = event.plan, time.monotonic()
         total = int(event.schedule.counts.sum())
         resumed = f", {event.resumed:,} of them done before" if event.resumed else ""
-        self.console.print(f"Job {event.plan.job.job}: {total:,} pieces of work{resumed}.", highlight=False)
+        self.console.print(f"Job {event.plan.job.job}: {total:,} chunks{resumed}.", highlight=False)
         if self.console.is_terminal:
             self._live = Live(console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
@@ -161,10 +161,10 @@ class Progress:
             said += f"\nFurther failures of {name}: chunkflow failed {plain(self._plan.work)}"
         self.console.print(said, highlight=False, markup=False, soft_wrap=True)
 
-    def _decided(self, step: str, values: Mapping[str, Any]) -> None:
+    def _decided(self, stage: str, values: Mapping[str, Any]) -> None:
         """What `prepare` chose for a parameter of the task, as a line for the job file of another brain."""
         assert self._plan is not None
-        name = step.removesuffix(".prepare")
+        name = stage.removesuffix(".prepare")
         fields = next(type(s.task).model_fields for s in self._plan.steps if s.name == name)
         if warning := values.get("warning"):
             self.console.print(

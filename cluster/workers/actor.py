@@ -25,7 +25,7 @@ from cluster.workers.notices import SIGTERM, Notices, sources_here
 Sources = dict[str, bytes]
 """The user's own modules, by their paths in the folder of the job file."""
 
-WORD, NOTICE = "word", "notice"
+HEARTBEAT, NOTICE = "heartbeat", "notice"
 """Groups of methods that answer while batches run, each with a thread of its own."""
 
 
@@ -47,7 +47,7 @@ class Actor:
         plan = plan_of_spec(PlanSpec.model_validate(spec), Modules(self._folder))
         self._worker = Worker(plan, name, place=this_place())
 
-    @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
+    @ray.method(concurrency_group=HEARTBEAT)  # type: ignore[untyped-decorator]
     def greet(self) -> Greeting:
         ends = os.environ.get("CHUNKFLOW_ENDS")
         return Greeting(os.getpid(), float(ends) if ends else None)
@@ -67,11 +67,11 @@ class Actor:
             for index in range(batch.start, batch.stop)
         ]
 
-    @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
-    def heard(self) -> None:
-        self._worker.heard()
+    @ray.method(concurrency_group=HEARTBEAT)  # type: ignore[untyped-decorator]
+    def heartbeat(self) -> None:
+        self._worker.heartbeat()
 
-    @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
+    @ray.method(concurrency_group=HEARTBEAT)  # type: ignore[untyped-decorator]
     def leave(self) -> None:
         """Remove what this worker laid on its node: one that is killed runs nothing at its exit."""
         if self._folder is not None:

@@ -57,7 +57,7 @@ class Puppet:
     def end_worker(self, worker: str) -> None:
         self.ended.append(worker)
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         pass
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from chunkflow.engine.cost.accounts import Account, Estimate, Paid, account_name
 from chunkflow.engine.cost.measures import measure_of
 from chunkflow.engine.cost.prices import PriceTable
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.hand import IN_HAND
+from chunkflow.engine.pool.slots import IN_FLIGHT
 from chunkflow.engine.queue.cells import Answer
 from chunkflow.engine.queue.schedule import DONE, Schedule
 from chunkflow.engine.run.events import CellDone, CellFailed, Ended, Event, Started, Tick
@@ -34,7 +34,7 @@ LOOK_SECONDS = 1.0
 class _Node:
     device: str
     since: float
-    heard: float
+    last_answer: float
 
 
 @dataclass
@@ -105,7 +105,7 @@ class CostMeter:
         now, place = self._clock(), answer.place
         if place.device:
             since = max(place.since or self.account.began, self.account.began)
-            self._nodes.setdefault(place.node, _Node(place.device, since, now)).heard = now
+            self._nodes.setdefault(place.node, _Node(place.device, since, now)).last_answer = now
         self.account.memory = max(self.account.memory, answer.peak_bytes)
         if not done:
             return
@@ -127,7 +127,7 @@ class CostMeter:
         """Bring what each device has taken up to date."""
         hours: dict[str, float] = {}
         for node in self._nodes.values():
-            until = min(now, node.heard + self._linger)
+            until = min(now, node.last_answer + self._linger)
             hours[node.device] = hours.get(node.device, 0.0) + max(until - node.since, 0.0) / 3600
         self.account.heard = now
         self.account.spent = {device: self._paid(device, taken) for device, taken in hours.items()}
@@ -147,9 +147,9 @@ class CostMeter:
         hourly = sum(
             self._prices.hourly(node.device) or 0.0
             for node in self._nodes.values()
-            if node.heard + self._linger > self.account.heard
+            if node.last_answer + self._linger > self.account.heard
         )
-        draining = IN_HAND * self._usual / 3600
+        draining = IN_FLIGHT * self._usual / 3600
         unpriced = any(spent.dollars is None for spent in self.account.spent.values())
         if unpriced or self.spent + hourly * draining >= self._budget:
             self._is_reached = True

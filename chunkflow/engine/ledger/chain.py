@@ -16,7 +16,7 @@ blocks, which are all there up to the last one; then it reads the newest snapsho
 
 How a chain changes hands: every segment, empty ones too, is a sign of life. A writer that closed says so;
 one that was a process of this machine can be seen to be gone; any other is watched, by this machine's clock
-alone, and followed when it makes no segment for several of its own heartbeats.
+alone, and followed when its lease runs out: when it makes no segment for several of its own heartbeats.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Record = dict[str, Any]
 
 
 class Held(BadInput):
-    """Another runner holds the work folder and gives signs of life."""
+    """Refusal of a work folder that another runner holds, whose lease lasts."""
 
 
 @dataclass(frozen=True)
@@ -117,19 +117,19 @@ class Chain:
 
     def take(
         self,
-        silence: float = 4.0,
+        lease: float = 4.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> list[LedgerSegment]:
         """Become the writer; return the segments that came while waiting. `load` must have been called.
 
-        Raises Held while another gives signs of life; else takes over after `silence` of its heartbeats, and
-        says before it waits for that.
+        Raises Held while another gives signs of life; else takes over once its lease has run out, `lease` of
+        its heartbeats after the last, and says before it waits for that.
         """
         watched = clock()
         if self.last is not None and not self._is_free():
-            seconds = silence * self.last.heartbeat
+            seconds = lease * self.last.heartbeat
             say(f"{self._whose(self.last)}: waiting up to {seconds:.0f} s for a sign of life")
             following = self._segment(self.number + 1)
             while clock() - watched < seconds and not self._is_free() and not self.folder.exists(following):

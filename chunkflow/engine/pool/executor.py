@@ -21,7 +21,7 @@ class Up:
 @dataclass(frozen=True)
 class Leaving:
     """A worker's node is about to be taken away: it is given nothing new. What it maps it finishes, what it
-    has not begun it answers as preempted; once it has nothing in hand it is ended."""
+    has not begun it answers as preempted; once it has nothing in flight it is ended."""
 
     worker: str
 
@@ -37,7 +37,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Gone:
-    """A worker ended; what it had in hand has no answer."""
+    """A worker ended; what it had in flight has no answer."""
 
     worker: str
     cause: Cause
@@ -54,7 +54,7 @@ class Executor(Protocol):
         """Begin to start one more worker of a kind and say its name; `wait` tells when it is up."""
 
     def submit(self, worker: str, batch: Range) -> None:
-        """Let a worker do a batch, beside what it has in hand."""
+        """Let a worker do a batch, beside what it has in flight."""
 
     def wait(self, seconds: float) -> list[Happening]:
         """What happened; waits up to so long for the first. Raises what no other worker could do better."""
@@ -62,7 +62,7 @@ class Executor(Protocol):
     def end_worker(self, worker: str) -> None:
         """End a worker at once, also one that is not up yet; nothing more is heard of it."""
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         """Tell all workers that the runner lives and holds the work folder. May be called from any thread."""
 
     def close(self) -> None:

@@ -56,9 +56,9 @@ class SerialExecutor:
         self._batches = deque(item for item in self._batches if item[0] != worker)
         self._workers.pop(worker, None)
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         for worker in list(self._workers.values()):
-            worker.heard()
+            worker.heartbeat()
 
     def close(self) -> None:
         self._batches.clear()

@@ -54,7 +54,7 @@ class CellFailed:
 class Decided:
     """A task's `prepare` has chosen its values."""
 
-    step: str
+    stage: str
     values: Mapping[str, Any]
 
 

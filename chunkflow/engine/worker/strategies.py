@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from chunkflow.engine.planning.steps import Step
 from chunkflow.engine.worker.cell_run import CellRun
-from chunkflow.engine.worker.outbox import Outbox, addressed
 from chunkflow.engine.worker.parts import in_order
 from chunkflow.engine.worker.reducer import (
     block_rows,
@@ -21,6 +20,7 @@ from chunkflow.engine.worker.reducer import (
     sorted_rows,
 )
 from chunkflow.engine.worker.results import CellResults, TableFile, WrongResult
+from chunkflow.engine.worker.spill import Spill, addressed
 from chunkflow.shapes import MergedRows, ReducedRows, RowByRow, SentRows, Shape, Voxels
 from chunkflow.task import Cell
 
@@ -32,7 +32,7 @@ class Strategy:
         """Do a cell of the map stage; returns whether all that it made is empty."""
         skip = skip or run.masked_out()
         made = CellResults() if skip else self.made(run)
-        with run.tools.turns.write(run.spent):
+        with run.tools.turns.write(run.usage):
             empty = run.write_layers(made)
             self.leave(run, made)
         return skip or empty
@@ -70,7 +70,7 @@ class RowByRowStrategy(Strategy):
         with TableFile() as table:
             for rows in run.map_row_by_row():
                 table.add(rows)
-            with run.tools.turns.write(run.spent):
+            with run.tools.turns.write(run.usage):
                 run.write_table(table)
         return False
 
@@ -85,7 +85,7 @@ class MergedStrategy(Strategy):
     def merge(self, run: CellRun) -> None:
         """Rows are merged as they are written, as there may be more than fit in memory."""
         tools = run.tools
-        with tools.turns.merge(run.spent):
+        with tools.turns.merge(run.usage):
             run.put(merge_block(tools.plan, run.stage_index, run.index, tools.parts))
 
     def complete(self, run: CellRun) -> Iterator[pa.Table]:
@@ -99,7 +99,7 @@ class MergedRowByRowStrategy(MergedStrategy):
         rows = run.step.task.no_rows(run.step.layout)
         for made in run.map_row_by_row():
             rows = sorted_rows(run.step.task, pa.concat_tables([rows, made], promote_options="default"))
-        with run.tools.turns.write(run.spent):
+        with run.tools.turns.write(run.usage):
             self.leave(run, CellResults(rows=rows))
         return False
 
@@ -119,11 +119,11 @@ class SentRowByRowStrategy(SentStrategy):
     """The same of the rows of a table, which may not fit in memory."""
 
     def map(self, run: CellRun, skip: bool) -> bool:
-        with Outbox() as outbox:
+        with Spill() as spill:
             for rows in run.map_row_by_row():
-                outbox.add(rows)
-            with run.tools.turns.write(run.spent):
-                run.put((), sent=outbox.by_cell())
+                spill.add(rows)
+            with run.tools.turns.write(run.usage):
+                run.put((), sent=spill.by_cell())
         return False
 
     def others(self, run: CellRun) -> Mapping[str, Any]:
@@ -138,7 +138,7 @@ class ReducedStrategy(Strategy):
 
     def made(self, run: CellRun) -> CellResults:
         made = run.map()
-        with run.tools.turns.map(run.spent):
+        with run.tools.turns.map(run.usage):
             made.rows, made.final = self._reduced(run.step, run.cell, rows_of(run, made))
         return made
 
@@ -151,7 +151,7 @@ class ReducedStrategy(Strategy):
 
     def merge(self, run: CellRun) -> None:
         tools, cell = run.tools, run.cell
-        with tools.turns.merge(run.spent):
+        with tools.turns.merge(run.usage):
             rows = block_rows(tools.plan, run.stage_index, run.index, tools.parts)
             up, final = self._reduced(run.step, cell, rows)
             self.leave(run, CellResults(rows=up, final=final))

@@ -33,14 +33,14 @@ def test_two_thousand_workers_do_each_chunk_once(tmp_path: Path) -> None:
     executor = CountingExecutor(0.001, plan, tmp_path / "begun")
     run_with(plan, executor, 2000)
     assert times_begun(tmp_path / "begun") == {1: 3 * 4000}
-    steps = Ledger.load(Folder(plan.work)).steps
+    steps = Ledger.load(Folder(plan.work)).stages
     assert [(step.done, step.repeats, step.failed) for step in steps.values()] == [(4000, 0, 0)] * 3
 
 
 def test_none_of_two_thousand_workers_is_left_with_nothing(tmp_path: Path) -> None:
     plan = open_plan(job_of(tmp_path, "job", (2000, 3, 1), ["Copy"]))
     run_with(plan, Together(SimulatedExecutor(lambda stage: 0.5), 2000), 2000)
-    workers = Ledger.load(Folder(plan.work)).steps["Copy"].workers
+    workers = Ledger.load(Folder(plan.work)).stages["Copy"].workers
     assert len(workers) == 2000
 
 
@@ -73,13 +73,13 @@ def test_a_runner_that_is_killed_among_many_chunks_is_gone_on_with(tmp_path: Pat
     path, begun, cells = written(tmp_path, job), tmp_path / "begun", 3 * 8000
     words = [str(path), "300", "0.02", str(begun)]
     killed_in_the_middle(started("run", words), job, cells)
-    recorded = sum(step.done for step in Ledger.load(Folder(job.work)).steps.values())
+    recorded = sum(step.done for step in Ledger.load(Folder(job.work)).stages.values())
     assert cells / 2 <= recorded < cells
     told = told_by(started("run", words))
     assert told["done"] == cells - recorded, "what is recorded is not done again"
     times = times_begun(begun)
     assert set(times) <= {1, 2}
     assert times.total() == cells
-    steps = Ledger.load(Folder(job.work)).steps.values()
+    steps = Ledger.load(Folder(job.work)).stages.values()
     assert sum(step.done for step in steps) == cells
     assert sum(step.repeats for step in steps) == 0

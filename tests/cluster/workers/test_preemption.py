@@ -232,8 +232,8 @@ def test_a_node_that_is_taken_after_a_notice_costs_no_attempt(tmp_path: Path, no
     assert {event.answer.place.node for event in failed} == {nodes.taken.id}
     assert {event.attempt for event in failed} == {0}, "no attempt is charged"
     state = Ledger.load(Folder(job.work)).state
-    assert not any(step.failures for step in state.steps.values())
-    assert sum(step.causes["preempted"] for step in state.steps.values()) == len(failed)
+    assert not any(step.failures for step in state.stages.values())
+    assert sum(step.causes["preempted"] for step in state.stages.values()) == len(failed)
     assert takes_no_more(nodes.taken)
     assert not takes_no_more(nodes.stays)
     assert_all_accounted(job)

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from chunkflow.engine.queue.batcher import Gatherer
+from chunkflow.engine.queue.batcher import Batcher
 from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.queue.sqs.client import Received
 from chunkflow.engine.queue.sqs.messages import (
@@ -86,7 +86,7 @@ class Leases:
         self._desks = [_Desk() for _ in queues.work]
         self._holders: dict[CellKey, list[_Message]] = {}  # of the cells that are here and have no answer
         self._held: set[_Message] = set()
-        self._out: Gatherer[tuple[Answer, list[_Message]]] = Gatherer(self._send, timing.gather, MOST_ANSWERS)
+        self._out: Batcher[tuple[Answer, list[_Message]]] = Batcher(self._send, timing.gather, MOST_ANSWERS)
         self._changed = threading.Condition(threading.RLock())
         self._closed = False
         self._error: BaseException | None = None

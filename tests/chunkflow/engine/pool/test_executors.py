@@ -54,12 +54,12 @@ def executor(executor_of: Callable[[Plan], Executor], plan: Plan) -> Iterator[Ex
     made.close()
 
 
-def until(executor: Executor, kind: type[Happening], count: int = 1, heard: bool = True) -> list[Happening]:
+def until(executor: Executor, kind: type[Happening], count: int = 1, beats: bool = True) -> list[Happening]:
     """Wait until so many things of a kind have happened."""
     found: list[Happening] = []
     for _ in range(600):
-        if heard:
-            executor.heard()
+        if beats:
+            executor.heartbeat()
         found += executor.wait(0.1)
         if sum(isinstance(event, kind) for event in found) >= count:
             return found
@@ -116,15 +116,15 @@ def test_what_is_said_of_a_batch_is_done(executor: Executor, plan: Plan) -> None
 
 def test_a_worker_without_word_from_its_runner_writes_nothing(executor: Executor, plan: Plan) -> None:
     name = executor.start_worker()
-    until(executor, Up, heard=False)
+    until(executor, Up, beats=False)
     time.sleep(12 * 0.2 + 0.5)
     executor.submit(name, Range(0, 0, 1))
-    (event,) = until(executor, Finished, heard=False)
+    (event,) = until(executor, Finished, beats=False)
     assert isinstance(event, Finished)
     assert event.answers[0].cause is Cause.GIVEN_BACK
     with pytest.raises(Exception, match="0-32_0-32_0-32"):
         read_layer(plan.products["labels", 0].info.url)
-    executor.heard()
+    executor.heartbeat()
     time.sleep(0.2)
     executor.submit(name, Range(0, 0, 1))
     (event,) = until(executor, Finished)
