@@ -66,9 +66,9 @@ def test_a_class_has_a_name_of_its_own() -> None:
     for file in (file for file in FILES if file.relative_to(ROOT).parts[0] in PACKAGES):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.ClassDef):
-                classes.setdefault(node.name, []).append(f"{name(file)}:{node.lineno}")
+                classes.setdefault(node.name, []).append(name(file))
             elif alias := alias_of(node):
-                aliases.setdefault(alias, []).append(f"{name(file)}:{node.lineno}")
+                aliases.setdefault(alias, []).append(name(file))
     twice = {known: places for known, places in classes.items() if len(places) > 1}
     both = {known: [*classes[known], *aliases[known]] for known in classes.keys() & aliases.keys()}
     assert (twice, both) == ({}, {})
