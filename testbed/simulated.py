@@ -15,7 +15,7 @@ from chunkflow.data.folder import Folder
 from chunkflow.data.info import ImageInfo
 from chunkflow.data.volume import layer_document
 from chunkflow.engine.planning.job import Job
-from chunkflow.engine.pool.executor import Finished, Happening, Up
+from chunkflow.engine.pool.executor import BatchDone, Happening, Up
 from chunkflow.engine.queue.cells import NOWHERE, Answer, Range, WorkerPlace
 from chunkflow.geometry import Box, Vec
 
@@ -62,7 +62,7 @@ class SimulatedExecutor:
             )
             for place, index in enumerate(range(batch.start, batch.stop))
         ]
-        done = Finished(worker, batch, answers)
+        done = BatchDone(worker, batch, answers)
         heapq.heappush(self._due, (self._free[worker], next(self._order), done))
 
     def wait(self, seconds: float) -> list[Happening]:

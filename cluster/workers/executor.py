@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
 from chunkflow.engine.planning.plan import Plan, spec_of
-from chunkflow.engine.pool.executor import Finished, Gone, Happening, Leaving, Up
+from chunkflow.engine.pool.executor import BatchDone, Gone, Happening, Leaving, Up
 from chunkflow.engine.pool.slots import IN_FLIGHT
 from chunkflow.engine.pool.staff import needs
 from chunkflow.engine.queue.cells import Cause, Range
@@ -124,7 +124,7 @@ class RayExecutor:
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, BadInput) else error from None
         if call.batch is not None:
-            return [Finished(call.worker, call.batch, result)]
+            return [BatchDone(call.worker, call.batch, result)]
         if call.what == "leaving":
             known.leaving = True
             return [Leaving(call.worker)]

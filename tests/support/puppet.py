@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from chunkflow.engine.pool.executor import Finished, Happening, Up
+from chunkflow.engine.pool.executor import BatchDone, Happening, Up
 from chunkflow.engine.queue.cells import Answer, Range
 
 
@@ -52,7 +52,7 @@ class Puppet:
         answers = [
             Answer(batch.stage, i, worker, seconds=(0, seconds, 0)) for i in range(batch.start, batch.stop)
         ]
-        self.tell(Finished(worker, batch, answers))
+        self.tell(BatchDone(worker, batch, answers))
 
     def end_worker(self, worker: str) -> None:
         self.ended.append(worker)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 
 from chunkflow.engine.pool.crew import Crew
-from chunkflow.engine.pool.executor import Executor, Finished, Happening, Leaving, Up
+from chunkflow.engine.pool.executor import BatchDone, Executor, Happening, Leaving, Up
 from chunkflow.engine.queue.cells import Answer, Cause, Range
 from chunkflow.engine.queue.queue import Queue
 
@@ -156,7 +156,7 @@ class Pool:
         crew = self._crew_of.get(event.worker)
         if crew is None:
             return  # it was ended, and answered for
-        if isinstance(event, Finished):
+        if isinstance(event, BatchDone):
             self._queue.answer(event.answers)
             crew.finished(event.worker, event.batch, event.answers)
         elif isinstance(event, Up):

@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.executor import Finished, Happening, Up
+from chunkflow.engine.pool.executor import BatchDone, Happening, Up
 from chunkflow.engine.queue.cells import Range
 from chunkflow.engine.worker.worker import Worker
 
@@ -50,7 +50,7 @@ class SerialExecutor:
             worker.process(batch.stage, index, batch.skip, batch.alone)
             for index in range(batch.start, batch.stop)
         ]
-        return [Finished(name, batch, answers)]
+        return [BatchDone(name, batch, answers)]
 
     def end_worker(self, worker: str) -> None:
         self._batches = deque(item for item in self._batches if item[0] != worker)

@@ -1,4 +1,4 @@
-"""Ranges of cells, answers, and the causes of failures, as queues and workers exchange them."""
+"""Ranges of cells, answers and causes of failures, as runner, queues and workers exchange them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Range:
 
 
 class Cause(StrEnum):
-    """Why an attempt did not end well."""
+    """Cause of a failed attempt."""
 
     PREEMPTED = "preempted"
     NODE_LOST = "node lost"
@@ -47,6 +47,21 @@ class Cause(StrEnum):
     SILENT = "no word"
     BUG = "bug"
     GIVEN_BACK = "given back"
+
+
+def cause_of(error: BaseException) -> Cause:
+    """The cause that an exception in a worker stands for."""
+    if isinstance(error, MemoryError):
+        return Cause.MEMORY
+    if isinstance(error, DamagedInput):
+        return Cause.DAMAGED
+    if isinstance(error, BadInput):
+        return Cause.INPUT
+    if isinstance(error, StorageError | ConnectionError | TimeoutError):
+        return Cause.STORAGE
+    if isinstance(error, OSError):
+        return Cause.MEMORY if error.errno == errno.ENOMEM else Cause.STORAGE
+    return Cause.BUG
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,7 @@ NOWHERE = WorkerPlace()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one cell."""
+    """Outcome of one attempt at a cell."""
 
     stage: int
     index: int
@@ -88,18 +103,3 @@ class Answer:
     counts: dict[str, int] = field(default_factory=dict)
     """What `map` counted."""
     place: WorkerPlace = NOWHERE
-
-
-def cause_of(error: BaseException) -> Cause:
-    """The cause that an exception in a worker stands for."""
-    if isinstance(error, MemoryError):
-        return Cause.MEMORY
-    if isinstance(error, DamagedInput):
-        return Cause.DAMAGED
-    if isinstance(error, BadInput):
-        return Cause.INPUT
-    if isinstance(error, StorageError | ConnectionError | TimeoutError):
-        return Cause.STORAGE
-    if isinstance(error, OSError):
-        return Cause.MEMORY if error.errno == errno.ENOMEM else Cause.STORAGE
-    return Cause.BUG
