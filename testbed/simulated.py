@@ -31,7 +31,7 @@ class SimulatedExecutor:
     ) -> None:
         self._seconds, self._place_of = seconds, place_of
         self._places: dict[str, WorkerPlace] = {}
-        self._free: dict[str, float] = {}  # when each worker will have done all that it has in hand
+        self._free: dict[str, float] = {}  # when each worker will have done all that it has in flight
         self._due: list[tuple[float, int, Happening]] = []
         self._order = count()
         self._names = count()

@@ -89,7 +89,7 @@ class _Voxels(SpaceInfo):
         return np.dtype(self.dtype).itemsize * self.channels
 
     @property
-    def unit(self) -> Vec:
+    def write_block(self) -> Vec:
         """The cuboid that can only be written whole."""
         return vec(n * SHARD_SIDE for n in self.storage) if self.sharded else self.storage
 

@@ -1,4 +1,4 @@
-"""A table layer made of rows in any order, however many: jobs read it as one that a task has made.
+"""Tables written from rows in any order, however many, for jobs to read as a task's own.
 
 1. Rows come in pieces. Each is sorted by id and put on the disk; of its ids a few are kept.
 2. Where ids name voxels near their rows' places, files are cells of space, which are ranges of ids; else the

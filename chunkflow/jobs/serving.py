@@ -2,8 +2,8 @@
 
 1. It reads the ledger in the work folder, again and again. While there is no run, it waits; so it may be
    started before the runner, and it outlives the runner's restarts.
-2. A run is on while its ledger grows, by this machine's clock alone. Each segment is the runner's word, and
-   is passed on to the workers: they write nothing for a runner that they no longer hear of.
+2. A run is on while its ledger grows, by this machine's clock alone. Each segment is a heartbeat,
+   passed on to the workers, whose writes are fenced off once heartbeats stop.
 3. When the run is asked to stop, the pool drains: what is begun is finished and answered, the rest goes back
    to the queue. It ends when the job has ended, or once it is interrupted, having drained.
 """
@@ -53,7 +53,7 @@ class _Followed:
         return self._ledger.state
 
     def look(self) -> bool:
-        """Read on; whether there was a word of the runner. Storage that does not answer says nothing."""
+        """Read on; whether there was a heartbeat of the runner. Storage that does not answer says nothing."""
         try:
             self._ledger.refresh()
         except StorageError:
@@ -154,7 +154,7 @@ class PoolProcess:
             queue.join()
 
     def _attend(self, pool: Pool, queue: SqsQueue, run: RunKey) -> None:
-        """Pass on the runner's word until the run is over, or this pool is to end; then drain."""
+        """Pass on the runner's heartbeats until the run is over, or this pool is to end; then drain."""
         while self._is_on(run) and not pool.drained:
             if self._followed.look():
                 pool.heartbeat()

@@ -1,4 +1,4 @@
-"""What can be wrong with a cluster's file at this site, found before anything is started."""
+"""Checks of a cluster's file against this site, before anything is started."""
 
 from __future__ import annotations
 

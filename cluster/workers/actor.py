@@ -1,4 +1,4 @@
-"""What runs in the process of a Ray worker: batches, the runner's word, and the watch for a notice."""
+"""Actor of a Ray worker: batches, the runner's heartbeats, and the watch for a notice."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ HEARTBEAT, NOTICE = "heartbeat", "notice"
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a worker says of itself once it is up."""
+    """Facts of a worker that is up."""
 
     pid: int
     ends: float | None
 
 
 class Actor:
-    """One worker process. Its methods run in threads: a few batches at once, and the runner's word beside."""
+    """One worker process, whose threads run a few batches at once and hear heartbeats beside."""
 
     def __init__(self, spec: dict[str, Any], sources: Sources, name: str) -> None:
         self._notices = Notices(sources_here())

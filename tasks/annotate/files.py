@@ -1,4 +1,4 @@
-"""The files of an annotation layer: its cells in space, and its indexes by id and by related ids."""
+"""Files of an annotation layer: its cells in space, its indexes by id and by related ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is decided before an annotation layer is written: how much each level shows, and its properties."""
+"""Decisions before an annotation layer is written: how much each level shows, its properties."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LayerContent:
 
 
 class CountByLevel(Task):
-    """Count the annotations of the fullest cell of each level, and note the values of their columns."""
+    """Count the annotations of each level's fullest cell, and note the values of the columns."""
 
     shape = SentRows(row_by_row=True)
 

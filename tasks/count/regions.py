@@ -1,4 +1,4 @@
-"""The names of an atlas's regions, and which lies in which: a CSV or JSON table, as BrainGlobe's own."""
+"""Regions of an atlas and their hierarchy, from a CSV or JSON table such as BrainGlobe's."""
 
 from __future__ import annotations
 

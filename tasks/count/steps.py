@@ -1,4 +1,4 @@
-"""The steps of `count`: how large regions are, which objects lie in them, and the table of both."""
+"""Steps of `count`: the sizes of regions, the objects in them, and the table of both."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class FolderAreas(Task):
 
 
 class Members(Task):
-    """How many objects each region, side and group has, and the sums of their means."""
+    """Count the objects of each region, side and group, and sum up their means."""
 
     shape = MergedRows(row_by_row=True)
     same_voxels: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""The table that `count` makes, from sums by region, side and group; and what people look at."""
+"""Table that `count` makes from sums by region, side and group, and its CSV and picture."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class Light(TableOfTiles):
 
 
 class OverlapBrightness(TableOfTiles):
-    """Compare the brightness of neighbouring tiles where they overlap: one row a pair and channel."""
+    """Compare the brightness of neighbours where they overlap: one row a pair and channel."""
 
     places: Objects
     light: Objects

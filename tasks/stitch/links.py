@@ -147,7 +147,7 @@ def _depths(planes: int, jitter: int) -> list[tuple[int, int]]:
 
 
 class PlaceTiles(TableOfTiles):
-    """Place the tiles: one row for each, with its place in voxels and the piece of the grid it belongs to."""
+    """Place the tiles: one row for each, with its place in voxels and its piece of the grid."""
 
     links: Objects
     places: Objects = Out()

@@ -1,4 +1,4 @@
-"""The tiles of a microscope's grid: which files show which place of it, and their voxels, read box by box.
+"""Tiles of a microscope's grid: the files of each place, and their voxels, read box by box.
 
 1. A pattern in file names, or a list (CSV), says which files there are, and which row and column each shows.
 2. The grid must be whole: one file for each place, or one for each place and channel.

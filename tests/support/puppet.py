@@ -47,7 +47,7 @@ class Puppet:
             self.events += events
 
     def finish(self, place: int, seconds: float = 0.0) -> None:
-        """Answer the batch that lies at `place` of what is in hand."""
+        """Answer the batch that lies at `place` of those in flight."""
         worker, batch = self.given.pop(place)
         answers = [
             Answer(batch.stage, i, worker, seconds=(0, seconds, 0)) for i in range(batch.start, batch.stop)

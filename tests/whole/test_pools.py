@@ -81,7 +81,7 @@ def wait_until_held(job: Job, processes: Sequence[subprocess.Popen[str]]) -> Non
 
 
 def kill_once_held(job: Job, pool: subprocess.Popen[str], hold: Path) -> None:
-    """End a pool while it has cells in hand, and let the others go on."""
+    """End a pool while it has cells in flight, and let the others go on."""
     wait_until_held(job, [pool])
     pool.kill()
     hold.unlink()

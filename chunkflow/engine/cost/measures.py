@@ -1,4 +1,4 @@
-"""Measures: the seconds that cells of each step take, from a sample of them or from what has run."""
+"""Seconds that cells of each step take, from a sample of them or from what has run."""
 
 from __future__ import annotations
 

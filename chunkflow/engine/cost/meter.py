@@ -1,9 +1,10 @@
 """The cost of a run: what its nodes have cost so far, whether a budget is reached, what going on would cost.
 
 1. Each answer says which node it comes from, what device that is, and since when it is up.
-2. A node counts from its start, or the run's if that came later, until some minutes after its last word: so
+2. A node counts from its start, or the run's if that came later, until some minutes after its last answer: so
    long an idle node lives. A node that names no device costs nothing.
-3. What all runs of the job have cost, and what finishing the chunks in hand will, is held against the budget.
+3. What all runs of the job have cost, and what finishing the chunks in flight will, is held against the
+   budget.
 4. Every half minute the run's account is written, so that the next run, `status` and the report know it.
 """
 
@@ -25,7 +26,7 @@ from chunkflow.engine.run.events import CellDone, CellFailed, Ended, Event, Star
 from chunkflow.errors import StorageError
 
 LINGER_SECONDS = 300.0
-"""A node that gave no word for longer, and longer than any chunk takes, is taken to have ended after that."""
+"""A node that answers nothing for longer, and longer than any chunk takes, counts as ended after that."""
 WRITE_SECONDS = 30.0
 LOOK_SECONDS = 1.0
 

@@ -1,5 +1,6 @@
-"""A chain of numbered segments that has one writer at a time, on any store that can make a file only if
-absent.
+"""Chain of numbered segments with one writer at a time, on any store with conditional puts.
+
+A conditional put makes a file only if it is absent.
 
 How a writer appends:
 1. it makes `<prefix>/0000000042.json`, the next number, only if absent;

@@ -1,4 +1,4 @@
-"""Contract between a runner and its pools: heartbeats, the fence that they keep up, and the stop file.
+"""Contract between a runner and its pools: heartbeats, the write fence, and the stop file.
 
 A runner whose store does not answer ends before its workers' writes are fenced off.
 """

@@ -1,4 +1,4 @@
-"""The ledger of a job: the cells that are done, from which it is resumed, shown and reported.
+"""Ledger of a job: the cells that are done, from which it is resumed, shown and reported.
 
 How a record becomes truth:
 1. the runner calls a `record_...` method, which only buffers;

@@ -1,4 +1,4 @@
-"""A crew: the workers of one kind in a pool, the batches in flight on each, and those that wait.
+"""Crew: the workers of one kind in a pool, their batches in flight, and what waits for them.
 
 1. A worker with room is given a batch: those with least in flight first, and of these the one that was busy
    last, so that where little is to be done some are left with nothing and can be ended.

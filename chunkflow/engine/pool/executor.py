@@ -1,4 +1,4 @@
-"""The protocol of an executor, which runs batches on workers, and the events that it reports."""
+"""Protocol of an executor, which runs batches on workers, and the events that it reports."""
 
 from __future__ import annotations
 

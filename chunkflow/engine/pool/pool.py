@@ -31,8 +31,11 @@ STARTS_AT_ONCE = 100
 
 
 class Pool:
-    """Keeps up to `sizes[kind]` workers of each kind busy with what a queue offers, in a thread of its own;
-    with `idle_seconds` it is elastic, else all are there from the start to the end."""
+    """Pool of up to `sizes[kind]` workers of each kind, kept busy with what a queue offers.
+
+    It has a thread of its own. With `idle_seconds` it is elastic, else all workers are there from the start
+    to the end.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The serial executor: one worker in this process, one cell at a time; for debugging and small jobs.
+"""Serial executor: one cell at a time in this process, for debugging and small jobs.
 
 It shares its process with the runner, so a map that kills its process kills the run (which can be resumed),
 and one that never ends cannot be ended.

@@ -1,4 +1,4 @@
-"""In-flight slots of a worker, as its crew sees it: the batches in them, and whether more may follow."""
+"""In-flight slots of a worker: the batches that it was given, and whether it may get more."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[T]):
-    """Passes batches to `hand_on`, from a thread of its own, in the order in which items were added."""
+    """Passes items to `hand_on` in batches, in their order, from a thread of its own."""
 
     def __init__(self, hand_on: Callable[[list[T]], None], seconds: float, most: int) -> None:
         self._hand_on, self._seconds, self._most = hand_on, seconds, most

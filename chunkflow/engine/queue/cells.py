@@ -1,4 +1,4 @@
-"""Ranges of cells, answers and causes of failures, as runner, queues and workers exchange them."""
+"""Ranges of cells, and answers with the causes of failures, as queues carry them."""
 
 from __future__ import annotations
 

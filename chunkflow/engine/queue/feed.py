@@ -1,4 +1,6 @@
-"""Backlog controller: how many cells to keep on the queue for one kind of worker, whoever the pools are.
+"""Backlog controller: how many cells to keep on the queue for one kind of worker.
+
+It knows neither the pools nor the number of their workers.
 
 1. About as many as were answered in the last second, and no fewer than the runner's own pool has workers.
 2. Where the queue is found empty though more is ready, the pools could do more: the number doubles, up to

@@ -1,4 +1,4 @@
-"""Opening a run: what is asked is held against what the ledger knows, before anything is written."""
+"""Opening of a run: the job is held against the ledger before anything is written."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
 
 def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:
     """Delete what these steps made. After a takeover the workers of the runner before may still write for
-    as long as they trust its word, so they are waited for first."""
+    as long as their fence lets them, so they are waited for first."""
     if ledger.took_over:
         until = time.monotonic() + FENCE_HEARTBEATS * plan.job.heartbeat
         while time.monotonic() < until:

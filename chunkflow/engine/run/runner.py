@@ -1,11 +1,11 @@
-"""The runner: the one loop that a job has. It offers ready cells, decides on failures, records, and ends.
+"""Runner: the one loop of a job, which offers ready cells, hears answers and records them.
 
 1. Ready cells are put on the queue for each kind of worker, no more than the pools will need soon (feed.py),
    later stages first.
 2. Answers come back: done cells are recorded and free those that wait for them; failed ones are tried again
    or set aside (retry_policy.py).
-3. What happened is written to the ledger every second or so; each segment written is also a sign of life,
-   and is passed on to the workers, who write nothing for a runner that they no longer hear of.
+3. What happened is written to the ledger every second or so; each segment written is also a heartbeat,
+   passed on to the workers, whose writes are fenced off once heartbeats stop.
 4. It ends when nothing is ready, leased or waiting for another try: complete only if every cell is done.
 5. Once it is interrupted, by whoever calls `interrupt` or by a file `stop` in the work folder, it begins
    nothing new: what is on the queue is withdrawn, what is in flight is waited for, unless `stop` is called

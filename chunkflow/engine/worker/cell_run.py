@@ -1,4 +1,4 @@
-"""One cell of a stage while it is done: reading, mapping and writing, each in its turn."""
+"""Run of one cell of a stage: reading, mapping and writing, each under its stage lock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from chunkflow.task import Cell, Files, WindowTooSmall
 
 @dataclass(frozen=True)
 class Tools:
-    """What one worker does its cells with."""
+    """Plan, readers, writers and stage locks that a worker does its cells with."""
 
     plan: Plan
     inputs: Inputs

@@ -1,4 +1,4 @@
-"""What a cell writes: voxels, rows, files and tables, each of them whole or not at all."""
+"""Writing of a cell's results: voxels, rows, files and tables, each whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the cells of a step are done, by the shape of its task: one strategy for each."""
+"""Strategies for the cells of a step, one for each shape of task."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from chunkflow.task import Cell
 
 
 class Strategy:
-    """What is the same for all shapes: voxels and files are written as they are made."""
+    """Strategy for voxels and files, which are written as they are made; the base of the others."""
 
     def map(self, run: CellRun, skip: bool) -> bool:
         """Do a cell of the map stage; returns whether all that it made is empty."""
@@ -131,7 +131,7 @@ class SentRowByRowStrategy(SentStrategy):
 
 
 class ReducedStrategy(Strategy):
-    """Each cell and each block leaves rows that go up, and sends those that are final to be finished."""
+    """Each cell and block leaves rows that go up, and sends the final ones to be finished."""
 
     def __init__(self, shape: ReducedRows) -> None:
         self._key = shape.key

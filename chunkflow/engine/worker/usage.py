@@ -1,4 +1,4 @@
-"""Resource usage of one cell: seconds of reading, mapping and writing, bytes, and what `map` counted."""
+"""Resource usage of one cell: seconds of reading, mapping and writing, bytes, and counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that hold the rows of a table: CSV, Parquet, JSON and HDF5, written a batch at a time."""
+"""Files of a table's rows: CSV, Parquet, JSON and HDF5, written a batch at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a table written to one file, a batch at a time; the file is there whole or not at all."""
+"""Rows of a table written to one file, a batch at a time, whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files for the voxels of a layer, filled box by box: TIFF, a folder of TIFF planes, NIfTI, NumPy, Zarr.
+"""Files of a layer's voxels, filled box by box: TIFF, TIFF planes, NIfTI, NumPy, Zarr.
 
 All but Zarr are made at their full length and then mapped into memory: no more than a box is held.
 """

@@ -1,4 +1,4 @@
-"""Export an image or labels to a file of another format, box by box; it is there whole or not at all.
+"""Export an image or labels to a file of another format, box by box, whole or not at all.
 
 1. The file is made under a temporary name, at its full length.
 2. Boxes of whole storage chunks are read from the layer, and put into it one after the other.

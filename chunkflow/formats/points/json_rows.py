@@ -1,4 +1,4 @@
-"""JSON: a list of rows, each an object, as `chunkflow export` writes it; read object by object."""
+"""JSON: a list of rows, as `chunkflow export` writes them, read object by object."""
 
 from __future__ import annotations
 

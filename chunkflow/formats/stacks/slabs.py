@@ -1,4 +1,4 @@
-"""Sizes of the slabs in which a stack is read, where its own blocks are larger than a job's chunks."""
+"""Slabs in which a stack is read, where its own blocks are larger than a job's chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which diameter and contrast find the cells that a person marked: the middle of the settings of best F1.
+"""Tuning: the diameter and contrast of best F1 against the cells that a person marked.
 
 1. For each diameter the peaks of the response in a region are ranked, the highest first. How many marked
    cells the first n of them find is known for every n at once.

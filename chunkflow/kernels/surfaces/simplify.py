@@ -1,4 +1,4 @@
-"""A closed triangle mesh with fewer triangles: edges are collapsed where that moves the surface least.
+"""Mesh simplification: edges are collapsed where that moves the closed surface least.
 
 1. Each vertex gets a quadric: the squared distances to the planes of its triangles, weighted by their area
    (Garland and Heckbert). A small part of it pulls to the vertex itself, so that a plane, too, has one best

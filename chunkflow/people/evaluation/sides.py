@@ -1,4 +1,4 @@
-"""What is compared: points of a file, of a table or of a job; or labels, whose objects are measured."""
+"""Sides of a comparison: points of a file or table, or labels, whose objects are measured."""
 
 from __future__ import annotations
 

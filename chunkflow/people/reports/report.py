@@ -1,4 +1,4 @@
-"""The report of a run: what ran, how long, what failed, a timeline by worker, and a paragraph of methods."""
+"""Report of a run: its stages, failures and figures, a timeline, and a paragraph of methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The timeline of a run: a row for every worker, a bar for every chunk that it mapped, an axis of time."""
+"""Timeline of a run: a row for every worker, and a bar for every chunk that it mapped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must be known of a layer to show it: its kind, its extent, its contrast, some of its segments.
+"""Looks of a layer to be shown: its kind, its extent, its contrast, some of its segments.
 
 1. The layer's `info` tells its kind: image, segmentation, annotation, or a mesh folder of its own.
 2. A sample is read: the finest mip that is small enough whole, or the middle of the coarsest.

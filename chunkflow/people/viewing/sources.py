@@ -1,4 +1,4 @@
-"""Where the files of a layer are read from to be shown: a folder of this machine, or a bucket."""
+"""Sources of a layer's files: a folder of this machine, or a bucket."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ServedFile:
 
 
 class Source(Protocol):
-    """Where the files of one layer are."""
+    """Source of the files of one layer."""
 
     def find(self, name: str, gzipped: bool, part: bool) -> ServedFile | None:
         """The file `name`; as gzip only where `gzipped` is understood and no `part` of it is asked for."""
@@ -58,7 +58,7 @@ class LocalSource:
 
 
 class RemoteSource:
-    """A layer in a bucket or on another server; CloudFiles undoes whatever compression it is kept in."""
+    """A layer in a bucket or on another server, decompressed by CloudFiles."""
 
     def __init__(self, url: str) -> None:
         self.url = url

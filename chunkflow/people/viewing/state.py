@@ -1,4 +1,4 @@
-"""The Neuroglancer state that shows layers together, each in its colours, and all of them in sight.
+"""Neuroglancer state that shows layers together, each in its colours, all of them in sight.
 
 1. Images are added up, each channel in a colour of its own (one channel alone: grey).
 2. A mesh folder becomes one more source of its segmentation; annotations are linked to theirs, and have the

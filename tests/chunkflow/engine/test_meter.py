@@ -123,7 +123,7 @@ def test_a_budget_stops_once_before_the_chunks_in_hand_go_beyond_it(plan: Plan) 
     run.done(3000, took=30)
     assert not run.stops
     run.wait(3500)
-    assert not run.stops, "90 s of chunks in hand are left"
+    assert not run.stops, "90 s of chunks in flight are left"
     run.done(3505, took=30)
     run.wait(3512)
     assert run.stops == 1

@@ -139,7 +139,7 @@ def test_what_is_in_hand_is_waited_for_as_long_as_chunks_take(
 
     plan = open_plan(job_in(tmp_path))
     assert run(plan, [2], lambda stage: 0.3, listen) == "interrupted"
-    assert len(done) >= 8, "each of the two workers had three in hand"
+    assert len(done) >= 8, "each of the two workers had three in flight"
 
 
 def test_pools_of_other_clusters_learn_by_a_file_that_they_are_to_drain(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What SQS is asked, ten messages at a time, and what its refusals mean.
+"""Client of SQS: requests of ten messages at a time, and the meaning of refusals.
 
 Region, endpoint and keys are found as boto3 finds them: by AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, a profile
 or a role.
@@ -50,7 +50,7 @@ class NoQueue(StorageError):
 
 
 class JustRemoved(StorageError):
-    """A queue of this name was removed less than a minute ago, and SQS does not make it again so soon."""
+    """Refusal of SQS to make a queue whose name was removed less than a minute ago."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class _Message:
 
 @dataclass
 class _Desk:
-    """What is here for one kind of worker."""
+    """Leased cells and demand of one kind of worker."""
 
     offered: deque[tuple[Range, _Message]] = field(default_factory=deque)
     wanted: int = 0

@@ -1,4 +1,4 @@
-"""Messages over SQS between a runner and its pools: small JSON, checked when read, never code.
+"""Messages over SQS between runner and pools: small JSON, checked when read, never code.
 
 work     {"version": 1, "run": {...}, "ranges": [{"stage": 0, "start": 0, "stop": 40}, ...]}
 answers  {"version": 1, "run": {...}, "id": "5f3a...", "answers": [{"stage": 0, "index": 7, ...}, ...]}
