@@ -12,7 +12,7 @@ from chunkflow.errors import BadInput
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).")]
 WorkUrl = Annotated[str, typer.Argument(metavar="WORK", help="The work folder of a job: a path or URL.")]
-Workers = Annotated[
+WorkersOption = Annotated[
     int,
     typer.Option(
         "--workers", "-w", min=0, help="Worker processes; by default as many as cores.", show_default=False
@@ -53,7 +53,7 @@ Prices = Annotated[
         show_default=False,
     ),
 ]
-Sample = Annotated[
+SampleOption = Annotated[
     int,
     typer.Option("--sample", min=0, help="First measure so many chunks of each task that can be read now."),
 ]

@@ -56,12 +56,12 @@ class Chaos:
         next_kill, before = begin + self._pause(), 0
         while time.monotonic() - begin < PATIENCE and runner.poll() is None:
             time.sleep(0.1)
-            done, units, runs = self._progress()
+            done, cells, runs = self._progress()
             if self.killed["runners"] < self._runner_kills:  # early: while a node starts nothing is looked at
                 share = (self.killed["runners"] + 1) / (4 * self._runner_kills)
-                if done > units * share and runs > self.killed["runners"]:
+                if done > cells * share and runs > self.killed["runners"]:
                     runner = self._another(runner)
-            elif self._runner_kills and time.monotonic() > next_kill and done - before > units / MOST_KILLS:
+            elif self._runner_kills and time.monotonic() > next_kill and done - before > cells / MOST_KILLS:
                 self._kill_a_node()
                 next_kill, before = time.monotonic() + self._pause(), done
         runner.kill()
@@ -81,10 +81,10 @@ class Chaos:
         return self._runner()
 
     def _progress(self) -> tuple[int, int, int]:
-        """The pieces of work that the ledger says are done, and all, and the runs that have begun."""
+        """The cells that are done by the ledger, all cells, and the runs that have begun."""
         state = Ledger.load(self._work).state
-        steps = state.steps.values()
-        return sum(step.done for step in steps), sum(step.units for step in steps) or 1, len(state.runs)
+        stages = state.stages.values()
+        return sum(stage.done for stage in stages), sum(stage.cells for stage in stages) or 1, len(state.runs)
 
     def _kill_a_node(self) -> None:
         """One that has a worker, if any has."""

@@ -15,7 +15,7 @@ from chunkflow.geometry import Box, Vec
 from chunkflow.kernels.images.placement import Placement
 from chunkflow.task import Cell, Layout
 from tasks.stitch.links import Links, Method, placed
-from tasks.stitch.tiles import Source, Tiles
+from tasks.stitch.tiles import Tiles, TileSource
 from testbed.tile_sets import TileSet, Voxels, cut
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -54,7 +54,7 @@ def place_tiles(tiles: TileSet, method: Method, jitter: Vec) -> tuple[Placement,
     with tempfile.TemporaryDirectory() as folder:
         for (row, column), tile in tiles.tiles.items():
             np.save(Path(folder) / f"{row}_{column}.npy", tile.T)
-        source = Source(tiles=f"{folder}/{{row}}_{{column}}.npy", images=("image",))
+        source = TileSource(tiles=f"{folder}/{{row}}_{{column}}.npy", images=("image",))
         links = Links(
             source=source,
             voxel_size=(1, 1, 1),

@@ -21,7 +21,7 @@ def killed_in_the_middle(runner: subprocess.Popen[str], job: Job, cells: int) ->
     ledger = Ledger.load(Folder(job.work))
     assert runner.stdout is not None
     before = most = json.loads(runner.stdout.readline())["bytes"]
-    while sum(step.done for step in ledger.steps.values()) < cells / 2:
+    while sum(step.done for step in ledger.stages.values()) < cells / 2:
         assert runner.poll() is None, "it ended by itself"
         most = max(most, psutil.Process(runner.pid).memory_info().rss)
         time.sleep(0.2)

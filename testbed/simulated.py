@@ -15,8 +15,8 @@ from chunkflow.data.folder import Folder
 from chunkflow.data.info import ImageInfo
 from chunkflow.data.volume import layer_document
 from chunkflow.engine.planning.job import Job
-from chunkflow.engine.pool.executor import Finished, Happening, Up
-from chunkflow.engine.queue.cells import NOWHERE, Answer, Place, Range
+from chunkflow.engine.pool.executor import BatchDone, Happening, Up
+from chunkflow.engine.queue.cells import NOWHERE, Answer, Range, WorkerPlace
 from chunkflow.geometry import Box, Vec
 
 CHUNK = 64
@@ -27,11 +27,11 @@ class SimulatedExecutor:
     is due next lies on a heap, so that thousands of them cost no thread."""
 
     def __init__(
-        self, seconds: Callable[[int], float], place_of: Callable[[str], Place] = lambda worker: NOWHERE
+        self, seconds: Callable[[int], float], place_of: Callable[[str], WorkerPlace] = lambda worker: NOWHERE
     ) -> None:
         self._seconds, self._place_of = seconds, place_of
-        self._places: dict[str, Place] = {}
-        self._free: dict[str, float] = {}  # when each worker will have done all that it has in hand
+        self._places: dict[str, WorkerPlace] = {}
+        self._free: dict[str, float] = {}  # when each worker will have done all that it has in flight
         self._due: list[tuple[float, int, Happening]] = []
         self._order = count()
         self._names = count()
@@ -62,7 +62,7 @@ class SimulatedExecutor:
             )
             for place, index in enumerate(range(batch.start, batch.stop))
         ]
-        done = Finished(worker, batch, answers)
+        done = BatchDone(worker, batch, answers)
         heapq.heappush(self._due, (self._free[worker], next(self._order), done))
 
     def wait(self, seconds: float) -> list[Happening]:
@@ -80,7 +80,7 @@ class SimulatedExecutor:
     def end_worker(self, worker: str) -> None:
         self._free.pop(worker, None)
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         pass
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ class Together:
         self._up: list[Happening] = []
         self.begun = self.ended = 0.0
         self.start_worker, self.submit = executor.start_worker, executor.submit
-        self.end_worker, self.heard = executor.end_worker, executor.heard
+        self.end_worker, self.heartbeat = executor.end_worker, executor.heartbeat
 
     def wait(self, seconds: float) -> list[Happening]:
         happened = self._executor.wait(seconds)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from chunkflow.chunk import Chunk
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.scoring.matching import match_points
-from chunkflow.kernels.scoring.tuning import Ranked, Surface, rank
+from chunkflow.kernels.scoring.tuning import Ranked, ScoreSurface, rank
 from chunkflow.people.learning.tune_region import Region
 from chunkflow.people.learning.tuning import DIAMETERS_UM, diameters_between
 from testbed.detection import TOLERANCE_UM, VOXEL_NM, Tissue
@@ -57,7 +57,7 @@ class Tried:
         inside = ((places >= np.array(box.start)) & (places < np.array(box.stop))).all(axis=1)
         return Region(box, self.cells[inside], self.image, self.image.box, TOLERANCE_UM)
 
-    def surface(self, region: Region) -> Surface:
+    def surface(self, region: Region) -> ScoreSurface:
         """What tuning sees of a region; a peak is the same in every window, so it is not found again."""
         ranked = []
         low, high = (np.array(end) * SIZE_UM for end in (region.searched.start, region.searched.stop))
@@ -66,7 +66,7 @@ class Tried:
             places, heights = one.places[near], one.heights[near]
             inside = region.judges(places)
             ranked.append(rank(one.diameter, places, heights, inside, region.cells, TOLERANCE_UM))
-        return Surface.of(ranked, len(region.cells))
+        return ScoreSurface.of(ranked, len(region.cells))
 
 
 def _f1(peaks: Ranked, cells: int) -> Points:

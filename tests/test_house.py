@@ -16,6 +16,7 @@ FILES = sorted(
     for file in (ROOT / room).rglob("*.py")
     if "data" not in file.relative_to(ROOT).parts[1:2]
 )
+PACKAGES = ("chunkflow", "tasks", "cluster", "cli")
 FOLDERS = sorted({file.parent for file in FILES})
 
 
@@ -56,3 +57,27 @@ def test_a_package_says_in_one_sentence_what_it_holds(folder: Path) -> None:
     text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
     assert text
     assert len(text.splitlines()[0]) <= 110
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """Nor may a type alias bear the name of a class; aliases of one array type may recur."""
+    classes: dict[str, list[str]] = {}
+    aliases: dict[str, list[str]] = {}
+    for file in (file for file in FILES if file.relative_to(ROOT).parts[0] in PACKAGES):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append(name(file))
+            elif alias := alias_of(node):
+                aliases.setdefault(alias, []).append(name(file))
+    twice = {known: places for known, places in classes.items() if len(places) > 1}
+    both = {known: [*classes[known], *aliases[known]] for known in classes.keys() & aliases.keys()}
+    assert (twice, both) == ({}, {})
+
+
+def alias_of(node: ast.AST) -> str:
+    """The name that an assignment gives to a type; constants and type variables give none."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
+        return ""
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    known = target.id if isinstance(target, ast.Name) else ""
+    return known if known[:1].isupper() and not known.isupper() else ""

@@ -113,7 +113,7 @@ def a_million_chunks(folder: Path) -> list[Figure]:
     plan = open_plan(job)
     ledger = Ledger.load(Folder(plan.work))
     schedule = Schedule(plan.stages)
-    steps = [ledger.steps[stage.name] for stage in plan.stages]
+    steps = [ledger.stages[stage.name] for stage in plan.stages]
     schedule.resume([step.states == 1 for step in steps], [step.empties for step in steps])
     took = time.perf_counter() - begin
     assert int(schedule.counts[:, DONE].sum()) == 10**6 - 10

@@ -19,7 +19,7 @@ from chunkflow.engine.planning.job import Job, TaskEntry
 from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.engine.queue.cells import Answer
 
-STEPS = {"segment": 400_000, "measure": 400_000, "mesh": 200_000}
+STAGES = {"segment": 400_000, "measure": 400_000, "mesh": 200_000}
 
 
 def append_empty_segments(folder: Folder, count: int = 1000) -> float:
@@ -35,19 +35,21 @@ def append_empty_segments(folder: Folder, count: int = 1000) -> float:
     return count / (time.perf_counter() - start)
 
 
-def write_a_million_units(folder: Folder, units_a_flush: int = 800) -> float:
-    """Units a second through record_done, in shuffled order, with all flushes and snapshots."""
+def write_a_million_cells(folder: Folder, cells_a_flush: int = 800) -> float:
+    """Cells a second through record_done, in shuffled order, with all flushes and snapshots."""
     order = np.random.default_rng(1)
-    work = [(step, int(index)) for step, units in STEPS.items() for index in order.permutation(units)]
+    work = [(stage, int(index)) for stage, cells in STAGES.items() for index in order.permutation(cells)]
     job = Job(name="bench", work="file:///bench", tasks=[TaskEntry(name="segment", type="segment")])
     plan = PlanSpec(job=job, box=None, chunk=(64, 64, 64), layers=[])
     record = JobRecord(spec={}, plan=plan, grids={})
     start = time.perf_counter()
     with Ledger.open(folder) as ledger:
-        ledger.record_job(record, {}, STEPS)
-        for number, (step, index) in enumerate(work):
-            ledger.record_done(step, Answer(0, index, "w1", seconds=(0.1, 0.2, 0.3), bytes_in=1, bytes_out=1))
-            if number % units_a_flush == 0:
+        ledger.record_job(record, {}, STAGES)
+        for number, (stage, index) in enumerate(work):
+            ledger.record_done(
+                stage, Answer(0, index, "w1", seconds=(0.1, 0.2, 0.3), bytes_in=1, bytes_out=1)
+            )
+            if number % cells_a_flush == 0:
                 ledger.flush(now=True)
     return len(work) / (time.perf_counter() - start)
 
@@ -74,7 +76,7 @@ def load(folder: Folder) -> tuple[float, float]:
     start = time.perf_counter()
     ledger = Ledger.load(folder)
     seconds = time.perf_counter() - start
-    assert sum(step.done for step in ledger.steps.values()) == sum(STEPS.values())
+    assert sum(stage.done for stage in ledger.stages.values()) == sum(STAGES.values())
     return seconds, (process.memory_info().rss - before) / 1e6
 
 
@@ -84,7 +86,7 @@ def run() -> list[Figure]:
         folder = Folder(place)
         figures = [
             Figure("ledger: segments, each on disk", append_empty_segments(folder.at("empty")), "/s"),
-            Figure("ledger: chunks recorded", write_a_million_units(folder.at("full")), "/s"),
+            Figure("ledger: chunks recorded", write_a_million_cells(folder.at("full")), "/s"),
         ]
         for what in ("10⁶ chunks", "10⁶ chunks and 10⁶ heartbeats"):
             seconds, _ = load(folder.at("full"))

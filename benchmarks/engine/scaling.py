@@ -112,7 +112,7 @@ def pools(folder: Path) -> list[Figure]:
             assert other.stdout is not None
             assert other.stdout.readline(), "a pool is ready, and waits for the run"
         told = told_by(started("run", words, environment))
-    workers = Ledger.load(Folder(job.work)).steps["Copy"].workers
+    workers = Ledger.load(Folder(job.work)).stages["Copy"].workers
     ideal = POOL_CHUNKS_EACH * POOL_SECONDS
     what = f"{len(workers):,} simulated workers in {POOLS} pools over SQS, chunks of {POOL_SECONDS:g} s: all"
     return [more(what, told["first"] / ideal, PAPER_LARGE)]
@@ -143,7 +143,7 @@ def million(folder: Path, side: int = 100, workers: int = 2000, seconds: float =
     begin = time.perf_counter()
     first = started("run", words)
     grown = killed_in_the_middle(first, job, 3 * side**3)
-    recorded = sum(step.done for step in Ledger.load(Folder(job.work)).steps.values())
+    recorded = sum(step.done for step in Ledger.load(Folder(job.work)).stages.values())
     told = told_by(started("run", words))
     took = time.perf_counter() - begin
     counts = np.fromfile(begun, np.uint8)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from chunkflow.geometry import Box, Grid, Vec, VoxelSize, vec
 
-Kind = Literal["image", "segmentation", "table", "folder"]
+LayerKind = Literal["image", "segmentation", "table", "folder"]
 RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations", "tags", "report"]
 SHARD_SIDE = 8
 """Storage chunks along each side of a shard."""
@@ -89,7 +89,7 @@ class _Voxels(SpaceInfo):
         return np.dtype(self.dtype).itemsize * self.channels
 
     @property
-    def unit(self) -> Vec:
+    def write_block(self) -> Vec:
         """The cuboid that can only be written whole."""
         return vec(n * SHARD_SIDE for n in self.storage) if self.sharded else self.storage
 

@@ -1,4 +1,4 @@
-"""A table layer made of rows in any order, however many: jobs read it as one that a task has made.
+"""Tables written from rows in any order, however many, for jobs to read as a task's own.
 
 1. Rows come in pieces. Each is sorted by id and put on the disk; of its ids a few are kept.
 2. Where ids name voxels near their rows' places, files are cells of space, which are ranges of ids; else the
@@ -39,8 +39,8 @@ MOST_FAR = 0.01
 Ids = npt.NDArray[np.uint64]
 
 
-class Sorted:
-    """Pieces of rows on the disk, each sorted by id."""
+class SortedRuns:
+    """Sorted runs of an external sort: batches of rows on the disk, each sorted by id."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "rows.arrow"
@@ -49,13 +49,13 @@ class Sorted:
         self.count = 0
 
     def add(self, rows: pa.Table) -> None:
-        """Each batch in the file is a piece."""
+        """Add a run: one batch in the file, sorted by id."""
         if self._writer is None:
             self._writer = pa.ipc.new_file(str(self._path), rows.schema)
         ids = rows["id"].to_numpy()
         order = np.argsort(ids, kind="stable")
         self._writer.write_table(rows.take(order).combine_chunks(), max_chunksize=max(len(rows), 1))
-        first = 619 * len(self.samples) % KEPT  # elsewhere in each piece, as pieces may be alike
+        first = 619 * len(self.samples) % KEPT  # elsewhere in each run, as runs may be alike
         self.samples.append(ids[order[first::KEPT]])
         self.count += len(rows)
 
@@ -82,7 +82,7 @@ def write_table(info: TableInfo, pieces: Iterable[pa.Table]) -> TableInfo:
         raise BadInput(f"{info.url} exists already and was not touched: name another place.")
     names: list[str] = []
     with tempfile.TemporaryDirectory() as place:
-        spool, far = Sorted(Path(place)), 0.0
+        spool, far = SortedRuns(Path(place)), 0.0
         for piece in pieces:
             spool.add(piece)
             far += count_far(piece, info)
@@ -120,7 +120,7 @@ def cell_for(count: int, info: TableInfo) -> Vec:
     return side, side, side
 
 
-def _write_cells(folder: Folder, info: TableInfo, spool: Sorted, names: list[str]) -> None:
+def _write_cells(folder: Folder, info: TableInfo, spool: SortedRuns, names: list[str]) -> None:
     grid = info.grid
     corners = np.array([grid.box(index).start for index in range(len(grid))]) - np.array(info.volume.start)
     starts = morton_encode(corners, info.volume.size) + np.uint64(1)
@@ -132,7 +132,7 @@ def _write_cells(folder: Folder, info: TableInfo, spool: Sorted, names: list[str
         _write(folder, names[-1], [rows])
 
 
-def _write_one(folder: Folder, info: TableInfo, spool: Sorted, names: list[str]) -> None:
+def _write_one(folder: Folder, info: TableInfo, spool: SortedRuns, names: list[str]) -> None:
     samples = np.sort(np.concatenate(spool.samples))
     starts = np.unique(np.concatenate([np.zeros(1, np.uint64), samples[:: max(1, RANGE // KEPT)]]))
     names.append("000000.parquet")

@@ -89,6 +89,6 @@ def over_budget(meter: CostMeter, money: Money, schedule: Schedule, work: str) -
     table = "" if money.prices == PACKAGED else f" --prices {money.prices}"
     return Incomplete(
         f"The budget of {dollars(money.budget)} is used up: {dollars(standing.spent)} was spent, {share:.0%} "
-        f"of the pieces of work are done, and {going_on}. "
+        f"of the chunks are done, and {going_on}. "
         f"Go on with: chunkflow retry {work} --budget {more:.2f}{table}"
     )

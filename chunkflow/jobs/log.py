@@ -70,7 +70,7 @@ class Log:
         if isinstance(event, CellDone | CellAgain | CellFailed):
             return self._attempt(event)
         if isinstance(event, Decided):
-            return {"at": now, "event": "decided", "task": event.step, "values": event.values}
+            return {"at": now, "event": "decided", "task": event.stage, "values": event.values}
         if isinstance(event, Ended):
             return {"at": now, "event": event.status}
         return None
@@ -164,12 +164,12 @@ def chunk_history(work: Work, task: str, index: int) -> ChunkHistory:
     for line in chunk_history(Work.open("work/demo"), "segment", 17).lines:
         print(line["at"], line.get("cause", "done"))
     """
-    steps = work.ledger.state.steps
-    if task not in steps:
-        raise BadInput(f"There is no task {task!r}; tasks: {', '.join(steps)}.")
-    step = steps[task]
-    if not 0 <= index < step.units:
-        raise BadInput(f"{task} has chunks 0 to {step.units - 1}, not {index}.")
-    standing = {DONE: "done, and empty" if step.empties[index] else "done", FAILED: "set aside"}
+    stages = work.ledger.state.stages
+    if task not in stages:
+        raise BadInput(f"There is no task {task!r}; tasks: {', '.join(stages)}.")
+    stage = stages[task]
+    if not 0 <= index < stage.cells:
+        raise BadInput(f"{task} has chunks 0 to {stage.cells - 1}, not {index}.")
+    standing = {DONE: "done, and empty" if stage.empties[index] else "done", FAILED: "set aside"}
     lines = list(lines_of_chunk(Folder(work.url), task, index))
-    return ChunkHistory(lines, standing.get(int(step.states[index]), "not done"))
+    return ChunkHistory(lines, standing.get(int(stage.states[index]), "not done"))

@@ -58,7 +58,7 @@ def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, 
     try:
         plan = Plan.of(job, describe, box, job.storage)
     except NotAligned as error:  # a layer is sharded
-        plan = Plan.of(job, describe, box, error.unit)
+        plan = Plan.of(job, describe, box, error.write_block)
     if worker_memory(plan) > budget:
         raise BadInput(
             f"Even one storage chunk or shard of {list(plan.chunk)} would take "

@@ -103,7 +103,7 @@ class Progress:
     def _of_decision(self, event: Decided) -> Iterator[str]:
         """The values that `prepare` chose for parameters, as a line for the job file of another brain."""
         assert self.plan is not None
-        name = event.step.removesuffix(".prepare")
+        name = event.stage.removesuffix(".prepare")
         fields = next(type(step.task).model_fields for step in self.plan.steps if step.name == name)
         if warning := event.values.get("warning"):
             yield f"{name}: {warning.rstrip('.')}."

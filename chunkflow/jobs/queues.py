@@ -9,7 +9,7 @@ from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.queue.queue import Queue
-from chunkflow.engine.queue.sqs.messages import Run
+from chunkflow.engine.queue.sqs.messages import RunKey
 from chunkflow.engine.queue.sqs.queue import SqsQueue
 from chunkflow.engine.queue.sqs.queues import USUAL, Queues, Timing, make_queues, remove_queues
 from chunkflow.errors import ChunkflowError
@@ -51,6 +51,6 @@ def sqs_queue(plan: Plan, queues: Queues, timing: Timing = USUAL) -> SqsQueue:
     return SqsQueue(queues, [len(stage.grid) for stage in plan.stages], timing)
 
 
-def run_of(state: State) -> Run:
+def run_of(state: State) -> RunKey:
     """Which run the ledger is in, as everyone can know who reads it."""
-    return Run(len(state.runs), state.runs[-1][2])
+    return RunKey(len(state.runs), state.runs[-1][2])

@@ -183,8 +183,8 @@ class Run:
             raise Interrupted(f"Interrupted; what is done is kept. {again}")
         if self.status == "incomplete":
             failed, blocked = int(schedule.counts[:, FAILED].sum()), self._end.blocked
-            waiting = f", {counted(blocked, 'piece')} wait for them" if blocked else ""
+            waiting = f", {counted(blocked, 'chunk')} wait for them" if blocked else ""
             raise Incomplete(
-                f"The job is incomplete: {counted(failed, 'piece')} of work failed{waiting}. "
+                f"The job is incomplete: {counted(failed, 'chunk')} failed{waiting}. "
                 f"See: chunkflow failed {work}. {again}"
             )

@@ -2,8 +2,8 @@
 
 1. It reads the ledger in the work folder, again and again. While there is no run, it waits; so it may be
    started before the runner, and it outlives the runner's restarts.
-2. A run is on while its ledger grows, by this machine's clock alone. Each segment is the runner's word, and
-   is passed on to the workers: they write nothing for a runner that they no longer hear of.
+2. A run is on while its ledger grows, by this machine's clock alone. Each segment is a heartbeat,
+   passed on to the workers, whose writes are fenced off once heartbeats stop.
 3. When the run is asked to stop, the pool drains: what is begun is finished and answered, the rest goes back
    to the queue. It ends when the job has ended, or once it is interrupted, having drained.
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 import chunkflow
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import full_url
-from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS, STOP
+from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
 from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.queue.sqs.client import NoQueue, SqsClient
-from chunkflow.engine.queue.sqs.messages import Run
+from chunkflow.engine.queue.sqs.messages import RunKey
 from chunkflow.engine.queue.sqs.queue import SqsQueue
 from chunkflow.engine.queue.sqs.queues import Queues, Timing
 from chunkflow.engine.run.events import Listener, Said
@@ -53,7 +53,7 @@ class _Followed:
         return self._ledger.state
 
     def look(self) -> bool:
-        """Read on; whether there was a word of the runner. Storage that does not answer says nothing."""
+        """Read on; whether there was a heartbeat of the runner. Storage that does not answer says nothing."""
         try:
             self._ledger.refresh()
         except StorageError:
@@ -67,7 +67,7 @@ class _Followed:
     def is_on(self) -> bool:
         """Whether a run has given signs of life of late and has not ended."""
         is_open = self.state.begun == len(self.state.runs) > 0 and self.state.ended is None
-        return is_open and time.monotonic() - self._grown < SILENCE_HEARTBEATS * self.heartbeat
+        return is_open and time.monotonic() - self._grown < FENCE_HEARTBEATS * self.heartbeat
 
     @property
     def heartbeat(self) -> float:
@@ -153,11 +153,11 @@ class PoolProcess:
         if self._followed.state.ended != "complete":  # a next run may begin at once
             queue.join()
 
-    def _attend(self, pool: Pool, queue: SqsQueue, run: Run) -> None:
-        """Pass on the runner's word until the run is over, or this pool is to end; then drain."""
+    def _attend(self, pool: Pool, queue: SqsQueue, run: RunKey) -> None:
+        """Pass on the runner's heartbeats until the run is over, or this pool is to end; then drain."""
         while self._is_on(run) and not pool.drained:
             if self._followed.look():
-                pool.heard()
+                pool.heartbeat()
             if pool.error is not None:
                 self._judge(pool.error, run)
                 return
@@ -170,10 +170,10 @@ class PoolProcess:
                 queue.release()
             time.sleep(self._pause)
 
-    def _is_on(self, run: Run) -> bool:
+    def _is_on(self, run: RunKey) -> bool:
         return self._followed.is_on and run_of(self._followed.state) == run
 
-    def _judge(self, error: BaseException, run: Run) -> None:
+    def _judge(self, error: BaseException, run: RunKey) -> None:
         """A queue that is gone is no fault if its run has ended, which is heard of only now."""
         time.sleep(self._followed.heartbeat)
         self._followed.look()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chunkflow.engine.cost.accounts import dollars_of, read_accounts
-from chunkflow.engine.ledger.state import DONE, FAILED, Failure, State, Step
+from chunkflow.engine.ledger.state import DONE, FAILED, Failure, StageRecord, State
 from chunkflow.geometry import Vec
 from chunkflow.words import dollars, html_table, in_words, text_table
 
@@ -24,7 +24,7 @@ def alive(state: State) -> bool:
     if state.job is None:
         return False
     heartbeat = state.job.plan.job.heartbeat
-    return state.ended is None and time.time() - state.heard < RECENT_HEARTBEATS * heartbeat
+    return state.ended is None and time.time() - state.last_heartbeat < RECENT_HEARTBEATS * heartbeat
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,23 @@ class StageStatus:
     """The grid seen along z, a character for each column of chunks; empty for a stage that has no grid."""
 
     @classmethod
-    def of(cls, step: Step, state: State) -> StageStatus:
+    def of(cls, stage: StageRecord, state: State) -> StageStatus:
         assert state.job is not None
-        rate, rest = state.rate(step.name), step.units - step.done - step.failed
+        rate, rest = state.rate(stage.name), stage.cells - stage.done - stage.failed
         # merges have grids of their own, which show nothing that the chunks do not
-        grid = None if "." in step.name else state.job.grids.get(step.name)
+        grid = None if "." in stage.name else state.job.grids.get(stage.name)
         return cls(
-            name=step.name,
-            chunks=step.units,
-            done=step.done,
-            empty=step.empty,
-            running=step.running,
-            failed=step.failed,
-            waiting=max(rest - step.running, 0),
+            name=stage.name,
+            chunks=stage.cells,
+            done=stage.done,
+            empty=stage.empty,
+            running=stage.running,
+            failed=stage.failed,
+            waiting=max(rest - stage.running, 0),
             rate=rate,
             left=rest / rate if rate and rest and state.ended is None else None,
-            failures=tuple(step.failures.values()),
-            picture=_picture(step.states, grid) if grid and step.units > 1 else "",
+            failures=tuple(stage.failures.values()),
+            picture=_picture(stage.states, grid) if grid and stage.cells > 1 else "",
         )
 
     def row(self) -> list[str]:
@@ -109,7 +109,7 @@ class Status:
             ended=state.ended,
             alive=alive(state),
             cost=dollars_of(accounts) if paid else None,
-            stages={name: StageStatus.of(step, state) for name, step in state.steps.items()},
+            stages={name: StageStatus.of(stage, state) for name, stage in state.stages.items()},
         )
 
     @property
@@ -134,7 +134,7 @@ class Status:
 
 
 def _standing(state: State) -> str:
-    ago = in_words(max(time.time() - state.heard, 0))
+    ago = in_words(max(time.time() - state.last_heartbeat, 0))
     if state.ended is not None:
         return f"{state.ended}, {ago} ago"
     if alive(state):

@@ -90,7 +90,7 @@ class Work:
         """The number of chunks in flight, every second until the run has ended."""
         state = self.ledger.state
         while alive(state):
-            yield sum(step.running for step in state.steps.values())
+            yield sum(record.running for record in state.stages.values())
             time.sleep(POLL_SECONDS)
             state = self.ledger.refresh()
 
@@ -118,13 +118,13 @@ class Work:
 
     def table_info(self, name: str) -> TableInfo:
         """The description of a table of the job, which must be finished if the job makes it."""
-        plan, steps = self.plan(), self.ledger.steps
+        plan, records = self.plan(), self.ledger.stages
         product = plan.products.get((name, 0))
         if product is None or not isinstance(product.info, TableInfo):
             named = sorted(self.tables())
             said = f"has no table {name}; its tables" if name else "is meant: name one of its tables"
             raise BadInput(f"The job in {self.url} {said}: {', '.join(named) or 'none'}.")
         stages = [stage for stage in plan.stages if stage.step == product.maker]
-        if not all(stage.name in steps and steps[stage.name].is_complete for stage in stages):
+        if not all(stage.name in records and records[stage.name].is_complete for stage in stages):
             raise Incomplete(f"The table {name} is not finished: run the job to its end first.")
         return product.info

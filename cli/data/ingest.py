@@ -12,9 +12,9 @@ from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.words import plain
 from cli.jobs.run import follow
-from cli.options import Address, Serial, Workers
+from cli.options import Address, Serial, WorkersOption
 
-Source = Annotated[
+SourceArgument = Annotated[
     str,
     typer.Argument(metavar="SRC", help="What to read; FILE:NAME for one of several arrays in a file."),
 ]
@@ -28,26 +28,26 @@ VoxelSize = Annotated[
         help="Size of a voxel along x, y, z with its unit, um or nm: 0.227,0.227,1um. Else as SRC says."
     ),
 ]
-Kind = Annotated[str, typer.Option(help="What the voxels are: image or labels.")]
-Axes = Annotated[str, typer.Option(help="Order of the source's axes, as in zyx or czyx.")]
+KindOption = Annotated[str, typer.Option(help="What the voxels are: image or labels.")]
+AxesOption = Annotated[str, typer.Option(help="Order of the source's axes, as in zyx or czyx.")]
 Channel = Annotated[
     str,
     typer.Option(help="The one channel to take, its number from 0, else its name; else a layer for each."),
 ]
 Time = Annotated[int | None, typer.Option(help="The one point of time to take, from 0.")]
-Work = Annotated[str, typer.Option(help="Work folder; by default DEST.work")]
+WorkOption = Annotated[str, typer.Option(help="Work folder; by default DEST.work")]
 
 
 def ingest(
-    source: Source,
+    source: SourceArgument,
     dest: Dest,
     voxel_size: VoxelSize = "",
-    kind: Kind = "image",
-    axes: Axes = "",
+    kind: KindOption = "image",
+    axes: AxesOption = "",
     channel: Channel = "",
     time: Time = None,
-    work: Work = "",
-    workers: Workers = 0,
+    work: WorkOption = "",
+    workers: WorkersOption = 0,
     address: Address = "",
     serial: Serial = False,
 ) -> None:

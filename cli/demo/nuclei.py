@@ -25,7 +25,7 @@ from chunkflow.words import in_words
 from cli.data.view import tunnel, wait_for_interrupt
 from cli.demo.light_sheet import run_light_sheet
 from cli.jobs.run import follow
-from cli.options import Serial, Workers
+from cli.options import Serial, WorkersOption
 
 TOLERANCE_UM = 5.0
 DIAMETER_UM = 9.0
@@ -79,7 +79,7 @@ def demo(
         typer.Option(help="Voxels along x, y, z, or of a tile.", show_default="384 384 256, 192 192 64"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
-    workers: Workers = 0,
+    workers: WorkersOption = 0,
     serial: Serial = False,
     view: Annotated[
         bool, typer.Option("--view", help="Serve the result in Neuroglancer until Ctrl-C.")

@@ -62,9 +62,9 @@ def tell_folder(known: Work, follow: bool, console: Console) -> None:
 def tell_chunk(known: Work, chunk: str, console: Console) -> None:
     """Every attempt at a chunk with its traceback, and what the ledger says of it."""
     task, slash, text = chunk.rpartition("/")
-    steps = known.ledger.state.steps
-    if not slash or not text.isdigit() or task not in steps:
-        named = ", ".join(steps)
+    stages = known.ledger.state.stages
+    if not slash or not text.isdigit() or task not in stages:
+        named = ", ".join(stages)
         raise BadInput(f"--chunk takes TASK/INDEX, as in segment/17, not {chunk!r}; tasks: {named}.")
     found = chunk_history(known, task, int(text))
     for line in found.lines:

@@ -20,15 +20,15 @@ from chunkflow.jobs.means import HERE, Means, Money
 from chunkflow.jobs.planned import open_plan
 from chunkflow.words import parse_box, parse_deadline
 from cli.jobs.prices import in_table, show_prices
-from cli.options import Address, BoxOption, JobFile, Prices, Sample, Settings, Until, Workers
+from cli.options import Address, BoxOption, JobFile, Prices, SampleOption, Settings, Until, WorkersOption
 
 
 def plan(
     job: JobFile,
     box: BoxOption = "",
-    sample: Sample = 0,
+    sample: SampleOption = 0,
     until: Until = "",
-    workers: Workers = 0,
+    workers: WorkersOption = 0,
     address: Address = "",
     prices: Prices = None,
     nodes: Annotated[int, typer.Option(min=0, help="Nodes of each device that prices are told for.")] = 0,

@@ -42,7 +42,7 @@ class TerminalProgress:
     def _start(self, event: Started) -> None:
         total = int(event.schedule.counts.sum())
         resumed = f", {event.resumed:,} of them done before" if event.resumed else ""
-        self.console.print(f"Job {event.plan.job.name}: {total:,} pieces of work{resumed}.", highlight=False)
+        self.console.print(f"Job {event.plan.job.name}: {total:,} chunks{resumed}.", highlight=False)
         if self.console.is_terminal:
             self._live = Live(console=self.console, refresh_per_second=4, transient=True)
             self._live.start()

@@ -18,7 +18,7 @@ Dashboard = Annotated[
     str,
     typer.Option("--address", help="The cluster's dashboard, as in http://HOST:8265.", show_default=False),
 ]
-Count = Annotated[
+CountOption = Annotated[
     int,
     typer.Option(
         "--workers", "-w", min=0, help="Workers; by default as many as fit the cluster.", show_default=False
@@ -29,7 +29,7 @@ Count = Annotated[
 def submit(
     job: JobFile,
     address: Dashboard,
-    workers: Count = 0,
+    workers: CountOption = 0,
     box: BoxOption = "",
     until: Until = "",
     restart: Restart = "",

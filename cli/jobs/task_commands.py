@@ -28,7 +28,7 @@ from chunkflow.roles import FieldRole
 from chunkflow.task import Task
 from chunkflow.words import parse_box
 from cli.jobs.run import follow
-from cli.options import Address, BoxOption, Restart, Serial, Workers, Yes, agreed
+from cli.options import Address, BoxOption, Restart, Serial, WorkersOption, Yes, agreed
 
 SIMPLE = (int, float, bool, str)
 
@@ -67,7 +67,7 @@ def _job_parameters(kind: type[Task], roles: dict[str, FieldRole]) -> list[inspe
     if "box" not in kind.model_fields:
         shared.append(("box", BoxOption, ""))
     shared += [
-        ("workers", Workers, 0),
+        ("workers", WorkersOption, 0),
         ("address", Address, ""),
         ("serial", Serial, False),
         ("restart", Restart, ""),

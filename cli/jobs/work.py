@@ -12,7 +12,7 @@ from chunkflow.engine.run.events import Event, Said
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.serving import PoolProcess
 from cli.jobs.interrupts import Interrupts
-from cli.options import Address, Serial, Workers, WorkUrl
+from cli.options import Address, Serial, WorkersOption, WorkUrl
 
 ModulesFolder = Annotated[
     Path,
@@ -22,7 +22,7 @@ ModulesFolder = Annotated[
 
 def work(
     work: WorkUrl,
-    workers: Workers = 0,
+    workers: WorkersOption = 0,
     address: Address = "",
     serial: Serial = False,
     modules: ModulesFolder = Path("."),

@@ -13,12 +13,12 @@ from chunkflow.people.evaluation.evaluate import evaluate as score_against
 from chunkflow.people.evaluation.evaluate import refuse_page
 from chunkflow.people.evaluation.overlaps import refuse_taken
 from chunkflow.words import parse_box, parse_tolerance
-from cli.options import Address, Serial, Workers, parse_names
+from cli.options import Address, Serial, WorkersOption, parse_names
 
 Predicted = Annotated[
     str, typer.Argument(metavar="PREDICTED", help="Points (a file, a table, WORK:TABLE) or labels.")
 ]
-Truth = Annotated[str, typer.Argument(metavar="TRUTH", help="The truth, of the same kind.")]
+TruthArgument = Annotated[str, typer.Argument(metavar="TRUTH", help="The truth, of the same kind.")]
 Tolerance = Annotated[
     str, typer.Option(help="How far apart a point and a true one may lie, micrometres: 10um.")
 ]
@@ -43,7 +43,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE where
 
 def evaluate(
     predicted: Predicted,
-    truth: Truth,
+    truth: TruthArgument,
     tolerance: Tolerance = "10um",
     to: ReportFile = Path("evaluation.html"),
     annotations: MistakesLayer = "",
@@ -53,7 +53,7 @@ def evaluate(
     of_class: OfClass = "",
     columns: FileColumns = "",
     unit: FileUnit = "",
-    workers: Workers = 0,
+    workers: WorkersOption = 0,
     address: Address = "",
     serial: Serial = False,
     overwrite: Overwrite = False,

@@ -28,7 +28,7 @@ Labels = Annotated[
     list[Path],
     typer.Option(metavar="FILE", help="What objects are, by id or place; once for each table."),
 ]
-Model = Annotated[Path, typer.Option(metavar="MODEL", help="The model to write, as in cells.skops.")]
+ModelArgument = Annotated[Path, typer.Option(metavar="MODEL", help="The model to write, as in cells.skops.")]
 Features = Annotated[
     list[str] | None,
     typer.Option(
@@ -57,7 +57,7 @@ def train(
     task: What,
     objects: Objects,
     labels: Labels,
-    to: Model,
+    to: ModelArgument,
     features: Features = None,
     estimator: Estimator = DEFAULT,
     parameters: Parameters = "",

@@ -25,7 +25,7 @@ RegionBox = Annotated[
     str,
     typer.Option(help="The region, in voxels of IMAGE: X0-X1,Y0-Y1,Z0-Z1; else what the points span."),
 ]
-Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write what was found.")]
+FolderOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write what was found.")]
 Tolerance = Annotated[
     str, typer.Option(help="How far a peak may lie from the centre of its cell, micrometres: 10um.")
 ]
@@ -44,7 +44,7 @@ def tune(
     image: Image,
     points: Marked,
     box: RegionBox = "",
-    to: Folder = Path("tuned"),
+    to: FolderOption = Path("tuned"),
     tolerance: Tolerance = "10um",
     diameters: Diameters = DIAMETERS,
     channel: Channel = 0,

@@ -1,4 +1,4 @@
-"""What can be wrong with a cluster's file at this site, found before anything is started."""
+"""Checks of a cluster's file against this site, before anything is started."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _GPUS = re.compile(r"\bgpu:(?:([^:,()]+):)?(\d+)")
 
 
 @dataclass(frozen=True)
-class Site:
-    """What SLURM says of itself."""
+class SlurmFacts:
+    """Limits and partitions of a SLURM site, as SLURM tells them."""
 
     longest_array: int
     partitions: dict[str, dict[str, str]]
 
     @classmethod
-    def ask(cls) -> Site:
+    def ask(cls) -> SlurmFacts:
         try:
             config = run_here(["scontrol", "show", "config"])
             lines = run_here(["scontrol", "--oneliner", "show", "partition"]).splitlines()
@@ -49,9 +49,9 @@ class Site:
         return seconds_of(request.time or (default if default != "NONE" else known.get("MaxTime", "")))
 
 
-def check(file: SlurmFile) -> Site:
+def check(file: SlurmFile) -> SlurmFacts:
     """Raise BadInput for the first thing that this site would not take."""
-    site = Site.ask()
+    site = SlurmFacts.ask()
     requests: dict[str, Request] = {HEAD: file.head, **file.workers}
     for name, request in requests.items():
         where = HEAD if name == HEAD else f"workers.{name}"
@@ -62,7 +62,7 @@ def check(file: SlurmFile) -> Site:
     return site
 
 
-def _complaints(site: Site, request: Request) -> Iterator[str]:
+def _complaints(site: SlurmFacts, request: Request) -> Iterator[str]:
     known = site.partition(request.partition)
     if known is None and request.partition:
         there = ", ".join(site.partitions)

@@ -20,7 +20,7 @@ import yaml
 
 from chunkflow.errors import BadInput, ChunkflowError
 from cluster.place import Say
-from cluster.slurm.checks import Site, check
+from cluster.slurm.checks import SlurmFacts, check
 from cluster.slurm.file import SlurmFile
 from cluster.slurm.refusals import FAILED, REFUSED, Refusals
 from cluster.slurm.scripts import head_script, memory_bytes, worker_script
@@ -62,7 +62,7 @@ class SlurmCluster:
         if self._file.submit_from == "login":
             self._serve(number, say)
 
-    def _question(self, site: Site) -> str:
+    def _question(self, site: SlurmFacts) -> str:
         limit = site.limit(self._file.head)
         hours = f"up to {limit / 3600:.1f} h" if limit else "without an end"
         workers = ", ".join(f"{group.most} of {name}" for name, group in self._file.workers.items())
@@ -80,7 +80,7 @@ class SlurmCluster:
         except SlurmRefused as error:
             raise BadInput(f"SLURM refuses the head's job: {error}.") from error
 
-    def _write(self, site: Site) -> None:
+    def _write(self, site: SlurmFacts) -> None:
         """All that the head and its workers read."""
         stale = [self._folder / name for name in ("address", "address.next", REFUSED, FAILED)]
         for path in (*stale, *(self._folder / "asked").iterdir()):

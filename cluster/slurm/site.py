@@ -28,7 +28,7 @@ OVER = ("COMPLETING", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL"
         "DEADLINE", "OUT_OF_MEMORY")  # fmt: skip
 _FORMAT = "%F|%K|%j|%T|%N|%V|%r"
 
-Run = Callable[[Sequence[str]], str]
+RunCommand = Callable[[Sequence[str]], str]
 """Runs one command of SLURM and gives what it says; raises SlurmRefused where SLURM does not do it."""
 
 
@@ -165,7 +165,7 @@ class Slurm:
 
     name: str
     groups: tuple[str, ...]
-    run: Run = run_here
+    run: RunCommand = run_here
 
     def submit(self, script: Path, group: str, count: int = 0) -> int:
         """Ask for one job, or for an array of `count`; returns its number."""

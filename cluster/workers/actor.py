@@ -1,4 +1,4 @@
-"""What runs in the process of a Ray worker: batches, the runner's word, and the watch for a notice."""
+"""Actor of a Ray worker: batches, the runner's heartbeats, and the watch for a notice."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from cluster.workers.notices import SIGTERM, Notices, sources_here
 Sources = dict[str, bytes]
 """The user's own modules, by their paths in the folder of the job file."""
 
-WORD, NOTICE = "word", "notice"
+HEARTBEAT, NOTICE = "heartbeat", "notice"
 """Groups of methods that answer while batches run, each with a thread of its own."""
 
 
 @dataclass(frozen=True)
 class Greeting:
-    """What a worker says of itself once it is up."""
+    """Facts of a worker that is up."""
 
     pid: int
     ends: float | None
 
 
 class Actor:
-    """One worker process. Its methods run in threads: a few batches at once, and the runner's word beside."""
+    """One worker process, whose threads run a few batches at once and hear heartbeats beside."""
 
     def __init__(self, spec: dict[str, Any], sources: Sources, name: str) -> None:
         self._notices = Notices(sources_here())
@@ -47,7 +47,7 @@ class Actor:
         plan = plan_of_spec(PlanSpec.model_validate(spec), Modules(self._folder))
         self._worker = Worker(plan, name, place=this_place())
 
-    @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
+    @ray.method(concurrency_group=HEARTBEAT)  # type: ignore[untyped-decorator]
     def greet(self) -> Greeting:
         ends = os.environ.get("CHUNKFLOW_ENDS")
         return Greeting(os.getpid(), float(ends) if ends else None)
@@ -67,11 +67,11 @@ class Actor:
             for index in range(batch.start, batch.stop)
         ]
 
-    @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
-    def heard(self) -> None:
-        self._worker.heard()
+    @ray.method(concurrency_group=HEARTBEAT)  # type: ignore[untyped-decorator]
+    def heartbeat(self) -> None:
+        self._worker.heartbeat()
 
-    @ray.method(concurrency_group=WORD)  # type: ignore[untyped-decorator]
+    @ray.method(concurrency_group=HEARTBEAT)  # type: ignore[untyped-decorator]
     def leave(self) -> None:
         """Remove what this worker laid on its node: one that is killed runs nothing at its exit."""
         if self._folder is not None:

@@ -20,19 +20,19 @@ import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayTaskError
 
 from chunkflow.engine.planning.plan import Plan, spec_of
-from chunkflow.engine.pool.executor import Finished, Gone, Happening, Leaving, Up
-from chunkflow.engine.pool.hand import IN_HAND
+from chunkflow.engine.pool.executor import BatchDone, Gone, Happening, Leaving, Up
+from chunkflow.engine.pool.slots import IN_FLIGHT
 from chunkflow.engine.pool.staff import needs
 from chunkflow.engine.queue.cells import Cause, Range
 from chunkflow.errors import BadInput, WorkerLost
 from chunkflow.resources import Resources
-from cluster.workers.actor import NOTICE, WORD, Actor
+from cluster.workers.actor import HEARTBEAT, NOTICE, Actor
 
 THREADS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FAILED_STARTS = 10
 DOUBT_SECONDS = 60.0
 LEAVE_SECONDS = 5.0
-WORD_HEARTBEATS = 3
+TOLD_HEARTBEATS = 3
 """A worker is told so often that its runner lives: of many thousands not every heartbeat."""
 TOLD_AT_ONCE = 500
 
@@ -68,7 +68,7 @@ class RayExecutor:
         self._spec = ray.put(spec_of(plan).model_dump(mode="json"))
         self._sources = plan.job.sources()
         self._classes = [_class_for(taken) for taken in plan.worker_kinds]
-        self._word_seconds = WORD_HEARTBEATS * plan.job.heartbeat
+        self._heartbeat_seconds = TOLD_HEARTBEATS * plan.job.heartbeat
         self._known: dict[str, _Known] = {}
         self._back: SimpleQueue[tuple[_Call, Future[Any]]] = SimpleQueue()
         self._failed_starts = [0] * len(plan.worker_kinds)
@@ -124,7 +124,7 @@ class RayExecutor:
         except RayTaskError as error:
             raise error.cause if isinstance(error.cause, BadInput) else error from None
         if call.batch is not None:
-            return [Finished(call.worker, call.batch, result)]
+            return [BatchDone(call.worker, call.batch, result)]
         if call.what == "leaving":
             known.leaving = True
             return [Leaving(call.worker)]
@@ -187,14 +187,14 @@ class RayExecutor:
         if said:
             ray.wait(said, num_returns=len(said), timeout=LEAVE_SECONDS)
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         now = time.monotonic()
         with self._lock:
-            due = (known for known in self._known.values() if now - known.told > self._word_seconds)
+            due = (known for known in self._known.values() if now - known.told > self._heartbeat_seconds)
             told = list(islice(due, max(TOLD_AT_ONCE, len(self._known) // 8)))
         for known in told:
             known.told = now
-            known.actor.heard.remote()
+            known.actor.heartbeat.remote()
 
     def close(self) -> None:
         self._say_leave(list(self._known))
@@ -213,8 +213,8 @@ def _class_for(taken: Resources) -> Any:
         memory=asked.get("memory"),
         max_restarts=0,
         max_task_retries=0,
-        max_concurrency=IN_HAND,
-        concurrency_groups={WORD: 1, NOTICE: 1},
+        max_concurrency=IN_FLIGHT,
+        concurrency_groups={HEARTBEAT: 1, NOTICE: 1},
         runtime_env={"env_vars": threads_of(taken)},
     )(Actor)
 

@@ -8,14 +8,14 @@ from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.core.generated.gcs_service_pb2 import GetAllNodeInfoRequest
 
-from chunkflow.engine.queue.cells import Place
+from chunkflow.engine.queue.cells import WorkerPlace
 
 DEVICE = "device:"
 """Begins the name of the custom resource that says what a node is, as a price table names it."""
 ASK_SECONDS = 30.0
 
 
-def this_place() -> Place:
+def this_place() -> WorkerPlace:
     """Asks for this node alone: thousands of workers that list thousands of nodes are a load."""
     context = ray.get_runtime_context()
     node = context.get_node_id()
@@ -25,7 +25,7 @@ def this_place() -> Place:
     )
     (known,) = found.values()
     devices = [name.removeprefix(DEVICE) for name in known.resources_total if name.startswith(DEVICE)]
-    return Place(node, min(devices, default=""), known.start_time_ms / 1000)
+    return WorkerPlace(node, min(devices, default=""), known.start_time_ms / 1000)
 
 
 def drain_this_node(why: str) -> None:

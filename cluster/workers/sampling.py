@@ -30,11 +30,11 @@ from cluster.workers.nodes import DEVICE
 TRIES = 5
 ANSWER_SECONDS = 60.0
 
-Chosen = Mapping[int, Sequence[int]]
+ChosenCells = Mapping[int, Sequence[int]]
 """Cells by step."""
 
 
-def measure_on_devices(address: str, plan: Plan, chosen: Chosen) -> dict[str, Measures]:
+def measure_on_devices(address: str, plan: Plan, chosen: ChosenCells) -> dict[str, Measures]:
     """What the chosen cells take, by device as the price table names it."""
     join(address)
     nodes = _node_of_each_device()
@@ -81,9 +81,9 @@ def _greet() -> None:
     """Nothing but a sign of life."""
 
 
-def _shares(plan: Plan, node: dict[str, Any], chosen: Chosen) -> list[tuple[Resources, Chosen]]:
+def _shares(plan: Plan, node: dict[str, Any], chosen: ChosenCells) -> list[tuple[Resources, ChosenCells]]:
     """The cells dealt out to as many workers of each kind as this node holds; none where none fits."""
-    shares: list[tuple[Resources, Chosen]] = []
+    shares: list[tuple[Resources, ChosenCells]] = []
     for kind, taken in enumerate(plan.worker_kinds):
         has = node["Resources"]
         fits = int(min(has.get(name, 0) // amount for name, amount in needs(taken).items()))
@@ -95,7 +95,7 @@ def _shares(plan: Plan, node: dict[str, Any], chosen: Chosen) -> list[tuple[Reso
     return shares
 
 
-def _begin(node: dict[str, Any], spec: Any, sources: Sources, share: Chosen, taken: Resources) -> Any:
+def _begin(node: dict[str, Any], spec: Any, sources: Sources, share: ChosenCells, taken: Resources) -> Any:
     asked = needs(taken)
     return _measure.options(
         num_cpus=asked["CPU"],
@@ -107,7 +107,7 @@ def _begin(node: dict[str, Any], spec: Any, sources: Sources, share: Chosen, tak
 
 
 @ray.remote(max_retries=0)  # type: ignore[untyped-decorator]
-def _measure(spec: dict[str, Any], sources: Sources, share: Chosen) -> Measures:
+def _measure(spec: dict[str, Any], sources: Sources, share: ChosenCells) -> Measures:
     folder = lay(sources) if sources else None
     try:
         return measure(plan_of_spec(PlanSpec.model_validate(spec), Modules(folder)), share)

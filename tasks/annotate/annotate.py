@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from chunkflow.kernels.precomputed.crossings import Kind
+from chunkflow.kernels.precomputed.crossings import AnnotationKind
 from chunkflow.task import Annotations, Layout, Objects, Out, Task
 from tasks.annotate.columns import Value
-from tasks.annotate.files import ById, Cells, Related
-from tasks.annotate.levels import Count, Share
+from tasks.annotate.files import ById, Related, SpatialCells
+from tasks.annotate.levels import CountByLevel, Share
 from tasks.annotate.rows import RELATIONSHIP, Chosen
 
 
@@ -40,7 +40,7 @@ class Annotate(Task):
 
     objects: Objects = Field(description="the table: id, x, y, z, and the columns to show")
     annotations: Annotations = Out("the annotation layer")
-    kind: Kind = Field("point", description="what each object is shown as")
+    kind: AnnotationKind = Field("point", description="what each object is shown as")
     to: list[str] = Field([], description="columns with the other end of lines; by default x2, y2, z2")
     where: dict[str, Value | list[Value]] = Field(
         {}, description="which rows: columns, and the value or values wanted, as in {class: neuron}"
@@ -73,9 +73,9 @@ class Annotate(Task):
         decided = {**shared, "levels": levels}
         index = f"{self.annotations}/index"
         return [
-            ("count", Count(counts=counts, **shared)),
+            ("count", CountByLevel(counts=counts, **shared)),
             ("levels", Share(counts=counts, **decided)),
-            ("cells", Cells(annotations=self.annotations, **decided)),
+            ("cells", SpatialCells(annotations=self.annotations, **decided)),
             ("by_id", ById(annotations=f"{index}/by_id", **decided)),
             *(
                 (f"related_{name}", Related(annotations=f"{index}/{name}", relationship=name, **decided))

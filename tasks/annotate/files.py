@@ -1,4 +1,4 @@
-"""The files of an annotation layer: its cells in space, and its indexes by id and by related ids."""
+"""Files of an annotation layer: its cells in space, its indexes by id and by related ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chunkflow.kernels.precomputed import annotations as layers
 from chunkflow.kernels.precomputed.morton import morton_encode
 from chunkflow.kernels.precomputed.shards import Sharding, encode_shards
 from chunkflow.task import Annotations, Cell, Files, Layout, Objects, Out, Result, SentRows, Task
-from tasks.annotate.levels import Decided, finest_of, listed
+from tasks.annotate.levels import LayerContent, finest_of, listed
 from tasks.annotate.properties import Property, one_colour, records_of
 from tasks.annotate.relations import related_of
 from tasks.annotate.rows import MARGIN, Chosen, Table, shown
@@ -41,15 +41,15 @@ class Writes(Task):
         return [box.grow(MARGIN)]
 
     def _shown(
-        self, cell: Cell, objects: pa.Table, decided: Decided
+        self, cell: Cell, objects: pa.Table, decided: LayerContent
     ) -> tuple[pa.Table, npt.NDArray[np.float32], npt.NDArray[Any]]:
         """The rows that the layer shows, where they are, and each as the layer stores it."""
         rows, places = shown(cell, objects, self.chosen)
         return rows, places, records_of(rows, places, decided.properties(self.chosen))
 
 
-class Cells(Writes):
-    """The cells of the spatial index, and the layer's info."""
+class SpatialCells(Writes):
+    """Write the cells of the spatial index, and the layer's info."""
 
     shape = SentRows(row_by_row=True)
 
@@ -57,7 +57,7 @@ class Cells(Writes):
         return Table.of(layout).blocks(region)
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:
-        decided = Decided.of(levels)
+        decided = LayerContent.of(levels)
         rows, places, records = self._shown(cell, objects, decided)
         ids = rows["id"].to_numpy()
         grid = self.gathers(cell.layout, cell.bounds)
@@ -73,7 +73,7 @@ class Cells(Writes):
         return pa.concat_tables(sent)
 
     def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:
-        table, decided = Table.of(cell.layout), Decided.of(levels)
+        table, decided = Table.of(cell.layout), LayerContent.of(levels)
         files: Files = {}
         if cell.index == 0:
             files["info"] = json.dumps(info_document(table, decided, self.chosen), indent=1).encode()
@@ -107,7 +107,7 @@ class ById(Writes):
         return Table.of(layout).writers(region)
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:
-        decided = Decided.of(levels)
+        decided = LayerContent.of(levels)
         rows, _, records = self._shown(cell, objects, decided)
         ids = rows["id"].to_numpy()
         related = [related_of(rows, column) for column in self.chosen.relationships.values()]
@@ -121,7 +121,7 @@ class ById(Writes):
         return pa.table({"cell": (shards % np.uint64(writers)).astype(np.int64), "id": ids, "value": values})
 
     def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:
-        sharding = sharding_of(Decided.of(levels).rows)
+        sharding = sharding_of(LayerContent.of(levels).rows)
         own = range(cell.index, 1 << sharding.shard_bits, len(self.gathers(cell.layout, cell.bounds)))
         if not len(rows):
             return _empty_shards(sharding, own)
@@ -150,7 +150,7 @@ class Related(Writes):
         return Table.of(layout).writers(region)
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:
-        decided = Decided.of(levels)
+        decided = LayerContent.of(levels)
         rows, places = shown(cell, objects, self.chosen)
         keys, counts = related_of(rows, self.chosen.relationships[self.relationship])
         which = np.repeat(np.arange(len(rows)), counts)
@@ -167,7 +167,7 @@ class Related(Writes):
         )
 
     def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:
-        sharding = self._sharding(Decided.of(levels))
+        sharding = self._sharding(LayerContent.of(levels))
         own = range(cell.index, 1 << sharding.shard_bits, len(self.gathers(cell.layout, cell.bounds)))
         if not len(rows):
             return _empty_shards(sharding, own)
@@ -179,7 +179,7 @@ class Related(Writes):
         data, sizes = layers.encode_lists(records, ids, np.diff([*first, len(keys)]))
         return encode_shards(sharding, keys[first], sizes, data, own)
 
-    def _sharding(self, decided: Decided) -> Sharding:
+    def _sharding(self, decided: LayerContent) -> Sharding:
         return sharding_of(decided.related.get(self.relationship, 0))
 
 
@@ -244,7 +244,7 @@ def sharding_of(count: int) -> Sharding:
     return Sharding("murmurhash3_x86_128", 0, (count >> (8 + shards)).bit_length(), shards)
 
 
-def info_document(table: Table, decided: Decided, chosen: Chosen) -> dict[str, Any]:
+def info_document(table: Table, decided: LayerContent, chosen: Chosen) -> dict[str, Any]:
     """The layer's `info`."""
     info, levels = table.info, table.levels
     spatial = []

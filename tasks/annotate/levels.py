@@ -1,4 +1,4 @@
-"""What is decided before an annotation layer is written: how much each level shows, and its properties."""
+"""Decisions before an annotation layer is written: how much each level shows, its properties."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NOTES = 255
 
 
 @dataclass(frozen=True)
-class Decided:
-    """What is the same for all steps that write."""
+class LayerContent:
+    """Content of the layer that all steps that write agree on."""
 
     shares: list[int]
     rows: int
@@ -36,7 +36,7 @@ class Decided:
     seen: Seen
 
     @classmethod
-    def of(cls, levels: pa.Table) -> Decided:
+    def of(cls, levels: pa.Table) -> LayerContent:
         found = json.loads(levels["decided"][0].as_py())
         return cls(**found | {"seen": Seen(**found["seen"])})
 
@@ -44,8 +44,8 @@ class Decided:
         return properties_of(self.seen, chosen, self.rows)
 
 
-class Count(Task):
-    """How many annotations the fullest cell of each level has, and what their columns hold."""
+class CountByLevel(Task):
+    """Count the annotations of each level's fullest cell, and note the values of the columns."""
 
     shape = SentRows(row_by_row=True)
 
@@ -111,7 +111,7 @@ class Share(Task):
         fullest = np.array([json.loads(text) for text in counts["fullest"].to_pylist()], np.int64)
         found = _noted(json.loads(text) for text in counts["seen"].to_pylist())
         shares = layers.shares(fullest.max(axis=0).tolist(), self.chosen.limit)
-        decided = Decided(shares, found["rows"], found["related"], Seen(**found["seen"]))
+        decided = LayerContent(shares, found["rows"], found["related"], Seen(**found["seen"]))
         decided.properties(self.chosen)  # what cannot be shown is told before anything is written
         one_colour(decided.seen, self.chosen, decided.rows)
         return pa.table({"id": pa.array([1], pa.uint64()), "decided": [json.dumps(asdict(decided))]})

@@ -18,7 +18,7 @@ from chunkflow.data.info import LayerInfo, TableInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.precomputed import annotations as layers
-from chunkflow.kernels.precomputed.crossings import Kind, extents, numbers_of
+from chunkflow.kernels.precomputed.crossings import AnnotationKind, extents, numbers_of
 from chunkflow.task import Cell, Layout
 from tasks.annotate import columns as table_rows
 from tasks.annotate.columns import Value
@@ -35,7 +35,7 @@ class Chosen(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Kind
+    kind: AnnotationKind
     to: list[str]
     where: dict[str, Value | list[Value]]
     properties: list[str]
@@ -130,7 +130,7 @@ def _numbers(rows: pa.Table, name: str) -> npt.NDArray[Any]:
     return np.asarray(column.to_numpy(), np.float64)
 
 
-def _check_places(rows: pa.Table, places: Places, kind: Kind, volume: Box) -> None:
+def _check_places(rows: pa.Table, places: Places, kind: AnnotationKind, volume: Box) -> None:
     """Points, both ends of lines, corners of boxes and centres of balls must lie in the volume."""
     ends = places[:, :3] if kind in ("point", "ellipsoid") else places
     times = ends.shape[1] // 3

@@ -30,7 +30,7 @@ from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, Report, Ro
 from tasks.cells.segment import Segment
 from tasks.count.steps import Members, Total
 
-Rule = float | Literal["auto"] | str
+PositiveRule = float | Literal["auto"] | str
 NONE = "none"
 
 
@@ -49,7 +49,7 @@ class Coincide(Task):
     """
 
     objects: Objects = Field(description="the table, as `measure` or `classify` makes it")
-    channels: dict[str, Rule] = Field(
+    channels: dict[str, PositiveRule] = Field(
         min_length=1, description="how each channel is judged: a threshold, auto, or a model's path"
     )
     images: list[Image] = Field([], description="the images of the channels that are judged by auto")
@@ -77,9 +77,9 @@ class Coincide(Task):
 
     @field_validator("channels")
     @classmethod
-    def _rules(cls, value: dict[str, Rule]) -> dict[str, Rule]:
+    def _rules(cls, value: dict[str, PositiveRule]) -> dict[str, PositiveRule]:
         """Workers have working folders of their own."""
-        rules: dict[str, Rule] = {}
+        rules: dict[str, PositiveRule] = {}
         for channel, rule in value.items():
             if isinstance(rule, str) and rule != "auto":
                 if not rule.endswith(".skops"):
@@ -137,7 +137,7 @@ class Combine(Task):
 
     objects: Objects
     images: list[Image]
-    channels: dict[str, Rule]
+    channels: dict[str, PositiveRule]
     diameter: float
     statistic: str
     combined: Objects = Out()
@@ -193,7 +193,9 @@ class Combine(Task):
         rows = rows.append_column("combination", pa.array(names[number.ravel()], pa.string()))
         return rows, Counts({f"positive in {c}": int(values.sum()) for c, values in positive.items()})
 
-    def _positive(self, cell: Cell, objects: pa.Table, channel: str, rule: Rule) -> npt.NDArray[np.bool_]:
+    def _positive(
+        self, cell: Cell, objects: pa.Table, channel: str, rule: PositiveRule
+    ) -> npt.NDArray[np.bool_]:
         if _is_model(rule):
             return self._by_model(cell, objects, channel, str(rule))
         statistic = f"contrast_{self.diameter:g}um" if rule == "auto" else self.statistic
@@ -229,7 +231,7 @@ class Combine(Task):
         return Segment.model_validate({"image": "image", "labels": "labels", "diameter": self.diameter})
 
 
-def _is_model(rule: Rule) -> bool:
+def _is_model(rule: PositiveRule) -> bool:
     return isinstance(rule, str) and rule != "auto"
 
 

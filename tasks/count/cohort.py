@@ -70,7 +70,7 @@ def _counts(work: Work, wanted: str) -> pa.Table:
         raise BadInput(f"{work.url}: say which table of counts is meant; it has {known}.")
     ((name, index),) = made.items()
     stages = [stage for stage in plan.stages if stage.step == index]
-    if not all(s.name in work.ledger.steps and work.ledger.steps[s.name].is_complete for s in stages):
+    if not all(s.name in work.ledger.stages and work.ledger.stages[s.name].is_complete for s in stages):
         raise Incomplete(f"{work.url}: the table {name} is not finished: run the job to its end first.")
     info = plan.products[name, 0].table
     return read_table(info, info.bounds)

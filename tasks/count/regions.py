@@ -1,4 +1,4 @@
-"""The names of an atlas's regions, and which lies in which: a CSV or JSON table, as BrainGlobe's own."""
+"""Regions of an atlas and their hierarchy, from a CSV or JSON table such as BrainGlobe's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOWHERE = "no region"
 
 
 @dataclass(frozen=True)
-class Region:
+class AtlasRegion:
     """One region of an atlas."""
 
     id: int
@@ -25,7 +25,7 @@ class Region:
     """The region that it is a part of; 0 where it is of none."""
 
 
-Regions = dict[int, Region]
+Regions = dict[int, AtlasRegion]
 
 
 def read_regions(path: Path) -> Regions:
@@ -53,7 +53,7 @@ def read_regions(path: Path) -> Regions:
     return found
 
 
-def _region(row: Mapping[str, Any], path: Path) -> Region:
+def _region(row: Mapping[str, Any], path: Path) -> AtlasRegion:
     keys = {str(key).strip().lower(): value for key, value in row.items()}
     if "id" not in keys or "name" not in keys:
         raise BadInput(
@@ -61,7 +61,7 @@ def _region(row: Mapping[str, Any], path: Path) -> Region:
             f"structure_id_path); it has {', '.join(keys)}."
         )
     number = int(float(keys["id"]))
-    return Region(number, str(keys["name"]), str(keys.get("acronym") or ""), _parent(keys, number))
+    return AtlasRegion(number, str(keys["name"]), str(keys.get("acronym") or ""), _parent(keys, number))
 
 
 def _parent(keys: Mapping[str, Any], number: int) -> int:

@@ -1,8 +1,7 @@
-"""The steps of `count`: how large regions are, which objects lie in them, and the table of both."""
+"""Steps of `count`: the sizes of regions, the objects in them, and the table of both."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
@@ -32,21 +30,11 @@ from chunkflow.task import (
 from tasks.count.brainreg import Brainreg, values_at
 from tasks.count.places import covered, held_within, scaled, voxels_within, within
 from tasks.count.regions import read_regions
+from tasks.count.rows import AREAS, STEP, area_rows, member_rows, summed
 from tasks.count.table import counts_table, report_files
 
 MARGIN: Vec = (64, 64, 64)
 """How far from the voxel that names it an object's centroid mostly is, at most."""
-STEP = 2.0**-16
-"""Means are added up in whole steps of this size: integers give the same sum in any order."""
-AREAS = pa.schema(
-    [
-        ("id", pa.uint64()),
-        ("region", pa.int64()),
-        ("side", pa.int64()),
-        ("voxels", pa.int64()),
-        ("voxel_mm3", pa.float64()),
-    ]
-)
 
 
 class Areas(Task):
@@ -65,7 +53,7 @@ class Areas(Task):
         return {"areas": layout.main.as_table()}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        """Pieces of as many voxels of the atlas as a chunk has."""
+        """Cells of as many voxels of the atlas as a chunk has."""
         sizes = zip(layout.chunk, layout.info("regions").voxel_size, layout.main.voxel_size, strict=True)
         return Grid.chunks(region, vec(max(1, round(n * size / own)) for n, size, own in sizes))
 
@@ -83,13 +71,13 @@ class Areas(Task):
         sides = np.zeros_like(numbers)
         if hemispheres is not None:
             sides = hemispheres.crop(inside).array.astype(np.int64).ravel()
-        return _area_rows(numbers, sides, prod(regions.voxel_size) * 1e-18)
+        return area_rows(numbers, sides, prod(regions.voxel_size) * 1e-18)
 
     def no_rows(self, layout: Layout) -> pa.Table:
         return AREAS.empty_table()
 
     def merge(self, rows: pa.Table) -> pa.Table:
-        return _summed(rows, ["voxels"])
+        return summed(rows, ["voxels"])
 
 
 class FolderAreas(Task):
@@ -116,7 +104,7 @@ class FolderAreas(Task):
     def map(self, cell: Cell) -> Result:
         folder = Brainreg.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)
         found = [
-            _area_rows(
+            area_rows(
                 plane.astype(np.int64).ravel(),
                 sides.astype(np.int64).ravel(),
                 folder.atlas_voxel_um**3 * 1e-9,
@@ -129,11 +117,11 @@ class FolderAreas(Task):
         return AREAS.empty_table()
 
     def merge(self, rows: pa.Table) -> pa.Table:
-        return _summed(rows, ["voxels"])
+        return summed(rows, ["voxels"])
 
 
 class Members(Task):
-    """How many objects each region, side and group has, and the sums of their means."""
+    """Count the objects of each region, side and group, and sum up their means."""
 
     shape = MergedRows(row_by_row=True)
     same_voxels: ClassVar[bool] = False
@@ -186,7 +174,7 @@ class Members(Task):
             return None
         nanometres = places * np.array(cell.layout.info("objects").voxel_size)
         number, side = self._where(cell, nanometres, regions, hemispheres)
-        return _member_rows(objects, number, side, self.by)
+        return member_rows(objects, number, side, self.by)
 
     def _where(
         self,
@@ -219,7 +207,7 @@ class Members(Task):
         return pa.schema([*keys, *((name, pa.string()) for name in self.by), ("n", pa.int64())]).empty_table()
 
     def merge(self, rows: pa.Table) -> pa.Table:
-        return _summed(rows, [name for name in rows.column_names if name == "n" or name.startswith("sum:")])
+        return summed(rows, [name for name in rows.column_names if name == "n" or name.startswith("sum:")])
 
 
 class Total(Task):
@@ -260,48 +248,3 @@ def _refuse_other_voxels(layout: Layout) -> None:
         atlas, sides = layout.info("regions"), layout.info("hemispheres")
         if (atlas.voxel_size, atlas.bounds) != (sides.voxel_size, sides.bounds):
             raise BadInput("count: regions and hemispheres must have the same voxels.")
-
-
-def _area_rows(numbers: npt.NDArray[np.int64], sides: npt.NDArray[np.int64], voxel_mm3: float) -> pa.Table:
-    keys, counts = np.unique(np.stack([numbers, sides]), axis=1, return_counts=True)
-    ids = [_hash(f"{n} {s}") for n, s in keys.T.tolist()]
-    size = np.full(len(ids), voxel_mm3)
-    columns = [pa.array(ids, pa.uint64()), keys[0], keys[1], counts.astype(np.int64), size]
-    return pa.table(columns, schema=AREAS).sort_by("id")
-
-
-def _member_rows(
-    objects: pa.Table, number: npt.NDArray[np.int64], side: npt.NDArray[np.int64], by: Sequence[str]
-) -> pa.Table:
-    """One row for each region, side and group among these objects."""
-    columns = {"region": pa.array(number), "side": pa.array(side)}
-    columns |= {name: pc.fill_null(pc.cast(objects[name], pa.string()), "") for name in by}
-    columns["n"] = pa.array(np.ones(len(objects), np.int64))
-    for name in objects.column_names:
-        if (name.endswith("_mean") or name.startswith("p_")) and pa.types.is_floating(
-            objects.schema.field(name).type
-        ):
-            values = np.nan_to_num(objects[name].to_numpy().astype(np.float64))
-            columns[f"sum:{name}"] = pa.array(np.rint(values / STEP).astype(np.int64))
-    keys = ["region", "side", *by]
-    summed = [name for name in columns if name not in keys]
-    found = pa.table(columns).group_by(keys).aggregate([(name, "sum") for name in summed])
-    found = found.rename_columns([name.removesuffix("_sum") for name in found.column_names])
-    ids = [_hash(" ".join(map(repr, row))) for row in zip(*(found[k].to_pylist() for k in keys), strict=True)]
-    return found.select([*keys, *summed]).add_column(0, "id", pa.array(ids, pa.uint64()))
-
-
-def _hash(text: str) -> int:
-    """A number for a group, the same wherever it is met."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def _summed(rows: pa.Table, names: Sequence[str]) -> pa.Table:
-    """One row an id: these columns added up, the others as they are."""
-    ids = rows["id"].to_numpy()
-    begins = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
-    first = rows.take(pa.array(begins))
-    for name in names:
-        added = np.add.reduceat(pc.fill_null(rows[name], 0).to_numpy(), begins)
-        first = first.set_column(first.column_names.index(name), name, pa.array(added))
-    return first

@@ -1,4 +1,4 @@
-"""The table that `count` makes, from sums by region, side and group; and what people look at."""
+"""Table that `count` makes from sums by region, side and group, and its CSV and picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.csv
 
 from chunkflow.people.reports.pictures import COLOURS, figure, png
 from chunkflow.task import Files
-from tasks.count.regions import NOWHERE, Region, Regions, ancestors
+from tasks.count.regions import NOWHERE, AtlasRegion, Regions, ancestors
 
 SIDES = {0: "", 1: "left", 2: "right"}
 SHOWN = 25
@@ -20,8 +20,8 @@ Group = tuple[str, ...]
 
 
 @dataclass
-class Sums:
-    """What is added up for one region, side and group."""
+class RegionSums:
+    """Sums for one region, side and group."""
 
     own: int = 0
     count: int = 0
@@ -48,7 +48,7 @@ def counts_table(
     if areas is not None:
         present |= {(0, 0)}
     rows = [
-        _row(region, side, group, by, sums.get((region, side, group), Sums()), means, step)
+        _row(region, side, group, by, sums.get((region, side, group), RegionSums()), means, step)
         | {"volume_mm3": volumes.get((region, side), 0.0)}
         | {"expected": _expected(sums, (region, side, group), groups, by, step)}
         for region, side in sorted(present, key=lambda p: (order.get(p[0], len(order)), p))
@@ -59,13 +59,13 @@ def counts_table(
 
 def _sums(
     members: pa.Table, names: Regions, by: Sequence[str], summed: Sequence[str]
-) -> dict[tuple[int, int, Group], Sums]:
+) -> dict[tuple[int, int, Group], RegionSums]:
     """Each row counts in its region, and in all that the region is a part of."""
-    sums: dict[tuple[int, int, Group], Sums] = {}
+    sums: dict[tuple[int, int, Group], RegionSums] = {}
     for row in members.to_pylist():
         group = tuple(row[name] for name in by)
         for region in (row["region"], *ancestors(row["region"], names)):
-            found = sums.setdefault((region, row["side"] if region else 0, group), Sums())
+            found = sums.setdefault((region, row["side"] if region else 0, group), RegionSums())
             found.own += row["n"] if region == row["region"] else 0
             found.count += row["n"]
             for name in summed:
@@ -85,7 +85,13 @@ def _volumes(areas: pa.Table, names: Regions) -> dict[tuple[int, int], float]:
 
 
 def _row(
-    region: int, side: int, group: Group, by: Sequence[str], sums: Sums, means: Sequence[str], step: float
+    region: int,
+    side: int,
+    group: Group,
+    by: Sequence[str],
+    sums: RegionSums,
+    means: Sequence[str],
+    step: float,
 ) -> dict[str, object]:
     row: dict[str, object] = {"region": region, "side": SIDES.get(side, str(side))}
     row |= dict(zip(by, group, strict=True)) | {"own": sums.own, "count": sums.count}
@@ -93,7 +99,7 @@ def _row(
 
 
 def _expected(
-    sums: dict[tuple[int, int, Group], Sums],
+    sums: dict[tuple[int, int, Group], RegionSums],
     key: tuple[int, int, Group],
     groups: Sequence[Group],
     by: Sequence[str],
@@ -137,10 +143,10 @@ def _as_table(
     return pa.table(columns | {name: pa.array([row[name] for row in rows], pa.float64()) for name in means})
 
 
-def _unnamed(number: int, atlas: bool) -> Region:
+def _unnamed(number: int, atlas: bool) -> AtlasRegion:
     if number:
-        return Region(number, f"region {number} (not in the table of names)")
-    return Region(0, NOWHERE if atlas else "whole volume")
+        return AtlasRegion(number, f"region {number} (not in the table of names)")
+    return AtlasRegion(0, NOWHERE if atlas else "whole volume")
 
 
 def report_files(table: pa.Table, by: Sequence[str]) -> Files:

@@ -1,4 +1,4 @@
-"""Meshes in several levels of detail, many objects in a file: Neuroglancer's multi-resolution format.
+"""Meshes in several levels of detail in Neuroglancer's multi-resolution format, sharded.
 
 1. Each block's surfaces are simplified, and the result again, once for each coarser level, the vertices in
    the block's border planes fixed in all of them.
@@ -59,8 +59,8 @@ _SCHEMA = pa.schema(
 )
 
 
-class Levels(OfBlocks):
-    """A file for each range of ids or hashes."""
+class MeshLevels(OfBlocks):
+    """Write meshes in several levels of detail: a file for each range of ids or hashes."""
 
     shape = SentRows()
 

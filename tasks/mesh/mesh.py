@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from chunkflow.task import Labels, Layout, Meshes, Out, Task
 from tasks.mesh.fragments import Fragments
-from tasks.mesh.levels import Levels
+from tasks.mesh.levels import MeshLevels
 
 
 class Mesh(Task):
@@ -46,4 +46,4 @@ class Mesh(Task):
 
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:
         values = {"labels": self.labels, "meshes": self.meshes, "error": self.error, "block": self.block}
-        return [("", (Levels if self.format == "multires" else Fragments).model_validate(values))]
+        return [("", (MeshLevels if self.format == "multires" else Fragments).model_validate(values))]

@@ -8,7 +8,6 @@ to tile, and half a voxel is less than what a tile is known to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +17,7 @@ import pyarrow as pa
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import ImageInfo, LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.formats.stacks.slabs import SLAB_BYTES, SLAB_CHUNKS, cell_size
+from chunkflow.formats.stacks.slabs import cell_size
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.images.blending import Doubles, add_weighted, divided
 from chunkflow.task import Cell, Image, Layout, Objects, Out
@@ -49,10 +48,9 @@ class Fuse(OnCanvas):
         return {"image": ImageInfo(volume=self.whole(), voxel_size=self.voxel_size, dtype=dtype)}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        """Where tiles are decoded in larger pieces than chunks, cells of as many of them as fit."""
-        most = max(SLAB_CHUNKS * prod(layout.chunk), SLAB_BYTES // layout.voxels("image").bytes_per_voxel)
-        block = self.setup().block
-        return Grid.chunks(region, cell_size(block, layout.chunk, layout.storage, region.size, most))
+        """Chunks, or slabs where tiles are decoded in larger blocks."""
+        block, voxel_bytes = self.setup().block, layout.voxels("image").bytes_per_voxel
+        return Grid.chunks(region, cell_size(block, layout.chunk, layout.storage, region.size, voxel_bytes))
 
     def samples(self, layout: Layout) -> list[tuple[str, Box]]:
         tables = [name for name in ("places", "light", "gains") if getattr(self, name)]

@@ -100,8 +100,8 @@ class Light(TableOfTiles):
         )
 
 
-class Overlaps(TableOfTiles):
-    """For each two neighbours and channel, one row: how bright each shows what both show."""
+class OverlapBrightness(TableOfTiles):
+    """Compare the brightness of neighbours where they overlap: one row a pair and channel."""
 
     places: Objects
     light: Objects

@@ -14,7 +14,7 @@ from chunkflow.geometry import Box, Grid, Vec, VoxelSize, vec
 from chunkflow.kernels.images.placement import Placement, place
 from chunkflow.kernels.images.registration import Match, evidence, match_by_overlap, match_by_phase
 from chunkflow.task import Cell, Layout, MergedRows, Objects, Out, Task
-from tasks.stitch.tiles import Source, TileGrid, Tiles
+from tasks.stitch.tiles import TileGrid, Tiles, TileSource
 
 Jitter = tuple[int, int, int]
 Method = Literal["phase", "overlap-search"]
@@ -26,7 +26,7 @@ SLABS = 3
 class OfTiles(Task):
     """What all steps of a stitch have in common."""
 
-    source: Source
+    source: TileSource
     voxel_size: VoxelSize
 
     def setup(self) -> Tiles:
@@ -146,8 +146,8 @@ def _depths(planes: int, jitter: int) -> list[tuple[int, int]]:
     return [(start, start + deep) for start in starts]
 
 
-class Place(TableOfTiles):
-    """One row for each tile: its place, in voxels, and the piece of the grid that it hangs together with."""
+class PlaceTiles(TableOfTiles):
+    """Place the tiles: one row for each, with its place in voxels and its piece of the grid."""
 
     links: Objects
     places: Objects = Out()

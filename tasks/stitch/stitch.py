@@ -17,10 +17,10 @@ from chunkflow.roles import Located
 from chunkflow.task import File, Image, Layout, Out, Report, Task
 from chunkflow.words import parse_voxel_size
 from tasks.stitch.fuse import Fuse
-from tasks.stitch.light import Balance, Even, Light, Overlaps, Sample
-from tasks.stitch.links import Links, Place
+from tasks.stitch.light import Balance, Even, Light, OverlapBrightness, Sample
+from tasks.stitch.links import Links, PlaceTiles
 from tasks.stitch.report import Summary
-from tasks.stitch.tiles import Source
+from tasks.stitch.tiles import TileSource
 
 
 class Stitch(Task):
@@ -98,8 +98,8 @@ class Stitch(Task):
         return self
 
     @property
-    def source(self) -> Source:
-        return Source(
+    def source(self) -> TileSource:
+        return TileSource(
             tiles=self.tiles,
             images=tuple(self.images),
             axes=self.axes,
@@ -118,7 +118,7 @@ class Stitch(Task):
         evened = _some(table, "light", "gains") if self.shading != "none" else {}
         steps = [
             ("links", self._step(Links, _some(table, "links"), compared, search)),
-            ("place", self._step(Place, _some(table, "links", "places"), alike)),
+            ("place", self._step(PlaceTiles, _some(table, "links", "places"), alike)),
         ]
         if self.shading == "estimate":
             first = {"light": table["found"], "overlaps": table["seen"]}
@@ -126,14 +126,14 @@ class Stitch(Task):
             steps += [
                 ("sample", self._step(Sample, _some(table, "planes"))),
                 ("light", self._step(Light, _some(table, "planes"), {"light": table["found"]})),
-                ("seen", self._step(Overlaps, _some(table, "places"), first)),
+                ("seen", self._step(OverlapBrightness, _some(table, "places"), first)),
                 ("even", self._step(Even, _some(table, "places", "found", "light"), second)),
             ]
         elif evened:
             steps.append(("light", self._step(Light, _some(table, "light"), {"file": self.shading})))
         if evened:
             steps += [
-                ("overlaps", self._step(Overlaps, _some(table, "places", "light", "overlaps"))),
+                ("overlaps", self._step(OverlapBrightness, _some(table, "places", "light", "overlaps"))),
                 ("balance", self._step(Balance, _some(table, "overlaps", "gains"))),
             ]
         named = {"report": self.report}

@@ -1,4 +1,4 @@
-"""The tiles of a microscope's grid: which files show which place of it, and their voxels, read box by box.
+"""Tiles of a microscope's grid: the files of each place, and their voxels, read box by box.
 
 1. A pattern in file names, or a list (CSV), says which files there are, and which row and column each shows.
 2. The grid must be whole: one file for each place, or one for each place and channel.
@@ -29,14 +29,14 @@ GROUPS = {"row": r"\d+", "column": r"\d+", "tile": r"\d+", "channel": r"[^/]+?"}
 NAMED = 3
 """Missing tiles that an error names; how many more there are is said."""
 
-Place = tuple[int, int]
+GridPlace = tuple[int, int]
 """A row and a column."""
-Found = dict[tuple[Place, str], Path]
+TileFiles = dict[tuple[GridPlace, str], Path]
 """The file of each place and channel; '' where a file has all channels."""
 
 
-class Source(BaseModel):
-    """What a job says about its tiles."""
+class TileSource(BaseModel):
+    """Tiles as a job declares them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -90,7 +90,7 @@ class Source(BaseModel):
             )
         return sorted(found, key=int)
 
-    def _named(self) -> Found:
+    def _named(self) -> TileFiles:
         """The files whose names fit the pattern."""
         tokens = TOKEN.findall(self.tiles)
         by_number = "tile" in tokens
@@ -122,7 +122,7 @@ class Source(BaseModel):
             for path, groups in fitting
         )
 
-    def _numbered(self, number: int) -> Place:
+    def _numbered(self, number: int) -> GridPlace:
         """The place of the tile with a number, counted from 0."""
         if self.columns is None or self.rows is None:
             raise BadInput(f"{self.tiles} numbers its tiles: say the grid's columns and rows.")
@@ -134,7 +134,7 @@ class Source(BaseModel):
         row, column = divmod(number, self.columns)
         return row, self.columns - 1 - column if self.order == "snake" and row % 2 else column
 
-    def _listed(self) -> Found:
+    def _listed(self) -> TileFiles:
         """The files of a CSV with the columns row, column, path, and channel where each has its own."""
         path = Path(self.tiles)
         try:
@@ -165,8 +165,8 @@ def _whole(path: Path, line: int, text: str | None) -> int:
     return int(text or "")
 
 
-def _one_each(files: Iterator[tuple[Place, str, Path]]) -> Found:
-    found: Found = {}
+def _one_each(files: Iterator[tuple[GridPlace, str, Path]]) -> TileFiles:
+    found: TileFiles = {}
     for place, channel, path in files:
         other = found.setdefault((place, channel), path)
         if other != path:
@@ -174,7 +174,7 @@ def _one_each(files: Iterator[tuple[Place, str, Path]]) -> Found:
     return found
 
 
-def _tile_name(place: Place, channel: str) -> str:
+def _tile_name(place: GridPlace, channel: str) -> str:
     return f"the tile of row {place[0]}, column {place[1]}" + (f", channel {channel}" if channel else "")
 
 
@@ -189,7 +189,7 @@ class TileGrid:
     def __len__(self) -> int:
         return len(self.files)
 
-    def place(self, tile: int) -> Place:
+    def place(self, tile: int) -> GridPlace:
         return divmod(tile, self.columns)
 
     def pairs(self) -> list[tuple[int, int, int]]:
@@ -205,7 +205,7 @@ class TileGrid:
 class Tiles:
     """The tiles of a source, opened as they are asked for."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: TileSource) -> None:
         self.source, self.grid = source, source.find()
         self._stacks: dict[Path, Stack] = {}
         first = self._stack(self.grid.files[0][0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import prod
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from chunkflow.data.info import ImageInfo, LabelsInfo, LayerInfo
 from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.formats.stacks.axes import made_dtype
 from chunkflow.formats.stacks.facts import size_of_voxels
-from chunkflow.formats.stacks.slabs import SLAB_BYTES, SLAB_CHUNKS, cell_size
+from chunkflow.formats.stacks.slabs import cell_size
 from chunkflow.formats.stacks.stack import Stack, open_stack
 from chunkflow.geometry import Box, Grid, vec
 from chunkflow.task import Cell, File, Layer, Layout, Out, Task
@@ -79,10 +78,9 @@ class Ingest(Task):
         return {"layer": info}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        """Where the source is decoded in larger pieces than chunks, cells of as many of them as fit."""
+        """Chunks, or slabs where the source is decoded in larger blocks."""
         voxel_bytes = layout.voxels("layer").bytes_per_voxel
-        most = max(SLAB_CHUNKS * prod(layout.chunk), SLAB_BYTES // voxel_bytes)
-        cell = cell_size(self.stack().block, layout.chunk, layout.storage, region.size, most)
+        cell = cell_size(self.stack().block, layout.chunk, layout.storage, region.size, voxel_bytes)
         return Grid.chunks(region, cell)
 
     def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from chunkflow.kernels.precomputed import annotations as points
-from chunkflow.kernels.precomputed.crossings import Kind
+from chunkflow.kernels.precomputed.crossings import AnnotationKind
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.state import build_state
 from chunkflow.people.viewing.view import start_server
@@ -59,7 +59,9 @@ def classified_rows(count: int = 60) -> pa.Table:
 
 
 @pytest.mark.parametrize("kind", ["point", "line", "box", "ellipsoid"])
-def test_every_kind_is_seen_in_the_colours_of_its_classes(viewer: Viewer, tmp_path: Path, kind: Kind) -> None:
+def test_every_kind_is_seen_in_the_colours_of_its_classes(
+    viewer: Viewer, tmp_path: Path, kind: AnnotationKind
+) -> None:
     rows = classified_rows()
     layer = annotate(tmp_path, rows, (64, 64, 64), kind=kind, properties=["class"], limit=20)
     viewer.failed.clear()

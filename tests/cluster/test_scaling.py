@@ -156,7 +156,7 @@ def test_it_grows_with_the_work_bears_the_loss_of_nodes_shrinks_and_ends_itself(
 
     assert_all_accounted(job)
     state = Ledger.load(Folder(job.work)).state
-    assert set().union(*(step.causes for step in state.steps.values())) <= {"node lost", "preempted"}
+    assert set().union(*(step.causes for step in state.stages.values())) <= {"node lost", "preempted"}
     here = the_job(tmp_path / "here", image)
     assert run_job(here) == "complete"
     assert_same(all_made(job), all_made(here), "on the cluster")

@@ -119,7 +119,8 @@ def test_a_job_gets_its_workers_and_gives_them_back(cluster: Up, site: Site, tmp
     assert process.returncode == 0, output
     assert_same(all_made(job), all_made(reference), "on SLURM")
     assert_all_accounted(job)
-    causes = {cause for known in Ledger.load(Folder(job.work)).state.steps.values() for cause in known.causes}
+    stages = Ledger.load(Folder(job.work)).stages.values()
+    causes = {cause for stage in stages for cause in stage.causes}
     assert causes <= {"preempted"}
     assert not cluster.jobs("cpu")
     wait_until(lambda: not cluster.jobs("gpu"), "idle workers to be given back")

@@ -44,7 +44,7 @@ def test_nothing_is_lost_when_nodes_and_the_runner_are_killed(tmp_path: Path) ->
     job = Job.from_document(written, tmp_path)
     state = Ledger.load(Folder(job.work)).state
     assert len(state.runs) == 1 + RUNNER_KILLS
-    causes = sum((step.causes for step in state.steps.values()), Counter[str]())
+    causes = sum((step.causes for step in state.stages.values()), Counter[str]())
     assert causes["node lost"] >= 1
     assert set(causes) <= {"node lost", "preempted"}, causes
     assert_all_accounted(job)

@@ -44,7 +44,7 @@ def test_an_input_that_cannot_be_read_for_a_while(tmp_path: Path) -> None:
             away.rename(chunk)
 
     assert run_job(job, listeners=on_failure(mend)) == "complete"
-    assert state_of(job).steps["Smooth"].causes["storage"] >= 10
+    assert state_of(job).stages["Smooth"].causes["storage"] >= 10
     as_without_fault(job, tmp_path)
 
 
@@ -54,11 +54,11 @@ def test_an_input_that_can_never_be_read(tmp_path: Path) -> None:
     away = chunk.rename(tmp_path / "away")
     chunk.mkdir()
     assert run_job(job, backoff=0.001) == "incomplete"
-    step = state_of(job).steps["Smooth"]
+    step = state_of(job).stages["Smooth"]
     assert step.failed == 8, "all eight cells read a voxel of it"
     assert {f.attempt for f in step.failures.values()} == {8}
     with open_run(open_plan(job), {}) as ledger:  # whoever runs it again tries them again, and says so
-        assert (ledger.state.steps["Smooth"].failed, ledger.state.steps["Smooth"].failures) == (0, {})
+        assert (ledger.state.stages["Smooth"].failed, ledger.state.stages["Smooth"].failures) == (0, {})
     chunk.rmdir()
     away.rename(chunk)
     as_without_fault(job, tmp_path)
@@ -102,7 +102,7 @@ def test_a_damaged_input_is_named(tmp_path: Path, harm: Callable[[Path], None], 
     whole = chunk.read_bytes()
     harm(chunk)
     assert run_job(job) == "incomplete"
-    step = state_of(job).steps["Smooth"]
+    step = state_of(job).stages["Smooth"]
     assert (step.done, step.failed, step.causes["damaged input"]) == (0, 8, 24)
     said = step.failures[0].traceback.strip().splitlines()[-1]
     assert "image" in said
@@ -145,5 +145,5 @@ def test_a_layer_rewritten_under_its_readers(tmp_path: Path) -> None:
     finally:
         stop.set()
         writer.join()
-    assert not state_of(job).steps["Smooth"].causes
+    assert not state_of(job).stages["Smooth"].causes
     as_without_fault(job, tmp_path)

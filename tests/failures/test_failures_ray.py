@@ -79,7 +79,7 @@ def test_each_cell_is_judged_by_its_own_fault_and_all_else_is_done(tmp_path: Pat
             failures.append(event)
 
     assert on_ray(job, listeners=[listen], patience=3.0) == "incomplete"
-    step = state_of(job).steps["Faulty"]
+    step = state_of(job).stages["Faulty"]
     causes = {index: failure.cause for index, failure in step.failures.items() if failure.final}
     assert causes == {0: "bug", 2: "crash", 3: "out of memory", 6: "no word"}
     assert step.done == 4
@@ -87,7 +87,7 @@ def test_each_cell_is_judged_by_its_own_fault_and_all_else_is_done(tmp_path: Pat
     charged = {f.answer.index: f.attempt for f in failures if f.final}
     assert charged == {0: 3, 2: 3, 3: 3, 6: 3}
     assert len(list((folder / "marks").glob("5.*"))) == 4, "a storage error that went away"
-    counted = state_of(job).steps["Count"]
+    counted = state_of(job).stages["Count"]
     assert counted.done == 0, "every cell reads one voxel of a cell that failed"
     mended(job, folder)
 
@@ -112,7 +112,7 @@ def test_a_worker_killed_from_outside_costs_no_attempt(tmp_path: Path, ray_here:
     status = run_job(job, executor=executor, workers=2)
     killer.join()
     assert status == "complete"
-    step = state_of(job).steps["Faulty"]
+    step = state_of(job).stages["Faulty"]
     assert step.causes["crash"] >= 1
     assert not step.failures
     mended(job, folder)

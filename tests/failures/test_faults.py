@@ -20,7 +20,7 @@ from cloudfiles import CloudFiles
 from cloudvolume import CloudVolume
 
 import chunkflow.data.clients
-import chunkflow.engine.run.judge
+import chunkflow.engine.run.retry_policy
 from chunkflow.data.describe import layer_at
 from chunkflow.data.folder import Folder
 from chunkflow.data.volume import Volume
@@ -105,7 +105,7 @@ def test_a_chunk_that_can_never_be_read_is_named_and_the_rest_is_done(
     fault: str, faults: Faults, tmp_path: Path, soon: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "chunkflow.engine.run.judge.LIMITS", {**chunkflow.engine.run.judge.LIMITS, "storage": 2}
+        "chunkflow.engine.run.retry_policy.LIMITS", {**chunkflow.engine.run.retry_policy.LIMITS, "storage": 2}
     )
     root = f"s3://{BUCKET}/{fault}"
     image = put_image(root)
@@ -113,7 +113,7 @@ def test_a_chunk_that_can_never_be_read_is_named_and_the_rest_is_done(
     job = copying_job(tmp_path, root)
     assert run_job(job, backoff=0.001) == "incomplete"
     setattr(faults, fault, "")
-    step = Ledger.load(Folder(job.work)).state.steps["Smooth"]
+    step = Ledger.load(Folder(job.work)).state.stages["Smooth"]
     (failure,) = step.failures.values()
     assert (failure.index, failure.cause, failure.attempt, step.done) == (1, "storage", 2, 7)
     assert f"{root}/image: reading 32-64_0-32_0-32 failed" in failure.traceback

@@ -70,7 +70,7 @@ def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
     ballast.write_bytes(bytes(2**20 - 200_000))
     job = smooth_job(tmp_path)
     assert run_job(job, backoff=0.001) == "incomplete"
-    step = state_of(job).steps["Smooth"]
+    step = state_of(job).stages["Smooth"]
     assert 0 < step.done < 8
     assert all("disk is full" in f.traceback for f in step.failures.values())
     leftovers = [

@@ -48,8 +48,8 @@ def made(job: Job) -> dict[str, Any]:
             found[key] = files_of(info.url)
         else:
             found[key] = read_layer(info.url, product.mip)
-    steps = Ledger.load(Folder(job.work)).state.steps
-    return found | {f"{name}: counts": (step.units, step.done, step.counts) for name, step in steps.items()}
+    steps = Ledger.load(Folder(job.work)).state.stages
+    return found | {f"{name}: counts": (step.cells, step.done, step.counts) for name, step in steps.items()}
 
 
 @pytest.fixture(scope="module")

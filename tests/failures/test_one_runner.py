@@ -37,7 +37,7 @@ def runner_of(job: Job, folder: Path, *more: str) -> AbstractContextManager[subp
 
 
 def done_in(job: Job) -> int:
-    return sum(step.done for step in Ledger.load(Folder(job.work)).state.steps.values())
+    return sum(stage.done for stage in Ledger.load(Folder(job.work)).state.stages.values())
 
 
 def wait_until_begun(job: Job, cells: int = 1) -> None:
@@ -63,9 +63,9 @@ def test_ctrl_c_finishes_what_is_in_hand_and_the_job_goes_on_later(tmp_path: Pat
     assert state.ended == "interrupted"
     done = done_in(job)
     assert 0 < done < sum(len(stage.grid) for stage in open_plan(job).stages)
-    assert not any(step.causes for step in state.steps.values())
+    assert not any(stage.causes for stage in state.stages.values())
     assert run_job(job) == "complete"
-    assert sum(step.repeats for step in Ledger.load(Folder(job.work)).state.steps.values()) == 0
+    assert sum(stage.repeats for stage in Ledger.load(Folder(job.work)).state.stages.values()) == 0
     as_run_at_once(job, tmp_path)
 
 
@@ -120,8 +120,8 @@ def actors() -> list[psutil.Process]:
 
 def share_done(job: Job) -> float:
     """How many of a job's slow cells its ledger says are done."""
-    slow = Ledger.load(Folder(job.work)).state.steps.get("Faulty")
-    return slow.done / slow.units if slow else 0.0
+    slow = Ledger.load(Folder(job.work)).state.stages.get("Faulty")
+    return slow.done / slow.cells if slow else 0.0
 
 
 def test_runner_and_workers_are_killed_again_and_again(tmp_path: Path, ray_here: None) -> None:
@@ -166,9 +166,9 @@ def test_values_decided_before_the_runner_was_killed_are_kept(tmp_path: Path) ->
     layers = {name: str(tmp_path / name) for name in ("image", "labels", "slow")}
     job = make_job(tmp_path, layers, tasks, chunk=[32, 32, 32], storage=[32, 32, 32], heartbeat=0.25)
     with runner_of(job, tmp_path) as process:
-        while not Ledger.load(Folder(job.work)).state.steps.get("Tiles.prepare"):
+        while not Ledger.load(Folder(job.work)).state.stages.get("Tiles.prepare"):
             time.sleep(0.05)
-        while Ledger.load(Folder(job.work)).state.steps["Tiles.prepare"].prepared is None:
+        while Ledger.load(Folder(job.work)).state.stages["Tiles.prepare"].prepared is None:
             time.sleep(0.05)
         process.kill()
         process.wait()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 
 from chunkflow.data.folder import Folder
-from chunkflow.engine.ledger.chain import Chain, Segment
+from chunkflow.engine.ledger.chain import Chain, LedgerSegment
 
 WRITER = """
 import sys, time
@@ -19,7 +19,7 @@ chain = Chain(Folder(url), heartbeat=0.2)
 while chain.writer is None:
     chain.load()
     try:
-        chain.take(silence=float(sys.argv[4]))
+        chain.take(lease=float(sys.argv[4]))
     except Held:
         pass
 print("taken", flush=True)
@@ -38,8 +38,8 @@ except Overtaken as error:
 class Process:
     """A writer in a process of its own."""
 
-    def __init__(self, url: str, count: int = 1_000_000, pause: float = 0.01, silence: float = 3.0) -> None:
-        command = [sys.executable, "-c", WRITER, url, str(count), str(pause), str(silence)]
+    def __init__(self, url: str, count: int = 1_000_000, pause: float = 0.01, lease: float = 3.0) -> None:
+        command = [sys.executable, "-c", WRITER, url, str(count), str(pause), str(lease)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def says(self) -> str:
@@ -54,11 +54,11 @@ class Process:
 def taken(folder: Folder) -> Chain:
     chain = Chain(folder, heartbeat=1.0)
     chain.load()
-    chain.take(silence=0)
+    chain.take(lease=0)
     return chain
 
 
-def numbers(segments: Iterable[Segment]) -> list[int]:
+def numbers(segments: Iterable[LedgerSegment]) -> list[int]:
     return [segment.number for segment in segments]
 
 

@@ -10,12 +10,14 @@ from tests.support.jobs import job_record
 
 SPEC = {"job": "rat", "tasks": [{"segment": {"diameter": 9.0}}]}
 JOB = job_record("rat", SPEC)
-UNITS = {"segment": 12, "measure": 7}
+CELLS = {"segment": 12, "measure": 7}
 
 
-def done(ledger: Ledger, step: str, index: int, attempt: int = 1, worker: str = "w", **answered: Any) -> None:
-    ledger.record_done(step, Answer(0, index, worker, **answered), attempt)
+def done(
+    ledger: Ledger, stage: str, index: int, attempt: int = 1, worker: str = "w", **answered: Any
+) -> None:
+    ledger.record_done(stage, Answer(0, index, worker, **answered), attempt)
 
 
-def failed(ledger: Ledger, step: str, index: int, attempt: int, final: bool) -> None:
-    ledger.record_failed(step, Answer(0, index, "w", Cause.BUG, traceback="Boom"), attempt, final)
+def failed(ledger: Ledger, stage: str, index: int, attempt: int, final: bool) -> None:
+    ledger.record_failed(stage, Answer(0, index, "w", Cause.BUG, traceback="Boom"), attempt, final)

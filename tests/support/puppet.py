@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from chunkflow.engine.pool.executor import Finished, Happening, Up
+from chunkflow.engine.pool.executor import BatchDone, Happening, Up
 from chunkflow.engine.queue.cells import Answer, Range
 
 
@@ -47,17 +47,17 @@ class Puppet:
             self.events += events
 
     def finish(self, place: int, seconds: float = 0.0) -> None:
-        """Answer the batch that lies at `place` of what is in hand."""
+        """Answer the batch that lies at `place` of those in flight."""
         worker, batch = self.given.pop(place)
         answers = [
             Answer(batch.stage, i, worker, seconds=(0, seconds, 0)) for i in range(batch.start, batch.stop)
         ]
-        self.tell(Finished(worker, batch, answers))
+        self.tell(BatchDone(worker, batch, answers))
 
     def end_worker(self, worker: str) -> None:
         self.ended.append(worker)
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         pass
 
     def close(self) -> None:

@@ -95,8 +95,8 @@ class KillingExecutor:
     def end_worker(self, worker: str) -> None:
         self.inner.end_worker(worker)
 
-    def heard(self) -> None:
-        self.inner.heard()
+    def heartbeat(self) -> None:
+        self.inner.heartbeat()
 
     def close(self) -> None:
         self.inner.close()
@@ -197,7 +197,7 @@ def assert_all_accounted(job: Job, clean: bool = False) -> None:
     state = Ledger.load(Folder(job.work)).state
     plan = open_plan(job)
     for stage in plan.stages:
-        known = state.steps[stage.name]
-        assert (known.done, known.units) == (len(stage.grid), len(stage.grid)), stage.name
+        known = state.stages[stage.name]
+        assert (known.done, known.cells) == (len(stage.grid), len(stage.grid)), stage.name
         assert known.failed == 0
         assert not (clean and known.causes), f"{stage.name}: {known.causes}"

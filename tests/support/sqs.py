@@ -13,13 +13,13 @@ import pytest
 
 from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.queue.sqs.client import SqsClient
-from chunkflow.engine.queue.sqs.messages import Run
+from chunkflow.engine.queue.sqs.messages import RunKey
 from chunkflow.engine.queue.sqs.queue import SqsQueue
 from chunkflow.engine.queue.sqs.queues import Queues, Timing, make_queues
 from testbed.moto import CREDENTIALS, moto_server
 
 QUICK = Timing(visibility=2, poll=1, answers_poll=1, gather=0.05, look=0.1, lost=1.0)
-FIRST, SECOND = Run(1, 1000.0), Run(2, 2000.0)
+FIRST, SECOND = RunKey(1, 1000.0), RunKey(2, 2000.0)
 CELLS = (20_000,) * 4
 
 
@@ -43,7 +43,7 @@ def make(url: str, kinds: int = 1, work: str = "file:///work") -> SqsClient:
         return make_queues(url, kinds, work)
 
 
-def sqs_queue(url: str, kinds: int = 1, run: Run = FIRST, timing: Timing = QUICK) -> SqsQueue:
+def sqs_queue(url: str, kinds: int = 1, run: RunKey = FIRST, timing: Timing = QUICK) -> SqsQueue:
     """One side, or both, of the queue of a run; each call makes a client of its own."""
     return SqsQueue(Queues(make(url, kinds), url, kinds, run), CELLS, timing)
 

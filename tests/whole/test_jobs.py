@@ -80,7 +80,7 @@ def test_a_mask_at_a_coarser_mip(tmp_path: Path) -> None:
     kept = {i for i in range(len(plan.steps[0].grid)) if mask[plan.steps[0].grid.box(i).slices(OFFSET)].any()}
     assert {index for name, index in read if name == "WholeTiles"} == kept
     state = Ledger.load(Folder(job.work)).state
-    assert state.steps["WholeTiles"].empty >= len(plan.steps[0].grid) - len(kept)
+    assert state.stages["WholeTiles"].empty >= len(plan.steps[0].grid) - len(kept)
 
 
 def test_what_is_empty_is_skipped_and_written_as_zeros(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_what_is_empty_is_skipped_and_written_as_zeros(tmp_path: Path) -> None:
     job = job_of(tmp_path, [faulty, COUNT], image)
     assert run_job(job) == "complete"
     state = Ledger.load(Folder(job.work)).state
-    assert state.steps["Faulty"].empty == 11
-    assert state.steps["Count"].empty == 4, (
+    assert state.stages["Faulty"].empty == 11
+    assert state.stages["Count"].empty == 4, (
         "those that see no voxel, nor one beyond their faces, in 2x2x2 cells"
     )
     assert read_table(tmp_path / "work" / "tables" / "objects")["voxels"].to_pylist() == [1000]
@@ -117,7 +117,7 @@ def test_a_table_may_be_made_row_by_row(tmp_path: Path, monkeypatch: pytest.Monk
     wanted = [row | {"half": row["voxels"] // 2} for row in rows if row["voxels"] % 2 == 0]
     assert 2 < len(wanted) < len(rows)
     assert read_table(tmp_path / "work" / "tables" / "even").to_pylist() == wanted
-    assert Ledger.load(Folder(job.work)).state.steps["Even"].counts == {"odd": len(rows) - len(wanted)}
+    assert Ledger.load(Folder(job.work)).state.stages["Even"].counts == {"odd": len(rows) - len(wanted)}
     assert (tmp_path / "work" / "reports" / "Tell" / "rows.txt").read_text() == str(len(wanted))
     assert run_job(job, restart="Even") == "complete"
     assert read_table(tmp_path / "work" / "tables" / "even").to_pylist() == wanted
@@ -134,7 +134,7 @@ def test_a_table_of_a_part_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
     job = make_job(tmp_path, {"objects": table}, [even])
     assert run_job(job) == "complete"
     found = read_table(tmp_path / "work" / "tables" / "even")
-    odd = Ledger.load(Folder(job.work)).state.steps["Even"].counts["odd"]
+    odd = Ledger.load(Folder(job.work)).state.stages["Even"].counts["odd"]
     assert 20 < len(found) < len(found) + odd == len(rows)
     assert run_job(job, box=Box((10, -7, 3), (160, 70, 30))) == "complete"
     with pytest.raises(BadInput, match="nothing to do here: the table that it reads covers 150-250_"):
@@ -144,7 +144,7 @@ def test_a_table_of_a_part_is_taken_as_far_as_it_goes(tmp_path: Path) -> None:
 def test_files_of_rows_in_pieces_are_not_lost_in_silence(tmp_path: Path) -> None:
     job = job_of(tmp_path, [TILES, COUNT, {OWN + "MergedAndTold": {"objects": "objects"}}])
     assert run_job(job) == "incomplete"
-    failure = Ledger.load(Folder(job.work)).state.steps["MergedAndTold"].failures[0]
+    failure = Ledger.load(Folder(job.work)).state.stages["MergedAndTold"].failures[0]
     assert "not map but finish must return its files" in failure.traceback
 
 
@@ -159,8 +159,8 @@ def test_values_are_decided_once_recorded_and_shared(tmp_path: Path) -> None:
 
     assert run_job(job, listeners=[listen]) == "complete"
     level = int(read_layer(tmp_path / "smooth")[:8, :8, :8].mean())
-    assert [(event.step, dict(event.values)) for event in decided] == [("Tiles.prepare", {"level": level})]
-    assert Ledger.load(Folder(job.work)).state.steps["Tiles.prepare"].prepared == {"level": level}
+    assert [(event.stage, dict(event.values)) for event in decided] == [("Tiles.prepare", {"level": level})]
+    assert Ledger.load(Folder(job.work)).state.stages["Tiles.prepare"].prepared == {"level": level}
     volume = Box.of_size(SIZE, OFFSET)
     wanted = np.where(read_layer(tmp_path / "smooth") >= level, tiles(volume, volume, (9, 13, 40)), 0)
     np.testing.assert_array_equal(read_layer(tmp_path / "labels"), wanted)
@@ -173,7 +173,7 @@ def test_a_part_decides_as_the_whole_does(tmp_path: Path) -> None:
     assert run_job(job, box=box) == "complete"
     assert run_job(job) == "complete"
     prepared = [
-        Ledger.load(Folder(work)).state.steps["Tiles.prepare"].prepared
+        Ledger.load(Folder(work)).state.stages["Tiles.prepare"].prepared
         for work in (job.work, f"{job.work}/try/{box}")
     ]
     assert prepared[0] == prepared[1]

@@ -81,7 +81,7 @@ def wait_until_held(job: Job, processes: Sequence[subprocess.Popen[str]]) -> Non
 
 
 def kill_once_held(job: Job, pool: subprocess.Popen[str], hold: Path) -> None:
-    """End a pool while it has cells in hand, and let the others go on."""
+    """End a pool while it has cells in flight, and let the others go on."""
     wait_until_held(job, [pool])
     pool.kill()
     hold.unlink()
@@ -130,10 +130,10 @@ def test_pools_share_a_job_drain_die_and_outlive_its_runner(
         hold.unlink()
         ends(runner, 130)
         assert "back on the queue" in ends(pools[0], 130)
-        steps = state_of(job).steps.values()
+        steps = state_of(job).stages.values()
         assert sum(step.repeats for step in steps) == sum(sum(step.causes.values()) for step in steps) == 0
-        assert len(state_of(job).steps["Faulty"].workers) == 3, "each pool has done what it had begun"
-        assert state_of(job).steps["Faulty"].done < 16
+        assert len(state_of(job).stages["Faulty"].workers) == 3, "each pool has done what it had begun"
+        assert state_of(job).stages["Faulty"].done < 16
         (marks_of(job) / f"held-{pools[1].pid}").unlink()
         hold.touch()
         threading.Thread(target=kill_once_held, args=(job, pools[1], hold), daemon=True).start()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, Field, ValidationError
 
 from chunkflow.data.folder import Folder
-from chunkflow.engine.cost.measures import Measure, Measures
+from chunkflow.engine.cost.measures import CellSeconds, Measures
 from chunkflow.engine.cost.prices import SPOT
 from chunkflow.errors import DamagedInput
 
@@ -61,7 +61,7 @@ class Account(BaseModel):
     estimate: Estimate
     spent: dict[str, Paid] = Field(default_factory=dict)
     """By device, of nodes that say what they are; nothing is paid for others."""
-    measured: dict[str, dict[str, Measure]] = Field(default_factory=dict)
+    measured: dict[str, dict[str, CellSeconds]] = Field(default_factory=dict)
     """What cells took, by device and step."""
     memory: int = 0
     """The most that a worker took."""

@@ -18,7 +18,7 @@ from math import ceil, floor, hypot, inf, isfinite
 from scipy.special import stdtrit
 
 from chunkflow.engine.cost.accounts import Estimate, Figure
-from chunkflow.engine.cost.measures import Measure, Measures, map_stage
+from chunkflow.engine.cost.measures import CellSeconds, Measures, map_stage
 from chunkflow.engine.cost.prices import SPOT, Device, PriceTable, StoragePrice
 from chunkflow.engine.planning.forecast import Traffic, forecast, worker_memory
 from chunkflow.engine.planning.plan import Plan, Step
@@ -83,7 +83,7 @@ class Offer:
         return min(prices, default=inf) + self.transfer
 
 
-def effort_on(plan: Plan, device: Device, measures: Mapping[str, Measure]) -> Effort:
+def effort_on(plan: Plan, device: Device, measures: Mapping[str, CellSeconds]) -> Effort:
     """What a plan takes of nodes of this device."""
     total = _Sum()
     for entry in plan.job.tasks:
@@ -116,7 +116,7 @@ class _Sum:
         self.seconds += took
         self.shortest += took / max(len(step.grid) for step in steps)
 
-    def measure(self, step: Step, workers: int, found: Measure | None) -> None:
+    def measure(self, step: Step, workers: int, found: CellSeconds | None) -> None:
         """A step of which some cells may have been measured, by so many workers a node."""
         if found is None or not found.cells:
             self.unmeasured.append(step.name)

@@ -1,4 +1,4 @@
-"""Measures: the seconds that cells of each step take, from a sample of them or from what has run."""
+"""Seconds that cells of each step take, from a sample of them or from what has run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from chunkflow.engine.planning.stages import Stage
 from chunkflow.engine.worker.worker import Worker
 
 
-class Measure(BaseModel):
-    """The seconds of some cells of one step, added up."""
+class CellSeconds(BaseModel):
+    """Sum and spread of the seconds that cells of one step took."""
 
     voxels: int
     """Of a whole cell: a run with other chunks takes other times."""
@@ -29,10 +29,10 @@ class Measure(BaseModel):
         self.seconds += seconds
         self.squares += seconds * seconds
 
-    def plus(self, other: Measure) -> Measure:
+    def plus(self, other: CellSeconds) -> CellSeconds:
         """Both together, in cells of this one's size."""
         scale = self.voxels / other.voxels
-        return Measure(
+        return CellSeconds(
             voxels=self.voxels,
             cells=self.cells + other.cells,
             seconds=self.seconds + scale * other.seconds,
@@ -53,16 +53,16 @@ class Measure(BaseModel):
         return sqrt(variance / self.cells * (1 - self.cells / among))
 
 
-Measures = dict[str, Measure]
+Measures = dict[str, CellSeconds]
 """By the name of the step."""
 
 
-def measure_of(plan: Plan, step: str) -> Measure:
+def measure_of(plan: Plan, step: str) -> CellSeconds:
     """Nothing measured yet of this step of the plan."""
-    return Measure(voxels=next(prod(s.grid.cell) for s in plan.steps if s.name == step))
+    return CellSeconds(voxels=next(prod(s.grid.cell) for s in plan.steps if s.name == step))
 
 
-def together(plan: Plan, found: Sequence[Mapping[str, Measure]]) -> Measures:
+def together(plan: Plan, found: Sequence[Mapping[str, CellSeconds]]) -> Measures:
     """Several measures as one, in cells of this plan; of steps that it does not have, nothing."""
     measures: Measures = {}
     for step in plan.steps:

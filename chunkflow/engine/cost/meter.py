@@ -1,9 +1,10 @@
 """The cost of a run: what its nodes have cost so far, whether a budget is reached, what going on would cost.
 
 1. Each answer says which node it comes from, what device that is, and since when it is up.
-2. A node counts from its start, or the run's if that came later, until some minutes after its last word: so
+2. A node counts from its start, or the run's if that came later, until some minutes after its last answer: so
    long an idle node lives. A node that names no device costs nothing.
-3. What all runs of the job have cost, and what finishing the chunks in hand will, is held against the budget.
+3. What all runs of the job have cost, and what finishing the chunks in flight will, is held against the
+   budget.
 4. Every half minute the run's account is written, so that the next run, `status` and the report know it.
 """
 
@@ -18,14 +19,14 @@ from chunkflow.engine.cost.accounts import Account, Estimate, Paid, account_name
 from chunkflow.engine.cost.measures import measure_of
 from chunkflow.engine.cost.prices import PriceTable
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.hand import IN_HAND
+from chunkflow.engine.pool.slots import IN_FLIGHT
 from chunkflow.engine.queue.cells import Answer
 from chunkflow.engine.queue.schedule import DONE, Schedule
 from chunkflow.engine.run.events import CellDone, CellFailed, Ended, Event, Started, Tick
 from chunkflow.errors import StorageError
 
 LINGER_SECONDS = 300.0
-"""A node that gave no word for longer, and longer than any chunk takes, is taken to have ended after that."""
+"""A node that answers nothing for longer, and longer than any chunk takes, counts as ended after that."""
 WRITE_SECONDS = 30.0
 LOOK_SECONDS = 1.0
 
@@ -34,7 +35,7 @@ LOOK_SECONDS = 1.0
 class _Node:
     device: str
     since: float
-    heard: float
+    last_answer: float
 
 
 @dataclass
@@ -105,7 +106,7 @@ class CostMeter:
         now, place = self._clock(), answer.place
         if place.device:
             since = max(place.since or self.account.began, self.account.began)
-            self._nodes.setdefault(place.node, _Node(place.device, since, now)).heard = now
+            self._nodes.setdefault(place.node, _Node(place.device, since, now)).last_answer = now
         self.account.memory = max(self.account.memory, answer.peak_bytes)
         if not done:
             return
@@ -127,7 +128,7 @@ class CostMeter:
         """Bring what each device has taken up to date."""
         hours: dict[str, float] = {}
         for node in self._nodes.values():
-            until = min(now, node.heard + self._linger)
+            until = min(now, node.last_answer + self._linger)
             hours[node.device] = hours.get(node.device, 0.0) + max(until - node.since, 0.0) / 3600
         self.account.heard = now
         self.account.spent = {device: self._paid(device, taken) for device, taken in hours.items()}
@@ -147,9 +148,9 @@ class CostMeter:
         hourly = sum(
             self._prices.hourly(node.device) or 0.0
             for node in self._nodes.values()
-            if node.heard + self._linger > self.account.heard
+            if node.last_answer + self._linger > self.account.heard
         )
-        draining = IN_HAND * self._usual / 3600
+        draining = IN_FLIGHT * self._usual / 3600
         unpriced = any(spent.dollars is None for spent in self.account.spent.values())
         if unpriced or self.spent + hourly * draining >= self._budget:
             self._is_reached = True

@@ -1,5 +1,6 @@
-"""A chain of numbered segments that has one writer at a time, on any store that can make a file only if
-absent.
+"""Chain of numbered segments with one writer at a time, on any store with conditional puts.
+
+A conditional put makes a file only if it is absent.
 
 How a writer appends:
 1. it makes `<prefix>/0000000042.json`, the next number, only if absent;
@@ -16,7 +17,7 @@ blocks, which are all there up to the last one; then it reads the newest snapsho
 
 How a chain changes hands: every segment, empty ones too, is a sign of life. A writer that closed says so;
 one that was a process of this machine can be seen to be gone; any other is watched, by this machine's clock
-alone, and followed when it makes no segment for several of its own heartbeats.
+alone, and followed when its lease runs out: when it makes no segment for several of its own heartbeats.
 """
 
 from __future__ import annotations
@@ -34,20 +35,20 @@ from chunkflow.errors import BadInput, Overtaken, StorageError
 BLOCK = 500
 """Segments between two snapshots."""
 
-Kind = Literal["taken", "records", "closed"]
+SegmentKind = Literal["taken", "records", "closed"]
 Record = dict[str, Any]
 
 
 class Held(BadInput):
-    """Another runner holds the work folder and gives signs of life."""
+    """Refusal of a work folder that another runner holds, whose lease lasts."""
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One link of the chain."""
+class LedgerSegment:
+    """Link of the chain: a numbered file of records."""
 
     number: int
-    kind: Kind
+    kind: SegmentKind
     writer: Writer
     at: float  # by the writer's clock, for people to read
     heartbeat: float  # how often this writer promises a segment, in seconds
@@ -65,9 +66,9 @@ class Segment:
         return json.dumps(body, separators=(",", ":")).encode()
 
     @staticmethod
-    def decode(data: bytes) -> Segment:
+    def decode(data: bytes) -> LedgerSegment:
         body = json.loads(data)
-        return Segment(**{**body, "writer": Writer(**body["writer"])})
+        return LedgerSegment(**{**body, "writer": Writer(**body["writer"])})
 
 
 class Chain:
@@ -76,10 +77,10 @@ class Chain:
     def __init__(self, folder: Folder, prefix: str = "ledger", heartbeat: float = 5.0) -> None:
         self.folder = folder
         self.heartbeat = heartbeat
-        self.last: Segment | None = None
+        self.last: LedgerSegment | None = None
         self.writer: Writer | None = None  # this process, once it has taken the chain
         self._prefix = prefix
-        self._unsure: Segment | None = None  # its put raised, so it may have been made or not
+        self._unsure: LedgerSegment | None = None  # its put raised, so it may have been made or not
         self._appended = 0.0
 
     @property
@@ -87,7 +88,7 @@ class Chain:
         """The number of the last segment known, 0 for none."""
         return self.last.number if self.last is not None else 0
 
-    def load(self) -> tuple[bytes | None, Iterator[Segment]]:
+    def load(self) -> tuple[bytes | None, Iterator[LedgerSegment]]:
         """Read the newest snapshot, if any, and all segments after it; each is decoded, which takes many
         times its room, as it is asked for."""
         for _ in range(5):
@@ -98,15 +99,15 @@ class Chain:
                 # Its writer may have ended before it made this one; the segments since the last are there.
                 block -= snapshot is None
             segments = list(self._read_on(block * BLOCK + 1))
-            self.last = Segment.decode(segments[-1]) if segments else self._read(block * BLOCK)
+            self.last = LedgerSegment.decode(segments[-1]) if segments else self._read(block * BLOCK)
             if begun == 0 or self.number > begun * BLOCK:
-                return snapshot, map(Segment.decode, segments)
+                return snapshot, map(LedgerSegment.decode, segments)
             # The chain has moved on while it was read, and what was looked for is deleted: look again.
         raise StorageError(f"the ledger in {self.folder.url} has a gap: files of it were deleted")
 
-    def follow(self) -> list[Segment]:
+    def follow(self) -> list[LedgerSegment]:
         """The segments that came since; after a long absence there may be a gap, so then load again."""
-        news = [Segment.decode(data) for data in self._read_on(self.number + 1)]
+        news = [LedgerSegment.decode(data) for data in self._read_on(self.number + 1)]
         if news:
             self.last = news[-1]
         return news
@@ -117,19 +118,19 @@ class Chain:
 
     def take(
         self,
-        silence: float = 4.0,
+        lease: float = 4.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         say: Callable[[str], None] = lambda sentence: None,
-    ) -> list[Segment]:
+    ) -> list[LedgerSegment]:
         """Become the writer; return the segments that came while waiting. `load` must have been called.
 
-        Raises Held while another gives signs of life; else takes over after `silence` of its heartbeats, and
-        says before it waits for that.
+        Raises Held while another gives signs of life; else takes over once its lease has run out, `lease` of
+        its heartbeats after the last, and says before it waits for that.
         """
         watched = clock()
         if self.last is not None and not self._is_free():
-            seconds = silence * self.last.heartbeat
+            seconds = lease * self.last.heartbeat
             say(f"{self._whose(self.last)}: waiting up to {seconds:.0f} s for a sign of life")
             following = self._segment(self.number + 1)
             while clock() - watched < seconds and not self._is_free() and not self.folder.exists(following):
@@ -145,7 +146,7 @@ class Chain:
         """Whether the last writer known closed the chain, or is known to have ended."""
         return self.last is None or self.last.kind == "closed" or self.last.writer.has_ended()
 
-    def append(self, records: list[Record], kind: Kind = "records") -> Segment:
+    def append(self, records: list[Record], kind: SegmentKind = "records") -> LedgerSegment:
         """Append a segment.
 
         Raises Overtaken if another has taken the chain. After a StorageError nobody knows yet whether the
@@ -153,9 +154,11 @@ class Chain:
         """
         if self.writer is None or self._unsure is not None:
             raise RuntimeError("the chain must be taken, and settled, before it is written")
-        return self._make(Segment(self.number + 1, kind, self.writer, time.time(), self.heartbeat, records))
+        return self._make(
+            LedgerSegment(self.number + 1, kind, self.writer, time.time(), self.heartbeat, records)
+        )
 
-    def settle(self) -> Segment | None:
+    def settle(self) -> LedgerSegment | None:
         """Make the segment that failed to be made, if there is one; return it."""
         return self._make(self._unsure) if self._unsure is not None else None
 
@@ -181,7 +184,7 @@ class Chain:
                 old.append(name)
         self.folder.discard(old)
 
-    def close(self) -> Segment:
+    def close(self) -> LedgerSegment:
         """Append a last segment that lets another writer follow at once."""
         segment = self.append([], "closed")
         self.writer = None
@@ -194,7 +197,7 @@ class Chain:
         except Overtaken as error:
             raise Held(str(error)) from error
 
-    def _make(self, segment: Segment) -> Segment:
+    def _make(self, segment: LedgerSegment) -> LedgerSegment:
         name = self._segment(segment.number)
         self._unsure = segment
         made = self.folder.put_if_absent(name, segment.encode())
@@ -210,7 +213,7 @@ class Chain:
         self._appended = time.monotonic()
         return segment
 
-    def _stop(self, other: Segment | None) -> None:
+    def _stop(self, other: LedgerSegment | None) -> None:
         self.writer = self._unsure = None
         who = (
             f"by {other.writer.host}, process {other.writer.pid}"
@@ -219,7 +222,7 @@ class Chain:
         )
         raise Overtaken(f"{self.folder.url} was taken over {who}; this runner stops")
 
-    def _whose(self, segment: Segment) -> str:
+    def _whose(self, segment: LedgerSegment) -> str:
         writer = segment.writer
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(writer.since))
         return f"{self.folder.url} is held by a runner on {writer.host}, process {writer.pid}, since {since}"
@@ -245,9 +248,9 @@ class Chain:
             below, above = (middle, above) if begun(middle) else (below, middle)
         return below
 
-    def _read(self, number: int) -> Segment | None:
+    def _read(self, number: int) -> LedgerSegment | None:
         data = self.folder.get(self._segment(number)) if number > 0 else None
-        return Segment.decode(data) if data is not None else None
+        return LedgerSegment.decode(data) if data is not None else None
 
     def _read_on(self, number: int) -> Iterator[bytes]:
         """The segments from this number to the first that is not there, fetched in ever larger groups."""

@@ -1,13 +1,13 @@
-"""What is done: the truth from which a job is resumed, shown and reported.
+"""Ledger of a job: the cells that are done, from which it is resumed, shown and reported.
 
 How a record becomes truth:
 1. the runner calls a `record_...` method, which only buffers;
 2. `flush`, called often by the runner's loop, writes what is buffered as one segment of the chain, at most
    one a second, or an empty one when a heartbeat is due;
 3. a segment that is made is applied to `state`; what is only buffered is not in it, and is lost if the
-   runner dies: those units run again, harmlessly.
+   runner dies: those cells run again, harmlessly.
 
-A step is a name and a number of units: chunks of a task, blocks of its tree of parts, its ranges of ids.
+A stage is a name and a number of cells: chunks of a task, blocks of its tree of parts, its ranges of ids.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.data.folder import Folder
-from chunkflow.engine.ledger.chain import Chain, Record, Segment
+from chunkflow.engine.ledger.chain import Chain, LedgerSegment, Record
 from chunkflow.engine.ledger.record import JobRecord
-from chunkflow.engine.ledger.state import State, Step, pack_indexes
-from chunkflow.engine.ledger.state import difference as difference
+from chunkflow.engine.ledger.record import difference as difference
+from chunkflow.engine.ledger.state import StageRecord, State, pack_indexes
 from chunkflow.engine.queue.cells import Answer
 from chunkflow.errors import BadInput, Overtaken, StorageError
 
 PACE = 1.0  # seconds between two segments, unless much is buffered
-MANY = 5000  # units that are written without waiting for the pace
+MANY = 5000  # cells that are written without waiting for the pace
 _TRACEBACK = 8000  # characters kept of a traceback, from its end
 
 
 @dataclass
 class _Batch:
-    """Finished units of one step, not yet written."""
+    """Finished cells of one stage, not yet written."""
 
     index: list[int] = field(default_factory=list)
-    attempts: dict[int, list[int]] = field(default_factory=dict)  # of the units that took not one
+    attempts: dict[int, list[int]] = field(default_factory=dict)  # of the cells that took not one
     empty: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     slowest: float = 0.0
@@ -65,17 +65,17 @@ class _Batch:
         share[0] += 1
         share[1] += sum(answer.seconds)
 
-    def record(self, step: str) -> Record:
+    def record(self, stage: str) -> Record:
         return {
             "kind": "done",
-            "step": step,
+            "step": stage,
             "index": pack_indexes(self.index),
             "attempts": [[attempt, pack_indexes(among)] for attempt, among in self.attempts.items()],
             "empty": pack_indexes(self.empty),
             "seconds": [round(value, 4) for value in self.seconds],
             "slowest": round(self.slowest, 4),
             "bytes": self.bytes,
-            "workers": {name: [units, round(took, 4)] for name, (units, took) in self.workers.items()},
+            "workers": {name: [cells, round(took, 4)] for name, (cells, took) in self.workers.items()},
             "counts": self.counts,
         }
 
@@ -90,8 +90,8 @@ class Ledger:
         self._chain = chain
         self._records: list[Record] = []
         self._batches: dict[str, _Batch] = {}
-        self._waiting = 0  # units in the batches
-        self._units: dict[str, int] = {}  # of the steps, those included that are only buffered
+        self._waiting = 0  # cells in the batches
+        self._cells: dict[str, int] = {}  # of the stages, those included that are only buffered
         self._running: dict[str, int] = {}
 
     @staticmethod
@@ -103,30 +103,30 @@ class Ledger:
         return ledger
 
     @staticmethod
-    def open(folder: Folder, heartbeat: float = 5.0, silence: float = 4.0) -> Ledger:
+    def open(folder: Folder, heartbeat: float = 5.0, lease: float = 4.0) -> Ledger:
         """Load the ledger and become its writer; raises what `take` raises."""
         ledger = Ledger.load(folder)
-        ledger.take(heartbeat, silence)
+        ledger.take(heartbeat, lease)
         return ledger
 
-    def take(self, heartbeat: float = 5.0, silence: float = 4.0) -> None:
+    def take(self, heartbeat: float = 5.0, lease: float = 4.0) -> None:
         """Read what was written since the ledger was loaded, and become its writer.
 
         Raises BadInput where the store has no conditional put, and chain.Held, whose text says who, while
-        another runner gives signs of life; one that gave none for `silence` of its heartbeats, or is known
-        to have ended, is followed.
+        another runner's lease lasts: for `lease` of its heartbeats after its last segment. One whose lease
+        ran out, or that is known to have ended, is followed.
         """
         self._chain.folder.check_conditional_put()
         self._chain.heartbeat = heartbeat
         self.refresh()
         before = self._chain.last
-        for segment in self._chain.take(silence):
+        for segment in self._chain.take(lease):
             self.state.apply(segment)
             before = segment
         self.took_over = before is not None and before.kind != "closed"
         assert self._chain.last is not None
         self._apply(self._chain.last)
-        self._units = {name: step.units for name, step in self.state.steps.items()}
+        self._cells = {name: stage.cells for name, stage in self.state.stages.items()}
 
     def refresh(self) -> State:
         """Read what was written since (when only reading) and return the state."""
@@ -139,9 +139,9 @@ class Ledger:
         return self.state
 
     @property
-    def steps(self) -> Mapping[str, Step]:
-        """The steps by name, as the written records have them."""
-        return self.state.steps
+    def stages(self) -> Mapping[str, StageRecord]:
+        """The stages by name, as the written records have them."""
+        return self.state.stages
 
     @property
     def segments(self) -> int:
@@ -153,47 +153,47 @@ class Ledger:
         """Whether this process may still write: opened, not closed and not overtaken."""
         return self._chain.writer is not None
 
-    def record_job(self, job: JobRecord, versions: Mapping[str, Any], steps: Mapping[str, int]) -> None:
-        """The job, the versions that run it, and its steps with their numbers of units, in order."""
+    def record_job(self, job: JobRecord, versions: Mapping[str, Any], stages: Mapping[str, int]) -> None:
+        """Record the job, the versions that run it, and its stages with their numbers of cells, in order."""
         self._add({"kind": "job", "job": job.model_dump(mode="json"), "versions": versions})
-        for name, units in steps.items():
-            self.record_step(name, units)
+        for name, cells in stages.items():
+            self.record_stage(name, cells)
 
-    def record_step(self, name: str, units: int) -> None:
-        """A step that is known only later; for one that is there it must have as many units."""
-        if self._units.setdefault(name, units) != units:
-            raise BadInput(f"step {name} has {self._units[name]} units in the ledger, not {units}: clear it")
-        self._add({"kind": "step", "step": name, "units": units})
+    def record_stage(self, name: str, cells: int) -> None:
+        """Record a stage that is known only later; for one that is there it must have as many cells."""
+        if (known := self._cells.setdefault(name, cells)) != cells:
+            raise BadInput(f"stage {name} has {known} chunks in the ledger, not {cells}: clear it")
+        self._add({"kind": "step", "step": name, "units": cells})
 
     def record_created(self, url: str, step: str) -> None:
-        """A layer or table that `step` is about to make. Call `flush(now=True)` before making it."""
+        """Record a layer or table that `step` is about to make. Call `flush(now=True)` before making it."""
         self._add({"kind": "created", "url": url, "step": step})
 
-    def record_prepared(self, step: str, values: Mapping[str, Any]) -> None:
-        """What `prepare` decided; JSON values, as they are given back on a resume."""
-        self._check(step, ())
-        self._add({"kind": "prepared", "step": step, "values": values})
+    def record_prepared(self, stage: str, values: Mapping[str, Any]) -> None:
+        """Record the values that `prepare` decided; JSON values, as they are given back on a resume."""
+        self._check(stage, ())
+        self._add({"kind": "prepared", "step": stage, "values": values})
 
-    def record_done(self, step: str, answer: Answer, attempt: int = 1) -> None:
-        """One unit is finished and written, at this attempt of those that are charged."""
-        self._check(step, (answer.index,))
-        if (batch := self._batches.get(step)) is None:
-            batch = self._batches[step] = _Batch()
+    def record_done(self, stage: str, answer: Answer, attempt: int = 1) -> None:
+        """Record that a cell is finished and written, at this attempt of those that are charged."""
+        self._check(stage, (answer.index,))
+        if (batch := self._batches.get(stage)) is None:
+            batch = self._batches[stage] = _Batch()
         batch.add(answer, attempt)
         self._waiting += 1
 
-    def record_again(self, step: str, answer: Answer) -> None:
-        """A unit that is finished was done once more; nothing of that counts."""
-        self._check(step, (answer.index,))
-        self._add({"kind": "again", "step": step, "index": answer.index, "worker": answer.worker})
+    def record_again(self, stage: str, answer: Answer) -> None:
+        """Record that a finished cell was done once more; nothing of that counts."""
+        self._check(stage, (answer.index,))
+        self._add({"kind": "again", "step": stage, "index": answer.index, "worker": answer.worker})
 
-    def record_failed(self, step: str, answer: Answer, attempt: int, final: bool) -> None:
-        """An attempt failed; `final` sets the unit aside. `attempt` counts only those that are charged."""
-        self._check(step, (answer.index,))
+    def record_failed(self, stage: str, answer: Answer, attempt: int, final: bool) -> None:
+        """Record a failed attempt; `final` sets the cell aside. `attempt` counts those that are charged."""
+        self._check(stage, (answer.index,))
         self._add(
             {
                 "kind": "failed",
-                "step": step,
+                "step": stage,
                 "index": answer.index,
                 "attempt": attempt,
                 "cause": str(answer.cause),
@@ -203,29 +203,31 @@ class Ledger:
             }
         )
 
-    def record_retried(self, step: str, indexes: Iterable[int] | NDArray[np.integer[Any]]) -> None:
-        """Units that were set aside are to be tried again, their attempts counted from none."""
+    def record_retried(self, stage: str, indexes: Iterable[int] | NDArray[np.integer[Any]]) -> None:
+        """Record that cells that were set aside are tried again, their attempts counted from none."""
         named = [int(index) for index in indexes]
-        self._check(step, named)
-        self._add({"kind": "retried", "step": step, "index": pack_indexes(named)})
+        self._check(stage, named)
+        self._add({"kind": "retried", "step": stage, "index": pack_indexes(named)})
 
     def record_running(self, counts: Mapping[str, int]) -> None:
-        """How many units of each step are being worked on; written along with the next segment."""
+        """Note how many cells of each stage are under work; written along with the next segment."""
         self._running = dict(counts)
 
     def record_clearing(self, steps: Sequence[str]) -> None:
-        """The outputs of these steps are about to be deleted. Call `flush(now=True)` before deleting."""
+        """Record that the outputs of steps will be deleted. Call `flush(now=True)` before deleting."""
         self._add({"kind": "clearing", "steps": list(steps)})
 
-    def record_cleared(self, steps: Sequence[str]) -> None:
-        """They are deleted: the steps are forgotten, with what they created; record them again to run
-        them."""
-        self._add({"kind": "cleared", "steps": list(steps)})
-        for step in steps:
-            self._units.pop(step, None)
+    def record_cleared(self, names: Sequence[str]) -> None:
+        """Record that they are deleted: the steps and their stages are forgotten, with what they created.
+
+        Record the stages again to run them.
+        """
+        self._add({"kind": "cleared", "steps": list(names)})
+        for name in names:
+            self._cells.pop(name, None)
 
     def record_ended(self, status: str) -> None:
-        """How this run ended: complete, incomplete or interrupted."""
+        """Record how this run ended: complete, incomplete or interrupted."""
         self._add({"kind": "ended", "status": status})
 
     def flush(self, now: bool = False) -> bool:
@@ -271,9 +273,9 @@ class Ledger:
             self.state = State.decode(snapshot)
         for segment in segments:
             self.state.apply(segment)
-        self._units = {name: step.units for name, step in self.state.steps.items()}
+        self._cells = {name: stage.cells for name, stage in self.state.stages.items()}
 
-    def _apply(self, segment: Segment) -> None:
+    def _apply(self, segment: LedgerSegment) -> None:
         self.state.apply(segment)
         if self._chain.snapshot_due():
             self._chain.keep(self.state.encode())
@@ -284,14 +286,14 @@ class Ledger:
         plain: Record = json.loads(json.dumps(record))
         self._records.append(plain)
 
-    def _check(self, step: str, indexes: Sequence[int]) -> None:
+    def _check(self, stage: str, indexes: Sequence[int]) -> None:
         """Refuse what could not be applied: written once, it would spoil the ledger for every reader."""
-        if step not in self._units:
-            raise ValueError(f"step {step} is not in the ledger")
-        units = self._units[step]
-        if indexes and not (min(indexes) >= 0 and max(indexes) < units):
-            raise ValueError(f"step {step} has units 0 to {units - 1}, not {min(indexes)} to {max(indexes)}")
+        if stage not in self._cells:
+            raise ValueError(f"stage {stage} is not in the ledger")
+        cells = self._cells[stage]
+        if indexes and not (min(indexes) >= 0 and max(indexes) < cells):
+            raise ValueError(f"{stage} has cells 0 to {cells - 1}, not {min(indexes)} to {max(indexes)}")
 
     def _close_batches(self) -> None:
-        self._records += [batch.record(step) for step, batch in self._batches.items()]
+        self._records += [batch.record(stage) for stage, batch in self._batches.items()]
         self._batches = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,3 +52,28 @@ def _from_unnumbered(document: Mapping[str, Any]) -> dict[str, Any]:
         for task in spec["tasks"]
     ]
     return {**document, "spec": {**spec, "tasks": tasks}, "format": 1}
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Differences between two jobs, a line a parameter: `tasks.segment.diameter: 9 -> 10`."""
+    before, after = _flat(old), _flat(new)
+    names = dict.fromkeys([*before, *after])
+    said = {name: (before.get(name, "(not set)"), after.get(name, "(not set)")) for name in names}
+    return [f"{name}: {a} -> {b}" for name, (a, b) in said.items() if a != b]
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """Every value under its dotted name; a list of one-key mappings, as tasks are, by those keys."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and len(item) == 1 for item in value):
+        named: dict[str, Any] = {}
+        for item in value:
+            ((key, inner),) = item.items()
+            again = sum(known.partition("#")[0] == key for known in named)
+            named[f"{key}#{again + 1}" if again else key] = inner
+        value = named
+    if isinstance(value, Mapping) and value:
+        flat: dict[str, str] = {}
+        for key, inner in value.items():
+            flat.update(_flat(inner, f"{name}.{key}" if name else str(key)))
+        return flat
+    return {name: json.dumps(value)}

@@ -1,8 +1,8 @@
-"""What the records of a ledger add up to: the state of every step, in a few bytes a unit.
+"""The state that the records of a ledger add up to, in a few bytes a cell.
 
 A record is plain JSON. Consecutive indexes are packed into pairs: [3, [7, 10]] means 3, 7, 8, 9. The same
 records in the same order always give the same state, whether they are applied as they are written or when
-they are loaded.
+they are loaded. On disk a stage is a `step` and its cells are `units`, as in the first ledgers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow.engine.ledger.chain import Record, Segment
+from chunkflow.engine.ledger.chain import LedgerSegment, Record
 from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.errors import BadInput
 
@@ -25,6 +25,8 @@ UNKNOWN, DONE, FAILED = 0, 1, 2
 KEPT_FAILURES = 1000
 KEPT_WORKERS = 10_000
 _TIMES = ("read", "map", "write")
+_ON_DISK = {"last_heartbeat": "heard", "cells": "units"}
+"""Fields whose names in a snapshot are those of the first ledgers."""
 Packed = list[int | list[int]]
 
 
@@ -49,7 +51,7 @@ def unpack_indexes(packed: Packed) -> NDArray[np.int64]:
 
 @dataclass
 class Failure:
-    """The last failed attempt of one unit."""
+    """The last failed attempt of one cell."""
 
     index: int
     attempt: int
@@ -60,42 +62,42 @@ class Failure:
 
 
 @dataclass
-class Step:
-    """The units of one step and what they took."""
+class StageRecord:
+    """The cells of one stage and what they took."""
 
     name: str
-    units: int
+    cells: int
     states: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8), repr=False)
     attempts: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8), repr=False)
     empties: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_), repr=False)
     done: int = 0
     failed: int = 0
     empty: int = 0
-    repeats: int = 0  # units that were done once more
+    repeats: int = 0  # cells that were done once more
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_TIMES, 0.0))
     slowest: float = 0.0  # seconds of map
     bytes_in: int = 0
     bytes_out: int = 0
     causes: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)  # what map counted, over all units
-    failures: dict[int, Failure] = field(default_factory=dict)  # of at most KEPT_FAILURES units
+    counts: Counter[str] = field(default_factory=Counter)  # what map counted, over all cells
+    failures: dict[int, Failure] = field(default_factory=dict)  # of at most KEPT_FAILURES cells
     workers: dict[str, list[float]] = field(default_factory=dict)
-    """What the last KEPT_WORKERS that did a unit have done: name -> [units, seconds], the latest last."""
+    """The last KEPT_WORKERS that did a cell: name -> [cells, seconds], the latest last."""
     running: int = 0
     prepared: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.states.size != self.units:
-            self.states = np.zeros(self.units, np.uint8)
-            self.attempts = np.zeros(self.units, np.uint8)
-            self.empties = np.zeros(self.units, np.bool_)
+        if self.states.size != self.cells:
+            self.states = np.zeros(self.cells, np.uint8)
+            self.attempts = np.zeros(self.cells, np.uint8)
+            self.empties = np.zeros(self.cells, np.bool_)
 
     @property
     def is_complete(self) -> bool:
-        return self.done == self.units
+        return self.done == self.cells
 
     def indexes(self, state: int) -> NDArray[np.int64]:
-        """The units that are UNKNOWN, DONE or FAILED."""
+        """The cells that are UNKNOWN, DONE or FAILED."""
         return np.flatnonzero(self.states == state)
 
     def apply_done(self, record: Record) -> None:
@@ -121,9 +123,9 @@ class Step:
         self.bytes_in += record["bytes"][0]
         self.bytes_out += record["bytes"][1]
         self.counts.update(record["counts"])
-        for worker, (units, took) in record["workers"].items():
+        for worker, (cells, took) in record["workers"].items():
             before = self.workers.pop(worker, [0, 0.0])
-            self.workers[worker] = [before[0] + units, before[1] + took]
+            self.workers[worker] = [before[0] + cells, before[1] + took]
         while len(self.workers) > KEPT_WORKERS:
             del self.workers[next(iter(self.workers))]
 
@@ -152,25 +154,23 @@ class Step:
 
 @dataclass
 class State:
-    """All that a ledger says."""
+    """State of a job as its ledger has it."""
 
     job: JobRecord | None = None
     versions: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # each job and its versions that differed from the last
-    steps: dict[str, Step] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Each job and its versions that differed from the last."""
+    stages: dict[str, StageRecord] = field(default_factory=dict)
     created: dict[str, str] = field(default_factory=dict)  # URL of a layer or table -> the step that makes it
     begun: int = 0  # how many runs there were when the job was recorded last: a run does so once it is open
-    clearing: list[str] = field(default_factory=list)  # steps whose clearing began and has not ended
+    clearing: list[str] = field(default_factory=list)  # steps and stages whose clearing has not ended
     ended: str | None = None  # how the last run ended; None while one runs, or if it was killed
-    runs: list[list[Any]] = field(
-        default_factory=list
-    )  # [host, pid, first segment at, last segment at, how it ended]
-    heard: float = 0.0  # when the last segment was made, by its writer's clock
-    progress: list[list[Any]] = field(default_factory=list)  # [at, {step: done}] of the last minutes
+    runs: list[list[Any]] = field(default_factory=list)
+    """[host, pid, first segment at, last segment at, how it ended]."""
+    last_heartbeat: float = 0.0  # when the last segment was made, by its writer's clock
+    progress: list[list[Any]] = field(default_factory=list)  # [at, {stage: done}] of the last minutes
 
-    def apply(self, segment: Segment) -> None:
+    def apply(self, segment: LedgerSegment) -> None:
         """Add one segment."""
         if segment.kind == "taken" or not self.runs:
             self.runs.append([segment.writer.host, segment.writer.pid, segment.at, segment.at, None])
@@ -178,38 +178,37 @@ class State:
             self._set_running({})
         for record in segment.records:
             self._apply_record(record, segment.at)
-        self.heard = self.runs[-1][3] = segment.at
+        self.last_heartbeat = self.runs[-1][3] = segment.at
         if segment.kind == "closed":
             self._set_running({})
         if not self.progress or segment.at - self.progress[-1][0] >= 5:
-            self.progress.append([segment.at, {name: step.done for name, step in self.steps.items()}])
+            self.progress.append([segment.at, {name: stage.done for name, stage in self.stages.items()}])
             del self.progress[:-60]
 
-    def rate(self, step: str) -> float:
-        """Units a second over the last minutes of the run; 0 where too little is known."""
+    def rate(self, stage: str) -> float:
+        """Cells a second over the last minutes of the run; 0 where too little is known."""
         if len(self.progress) < 2:
             return 0.0
-        (start, before), stop = self.progress[0], self.heard
-        finished: int = self.steps[step].done - before.get(step, 0)
+        (start, before), stop = self.progress[0], self.last_heartbeat
+        finished: int = self.stages[stage].done - before.get(stage, 0)
         return max(finished, 0) / max(float(stop - start), 1.0)
 
     def _apply_record(self, record: Record, at: float) -> None:
         kind = record["kind"]
         if kind in ("done", "failed", "retried"):
-            step = self.steps[record["step"]]
-            {"done": step.apply_done, "failed": step.apply_failed, "retried": step.apply_retried}[kind](
-                record
-            )
+            stage = self.stages[record["step"]]
+            apply = {"done": stage.apply_done, "failed": stage.apply_failed, "retried": stage.apply_retried}
+            apply[kind](record)
         elif kind == "again":
-            self.steps[record["step"]].repeats += 1
+            self.stages[record["step"]].repeats += 1
         elif kind == "job":
             self._apply_job(record, at)
         elif kind == "step":
-            self._apply_step(record["step"], record["units"])
+            self._apply_stage(record["step"], record["units"])
         elif kind == "created":
             self.created[record["url"]] = record["step"]
         elif kind == "prepared":
-            self.steps[record["step"]].prepared = record["values"]
+            self.stages[record["step"]].prepared = record["values"]
         elif kind == "running":
             self._set_running(record["counts"])
         elif kind == "clearing":
@@ -228,29 +227,29 @@ class State:
         if (last["job"], last["versions"]) != (self.job, self.versions):
             self.history.append({"at": at, "job": self.job, "versions": self.versions})
 
-    def _apply_step(self, name: str, units: int) -> None:
-        if name not in self.steps:
-            self.steps[name] = Step(name, units)
+    def _apply_stage(self, name: str, cells: int) -> None:
+        if name not in self.stages:
+            self.stages[name] = StageRecord(name, cells)
 
-    def _apply_cleared(self, steps: Sequence[str]) -> None:
-        for name in steps:
-            self.steps.pop(name, None)
-        self.created = {url: step for url, step in self.created.items() if step not in steps}
-        self.clearing = [name for name in self.clearing if name not in steps]
+    def _apply_cleared(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.stages.pop(name, None)
+        self.created = {url: step for url, step in self.created.items() if step not in names}
+        self.clearing = [name for name in self.clearing if name not in names]
 
     def _set_running(self, counts: dict[str, int]) -> None:
-        for name, step in self.steps.items():
-            step.running = counts.get(name, 0)
+        for name, stage in self.stages.items():
+            stage.running = counts.get(name, 0)
 
     def encode(self) -> bytes:
         """The state as bytes, for a snapshot."""
-        head: dict[str, Any] = {name: value for name, value in vars(self).items() if name != "steps"}
+        head = _as_on_disk({name: value for name, value in vars(self).items() if name != "stages"})
         head["steps"], arrays = [], {}
-        for number, step in enumerate(self.steps.values()):
-            values = dict(vars(step))
+        for number, stage in enumerate(self.stages.values()):
+            values = _as_on_disk(vars(stage))
             for name in ("states", "attempts", "empties"):
                 arrays[f"{number}.{name}"] = values.pop(name)
-            head["steps"].append({**values, "failures": [asdict(f) for f in step.failures.values()]})
+            head["steps"].append({**values, "failures": [asdict(f) for f in stage.failures.values()]})
         data = json.dumps(head, default=_document).encode()
         file = io.BytesIO()
         np.savez_compressed(file, head=np.frombuffer(data, np.uint8), **arrays)
@@ -258,43 +257,28 @@ class State:
 
     @staticmethod
     def decode(data: bytes) -> State:
+        """The state that `encode` made bytes of."""
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             head = json.loads(arrays["head"].tobytes())
-            steps = {}
+            stages = {}
             for number, values in enumerate(head.pop("steps")):
                 values["causes"], values["counts"] = Counter(values["causes"]), Counter(values["counts"])
                 values["failures"] = {f["index"]: Failure(**f) for f in values["failures"]}
                 named = {name: arrays[f"{number}.{name}"] for name in ("states", "attempts", "empties")}
-                steps[values["name"]] = Step(**values, **named)
+                stages[values["name"]] = StageRecord(**_as_here(values), **named)
         for entry in (head, *head["history"]):
             entry["job"] = JobRecord.read(entry["job"]) if entry["job"] is not None else None
-        return State(**head, steps=steps)
+        return State(**_as_here(head), stages=stages)
 
 
 def _document(record: JobRecord) -> dict[str, Any]:
     return record.model_dump(mode="json")
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What changed between two jobs, a line a parameter: `tasks.segment.diameter: 9 -> 10`."""
-    before, after = _flat(old), _flat(new)
-    names = dict.fromkeys([*before, *after])
-    said = {name: (before.get(name, "(not set)"), after.get(name, "(not set)")) for name in names}
-    return [f"{name}: {a} -> {b}" for name, (a, b) in said.items() if a != b]
+def _as_on_disk(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {_ON_DISK.get(name, name): value for name, value in values.items()}
 
 
-def _flat(value: Any, name: str = "") -> dict[str, str]:
-    """Every value under its dotted name; a list of one-key mappings, as tasks are, by those keys."""
-    if isinstance(value, list) and value and all(isinstance(item, dict) and len(item) == 1 for item in value):
-        named: dict[str, Any] = {}
-        for item in value:
-            ((key, inner),) = item.items()
-            again = sum(known.partition("#")[0] == key for known in named)
-            named[f"{key}#{again + 1}" if again else key] = inner
-        value = named
-    if isinstance(value, Mapping) and value:
-        flat: dict[str, str] = {}
-        for key, inner in value.items():
-            flat.update(_flat(inner, f"{name}.{key}" if name else str(key)))
-        return flat
-    return {name: json.dumps(value)}
+def _as_here(values: Mapping[str, Any]) -> dict[str, Any]:
+    here = {there: name for name, there in _ON_DISK.items()}
+    return {here.get(name, name): value for name, value in values.items()}

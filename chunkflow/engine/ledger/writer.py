@@ -1,4 +1,4 @@
-"""Who writes a chain: one process, told apart from every other, whose end can be seen on its own machine."""
+"""Writer of a chain: a process told from every other, whose end its own machine can see."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from chunkflow.data.encodings import refuse_encoding
-from chunkflow.data.info import Kind, LabelsInfo, LayerInfo, RoleKind, TableInfo, VoxelsInfo
+from chunkflow.data.info import LabelsInfo, LayerInfo, LayerKind, RoleKind, TableInfo, VoxelsInfo
 from chunkflow.data.sharded import MOST_FILES, file_count
 from chunkflow.engine.planning.job import Job, split_reference
 from chunkflow.engine.planning.planned_shapes import planned
@@ -22,11 +22,11 @@ from chunkflow.task import Layout, Task
 
 
 class NotAligned(BadInput):
-    """The job's chunks are not whole units of what is written."""
+    """The job's chunks do not consist of whole write blocks."""
 
-    def __init__(self, text: str, unit: Vec) -> None:
+    def __init__(self, text: str, write_block: Vec) -> None:
         super().__init__(text)
-        self.unit = unit
+        self.write_block = write_block
 
 
 class Binder:
@@ -75,7 +75,7 @@ class Binder:
         layout = Layout(
             {**layers, **{field: (product.info,) for field, product in outputs.items()}},
             self.chunk,
-            next((voxels.unit for voxels in written if voxels.sharded), self.job.storage),
+            next((voxels.write_block for voxels in written if voxels.sharded), self.job.storage),
             made,
         )
         grid = task.grid(layout, region)
@@ -222,19 +222,23 @@ class Binder:
         """A cell may only be written as whole storage chunks."""
         if not step.layer_outputs:
             return
-        cell, unit = step.grid.cell, step.layout.storage
-        if step.grid.anchor != step.region.start or any(c % n for c, n in zip(cell, unit, strict=True)):
-            down = [max(c // n, 1) * n for c, n in zip(cell, unit, strict=True)]
-            up = [-(-c // n) * n for c, n in zip(cell, unit, strict=True)]
-            what = "storage chunks" if unit == self.job.storage else "shards"
+        cell, write_block = step.grid.cell, step.layout.storage
+        if step.grid.anchor != step.region.start or any(
+            c % n for c, n in zip(cell, write_block, strict=True)
+        ):
+            down = [max(c // n, 1) * n for c, n in zip(cell, write_block, strict=True)]
+            up = [-(-c // n) * n for c, n in zip(cell, write_block, strict=True)]
+            what = "storage chunks" if write_block == self.job.storage else "shards"
             small = (
-                "" if unit == self.job.storage else " (`sharded: false` makes a file of each storage chunk)"
+                ""
+                if write_block == self.job.storage
+                else " (`sharded: false` makes a file of each storage chunk)"
             )
             raise NotAligned(
-                f"Task {step.name}: chunks of {list(cell)} are not whole {what} of {list(unit)}; "
+                f"Task {step.name}: chunks of {list(cell)} are not whole {what} of {list(write_block)}; "
                 f"the nearest {'size that works is' if up == down else f'sizes that work are {down} and'} "
                 f"{up}{small}.",
-                unit,
+                write_block,
             )
 
 
@@ -251,7 +255,7 @@ def _check_apart(step: str, name: str, url: str, read: str, read_url: str) -> No
         )
 
 
-def _check_task(step: str, task: Task, made: set[Kind]) -> None:
+def _check_task(step: str, task: Task, made: set[LayerKind]) -> None:
     """Refuse a task without `map`, or whose shape does not fit what it makes."""
     if not hasattr(task, "map"):
         raise BadInput(f"Task {step}: the class {type(task).__name__} must define map.")

@@ -10,7 +10,7 @@ from chunkflow.engine.planning.steps import Product, Step, finds_whole_objects, 
 from chunkflow.geometry import Grid, Vec
 from chunkflow.shapes import MergedRows, ReducedRows, RowByRow, SentRows, Shape, Voxels
 
-Inputs = dict[str, tuple[Product, ...]]
+StepInputs = dict[str, tuple[Product, ...]]
 
 
 class PlannedShape(Protocol):
@@ -19,7 +19,7 @@ class PlannedShape(Protocol):
     def after_map(self, step: Step, own: int) -> list[Stage]:
         """The stages of a step that follow its map, which is the stage `own`."""
 
-    def filing(self, inputs: Inputs, chunk: Vec) -> dict[str, Any]:
+    def filing(self, inputs: StepInputs, chunk: Vec) -> dict[str, Any]:
         """How the files of a table are cut, as far as its task does not say so itself."""
 
 
@@ -41,14 +41,14 @@ class PlannedVoxels:
     def after_map(self, step: Step, own: int) -> list[Stage]:
         return []
 
-    def filing(self, inputs: Inputs, chunk: Vec) -> dict[str, Any]:
+    def filing(self, inputs: StepInputs, chunk: Vec) -> dict[str, Any]:
         return {}
 
 
 class PlannedRowByRow(PlannedVoxels):
     """The map writes a table that is filed as the one that it reads."""
 
-    def filing(self, inputs: Inputs, chunk: Vec) -> dict[str, Any]:
+    def filing(self, inputs: StepInputs, chunk: Vec) -> dict[str, Any]:
         read = next(iter(inputs.values()))[0].table
         return {"connected": read.connected, "cell": read.cell}
 
@@ -76,7 +76,7 @@ class PlannedTree:
             grid, below = coarse, own + len(stages)
         return [*stages, _finish(step, self._finish_grid(step), below, grid)]
 
-    def filing(self, inputs: Inputs, chunk: Vec) -> dict[str, Any]:
+    def filing(self, inputs: StepInputs, chunk: Vec) -> dict[str, Any]:
         by_space = self._has_ids and finds_whole_objects(inputs)
         return {"connected": by_space, "cell": finish_cell(chunk) if by_space else None}
 

@@ -1,11 +1,11 @@
-"""A crew: the workers of one kind in a pool, what each has in hand, and what waits for one of them.
+"""Crew: the workers of one kind in a pool, their batches in flight, and what waits for them.
 
-1. A worker with room is given a batch: those with least in hand first, and of these the one that was busy
+1. A worker with room is given a batch: those with least in flight first, and of these the one that was busy
    last, so that where little is to be done some are left with nothing and can be ended.
 2. While workers have lately been started, the last few cells are left for them.
 3. A worker whose node ends soon is given what it can do until then, the first that waits. One that can do
    nothing more is replaced, but stays where it is: else the next would be started on the same node.
-4. A cell to be tried alone goes to a worker with nothing in hand; until there is one, at most half of the
+4. A cell to be tried alone goes to a worker with nothing in flight; until there is one, at most half of the
    workers are kept from anything new.
 
 A crew decides and counts; it starts, ends and asks nobody. Nothing that is done for every batch goes through
@@ -19,8 +19,8 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from chunkflow.engine.pool.durations import Usual
-from chunkflow.engine.pool.hand import IN_HAND, Hand
+from chunkflow.engine.pool.durations import Durations
+from chunkflow.engine.pool.slots import IN_FLIGHT, Slots
 from chunkflow.engine.queue.cells import Answer, Range
 
 BATCH_SECONDS = 0.25
@@ -45,102 +45,105 @@ class Crew:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.hands: dict[str, Hand] = {}
+        self.workers: dict[str, Slots] = {}
         self.todo: deque[Range] = deque()
         self.suspects: deque[Range] = deque()
         self.waiting = 0
-        """Cells that are leased and in no hand."""
+        """Cells that are leased and in flight on no worker."""
         self.backlog = 0
         """Cells on the queue, as far as this pool knows."""
-        self._with_room: list[dict[str, Hand]] = [{} for _ in range(IN_HAND + 1)]  # by their room
-        self._kept: dict[str, Hand] = {}
-        self._leaving: dict[str, Hand] = {}
-        self._up = self._coming = self._in_hand = 0
+        self._with_room: list[dict[str, Slots]] = [{} for _ in range(IN_FLIGHT + 1)]  # by their room
+        self._kept: dict[str, Slots] = {}
+        self._leaving: dict[str, Slots] = {}
+        self._up = self._coming = self._in_flight = 0
         self._longest = 0.0  # that any worker had from its start to its node's end
-        self._usual = Usual()
+        self._durations = Durations()
 
     def started(self, worker: str) -> None:
-        self.hands[worker] = Hand(worker, time.monotonic())
+        self.workers[worker] = Slots(worker, time.monotonic())
         self._coming += 1
 
     def came_up(self, worker: str, ends: float | None) -> None:
-        hand = self.hands[worker]
-        hand.is_up, hand.ends, hand.since = True, ends, time.monotonic()
+        slots = self.workers[worker]
+        slots.is_up, slots.ends, slots.since = True, ends, time.monotonic()
         if ends is not None:
             self._longest = max(self._longest, ends - time.time())
         self._up += 1
         self._coming = max(0, self._coming - 1)
-        self._settle(hand)
+        self._settle(slots)
 
     def leaves(self, worker: str, stays: bool = False) -> None:
         """It gets nothing new; somebody else may take its place."""
-        hand = self._leaving[worker] = self.hands[worker]
-        hand.is_leaving, hand.stays = True, stays
+        slots = self._leaving[worker] = self.workers[worker]
+        slots.is_leaving, slots.stays = True, stays
         self._kept.pop(worker, None)
-        self._settle(hand)
+        self._settle(slots)
 
     def too_long(self, worker: str) -> float:
         """The most seconds that any worker has, if this one spent nearly as many on what it maps; else 0."""
-        hand = self.hands[worker]
-        busy = time.monotonic() - hand.since if hand.batches and hand.ends is not None else 0.0
+        slots = self.workers[worker]
+        busy = time.monotonic() - slots.since if slots.batches and slots.ends is not None else 0.0
         return self._longest if busy > NEARLY * self._longest else 0.0
 
     def lost(self, worker: str) -> list[Range]:
-        """A worker is there no more; what it had in hand."""
-        hand = self.hands.pop(worker)
-        self._up -= hand.is_up
-        self._in_hand -= sum(len(batch) for batch in hand.batches)
-        hand.is_up = False
+        """Forget a worker that is there no more; returns what it had in flight."""
+        slots = self.workers.pop(worker)
+        self._up -= slots.is_up
+        self._in_flight -= sum(len(batch) for batch in slots.batches)
+        slots.is_up = False
         self._leaving.pop(worker, None)
         self._kept.pop(worker, None)
-        self._settle(hand)
-        return hand.batches
+        self._settle(slots)
+        return slots.batches
 
     def look_round(self, backlog: int) -> None:
-        """What is too dear to be counted for every batch; to be called a few times a second."""
+        """Count what is too dear to be counted for every batch; to be called a few times a second."""
         self.backlog = backlog
         lately = time.monotonic() - COMING_SECONDS
-        self._coming = sum(not hand.is_up and hand.since > lately for hand in self.hands.values())
+        self._coming = sum(not slots.is_up and slots.since > lately for slots in self.workers.values())
 
     def missing(self, elastic: bool) -> int:
         """How many workers should be started."""
-        vacant = self.size - len(self.hands) + len(self._leaving)
+        staying = len(self.workers) - len(self._leaving)
+        vacant = self.size - staying
         if not elastic:
             return vacant
-        cells, starting = self.waiting + self.backlog, len(self.hands) - self._up
-        seconds = max(self._usual.lately(SOON), 1e-4)
-        wanted = math.ceil((cells + self._in_hand) * seconds / SOON) - (len(self.hands) - len(self._leaving))
-        return max(0, min(vacant, wanted, cells - len(self._with_room[IN_HAND]) - starting))
+        cells, starting = self.waiting + self.backlog, len(self.workers) - self._up
+        seconds = max(self._durations.lately(SOON), 1e-4)
+        wanted = math.ceil((cells + self._in_flight) * seconds / SOON) - (
+            len(self.workers) - len(self._leaving)
+        )
+        return max(0, min(vacant, wanted, cells - len(self._with_room[IN_FLIGHT]) - starting))
 
     def needless(self, idle_seconds: float) -> list[str]:
-        """The workers that have had nothing in hand for so long, while nothing waits for them."""
+        """The workers that have had nothing in flight for so long, while nothing waits for them."""
         if self.waiting or self.backlog:
             return []
         before = time.monotonic() - idle_seconds
-        return [name for name, hand in self.hands.items() if not hand.batches and hand.since < before]
+        return [name for name, slots in self.workers.items() if not slots.batches and slots.since < before]
 
     def departed(self) -> list[str]:
-        """The workers that are to be ended, as they leave and have nothing in hand any more."""
-        return [name for name, hand in self._leaving.items() if not hand.batches and not hand.stays]
+        """The workers that are to be ended, as they leave and have nothing in flight any more."""
+        return [name for name, slots in self._leaving.items() if not slots.batches and not slots.stays]
 
     def silent(self, patience: float) -> dict[str, float]:
-        """The workers that gave no word for too long, and what was too long for each."""
+        """The workers that answered nothing for too long, and the limit that each exceeded."""
         now, found = time.monotonic(), {}
-        for name, hand in self.hands.items():
-            if not hand.batches or now - hand.since < patience:
+        for name, slots in self.workers.items():
+            if not slots.batches or now - slots.since < patience:
                 continue
-            usual = max(self._usual.of(batch) * len(batch) for batch in hand.batches)
-            limit = max(patience, PATIENCE_FACTOR * usual)
-            if now - hand.since > limit:
+            expected = max(self._durations.of(batch) * len(batch) for batch in slots.batches)
+            limit = max(patience, PATIENCE_FACTOR * expected)
+            if now - slots.since > limit:
                 found[name] = limit
         return found
 
     def room(self) -> int:
         """About how many cells should be leased now."""
-        idle = len(self._with_room[IN_HAND])
-        slots = sum(room * len(hands) for room, hands in enumerate(self._with_room))
-        quick = self._batch(self._usual.lately(BATCH_SECONDS))
-        return (idle if self._leaves_some else slots) * quick - self.waiting
+        idle = len(self._with_room[IN_FLIGHT])
+        free = sum(room * len(workers) for room, workers in enumerate(self._with_room))
+        quick = self._batch(self._durations.lately(BATCH_SECONDS))
+        return (idle if self._leaves_some else free) * quick - self.waiting
 
     def add(self, leases: Sequence[Range]) -> None:
         for lease in leases:
@@ -149,35 +152,35 @@ class Crew:
             (self.suspects if lease.alone else self.todo).append(lease)
 
     def assign(self) -> Iterator[tuple[str, Range]]:
-        """Who is to be given what, now in hand; what nobody has room for is left waiting."""
+        """The batches to submit, now in flight, each with its worker; what no worker has room for is left."""
         yield from self._try_alone()
-        while self.todo and (hand := self._least_busy()) is not None:
-            if hand.batches and self._leaves_some:
+        while self.todo and (slots := self._least_busy()) is not None:
+            if slots.batches and self._leaves_some:
                 return
-            if count := self._next_for(hand):
-                yield hand.worker, self._give(hand, self.todo, count)
-            elif hand.batches:
-                del self._with_room[hand.room][hand.worker]  # until it answers
+            if count := self._next_for(slots):
+                yield slots.worker, self._give(slots, self.todo, count)
+            elif slots.batches:
+                del self._with_room[slots.room][slots.worker]  # until it answers
             else:
-                self.leaves(hand.worker, stays=True)
+                self.leaves(slots.worker, stays=True)
 
     def finished(self, worker: str, batch: Range, answers: Sequence[Answer]) -> None:
-        hand = self.hands[worker]
-        hand.batches.remove(batch)
-        self._in_hand -= len(batch)
-        hand.since = time.monotonic()
+        slots = self.workers[worker]
+        slots.batches.remove(batch)
+        self._in_flight -= len(batch)
+        slots.since = time.monotonic()
         for answer in answers:
             if answer.cause is None:
-                self._usual.add(batch, sum(answer.seconds))
-        self._settle(hand)
+                self._durations.add(batch, sum(answer.seconds))
+        self._settle(slots)
 
     def surplus(self) -> list[Range]:
-        """What waits for too long, the last first; no longer waiting here."""
+        """The leases that would wait too long, the last first; no longer waiting here."""
         left = HELD_SECONDS * self._up
         returned: list[Range] = []
         kept: deque[Range] = deque()
         for lease in self.todo:
-            left -= self._usual.of(lease, BATCH_SECONDS) * len(lease)
+            left -= self._durations.of(lease, BATCH_SECONDS) * len(lease)
             (kept if left >= 0 else returned).append(lease)
         self.todo = kept
         count = sum(len(lease) for lease in returned)
@@ -185,7 +188,7 @@ class Crew:
         return returned
 
     def put_down(self) -> list[Range]:
-        """All that is in no hand; no longer waiting here."""
+        """All that is not in flight; no longer waiting here."""
         ranges = [*self.todo, *self.suspects]
         self.todo.clear()
         self.suspects.clear()
@@ -197,54 +200,54 @@ class Crew:
         """Whether what waits is no more than what those who were lately started can begin with."""
         return self._coming >= max(self.waiting + self.backlog, 1)
 
-    def _least_busy(self) -> Hand | None:
-        for hands in reversed(self._with_room):
-            if hands:
-                return next(reversed(hands.values()))
+    def _least_busy(self) -> Slots | None:
+        for workers in reversed(self._with_room):
+            if workers:
+                return next(reversed(workers.values()))
         return None
 
     def _try_alone(self) -> Iterator[tuple[str, Range]]:
         """Keep as many workers as there are suspects from anything new, and give to those with nothing."""
         most = min(len(self.suspects), -(-self._up // 2))
-        while len(self._kept) < most and (hand := self._least_busy()) is not None:
-            self._keep(hand, True)
-        for hand in list(self._kept.values()):
+        while len(self._kept) < most and (slots := self._least_busy()) is not None:
+            self._keep(slots, True)
+        for slots in list(self._kept.values()):
             if not self.suspects:
-                self._keep(hand, False)
-            elif not hand.batches and self._fitting(hand, self.suspects[0], 1):
-                self._keep(hand, False)
-                yield hand.worker, self._give(hand, self.suspects, 1)
-            elif not hand.batches:
-                self.leaves(hand.worker, stays=True)
+                self._keep(slots, False)
+            elif not slots.batches and self._fitting(slots, self.suspects[0], 1):
+                self._keep(slots, False)
+                yield slots.worker, self._give(slots, self.suspects, 1)
+            elif not slots.batches:
+                self.leaves(slots.worker, stays=True)
 
-    def _keep(self, hand: Hand, kept: bool) -> None:
-        hand.is_kept = kept
+    def _keep(self, slots: Slots, kept: bool) -> None:
+        slots.is_kept = kept
         if kept:
-            self._kept[hand.worker] = hand
+            self._kept[slots.worker] = slots
         else:
-            del self._kept[hand.worker]
-        self._settle(hand)
+            del self._kept[slots.worker]
+        self._settle(slots)
 
-    def _give(self, hand: Hand, ranges: deque[Range], count: int) -> Range:
+    def _give(self, slots: Slots, ranges: deque[Range], count: int) -> Range:
         batch = ranges.popleft()
         if len(batch) > count:
             batch, rest = batch.split(count)
             ranges.appendleft(rest)
         self.waiting -= len(batch)
-        self._in_hand += len(batch)
-        if not hand.batches:
-            hand.since = time.monotonic()
-        hand.batches.append(batch)
-        hand.is_fresh = False
-        self._settle(hand)
+        self._in_flight += len(batch)
+        if not slots.batches:
+            slots.since = time.monotonic()
+        slots.batches.append(batch)
+        slots.is_fresh = False
+        self._settle(slots)
         return batch
 
-    def _next_for(self, hand: Hand) -> int:
+    def _next_for(self, slots: Slots) -> int:
         """Bring what a worker is to be given to the front, and say how many cells of that."""
         tried: set[tuple[int, bool]] = set()
         for place, lease in enumerate(self.todo):
             kind = lease.stage, lease.skip
-            if kind not in tried and (count := self._fitting(hand, lease, self._share(lease))):
+            if kind not in tried and (count := self._fitting(slots, lease, self._share(lease))):
                 del self.todo[place]
                 self.todo.appendleft(lease)
                 return count
@@ -253,29 +256,29 @@ class Crew:
 
     def _share(self, lease: Range) -> int:
         """Cells of a lease for one batch: no more than its share of what there is room for."""
-        slots = sum(room * len(hands) for room, hands in enumerate(self._with_room))
-        return min(self._batch(self._usual.of(lease, BATCH_SECONDS)), -(-self.waiting // slots))
+        free = sum(room * len(workers) for room, workers in enumerate(self._with_room))
+        return min(self._batch(self._durations.of(lease, BATCH_SECONDS)), -(-self.waiting // free))
 
     @staticmethod
     def _batch(seconds: float) -> int:
         """As many cells as take a quarter of a second."""
         return max(1, min(int(BATCH_SECONDS / max(seconds, 1e-4)), LARGEST_BATCH))
 
-    def _fitting(self, hand: Hand, lease: Range, count: int) -> int:
+    def _fitting(self, slots: Slots, lease: Range, count: int) -> int:
         """How many of so many cells a worker can do before its node ends. One that is new needs no margin:
         no node may last longer."""
-        if hand.ends is None:
+        if slots.ends is None:
             return count
-        margin = 1.0 if hand.is_fresh else ENDS_MARGIN
-        left = hand.ends - time.time()
-        left -= margin * sum(self._usual.of(batch) * len(batch) for batch in hand.batches)
-        if usual := self._usual.of(lease):
-            return min(count, max(0, int(left / (margin * usual))))
+        margin = 1.0 if slots.is_fresh else ENDS_MARGIN
+        left = slots.ends - time.time()
+        left -= margin * sum(self._durations.of(batch) * len(batch) for batch in slots.batches)
+        if seconds := self._durations.of(lease):
+            return min(count, max(0, int(left / (margin * seconds))))
         return count if left >= min(UNKNOWN_LEFT, NEARLY * self._longest) else 0
 
-    def _settle(self, hand: Hand) -> None:
+    def _settle(self, slots: Slots) -> None:
         """File a worker by its room, where there is any."""
-        for hands in self._with_room:
-            hands.pop(hand.worker, None)
-        if room := hand.room:
-            self._with_room[room][hand.worker] = hand
+        for workers in self._with_room:
+            workers.pop(slots.worker, None)
+        if room := slots.room:
+            self._with_room[room][slots.worker] = slots

@@ -1,4 +1,4 @@
-"""How many seconds cells usually take, by what is done to them and lately, from those just done.
+"""Running means of the seconds that cells take, by stage and over all, from those just done.
 
 Cells to skip are known apart: they take next to nothing, and would make their neighbours look as quick. Among
 the others, too, some take next to nothing (what a mask leaves out), so it is the mean that counts: many of
@@ -16,20 +16,20 @@ REMEMBERED = 101
 """Cells of a kind whose seconds are remembered."""
 
 
-class Usual:
-    """Remembers the last cells of each stage, and of these the skipped ones apart."""
+class Durations:
+    """Running means over the last cells of each stage, and of these the skipped ones apart."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, bool], deque[float]] = {}
         self._last: deque[float] = deque(maxlen=REMEMBERED)
 
     def add(self, cells: Range, seconds: float) -> None:
-        """A cell of these took so long."""
+        """Count a cell of these that took so long."""
         self._known.setdefault(_kind(cells), deque(maxlen=REMEMBERED)).append(seconds)
         self._last.append(seconds)
 
     def of(self, cells: Range, unknown: float = 0.0) -> float:
-        """The seconds that a cell of these usually takes."""
+        """The mean seconds of a cell of these."""
         known = self._known.get(_kind(cells))
         return fmean(known) if known else unknown
 

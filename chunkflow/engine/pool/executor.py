@@ -1,4 +1,4 @@
-"""The protocol of an executor, where map runs, and the events that it reports."""
+"""Protocol of an executor, which runs batches on workers, and the events that it reports."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ class Up:
 
 @dataclass(frozen=True)
 class Leaving:
-    """A worker's node is about to be taken away: it is given nothing new. What it maps it finishes, what it
-    has not begun it answers as preempted; once it has nothing in hand it is ended."""
+    """A worker's node is about to be taken away, so it is given nothing new.
+
+    What it maps it finishes, what it has not begun it answers as preempted; once it has nothing in flight it
+    is ended.
+    """
 
     worker: str
 
 
 @dataclass(frozen=True)
-class Finished:
+class BatchDone:
     """A worker did a batch."""
 
     worker: str
@@ -37,32 +40,32 @@ class Finished:
 
 @dataclass(frozen=True)
 class Gone:
-    """A worker ended; what it had in hand has no answer."""
+    """A worker ended; what it had in flight has no answer."""
 
     worker: str
     cause: Cause
     detail: str
 
 
-Happening = Up | Leaving | Finished | Gone
+Happening = Up | Leaving | BatchDone | Gone
 
 
 class Executor(Protocol):
-    """Where map runs; every executor passes tests/conformance."""
+    """Executor of batches on workers; every executor passes the conformance suite."""
 
     def start_worker(self, kind: int = 0) -> str:
         """Begin to start one more worker of a kind and say its name; `wait` tells when it is up."""
 
     def submit(self, worker: str, batch: Range) -> None:
-        """Let a worker do a batch, beside what it has in hand."""
+        """Let a worker do a batch, beside what it has in flight."""
 
     def wait(self, seconds: float) -> list[Happening]:
-        """What happened; waits up to so long for the first. Raises what no other worker could do better."""
+        """The events so far; waits up to so long for the first. Raises an error that is no worker's own."""
 
     def end_worker(self, worker: str) -> None:
         """End a worker at once, also one that is not up yet; nothing more is heard of it."""
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         """Tell all workers that the runner lives and holds the work folder. May be called from any thread."""
 
     def close(self) -> None:

@@ -3,10 +3,11 @@
 1. For each kind of worker there is a crew (crew.py), which says who is given what. Ranges are leased only as
    workers have room, and cut into batches: one cell where a cell takes long, many where they are quick, so
    that handing out never costs more than doing.
-2. Every worker that is up has a few batches in hand, so that it can read the next while it maps this one.
-3. What a lost worker had in hand is answered as such; a new worker takes its place. One that leaves is given
-   nothing new, and is ended when it has nothing in hand.
-4. A worker that gives no word for the longer of `patience` seconds and 20 times the usual is ended.
+2. Every worker that is up has a few batches in flight, so that it can read the next while it maps this one.
+3. What a lost worker had in flight is answered as such; a new worker takes its place. One that leaves is
+   given nothing new, and is ended when it has nothing in flight.
+4. A worker that answers nothing for the longer of `patience` seconds and 20 times its batch's expected
+   time is ended.
 5. An elastic pool starts workers while more waits than those who are there will soon begin, and ends those
    that had nothing to do for a while, so that the cluster may shrink.
 """
@@ -18,7 +19,7 @@ import time
 from collections.abc import Sequence
 
 from chunkflow.engine.pool.crew import Crew
-from chunkflow.engine.pool.executor import Executor, Finished, Happening, Leaving, Up
+from chunkflow.engine.pool.executor import BatchDone, Executor, Happening, Leaving, Up
 from chunkflow.engine.queue.cells import Answer, Cause, Range
 from chunkflow.engine.queue.queue import Queue
 
@@ -30,8 +31,11 @@ STARTS_AT_ONCE = 100
 
 
 class Pool:
-    """Keeps up to `sizes[kind]` workers of each kind busy with what a queue offers, in a thread of its own;
-    with `idle_seconds` it is elastic, else all are there from the start to the end."""
+    """Pool of up to `sizes[kind]` workers of each kind, kept busy with what a queue offers.
+
+    It has a thread of its own. With `idle_seconds` it is elastic, else all workers are there from the start
+    to the end.
+    """
 
     def __init__(
         self,
@@ -55,12 +59,12 @@ class Pool:
     def start(self) -> None:
         self._thread.start()
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         """The runner lives and holds the work folder."""
-        self._executor.heard()
+        self._executor.heartbeat()
 
     def drain(self) -> None:
-        """Take nothing new; what is not begun is given back to the queue, what is in hand is finished."""
+        """Take nothing new; what is not begun is given back to the queue, what is in flight is finished."""
         self._draining.set()
 
     def stop(self) -> None:
@@ -106,7 +110,7 @@ class Pool:
         for crew in self._crews:
             self._give_back(crew.put_down())
             self._end_departed(crew)
-        if not any(hand.batches for crew in self._crews for hand in crew.hands.values()):
+        if not any(slots.batches for crew in self._crews for slots in crew.workers.values()):
             self._drained.set()
 
     def _give_back(self, ranges: Sequence[Range]) -> None:
@@ -146,7 +150,7 @@ class Pool:
             self._end(crew, worker)
 
     def _end(self, crew: Crew, worker: str) -> None:
-        """End a worker that has nothing in hand."""
+        """End a worker that has nothing in flight."""
         self._executor.end_worker(worker)
         crew.lost(worker)
         del self._crew_of[worker]
@@ -155,7 +159,7 @@ class Pool:
         crew = self._crew_of.get(event.worker)
         if crew is None:
             return  # it was ended, and answered for
-        if isinstance(event, Finished):
+        if isinstance(event, BatchDone):
             self._queue.answer(event.answers)
             crew.finished(event.worker, event.batch, event.answers)
         elif isinstance(event, Up):
@@ -166,7 +170,7 @@ class Pool:
             self._lost(event.worker, event.cause, event.detail)
 
     def _lost(self, worker: str, cause: Cause, detail: str) -> None:
-        """Answer for the cells that a worker had in hand. A cell was alone where nothing else was in hand."""
+        """Answer for the cells that a worker had in flight; a cell was alone where nothing else was."""
         crew = self._crew_of.pop(worker)
         if cause in (Cause.PREEMPTED, Cause.NODE_LOST) and (seconds := crew.too_long(worker)):
             cause = Cause.TIME

@@ -1,4 +1,4 @@
-"""The serial executor: one worker in this process, one cell at a time; for debugging and small jobs.
+"""Serial executor: one cell at a time in this process, for debugging and small jobs.
 
 It shares its process with the runner, so a map that kills its process kills the run (which can be resumed),
 and one that never ends cannot be ended.
@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.executor import Finished, Happening, Up
+from chunkflow.engine.pool.executor import BatchDone, Happening, Up
 from chunkflow.engine.queue.cells import Range
 from chunkflow.engine.worker.worker import Worker
 
@@ -50,15 +50,15 @@ class SerialExecutor:
             worker.process(batch.stage, index, batch.skip, batch.alone)
             for index in range(batch.start, batch.stop)
         ]
-        return [Finished(name, batch, answers)]
+        return [BatchDone(name, batch, answers)]
 
     def end_worker(self, worker: str) -> None:
         self._batches = deque(item for item in self._batches if item[0] != worker)
         self._workers.pop(worker, None)
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         for worker in list(self._workers.values()):
-            worker.heard()
+            worker.heartbeat()
 
     def close(self) -> None:
         self._batches.clear()

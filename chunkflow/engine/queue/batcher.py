@@ -1,4 +1,4 @@
-"""Gathers small things and hands them on together, so that many cost few requests.
+"""Batcher: small items handed on together, so that many cost few requests.
 
 1. What comes after a pause is handed on at once; what comes after that waits until `seconds` have passed
    since, or until there are `most`.
@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Gatherer(Generic[T]):
-    """Hands on to `hand_on`, from a thread of its own, in the order in which things were added."""
+class Batcher(Generic[T]):
+    """Passes items to `hand_on` in batches, in their order, from a thread of its own."""
 
     def __init__(self, hand_on: Callable[[list[T]], None], seconds: float, most: int) -> None:
         self._hand_on, self._seconds, self._most = hand_on, seconds, most
@@ -33,18 +33,18 @@ class Gatherer(Generic[T]):
                 raise self._error
             self._items.extend(items)
             if self._thread is None and self._items:
-                self._thread = threading.Thread(target=self._run, name="gatherer", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
     def take_back(self) -> list[T]:
-        """What was added and is not handed on yet."""
+        """Take out the items that are not handed on yet."""
         with self._changed:
             items, self._items = self._items, []
             return items
 
     def waiting(self) -> list[T]:
-        """A copy of what is not handed on yet."""
+        """A copy of the items that are not handed on yet."""
         with self._changed:
             return list(self._items)
 

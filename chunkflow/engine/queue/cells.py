@@ -1,4 +1,4 @@
-"""Ranges of cells, answers, and the causes of failures, as queues and workers exchange them."""
+"""Ranges of cells, and answers with the causes of failures, as queues carry them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Range:
 
 
 class Cause(StrEnum):
-    """Why an attempt did not end well."""
+    """Cause of a failed attempt."""
 
     PREEMPTED = "preempted"
     NODE_LOST = "node lost"
@@ -49,9 +49,24 @@ class Cause(StrEnum):
     GIVEN_BACK = "given back"
 
 
+def cause_of(error: BaseException) -> Cause:
+    """The cause that an exception in a worker stands for."""
+    if isinstance(error, MemoryError):
+        return Cause.MEMORY
+    if isinstance(error, DamagedInput):
+        return Cause.DAMAGED
+    if isinstance(error, BadInput):
+        return Cause.INPUT
+    if isinstance(error, StorageError | ConnectionError | TimeoutError):
+        return Cause.STORAGE
+    if isinstance(error, OSError):
+        return Cause.MEMORY if error.errno == errno.ENOMEM else Cause.STORAGE
+    return Cause.BUG
+
+
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a worker runs."""
+class WorkerPlace:
+    """Node that a worker runs on."""
 
     node: str = ""
     device: str = ""
@@ -60,12 +75,12 @@ class Place:
     """When the node was started, by the clock on the wall."""
 
 
-NOWHERE = Place()
+NOWHERE = WorkerPlace()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one cell."""
+    """Outcome of one attempt at a cell."""
 
     stage: int
     index: int
@@ -87,19 +102,4 @@ class Answer:
     """What `prepare` decided."""
     counts: dict[str, int] = field(default_factory=dict)
     """What `map` counted."""
-    place: Place = NOWHERE
-
-
-def cause_of(error: BaseException) -> Cause:
-    """The cause that an exception in a worker stands for."""
-    if isinstance(error, MemoryError):
-        return Cause.MEMORY
-    if isinstance(error, DamagedInput):
-        return Cause.DAMAGED
-    if isinstance(error, BadInput):
-        return Cause.INPUT
-    if isinstance(error, StorageError | ConnectionError | TimeoutError):
-        return Cause.STORAGE
-    if isinstance(error, OSError):
-        return Cause.MEMORY if error.errno == errno.ENOMEM else Cause.STORAGE
-    return Cause.BUG
+    place: WorkerPlace = NOWHERE

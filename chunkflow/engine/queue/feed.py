@@ -1,4 +1,6 @@
-"""How many cells should lie on the queue for one kind of worker, whoever the pools are and how many.
+"""Backlog controller: how many cells to keep on the queue for one kind of worker.
+
+It knows neither the pools nor the number of their workers.
 
 1. About as many as were answered in the last second, and no fewer than the runner's own pool has workers.
 2. Where the queue is found empty though more is ready, the pools could do more: the number doubles, up to
@@ -17,7 +19,7 @@ HALVED_SECONDS = 10.0
 
 
 class Feed:
-    """Finds the number for one kind of worker."""
+    """Backlog controller for one kind of worker."""
 
     def __init__(self, least: int) -> None:
         self._least = max(least, 1)
@@ -27,7 +29,7 @@ class Feed:
         self._asked = time.monotonic()
 
     def answered(self, cells: int) -> None:
-        """So many cells were answered."""
+        """Count cells that were answered."""
         self._answered += cells
 
     def wanted(self, backlog: int, ready: int) -> int:

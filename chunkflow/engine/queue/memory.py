@@ -1,4 +1,4 @@
-"""The queue within the runner's process."""
+"""The in-memory queue, between a runner and a pool of one process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chunkflow.engine.queue.cells import Answer, Range
 
 
 class MemoryQueue:
-    """The queue within one process."""
+    """Queue in memory; runner and pools are threads of one process."""
 
     def __init__(self, worker_kinds: int = 1) -> None:
         self._ranges: list[deque[Range]] = [deque() for _ in range(worker_kinds)]

@@ -1,4 +1,4 @@
-"""The queue between runner and pools: ranges of cells that are ready, and their answers coming back.
+"""The queue between runner and pools: ranges of ready cells go out, their answers come back.
 
 A queue is disposable: what it loses, the runner puts again, as only the ledger is the truth.
 """
@@ -12,7 +12,7 @@ from chunkflow.engine.queue.cells import Answer, Range
 
 
 class Queue(Protocol):
-    """What a runner and its pools need of a queue; every queue passes tests/conformance."""
+    """Queue as a runner and its pools use it; every queue passes the conformance suite."""
 
     def put(self, ranges: Sequence[Range]) -> None:
         """Offer ranges to the pools."""

@@ -36,7 +36,10 @@ class CellDone:
 
 @dataclass(frozen=True)
 class CellAgain:
-    """A cell that was done already was done once more, as where its lease ran out; only the first counts."""
+    """A cell that was done already was done once more; only the first time counts.
+
+    So it is where the lease of its message ran out.
+    """
 
     answer: Answer
 
@@ -54,7 +57,7 @@ class CellFailed:
 class Decided:
     """A task's `prepare` has chosen its values."""
 
-    step: str
+    stage: str
     values: Mapping[str, Any]
 
 

@@ -1,4 +1,4 @@
-"""Opening a run: what is asked is held against what the ledger knows, before anything is written."""
+"""Opening of a run: the job is held against the ledger before anything is written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import chunkflow
 from chunkflow.data.folder import Folder
-from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS, STOP
+from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger, difference
 from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.ledger.state import FAILED, State
@@ -155,9 +155,9 @@ def _refuse_what_came_between(
 def _record_retried(plan: Plan, ledger: Ledger) -> None:
     """Whoever runs a job again gives what was set aside new attempts."""
     for stage in plan.stages:
-        step = ledger.state.steps.get(stage.name)
-        if step is not None and step.failed:
-            ledger.record_retried(stage.name, step.indexes(FAILED))
+        record = ledger.state.stages.get(stage.name)
+        if record is not None and record.failed:
+            ledger.record_retried(stage.name, record.indexes(FAILED))
 
 
 def _plan_before(state: State, plan: Plan) -> Plan:
@@ -207,9 +207,9 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
 
 def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:
     """Delete what these steps made. After a takeover the workers of the runner before may still write for
-    as long as they trust its word, so they are waited for first."""
+    as long as their fence lets them, so they are waited for first."""
     if ledger.took_over:
-        until = time.monotonic() + SILENCE_HEARTBEATS * plan.job.heartbeat
+        until = time.monotonic() + FENCE_HEARTBEATS * plan.job.heartbeat
         while time.monotonic() < until:
             ledger.flush()
             time.sleep(min(plan.job.heartbeat / 2, 1.0))

@@ -166,7 +166,7 @@ def deleted_size(plan: Plan, ledger: Ledger, steps: Iterable[int]) -> str:
     for index in sorted(steps):
         names.append(plan.steps[index].name)
         for stage in plan.stages:
-            known = ledger.state.steps.get(stage.name)
+            known = ledger.state.stages.get(stage.name)
             if stage.step == index and known is not None:
                 cells += known.done
                 bytes_out += known.bytes_out

@@ -1,14 +1,15 @@
-"""The runner: the one loop that a job has. It decides what is ready, judges failures, records, and ends.
+"""Runner: the one loop of a job, which offers ready cells, hears answers and records them.
 
 1. Ready cells are put on the queue for each kind of worker, no more than the pools will need soon (feed.py),
    later stages first.
-2. Answers come back: done cells are recorded and free those that wait for them; failed ones are judged.
-3. What happened is written to the ledger every second or so; each segment written is also a sign of life,
-   and is passed on to the workers, who write nothing for a runner that they no longer hear of.
+2. Answers come back: done cells are recorded and free those that wait for them; failed ones are tried again
+   or set aside (retry_policy.py).
+3. What happened is written to the ledger every second or so; each segment written is also a heartbeat,
+   passed on to the workers, whose writes are fenced off once heartbeats stop.
 4. It ends when nothing is ready, leased or waiting for another try: complete only if every cell is done.
 5. Once it is interrupted, by whoever calls `interrupt` or by a file `stop` in the work folder, it begins
-   nothing new: what is on the queue is withdrawn, what is in a worker's hands is waited for, unless `stop`
-   is called as well.
+   nothing new: what is on the queue is withdrawn, what is in flight is waited for, unless `stop` is called
+   as well.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from chunkflow.engine.ledger.heartbeat import LEDGER_PATIENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import DONE
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.hand import IN_HAND
 from chunkflow.engine.pool.pool import Pool
+from chunkflow.engine.pool.slots import IN_FLIGHT
 from chunkflow.engine.queue.cells import Answer, Cause, Range
 from chunkflow.engine.queue.feed import Feed
 from chunkflow.engine.queue.queue import Queue
@@ -39,15 +40,15 @@ from chunkflow.engine.run.events import (
     Started,
     Tick,
 )
-from chunkflow.engine.run.judge import Judge
+from chunkflow.engine.run.retry_policy import RetryPolicy
 from chunkflow.errors import Interrupted, StorageError
 
 BEAT_SECONDS = 0.05
 """How often what does not depend on answers is looked after."""
 DRAIN_SECONDS = 120.0
 DRAIN_FACTOR = 2.0
-"""What is in a worker's hands is waited for so many times as long as the slowest chunks yet would take, if
-that is longer than DRAIN_SECONDS."""
+"""What is in flight is waited for so many times as long as the slowest chunks yet would take, if that is
+longer than DRAIN_SECONDS."""
 
 
 class Runner:
@@ -65,7 +66,7 @@ class Runner:
         self._plan, self._ledger, self._queue, self._pool = plan, ledger, queue, pool
         self._listeners = listeners
         self._folder = Folder(plan.work)
-        self._judge = Judge(backoff)
+        self._retry_policy = RetryPolicy(backoff)
         self._schedule = Schedule(plan.stages)
         self._later: list[tuple[float, int, int, bool]] = []  # when, stage, cell, alone
         self._resting: set[tuple[int, int]] = set()  # leased cells that wait there for another attempt
@@ -108,12 +109,14 @@ class Runner:
         return status
 
     def _resume(self) -> None:
-        steps = [self._ledger.state.steps[stage.name] for stage in self._plan.stages]
-        self._schedule.resume([step.states == DONE for step in steps], [step.empties for step in steps])
-        self._emit(Started(self._plan, self._schedule, sum(step.done for step in steps)))
-        for step in steps:
-            if step.prepared is not None:
-                self._emit(Decided(step.name, step.prepared))
+        records = [self._ledger.state.stages[stage.name] for stage in self._plan.stages]
+        self._schedule.resume(
+            [record.states == DONE for record in records], [record.empties for record in records]
+        )
+        self._emit(Started(self._plan, self._schedule, sum(record.done for record in records)))
+        for record in records:
+            if record.prepared is not None:
+                self._emit(Decided(record.name, record.prepared))
 
     def _step(self) -> None:
         if self._interrupted_at is None:
@@ -184,7 +187,7 @@ class Runner:
 
     @property
     def _outstanding(self) -> int:
-        """Cells on the queue or in the hands of a pool."""
+        """Cells on the queue or leased by a pool."""
         return self._schedule.leased_count - len(self._resting)
 
     def _take(self, answer: Answer) -> None:
@@ -203,13 +206,13 @@ class Runner:
         if answer.values is not None:
             self._ledger.record_prepared(stage.name, answer.values)
             self._emit(Decided(stage.name, answer.values))
-        self._ledger.record_done(stage.name, answer, self._judge.attempt(answer.stage, answer.index))
-        self._judge.forget(answer.stage, answer.index)
+        self._ledger.record_done(stage.name, answer, self._retry_policy.attempt(answer.stage, answer.index))
+        self._retry_policy.forget(answer.stage, answer.index)
         self._emit(CellDone(answer))
 
     def _failed(self, answer: Answer) -> None:
         assert answer.cause is not None
-        verdict = self._judge.judge(answer)
+        verdict = self._retry_policy.decide(answer)
         if answer.cause is not Cause.GIVEN_BACK:
             name = self._plan.stages[answer.stage].name
             self._ledger.record_failed(name, answer, verdict.charged, verdict.final)
@@ -230,7 +233,7 @@ class Runner:
         )
         try:
             if self._ledger.flush(now):
-                self._pool.heard()
+                self._pool.heartbeat()
             self._unwritten_since = None
             return True
         except StorageError:
@@ -249,8 +252,8 @@ class Runner:
 
     @property
     def _drain_seconds(self) -> float:
-        slowest = max((step.slowest for step in self._ledger.steps.values()), default=0.0)
-        return max(DRAIN_SECONDS, DRAIN_FACTOR * IN_HAND * slowest)
+        slowest = max((record.slowest for record in self._ledger.stages.values()), default=0.0)
+        return max(DRAIN_SECONDS, DRAIN_FACTOR * IN_FLIGHT * slowest)
 
     def _status(self) -> str:
         if self._schedule.complete:

@@ -1,4 +1,4 @@
-"""One cell of a stage while it is done: reading, mapping and writing, each in its turn."""
+"""Run of one cell of a stage: reading, mapping and writing, each under its stage lock."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from chunkflow.engine.planning.plan import Plan, Step
 from chunkflow.engine.planning.stages import Stage
 from chunkflow.engine.worker.inputs import Inputs
 from chunkflow.engine.worker.parts import Parts
-from chunkflow.engine.worker.results import Results, Sorted, TableFile, WrongResult, sort_out
-from chunkflow.engine.worker.spent import Spent
+from chunkflow.engine.worker.results import CellResults, Results, TableFile, WrongResult, sort_out
 from chunkflow.engine.worker.task_cells import TaskCells
 from chunkflow.engine.worker.turns import Turns
+from chunkflow.engine.worker.usage import Usage
 from chunkflow.task import Cell, Files, WindowTooSmall
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What one worker does its cells with."""
+    """Plan, readers, writers and stage locks that a worker does its cells with."""
 
     plan: Plan
     inputs: Inputs
@@ -40,7 +40,7 @@ class CellRun:
     tools: Tools
     stage_index: int
     index: int
-    spent: Spent
+    usage: Usage
 
     @property
     def stage(self) -> Stage:
@@ -59,19 +59,19 @@ class CellRun:
 
     def read(self, attempt: int = 0, without: str = "") -> dict[str, Any]:
         """The inputs of `map`, in the window of this attempt, but for the field `without`."""
-        with self.tools.turns.read(self.spent):
+        with self.tools.turns.read(self.usage):
             inputs, size = self.tools.inputs.read(self.step, self.cell, attempt, without)
-            self.spent.bytes_in += size
+            self.usage.bytes_in += size
         return inputs
 
-    def map(self) -> Sorted:
+    def map(self) -> CellResults:
         """Read and map, with the next larger window as long as the task asks for one."""
         last = self.tools.inputs.widest(self.step, self.cell.box) - 1
         attempt = 0
         while True:
             inputs = self.read(attempt)
             try:
-                with self.tools.turns.map(self.spent):
+                with self.tools.turns.map(self.usage):
                     result = self.step.task.map(self.cell, **inputs)
                 break
             except WindowTooSmall:
@@ -80,7 +80,7 @@ class CellRun:
             attempt += 1
             del inputs  # before the larger one is read
         made = sort_out(self.step, result)
-        self.spent.counts = made.counts
+        self.usage.counts = made.counts
         return made
 
     def map_row_by_row(self) -> Iterator[pa.Table]:
@@ -88,16 +88,16 @@ class CellRun:
 
         Of the other inputs the next larger window is read once a piece asks for it, and kept.
         """
-        step, cell, spent = self.step, self.cell, self.spent
+        step, cell, usage = self.step, self.cell, self.usage
         field, (product, *_) = next(iter(step.inputs.items()))
         last = self.tools.inputs.widest(step, cell.box) - 1
         attempt = 0
         others = self.read(attempt, field)
         for rows in self.tools.inputs.rows(product, cell.box):
-            spent.bytes_in += rows.nbytes
+            usage.bytes_in += rows.nbytes
             while True:
                 try:
-                    with self.tools.turns.map(spent):
+                    with self.tools.turns.map(usage):
                         made = sort_out(step, step.task.map(cell, **{field: rows}, **others))
                     break
                 except WindowTooSmall:
@@ -110,7 +110,7 @@ class CellRun:
                     f"Task {step.name} goes row by row, so not map but finish must return its files."
                 )
             for what, count in made.counts.items():
-                spent.counts[what] = spent.counts.get(what, 0) + count
+                usage.counts[what] = usage.counts.get(what, 0) + count
             if made.rows is not None:
                 yield made.rows
 
@@ -120,27 +120,27 @@ class CellRun:
         turns, step, cell = self.tools.turns, self.step, self.cell
         with TableFile() as table:
             while True:
-                with turns.map(self.spent):
+                with turns.map(self.usage):
                     rows = next(pieces, None)
                     if rows is None:
                         break
                     made = sort_out(step, step.task.finish(cell, rows, **others))
                     if made.rows is not None:
                         table.add(made.rows)
-                with turns.write(self.spent):
+                with turns.write(self.usage):
                     files += self.write_files(made.files)
-            with turns.write(self.spent):
+            with turns.write(self.usage):
                 self.write_table(table)
                 self.put((), files)
 
-    def write_layers(self, made: Sorted) -> bool:
+    def write_layers(self, made: CellResults) -> bool:
         """Write the voxels of all layers; returns whether they are all empty."""
         empty = True
         results, box = self.tools.results, self.stage.grid.box(self.index)
         for name, product in self.step.layer_outputs:
             chunk = results.ready_chunk(self.step, name, made.chunks.get(name), box)
             empty = empty and isinstance(product.info, LabelsInfo) and not chunk.array.any()
-            self.spent.bytes_out += results.write_chunk(product, chunk)
+            self.usage.bytes_out += results.write_chunk(product, chunk)
         return empty and bool(self.step.layer_outputs)
 
     def write_table(self, table: TableFile) -> None:
@@ -148,12 +148,12 @@ class CellRun:
         for product in self.step.outputs.values():
             if isinstance(product.info, TableInfo):
                 data = table.end(self.step)
-                self.spent.bytes_out += self.tools.results.write_table(product, self.index, data)
+                self.usage.bytes_out += self.tools.results.write_table(product, self.index, data)
 
     def write_files(self, files: Mapping[str, Files]) -> list[str]:
         """Write files into the folders of the outputs; returns their names."""
         for name, written in files.items():
-            self.spent.bytes_out += self.tools.results.write_files(self.step.outputs[name], written)
+            self.usage.bytes_out += self.tools.results.write_files(self.step.outputs[name], written)
         return [name for written in files.values() for name in written]
 
     def put(
@@ -163,4 +163,4 @@ class CellRun:
         sent: Iterable[tuple[int, pa.Table]] | None = None,
     ) -> None:
         """Leave a part for the stages that follow."""
-        self.spent.bytes_out += self.tools.parts.put(self.stage.name, self.index, rows, list(files), sent)
+        self.usage.bytes_out += self.tools.parts.put(self.stage.name, self.index, rows, list(files), sent)

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 
 from chunkflow.engine.planning.plan import Plan, Step
 from chunkflow.engine.planning.stages import Stage
-from chunkflow.engine.worker.outbox import by_cell
 from chunkflow.engine.worker.parts import Parts, in_order, merged_streams
+from chunkflow.engine.worker.spill import by_cell
 from chunkflow.geometry import Box, Grid
 from chunkflow.kernels.precomputed.morton import id_voxels
 from chunkflow.task import Task

@@ -1,4 +1,4 @@
-"""What a cell writes: voxels, rows, files and tables, each of them whole or not at all."""
+"""Writing of a cell's results: voxels, rows, files and tables, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class WrongResult(ChunkflowError):
 
 
 @dataclass
-class Sorted:
-    """The results of one call, by what they are and which output they are for."""
+class CellResults:
+    """Results of one call, by their kind and the output that they are for."""
 
     chunks: dict[str, Chunk] = field(default_factory=dict)
     rows: pa.Table | None = None
@@ -39,9 +39,9 @@ class Sorted:
     """Of rows that were reduced, those that go no further up."""
 
 
-def sort_out(step: Step, result: Result) -> Sorted:
+def sort_out(step: Step, result: Result) -> CellResults:
     """Find the output that each thing returned is for, by its name or else by what it is."""
-    found = Sorted()
+    found = CellResults()
     for name, made in _named(step, result):
         if isinstance(made, pa.Table):
             found.rows = made

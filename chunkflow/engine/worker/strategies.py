@@ -1,4 +1,4 @@
-"""How the cells of a step are done, by the shape of its task: one strategy for each."""
+"""Strategies for the cells of a step, one for each shape of task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from chunkflow.engine.planning.steps import Step
 from chunkflow.engine.worker.cell_run import CellRun
-from chunkflow.engine.worker.outbox import Outbox, addressed
 from chunkflow.engine.worker.parts import in_order
 from chunkflow.engine.worker.reducer import (
     block_rows,
@@ -20,28 +19,29 @@ from chunkflow.engine.worker.reducer import (
     sent_rows,
     sorted_rows,
 )
-from chunkflow.engine.worker.results import Sorted, TableFile, WrongResult
+from chunkflow.engine.worker.results import CellResults, TableFile, WrongResult
+from chunkflow.engine.worker.spill import Spill, addressed
 from chunkflow.shapes import MergedRows, ReducedRows, RowByRow, SentRows, Shape, Voxels
 from chunkflow.task import Cell
 
 
 class Strategy:
-    """What is the same for all shapes: voxels and files are written as they are made."""
+    """Strategy for voxels and files, which are written as they are made; the base of the others."""
 
     def map(self, run: CellRun, skip: bool) -> bool:
         """Do a cell of the map stage; returns whether all that it made is empty."""
         skip = skip or run.masked_out()
-        made = Sorted() if skip else self.made(run)
-        with run.tools.turns.write(run.spent):
+        made = CellResults() if skip else self.made(run)
+        with run.tools.turns.write(run.usage):
             empty = run.write_layers(made)
             self.leave(run, made)
         return skip or empty
 
-    def made(self, run: CellRun) -> Sorted:
+    def made(self, run: CellRun) -> CellResults:
         """What the task makes of the cell."""
         return run.map()
 
-    def leave(self, run: CellRun, made: Sorted) -> None:
+    def leave(self, run: CellRun, made: CellResults) -> None:
         """Leave what the stages that follow need of the cell."""
         if run.step.leaves_parts:
             run.put(in_order([run.step.task.no_rows(run.step.layout)]), run.write_files(made.files))
@@ -70,7 +70,7 @@ class RowByRowStrategy(Strategy):
         with TableFile() as table:
             for rows in run.map_row_by_row():
                 table.add(rows)
-            with run.tools.turns.write(run.spent):
+            with run.tools.turns.write(run.usage):
                 run.write_table(table)
         return False
 
@@ -78,14 +78,14 @@ class RowByRowStrategy(Strategy):
 class MergedStrategy(Strategy):
     """Each cell leaves its rows, which are merged up the tree."""
 
-    def leave(self, run: CellRun, made: Sorted) -> None:
+    def leave(self, run: CellRun, made: CellResults) -> None:
         files = run.write_files(made.files)
         run.put(in_order([sorted_rows(run.step.task, rows_of(run, made))]), files)
 
     def merge(self, run: CellRun) -> None:
         """Rows are merged as they are written, as there may be more than fit in memory."""
         tools = run.tools
-        with tools.turns.merge(run.spent):
+        with tools.turns.merge(run.usage):
             run.put(merge_block(tools.plan, run.stage_index, run.index, tools.parts))
 
     def complete(self, run: CellRun) -> Iterator[pa.Table]:
@@ -99,15 +99,15 @@ class MergedRowByRowStrategy(MergedStrategy):
         rows = run.step.task.no_rows(run.step.layout)
         for made in run.map_row_by_row():
             rows = sorted_rows(run.step.task, pa.concat_tables([rows, made], promote_options="default"))
-        with run.tools.turns.write(run.spent):
-            self.leave(run, Sorted(rows=rows))
+        with run.tools.turns.write(run.usage):
+            self.leave(run, CellResults(rows=rows))
         return False
 
 
 class SentStrategy(Strategy):
     """Each cell leaves a file of rows for each cell that it sends some to."""
 
-    def leave(self, run: CellRun, made: Sorted) -> None:
+    def leave(self, run: CellRun, made: CellResults) -> None:
         files = run.write_files(made.files)
         run.put((), files, addressed(made.rows) if made.rows is not None else ())
 
@@ -119,11 +119,11 @@ class SentRowByRowStrategy(SentStrategy):
     """The same of the rows of a table, which may not fit in memory."""
 
     def map(self, run: CellRun, skip: bool) -> bool:
-        with Outbox() as outbox:
+        with Spill() as spill:
             for rows in run.map_row_by_row():
-                outbox.add(rows)
-            with run.tools.turns.write(run.spent):
-                run.put((), sent=outbox.by_cell())
+                spill.add(rows)
+            with run.tools.turns.write(run.usage):
+                run.put((), sent=spill.by_cell())
         return False
 
     def others(self, run: CellRun) -> Mapping[str, Any]:
@@ -131,18 +131,18 @@ class SentRowByRowStrategy(SentStrategy):
 
 
 class ReducedStrategy(Strategy):
-    """Each cell and each block leaves rows that go up, and sends those that are final to be finished."""
+    """Each cell and block leaves rows that go up, and sends the final ones to be finished."""
 
     def __init__(self, shape: ReducedRows) -> None:
         self._key = shape.key
 
-    def made(self, run: CellRun) -> Sorted:
+    def made(self, run: CellRun) -> CellResults:
         made = run.map()
-        with run.tools.turns.map(run.spent):
+        with run.tools.turns.map(run.usage):
             made.rows, made.final = self._reduced(run.step, run.cell, rows_of(run, made))
         return made
 
-    def leave(self, run: CellRun, made: Sorted) -> None:
+    def leave(self, run: CellRun, made: CellResults) -> None:
         plan, step = run.tools.plan, run.step
         finish = plan.stages[plan.stages_of(step.index, "finish")[0]].grid
         files = run.write_files(made.files)
@@ -151,10 +151,10 @@ class ReducedStrategy(Strategy):
 
     def merge(self, run: CellRun) -> None:
         tools, cell = run.tools, run.cell
-        with tools.turns.merge(run.spent):
+        with tools.turns.merge(run.usage):
             rows = block_rows(tools.plan, run.stage_index, run.index, tools.parts)
             up, final = self._reduced(run.step, cell, rows)
-            self.leave(run, Sorted(rows=up, final=final))
+            self.leave(run, CellResults(rows=up, final=final))
 
     def complete(self, run: CellRun) -> Iterator[pa.Table]:
         rows = sent_rows(run.tools.plan, run.stage_index, run.index, run.tools.parts)
@@ -173,7 +173,7 @@ class ReducedStrategy(Strategy):
         return up, final
 
 
-def rows_of(run: CellRun, made: Sorted) -> pa.Table:
+def rows_of(run: CellRun, made: CellResults) -> pa.Table:
     """The rows made of a cell, be there none."""
     return made.rows if made.rows is not None else run.step.task.no_rows(run.step.layout)
 

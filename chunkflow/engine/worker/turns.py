@@ -1,9 +1,9 @@
-"""Who of a worker's threads may read, map and write: one of each at a time, so at most three cells are in
-memory; and until when they may.
+"""Stage locks of a worker's threads, and its write fence.
 
-1. Nothing is written any more once the runner has given no word for `silence` seconds, as another runner may
-   have taken over.
-2. Once the node is about to be taken, no cell is begun; one that is being mapped is finished.
+1. One thread reads, one maps and one writes at a time, so at most three cells are in memory.
+2. Nothing is written any more once the runner's last heartbeat is older than the fence allows, as another
+   runner may have taken over.
+3. Once the node is about to be taken, no cell is begun; one that is being mapped is finished.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from chunkflow.engine.worker.spent import Spent
+from chunkflow.engine.worker.usage import Usage
 from chunkflow.errors import Overtaken
 
 
@@ -22,56 +22,59 @@ class Left(Exception):
 
 
 class Turns:
-    """Hands out the turns of one worker, and measures them."""
+    """Stage locks of one worker, timed, and the fence before its writes.
 
-    def __init__(self, silence: float) -> None:
+    Writes are refused once no heartbeat came for `fence` seconds.
+    """
+
+    def __init__(self, fence: float) -> None:
         self._reading, self._mapping, self._writing = threading.Lock(), threading.Lock(), threading.Lock()
-        self._silence = silence
-        self._last_word = time.monotonic()
+        self._fence = fence
+        self._last_heartbeat = time.monotonic()
         self._leaves = False
 
-    def heard(self) -> None:
-        self._last_word = time.monotonic()
+    def heartbeat(self) -> None:
+        self._last_heartbeat = time.monotonic()
 
     def leave(self) -> None:
         self._leaves = True
 
     def begin(self) -> None:
-        """A cell is begun, if it may be."""
+        """Raise Left where no cell may be begun any more."""
         if self._leaves:
             raise Left
 
     @contextmanager
-    def read(self, spent: Spent) -> Iterator[None]:
-        with self._reading, spent.timed("read"):
+    def read(self, usage: Usage) -> Iterator[None]:
+        with self._reading, usage.timed("read"):
             yield
 
     @contextmanager
-    def map(self, spent: Spent) -> Iterator[None]:
+    def map(self, usage: Usage) -> Iterator[None]:
         with self._mapping:
-            if not spent.map_began:
+            if not usage.map_began:
                 self.begin()
-            with spent.timed("map"):
+            with usage.timed("map"):
                 yield
 
     @contextmanager
-    def decide(self, spent: Spent) -> Iterator[None]:
+    def decide(self, usage: Usage) -> Iterator[None]:
         """Read and map in one: `prepare` takes its samples as it goes."""
-        with self._reading, self.map(spent):
+        with self._reading, self.map(usage):
             yield
 
     @contextmanager
-    def write(self, spent: Spent) -> Iterator[None]:
-        with self._writing, spent.timed("write"):
-            silent = time.monotonic() - self._last_word
-            if silent > self._silence:
+    def write(self, usage: Usage) -> Iterator[None]:
+        with self._writing, usage.timed("write"):
+            silent = time.monotonic() - self._last_heartbeat
+            if silent > self._fence:
                 raise Overtaken(f"This worker has had no word from its runner for {silent:.0f} s.")
             yield
 
     @contextmanager
-    def merge(self, spent: Spent) -> Iterator[None]:
+    def merge(self, usage: Usage) -> Iterator[None]:
         """Map and write in one: rows are merged as they are written."""
         with self._mapping:
             self.begin()
-            with self.write(spent):
+            with self.write(usage):
                 yield

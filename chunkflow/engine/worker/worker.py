@@ -14,17 +14,17 @@ import traceback
 from typing import Any
 
 from chunkflow.data.folder import Folder
-from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS
+from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS
 from chunkflow.engine.planning.plan import Plan, Step
-from chunkflow.engine.queue.cells import NOWHERE, Answer, Cause, Place, cause_of
+from chunkflow.engine.queue.cells import NOWHERE, Answer, Cause, WorkerPlace, cause_of
 from chunkflow.engine.worker.cell_run import CellRun, Tools
 from chunkflow.engine.worker.inputs import Inputs
 from chunkflow.engine.worker.parts import Parts
 from chunkflow.engine.worker.results import Results
-from chunkflow.engine.worker.spent import Spent
 from chunkflow.engine.worker.strategies import strategy_for
 from chunkflow.engine.worker.task_cells import TaskCells
 from chunkflow.engine.worker.turns import Left, Turns
+from chunkflow.engine.worker.usage import Usage
 from chunkflow.errors import Overtaken
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -33,10 +33,10 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 class Worker:
     """Does cells of one plan; one that does not write does all the same, and has no runner."""
 
-    def __init__(self, plan: Plan, name: str, writes: bool = True, place: Place = NOWHERE) -> None:
+    def __init__(self, plan: Plan, name: str, writes: bool = True, place: WorkerPlace = NOWHERE) -> None:
         self.name = name
         self._place = place
-        self._turns = Turns(SILENCE_HEARTBEATS * plan.job.heartbeat if writes else math.inf)
+        self._turns = Turns(FENCE_HEARTBEATS * plan.job.heartbeat if writes else math.inf)
         inputs, parts = Inputs(plan), Parts(Folder(plan.work), writes)
         cells = TaskCells(plan, inputs, parts)
         self._tools = Tools(plan, inputs, Results(inputs, writes), parts, self._turns, cells)
@@ -45,9 +45,9 @@ class Worker:
         """The node is about to be taken: what is being mapped is finished, what is not is left for others."""
         self._turns.leave()
 
-    def heard(self) -> None:
+    def heartbeat(self) -> None:
         """The runner lives, and holds the work folder."""
-        self._turns.heard()
+        self._turns.heartbeat()
 
     def decide(self, step: Step) -> None:
         """Let this worker decide a step's values for itself, without a word of it being written."""
@@ -55,13 +55,13 @@ class Worker:
 
     def process(self, stage_index: int, index: int, skip: bool = False, alone: bool = False) -> Answer:
         """Do one cell; whatever goes wrong is in the answer."""
-        spent, started = Spent(), time.time()
+        usage, started = Usage(), time.time()
         cause: Cause | None = None
         trace, empty = "", False
         values: dict[str, Any] | None = None
         try:
             self._turns.begin()
-            empty, values = self.do(stage_index, index, skip, spent)
+            empty, values = self.do(stage_index, index, skip, usage)
         except Left:
             cause = Cause.PREEMPTED
         except Overtaken:
@@ -75,22 +75,22 @@ class Worker:
             cause,
             alone,
             empty,
-            spent.map_began or started,
-            (spent.read, spent.map, spent.write),
-            spent.bytes_in,
-            spent.bytes_out,
+            usage.map_began or started,
+            (usage.read, usage.map, usage.write),
+            usage.bytes_in,
+            usage.bytes_out,
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT,
             trace,
             values,
-            spent.counts,
+            usage.counts,
             self._place,
         )
 
     def do(
-        self, stage_index: int, index: int, skip: bool = False, spent: Spent | None = None
+        self, stage_index: int, index: int, skip: bool = False, usage: Usage | None = None
     ) -> tuple[bool, dict[str, Any] | None]:
         """Do one cell, raising what goes wrong: whether it is empty, and what was decided (`prepare`)."""
-        run = CellRun(self._tools, stage_index, index, spent or Spent())
+        run = CellRun(self._tools, stage_index, index, usage or Usage())
         if run.stage.kind == "prepare":
             return False, self._prepare(run)
         strategy = strategy_for(run.step.shape)
@@ -103,8 +103,8 @@ class Worker:
         return False, None
 
     def _prepare(self, run: CellRun) -> dict[str, Any]:
-        with self._turns.decide(run.spent):
+        with self._turns.decide(run.usage):
             values = self._tools.cells.decide(run.step)
-        with self._turns.write(run.spent):
+        with self._turns.write(run.usage):
             self._tools.parts.put_values(run.stage.name, values)
         return values

@@ -11,7 +11,7 @@ from chunkflow.data.describe import Known, info_of, read_info, table_at
 from chunkflow.data.info import TABLE_TYPE, VOLUME, TableInfo, full_url
 from chunkflow.data.tables import table_rows
 from chunkflow.errors import BadInput
-from chunkflow.formats.export.rows import Source, Value, chosen, opener_of, write_rows
+from chunkflow.formats.export.rows import RowSource, Value, chosen, opener_of, write_rows
 from chunkflow.geometry import Box
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def export(
     to = Path(to)
     source = source if isinstance(source, str | Path) else info_of(source)
     if isinstance(source, TableInfo):
-        rows = Source(_name(source.url), source, table_rows(source))
+        rows = RowSource(_name(source.url), source, table_rows(source))
     else:
         place = full_url(str(source)) if isinstance(source, str | Path) else source.url
         document = read_info(place)
@@ -74,12 +74,12 @@ def export(
     return ExportedRows(to, rows.name, write_rows(chosen(rows, where or {}, columns), to, opener))
 
 
-def _rows_of(url: str, document: Mapping[str, object]) -> Source:
+def _rows_of(url: str, document: Mapping[str, object]) -> RowSource:
     """The rows of the table or annotation layer at a URL."""
     kind = document["@type"]
     if kind == TABLE_TYPE:
         table = table_at(url)
-        return Source(_name(url), table, table_rows(table))
+        return RowSource(_name(url), table, table_rows(table))
     if kind == "neuroglancer_annotations_v1":
         from chunkflow.formats.export.annotations import (  # tensorstore, which tables do not need
             annotation_rows,
@@ -87,7 +87,7 @@ def _rows_of(url: str, document: Mapping[str, object]) -> Source:
         )
 
         info = space_of(url, document)
-        return Source(_name(url), info, annotation_rows(url, document, info))
+        return RowSource(_name(url), info, annotation_rows(url, document, info))
     raise BadInput(f"{url} is {kind}: tables, annotations, images and labels can be exported.")
 
 

@@ -1,4 +1,4 @@
-"""Files that hold the rows of a table: CSV, Parquet, JSON and HDF5, written a batch at a time."""
+"""Files of a table's rows: CSV, Parquet, JSON and HDF5, written a batch at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chunkflow.errors import BadInput
 from chunkflow.extras import optional_import
 
 
-class Writer(Protocol):
+class RowWriter(Protocol):
     """Takes rows and puts them into a file."""
 
     def write(self, rows: pa.Table) -> None: ...
@@ -70,8 +70,8 @@ def refuse_nested(form: str, schema: pa.Schema) -> None:
             )
 
 
-def parquet_writer(path: Path, schema: pa.Schema) -> Writer:
-    writer: Writer = pq.ParquetWriter(path, schema, compression="zstd")
+def parquet_writer(path: Path, schema: pa.Schema) -> RowWriter:
+    writer: RowWriter = pq.ParquetWriter(path, schema, compression="zstd")
     return writer
 
 

@@ -1,4 +1,4 @@
-"""Rows of a table written to one file, a batch at a time; the file is there whole or not at all."""
+"""Rows of a table written to one file, a batch at a time, whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.point_files import CellfinderWriter, NapariWriter, NeuroglancerWriter
-from chunkflow.formats.export.row_files import CsvWriter, Hdf5Writer, JsonWriter, Writer, parquet_writer
+from chunkflow.formats.export.row_files import CsvWriter, Hdf5Writer, JsonWriter, RowWriter, parquet_writer
 
-Open = Callable[[Path, pa.Schema, LayerInfo], Writer]
+Open = Callable[[Path, pa.Schema, LayerInfo], RowWriter]
 FORMATS: dict[str, tuple[str, Open]] = {
     "csv": (".csv", lambda path, schema, _: CsvWriter(path, schema)),
     "parquet": (".parquet", lambda path, schema, _: parquet_writer(path, schema)),
@@ -32,7 +32,7 @@ Value = str | int | float | bool
 
 
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """Rows to be exported, and the space that they lie in."""
 
     name: str
@@ -57,7 +57,7 @@ def opener_of(to: Path, form: str) -> Open:
     return opener
 
 
-def chosen(source: Source, where: Mapping[str, Value], columns: Sequence[str]) -> Source:
+def chosen(source: RowSource, where: Mapping[str, Value], columns: Sequence[str]) -> RowSource:
     """The rows that have the values of `where`, with these columns; empty ones choose all."""
     first = next(source.pieces)
     names = list(columns) or first.column_names
@@ -73,7 +73,7 @@ def chosen(source: Source, where: Mapping[str, Value], columns: Sequence[str]) -
                 rows = rows.filter(pc.equal(pc.cast(rows[column], pa.string()), _text(value)))
             yield rows.select(names)
 
-    return Source(source.name, source.info, pieces())
+    return RowSource(source.name, source.info, pieces())
 
 
 def _text(value: Value) -> str:
@@ -83,7 +83,7 @@ def _text(value: Value) -> str:
     return str(pc.cast(pa.scalar(value), pa.string()).as_py()) if isinstance(value, float) else str(value)
 
 
-def write_rows(source: Source, to: Path, opener: Open) -> int:
+def write_rows(source: RowSource, to: Path, opener: Open) -> int:
     """Write all rows to one file, which is there whole or not at all; how many they are."""
     first = next(source.pieces)
     temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")

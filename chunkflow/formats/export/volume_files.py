@@ -1,4 +1,4 @@
-"""Files for the voxels of a layer, filled box by box: TIFF, a folder of TIFF planes, NIfTI, NumPy, Zarr.
+"""Files of a layer's voxels, filled box by box: TIFF, TIFF planes, NIfTI, NumPy, Zarr.
 
 All but Zarr are made at their full length and then mapped into memory: no more than a box is held.
 """
@@ -28,7 +28,7 @@ NIFTI_1 = 32_767
 
 
 @dataclass(frozen=True)
-class Voxels:
+class VoxelBox:
     """A box of a layer at one mip, to be written."""
 
     name: str
@@ -57,7 +57,7 @@ class LayerFile(Protocol):
     def close(self) -> None: ...
 
 
-def tiff_fields(voxels: Voxels, axes: str) -> dict[str, Any]:
+def tiff_fields(voxels: VoxelBox, axes: str) -> dict[str, Any]:
     """ImageJ's TIFF where ImageJ knows the type and 4 GB are enough, else OME's; size and place are told."""
     x, y, z = voxels.micrometres
     place = ",".join(map(str, voxels.box.start))
@@ -73,7 +73,7 @@ def tiff_fields(voxels: Voxels, axes: str) -> dict[str, Any]:
 class TiffStack:
     """One stack, its planes uncompressed one after the other."""
 
-    def __init__(self, path: Path, voxels: Voxels) -> None:
+    def __init__(self, path: Path, voxels: VoxelBox) -> None:
         x, y, z = voxels.box.size
         self._many = voxels.channels > 1
         shape = (z, voxels.channels, y, x) if self._many else (z, y, x)
@@ -94,7 +94,7 @@ class TiffStack:
 class PlanesFolder:
     """A folder of one TIFF a plane; as many are open as a box is deep."""
 
-    def __init__(self, path: Path, voxels: Voxels) -> None:
+    def __init__(self, path: Path, voxels: VoxelBox) -> None:
         self._path, self._voxels = path, voxels
         self._open: dict[int, TiffStack] = {}
         path.mkdir()
@@ -112,7 +112,7 @@ class PlanesFolder:
     def _plane(self, z: int) -> TiffStack:
         box = self._voxels.box
         size = vec((*box.size[:2], 1))
-        plane = Voxels(
+        plane = VoxelBox(
             self._voxels.name,
             Box.of_size(size, box.start),
             self._voxels.voxel_size,
@@ -130,7 +130,7 @@ class PlanesFolder:
 class NpyFile:
     """An array z, y, x; or channel, z, y, x."""
 
-    def __init__(self, path: Path, voxels: Voxels) -> None:
+    def __init__(self, path: Path, voxels: VoxelBox) -> None:
         shape = (voxels.channels, *voxels.box.size[::-1])
         self._array = np.lib.format.open_memmap(
             path, "w+", voxels.dtype, shape if voxels.channels > 1 else shape[1:]
@@ -147,7 +147,7 @@ class NpyFile:
 class NiftiFile:
     """x, y, z (and channel as the fifth axis), in millimetres, as most programs expect."""
 
-    def __init__(self, path: Path, voxels: Voxels, packed: bool = False) -> None:
+    def __init__(self, path: Path, voxels: VoxelBox, packed: bool = False) -> None:
         """`packed` is whether to compress it in the end; until then the voxels are in a nameless file."""
         nibabel = optional_import("nibabel", "Writing NIfTI files")
         self._path, self._packed = path, packed
@@ -190,7 +190,7 @@ class NiftiFile:
 class ZarrArray:
     """One level of an OME-Zarr: z, y, x or channel, z, y, x, in chunks as the layer has."""
 
-    def __init__(self, path: Path, voxels: Voxels) -> None:
+    def __init__(self, path: Path, voxels: VoxelBox) -> None:
         many = voxels.channels > 1
         shape = [voxels.channels] * many + list(voxels.box.size[::-1])
         chunks = [1] * many + [min(s, n) for s, n in zip(voxels.storage, voxels.box.size, strict=True)][::-1]
@@ -217,7 +217,7 @@ class ZarrArray:
         """Each box was written when it was put."""
 
 
-def ome_attributes(levels: list[Voxels], labels: bool) -> dict[str, Any]:
+def ome_attributes(levels: list[VoxelBox], labels: bool) -> dict[str, Any]:
     """The multiscales of OME-Zarr 0.4; a level's first voxel is told by its centre, as that format has it."""
     first = levels[0]
     many = first.channels > 1

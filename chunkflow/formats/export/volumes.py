@@ -1,4 +1,4 @@
-"""Export an image or labels to a file of another format, box by box; it is there whole or not at all.
+"""Export an image or labels to a file of another format, box by box, whole or not at all.
 
 1. The file is made under a temporary name, at its full length.
 2. Boxes of whole storage chunks are read from the layer, and put into it one after the other.
@@ -32,7 +32,7 @@ from chunkflow.formats.export.volume_files import (
     NpyFile,
     PlanesFolder,
     TiffStack,
-    Voxels,
+    VoxelBox,
     ZarrArray,
     ome_attributes,
 )
@@ -74,11 +74,12 @@ def export_layer(
     labels = isinstance(levels[0], LabelsInfo)
     ids = None
     if labels and levels[0].dtype == "uint64" and ending in NARROW:
-        ids = Ids.of(levels[0])
+        ids = Renumbering.of(levels[0])
         levels = [levels[0].model_copy(update={"dtype": ids.dtype})]
     name = plain(url).rstrip("/").rsplit("/", 1)[-1]
     wanted = [
-        Voxels(name, info.bounds, info.voxel_size, info.dtype, info.channels, info.storage) for info in levels
+        VoxelBox(name, info.bounds, info.voxel_size, info.dtype, info.channels, info.storage)
+        for info in levels
     ]
     _refuse_small_disk(to, sum(v.nbytes for v in wanted) * (2 if ending == ".nii.gz" else 1))
     with _whole(to) as temporary:
@@ -170,7 +171,9 @@ def _whole(to: Path) -> Iterator[Path]:
                 path.unlink(missing_ok=True)
 
 
-def _write(to: Path, ending: str, levels: list[VoxelsInfo], wanted: list[Voxels], ids: Ids | None) -> None:
+def _write(
+    to: Path, ending: str, levels: list[VoxelsInfo], wanted: list[VoxelBox], ids: Renumbering | None
+) -> None:
     if ending == ".zarr":
         to.mkdir()
         for number, (info, voxels) in enumerate(zip(levels, wanted, strict=True)):
@@ -183,7 +186,7 @@ def _write(to: Path, ending: str, levels: list[VoxelsInfo], wanted: list[Voxels]
     _fill(_opened(to, ending, wanted[0]), levels[0], ids)
 
 
-def _opened(to: Path, ending: str, voxels: Voxels) -> LayerFile:
+def _opened(to: Path, ending: str, voxels: VoxelBox) -> LayerFile:
     if ending == "/":
         return PlanesFolder(to, voxels)
     if ending in NIFTI:
@@ -191,7 +194,7 @@ def _opened(to: Path, ending: str, voxels: Voxels) -> LayerFile:
     return NpyFile(to, voxels) if ending == ".npy" else TiffStack(to, voxels)
 
 
-def _fill(file: LayerFile, info: VoxelsInfo, ids: Ids | None = None) -> None:
+def _fill(file: LayerFile, info: VoxelsInfo, ids: Renumbering | None = None) -> None:
     for place, array in _pieces(info):
         file.put(place, array if ids is None else ids.applied(array))
     file.close()
@@ -211,8 +214,8 @@ def _pieces(info: VoxelsInfo) -> Iterator[tuple[Box, Array]]:
         yield chunk.box.shift(vec(-n for n in info.bounds.start)), array
 
 
-class Ids:
-    """The ids of labels of 64 bits, and how they fit into fewer: as they are, or numbered anew from 1."""
+class Renumbering:
+    """Renumbering of 64-bit labels into fewer bits: kept as they are, or numbered anew from 1."""
 
     def __init__(self, ids: Array) -> None:
         """`ids` are all there are, sorted, without 0."""
@@ -224,7 +227,7 @@ class Ids:
         self.dtype = "uint16" if largest < 2**16 else "uint32"
 
     @classmethod
-    def of(cls, info: VoxelsInfo) -> Ids:
+    def of(cls, info: VoxelsInfo) -> Renumbering:
         """All ids of a layer, which is read once for them; they alone are held."""
         found = np.zeros(0, np.uint64)
         for _, array in _pieces(info):

@@ -1,4 +1,4 @@
-"""JSON: a list of rows, each an object, as `chunkflow export` writes it; read object by object."""
+"""JSON: a list of rows, as `chunkflow export` writes them, read object by object."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ LEAST, MOST_SIGNED, MOST = -(2**63), 2**63 - 1, 2**64 - 1
 
 def open_rows(path: Path) -> Rows:
     """A list of rows."""
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, ValueKind] = {}
     for row in _objects(path):
         for name, value in row.items():
-            kinds.setdefault(name, Kind()).look(value)
+            kinds.setdefault(name, ValueKind()).look(value)
     if not kinds:
         raise BadInput(f"{path} has no rows, and nothing else in it tells the columns.")
     check_names(path, list(kinds))
@@ -41,8 +41,8 @@ def open_rows(path: Path) -> Rows:
     return Rows(path, schema, pieces)
 
 
-class Kind:
-    """What the values of a key are, all of them seen."""
+class ValueKind:
+    """Type of the values of a key, found by looking at all of them."""
 
     def __init__(self) -> None:
         self.found: set[type] = set()

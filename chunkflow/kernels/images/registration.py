@@ -31,8 +31,8 @@ from scipy import fft
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.kernels.compiled import compiled
 
-Voxels = npt.NDArray[np.generic]
-Slabs = Sequence[tuple[Voxels, Voxels]]
+VoxelValues = npt.NDArray[np.generic]
+Slabs = Sequence[tuple[VoxelValues, VoxelValues]]
 """The same slabs of depth of the two strips, x, y, z."""
 
 SOFT = 0.5
@@ -133,7 +133,7 @@ def _climbed(shift: Vec, likely: Callable[[Vec], float], window: Box) -> Vec:
     return shift
 
 
-def _phase(one: Voxels, two: Voxels) -> npt.NDArray[np.float32]:
+def _phase(one: VoxelValues, two: VoxelValues) -> npt.NDArray[np.float32]:
     """Where the second lies in the first, as a surface of likeness over shifts, modulo its shape."""
     shape = [fft.next_fast_len(n, real=True) for n in one.shape]
     spectra = []
@@ -175,7 +175,7 @@ def _fraction(before: Match, here: Match, after: Match) -> float:
     return min(max((before.correlation - after.correlation) / (2 * bend), -0.5), 0.5)
 
 
-def _edges(one: Voxels, two: Voxels, axis: int, overlap: int) -> tuple[Voxels, Voxels]:
+def _edges(one: VoxelValues, two: VoxelValues, axis: int, overlap: int) -> tuple[VoxelValues, VoxelValues]:
     """The first strip's end and the second's begin."""
     end, begin = [slice(None)] * 3, [slice(None)] * 3
     end[axis], begin[axis] = slice(one.shape[axis] - overlap, None), slice(0, overlap)
@@ -183,7 +183,7 @@ def _edges(one: Voxels, two: Voxels, axis: int, overlap: int) -> tuple[Voxels, V
 
 
 @compiled
-def _products(one: Voxels, two: Voxels, every: int) -> tuple[float, float, float]:
+def _products(one: VoxelValues, two: VoxelValues, every: int) -> tuple[float, float, float]:
     """Sums of products of the deviations from the means, in every so many rows along y, in a fixed order."""
     sum_one, sum_two, rows = 0.0, 0.0, (one.shape[1] + every - 1) // every
     for k in range(one.shape[2]):
@@ -205,7 +205,7 @@ def _products(one: Voxels, two: Voxels, every: int) -> tuple[float, float, float
 
 
 @compiled
-def _difference(one: Voxels, two: Voxels) -> float:
+def _difference(one: VoxelValues, two: VoxelValues) -> float:
     """The sum of absolute differences, in a fixed order."""
     total = 0.0
     for k in range(one.shape[2]):

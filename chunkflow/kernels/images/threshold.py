@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 
 from chunkflow.kernels.images.peaks import find_peaks
 
-PEAK_RATIO = 2.0
-"""An object begins at half of what its peak must reach."""
-
 Peaks = NDArray[np.float32]
 
+PEAK_RATIO = 2.0
+"""An object begins at half of what its peak must reach."""
 NOISE_SHARE = 0.3
 PART_OF_TYPICAL = 0.35
 LOWEST_SHARE = 0.3  # of a block's peaks: surely noise

@@ -23,7 +23,7 @@ from chunkflow.kernels.precomputed.shards import Sharding
 
 Vec = tuple[int, int, int]
 Ids = NDArray[np.uint64]
-Voxels = NDArray[np.int64]
+VoxelPlaces = NDArray[np.int64]
 Records = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
@@ -66,11 +66,11 @@ class Levels:
         """What the cells of every level cover, a little more than the volume."""
         return self.cells[0]
 
-    def places(self, voxels: Voxels, level: int) -> Voxels:
+    def places(self, voxels: VoxelPlaces, level: int) -> VoxelPlaces:
         """The cell of each voxel, both counted from the volume's first."""
         return voxels // np.array(self.cells[level], np.int64)
 
-    def block_of(self, places: Voxels, level: int) -> Voxels:
+    def block_of(self, places: VoxelPlaces, level: int) -> VoxelPlaces:
         """The block that each of these cells of a level lies in, or begins in."""
         return places * np.array(self.cells[level], np.int64) // np.array(self.cells[self.block], np.int64)
 

@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from chunkflow.kernels.compiled import compiled
 
-Kind = Literal["point", "line", "box", "ellipsoid"]
-KINDS: tuple[Kind, ...] = ("point", "line", "box", "ellipsoid")
+AnnotationKind = Literal["point", "line", "box", "ellipsoid"]
+KINDS: tuple[AnnotationKind, ...] = ("point", "line", "box", "ellipsoid")
 Places = NDArray[np.float64]
 Cells = NDArray[np.int64]
 NEAR = 1e-9
 
 
-def numbers_of(kind: Kind) -> int:
+def numbers_of(kind: AnnotationKind) -> int:
     """How many numbers tell the place of one: a point, two points, or a centre and radii."""
     return 3 if kind == "point" else 6
 
 
-def extents(kind: Kind, places: NDArray[Any]) -> tuple[Places, Places]:
+def extents(kind: AnnotationKind, places: NDArray[Any]) -> tuple[Places, Places]:
     """The lower and the upper corner of the box around each annotation."""
     first = places[:, :3].astype(np.float64)
     if kind == "point":
@@ -46,7 +46,7 @@ def around(low: Places, high: Places, cell: Sequence[int], shape: Sequence[int])
 
 
 def crossings(
-    kind: Kind, places: Places, cell: Sequence[int], shape: Sequence[int]
+    kind: AnnotationKind, places: Places, cell: Sequence[int], shape: Sequence[int]
 ) -> tuple[NDArray[np.intp], Cells]:
     """Each annotation, by its number, with each cell that it meets."""
     first, last = around(*extents(kind, places), cell, shape)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from chunkflow.kernels.compiled import compiled
 
 Ids = NDArray[np.uint64]
-Voxels = NDArray[np.int64]
+VoxelPlaces = NDArray[np.int64]
 Corner = tuple[int, int, int]
 
 
@@ -32,9 +32,9 @@ def morton_encode(voxels: NDArray[np.integer[Any]], size: Sequence[int]) -> Ids:
     return codes
 
 
-def morton_decode(codes: NDArray[np.uint64], size: Sequence[int]) -> Voxels:
+def morton_decode(codes: NDArray[np.uint64], size: Sequence[int]) -> VoxelPlaces:
     """The voxels (rows of x, y, z) that have these codes."""
-    voxels: Voxels = _decode(np.ascontiguousarray(codes, dtype=np.uint64), _order(size))
+    voxels: VoxelPlaces = _decode(np.ascontiguousarray(codes, dtype=np.uint64), _order(size))
     return voxels
 
 
@@ -43,7 +43,7 @@ def voxel_ids(voxels: NDArray[np.integer[Any]], size: Sequence[int]) -> Ids:
     return morton_encode(voxels, size) + np.uint64(1)
 
 
-def id_voxels(ids: NDArray[np.uint64], size: Sequence[int]) -> Voxels:
+def id_voxels(ids: NDArray[np.uint64], size: Sequence[int]) -> VoxelPlaces:
     """The peaks' voxels of the objects that have these ids."""
     if len(ids) and ids.min() == 0:
         raise ValueError("0 is background, not an id")

@@ -14,17 +14,17 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from chunkflow.kernels.compiled import compiled
 
 Ids = NDArray[np.uint64]
-Counts = NDArray[np.int64]
+Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def count_overlaps(labels: NDArray[Any], other: NDArray[Any]) -> tuple[Ids, Ids, Counts]:
+def count_overlaps(labels: NDArray[Any], other: NDArray[Any]) -> tuple[Ids, Ids, Ints]:
     """The pairs of labels that share voxels, 0 included, sorted; and how many voxels they share."""
     first, second, lengths = _runs(labels.T.astype(np.uint64).ravel(), other.T.astype(np.uint64).ravel())
     return add_overlaps(first, second, lengths)
 
 
-def add_overlaps(labels: Ids, other: Ids, voxels: Counts) -> tuple[Ids, Ids, Counts]:
+def add_overlaps(labels: Ids, other: Ids, voxels: Ints) -> tuple[Ids, Ids, Ints]:
     """Counts of the same pair added up, sorted by pair."""
     if not len(labels):
         return labels, other, voxels
@@ -57,7 +57,7 @@ class Overlaps:
 
     found: Ids
     true: Ids
-    voxels: Counts
+    voxels: Ints
 
     def __post_init__(self) -> None:
         if not self.voxels.sum():
@@ -105,7 +105,7 @@ class Overlaps:
         return 1 - float(2 * together / (found + true)) if found + true else 0.0, precision, recall
 
 
-def _sizes(ids: Ids, voxels: NDArray[Any]) -> tuple[Ids, Counts, Floats]:
+def _sizes(ids: Ids, voxels: NDArray[Any]) -> tuple[Ids, Ints, Floats]:
     """Each id once, where each row's is among them, and its voxels in all."""
     names, which = np.unique(ids, return_inverse=True)
     sizes = np.bincount(which, weights=voxels, minlength=len(names)).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Which diameter and contrast find the cells that a person marked: the middle of the settings of best F1.
+"""Tuning: the diameter and contrast of best F1 against the cells that a person marked.
 
 1. For each diameter the peaks of the response in a region are ranked, the highest first. How many marked
    cells the first n of them find is known for every n at once.
@@ -19,7 +19,7 @@ from chunkflow.kernels.scoring.matching import Points
 from chunkflow.kernels.scoring.scores import ranked_matches
 
 Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
+Ints = NDArray[np.int64]
 
 DOUBT = 0.2
 """Of F1, for one cell. On the tissues that it was tried on, 0.15 and 0.25 choose as well."""
@@ -39,7 +39,7 @@ class Ranked:
     """Whether each raises the number of marked cells found."""
     inside: NDArray[np.bool_]
 
-    def counts(self, contrasts: Floats) -> tuple[Counts, Counts]:
+    def counts(self, contrasts: Floats) -> tuple[Ints, Ints]:
         """How many peaks of at least each contrast are right, and how many wrong."""
         reach = np.searchsorted(-self.heights.astype(np.float64), -contrasts, side="right")
         right = np.append(0, np.cumsum(self.matches))
@@ -64,17 +64,17 @@ def rank(
 
 
 @dataclass(frozen=True)
-class Surface:
+class ScoreSurface:
     """The scores of all settings in one region: rows are diameters, columns contrasts."""
 
     diameters: Floats
     contrasts: Floats
-    right: Counts
-    wrong: Counts
+    right: Ints
+    wrong: Ints
     cells: int
 
     @classmethod
-    def of(cls, ranked: Sequence[Ranked], cells: int) -> "Surface":
+    def of(cls, ranked: Sequence[Ranked], cells: int) -> "ScoreSurface":
         contrasts = _steps(ranked)
         counts = [one.counts(contrasts) for one in ranked]
         right, wrong = (np.array([pair[which] for pair in counts]) for which in (0, 1))

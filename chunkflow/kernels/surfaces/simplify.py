@@ -1,4 +1,4 @@
-"""A closed triangle mesh with fewer triangles: edges are collapsed where that moves the surface least.
+"""Mesh simplification: edges are collapsed where that moves the closed surface least.
 
 1. Each vertex gets a quadric: the squared distances to the planes of its triangles, weighted by their area
    (Garland and Heckbert). A small part of it pulls to the vertex itself, so that a plane, too, has one best
@@ -34,9 +34,12 @@ CHANGED = -1.0
 FREE, FIXED, GONE = 0, 1, 2
 
 
-class Surface(NamedTuple):
-    """A mesh under work. A vertex's triangles are `ring[start[v]:start[v + 1]]`, and those of the vertices
-    merged into it, which `following` chains; a triangle that is gone has a negative first corner."""
+class WorkingMesh(NamedTuple):
+    """Mesh being simplified, and the triangles around each of its vertices.
+
+    A vertex's triangles are `ring[start[v]:start[v + 1]]`, and those of the vertices merged into it, which
+    `following` chains; a triangle that is gone has a negative first corner.
+    """
 
     points: Floats
     quadrics: Floats
@@ -74,7 +77,7 @@ def _simplify(points: Floats, faces: Ints, state: NDArray[np.uint8], bounds: Flo
     quadrics = np.zeros((n, 10))
     fill_quadrics(points, faces, quadrics)
     _fix_ends(faces, state)
-    surface = Surface(
+    surface = WorkingMesh(
         points,
         quadrics,
         faces,
@@ -112,7 +115,7 @@ def _fix_ends(faces: Ints, state: NDArray[np.uint8]) -> None:
 
 
 @compiled
-def _compact(surface: Surface, n: int, m: int) -> tuple[int, int]:
+def _compact(surface: WorkingMesh, n: int, m: int) -> tuple[int, int]:
     """Close the gaps that vertices and triangles left, their order kept; how many there are now."""
     faces, index = surface.faces, surface.mark
     index[:n] = -1
@@ -141,7 +144,7 @@ def _compact(surface: Surface, n: int, m: int) -> tuple[int, int]:
 
 
 @compiled
-def _index(surface: Surface, n: int, m: int) -> None:
+def _index(surface: WorkingMesh, n: int, m: int) -> None:
     """List each vertex's triangles."""
     start, ring, faces = surface.start, surface.ring, surface.faces
     start[: n + 1] = 0
@@ -163,7 +166,7 @@ def _index(surface: Surface, n: int, m: int) -> None:
 
 
 @compiled
-def _sweep(surface: Surface, n: int, bound: float, in_place: bool) -> int:
+def _sweep(surface: WorkingMesh, n: int, bound: float, in_place: bool) -> int:
     """Collapse what costs no more than `bound`; how many vertices are gone."""
     # The functions below take arrays rather than the tuple: counting its references took twice as long as all
     # the arithmetic.

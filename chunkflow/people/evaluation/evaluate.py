@@ -22,7 +22,13 @@ from chunkflow.people.evaluation.overlaps import (
 )
 from chunkflow.people.evaluation.page import evaluation_parts
 from chunkflow.people.evaluation.scores import Comparison, Scores, compare_points
-from chunkflow.people.evaluation.sides import Compared, Place, points_of, refuse_no_distance, refuse_unlike
+from chunkflow.people.evaluation.sides import (
+    Compared,
+    SideSource,
+    points_of,
+    refuse_no_distance,
+    refuse_unlike,
+)
 from chunkflow.people.reports.pages import fragment, page
 
 
@@ -150,7 +156,7 @@ def evaluate(
     >>> scores.write(folder / "evaluation.html")
     """
     refuse_no_distance(tolerance_um)
-    found, true = Place.of(predicted), Place.of(truth)
+    found, true = SideSource.of(predicted), SideSource.of(truth)
     if _are_labels(found, true):
         means = Means(workers, address, serial)
         with scratch_folder(scratch, means) as work:
@@ -183,7 +189,7 @@ def _refuse_nothing(comparison: Comparison, truth: str, box: Box | None) -> None
         raise BadInput(f"{truth} has nothing{f' within {box}' if box else ''} to compare with.")
 
 
-def _are_labels(predicted: Place, truth: Place) -> bool:
+def _are_labels(predicted: SideSource, truth: SideSource) -> bool:
     if predicted.is_labels != truth.is_labels:
         labels, points = (predicted, truth) if predicted.is_labels else (truth, predicted)
         raise BadInput(
@@ -193,7 +199,9 @@ def _are_labels(predicted: Place, truth: Place) -> bool:
     return predicted.is_labels
 
 
-def _compare_labels(predicted: Place, truth: Place, box: Box | None, means: Means, work: Path) -> Comparison:
+def _compare_labels(
+    predicted: SideSource, truth: SideSource, box: Box | None, means: Means, work: Path
+) -> Comparison:
     assert predicted.layer is not None
     assert truth.layer is not None
     refuse_unlike(predicted, truth.layer)
@@ -205,7 +213,7 @@ def _compare_labels(predicted: Place, truth: Place, box: Box | None, means: Mean
     return compare_labels(predicted, truth, box, means, work)
 
 
-def _layer_of(predicted: Place, truth: Place, like: str | Path | Known) -> LayerInfo:
+def _layer_of(predicted: SideSource, truth: SideSource, like: str | Path | Known) -> LayerInfo:
     """The layer whose voxels places are told in: the one that is named, or the table's."""
     if not isinstance(like, str | Path):
         return info_of(like)

@@ -24,7 +24,7 @@ from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.kernels.scoring.agreement import Overlaps
 from chunkflow.people.evaluation.scores import LEAST_IOU, Comparison
-from chunkflow.people.evaluation.sides import Place, Side, side_of_rows
+from chunkflow.people.evaluation.sides import Side, SideSource, side_of_rows
 
 
 @contextmanager
@@ -36,7 +36,9 @@ def scratch_folder(within: str | Path | None, means: Means) -> Iterator[Path]:
         yield Path(folder)
 
 
-def compare_labels(predicted: Place, truth: Place, box: Box | None, means: Means, work: Path) -> Comparison:
+def compare_labels(
+    predicted: SideSource, truth: SideSource, box: Box | None, means: Means, work: Path
+) -> Comparison:
     """Count overlaps and measure both layers in one job, and match objects by IoU."""
     names = {"predicted": predicted, "truth": truth}
     layers, given = {}, {}

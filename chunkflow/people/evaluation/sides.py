@@ -1,4 +1,4 @@
-"""What is compared: points of a file, of a table or of a job; or labels, whose objects are measured."""
+"""Sides of a comparison: points of a file or table, or labels, whose objects are measured."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Compared = str | Path | Known
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one side of a comparison is: a file of points, or a layer (labels or a table)."""
+class SideSource:
+    """Source of one side of a comparison: a file of points, or a layer (labels or a table)."""
 
     location: str
     layer: LabelsInfo | TableInfo | None
@@ -40,7 +40,7 @@ class Place:
         return isinstance(self.layer, LabelsInfo)
 
     @classmethod
-    def of(cls, compared: Compared) -> Place:
+    def of(cls, compared: Compared) -> SideSource:
         """The layer or the file that is meant."""
         if not isinstance(compared, str | Path):
             return cls(compared.url, _compared(info_of(compared)))
@@ -104,7 +104,7 @@ class Side:
 
 
 def points_of(
-    place: Place, layer: LayerInfo, columns: Sequence[str], unit: str, of_class: str, score: str | None
+    place: SideSource, layer: LayerInfo, columns: Sequence[str], unit: str, of_class: str, score: str | None
 ) -> Side:
     """The points of a file or a table, as places in the layer."""
     if place.layer is None:
@@ -144,7 +144,7 @@ def side_of_rows(rows: pa.Table, name: str, score: str | None) -> Side:
     return Side(ids, places, values, scored)
 
 
-def refuse_unlike(place: Place, layer: LayerInfo) -> None:
+def refuse_unlike(place: SideSource, layer: LayerInfo) -> None:
     assert place.layer is not None
     if not np.allclose(place.layer.voxel_size, layer.voxel_size, rtol=1e-6):
         raise BadInput(

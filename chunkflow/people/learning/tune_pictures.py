@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chunkflow.kernels.scoring.scores import closest_pairs
-from chunkflow.kernels.scoring.tuning import Ranked, Surface
+from chunkflow.kernels.scoring.tuning import Ranked, ScoreSurface
 from chunkflow.people.learning.tune_region import Region
 from chunkflow.people.reports.pictures import BLUE, RED, TEAL, YELLOW, figure, png
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WIDTH = 9.5
 
 
-def surface_picture(surface: Surface, best: Ranked, contrast: float) -> bytes:
+def surface_picture(surface: ScoreSurface, best: Ranked, contrast: float) -> bytes:
     """F1 over diameters and contrasts, and the scores over contrasts for the diameter chosen."""
     drawn = figure(WIDTH, 3.8)
     left, right = drawn.subplots(1, 2)

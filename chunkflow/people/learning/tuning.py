@@ -20,7 +20,7 @@ from chunkflow.geometry import Box
 from chunkflow.kernels.images.threshold import PEAK_RATIO
 from chunkflow.kernels.scoring.matching import Points
 from chunkflow.kernels.scoring.scores import Interval, bootstrap_interval
-from chunkflow.kernels.scoring.tuning import Ranked, Surface, readable
+from chunkflow.kernels.scoring.tuning import Ranked, ScoreSurface, readable
 from chunkflow.people.evaluation.sides import refuse_no_distance
 from chunkflow.people.learning.tune_pictures import surface_picture, where_picture
 from chunkflow.people.learning.tune_region import Region, box_of_cells
@@ -39,7 +39,7 @@ class Tuned:
     """The setting that does best in a region, and its scores there; in a notebook a report."""
 
     region: Region
-    surface: Surface
+    surface: ScoreSurface
     ranked: Ranked
     """The peaks of the diameter that was chosen."""
     contrast: float
@@ -57,7 +57,7 @@ class Tuned:
                 f"No setting finds any of the {len(region.cells)} cells marked in {region.box}: are they "
                 "cells of this image, and bright in it?"
             )
-        surface = Surface.of(ranked, len(region.cells))
+        surface = ScoreSurface.of(ranked, len(region.cells))
         diameter, contrast = surface.chosen()
         best = next(one for one in ranked if one.diameter == diameter)
         taken = best.heights >= np.float32(contrast)

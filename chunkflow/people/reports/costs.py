@@ -31,17 +31,17 @@ def estimate_and_actual(state: State, accounts: Sequence[Account]) -> str:
 
 def _rows(state: State, accounts: Sequence[Account]) -> Iterator[Row]:
     known = _first_of_this_job(accounts)
-    maps = [step for name, step in state.steps.items() if "." not in name]
-    yield _row("chunks", known.chunks, sum(step.done for step in maps), "{:,.0f}".format)
-    yield _bytes("read", known.bytes_in, sum(step.bytes_in for step in maps))
-    yield _bytes("written", known.bytes_out, sum(step.bytes_out for step in maps))
+    maps = [stage for name, stage in state.stages.items() if "." not in name]
+    yield _row("chunks", known.chunks, sum(stage.done for stage in maps), "{:,.0f}".format)
+    yield _bytes("read", known.bytes_in, sum(stage.bytes_in for stage in maps))
+    yield _bytes("written", known.bytes_out, sum(stage.bytes_out for stage in maps))
     memory = max(account.memory for account in accounts)
     yield _row("most memory a worker, GiB", known.memory / 2**30, memory / 2**30, "{:,.2f}".format)
     yield "files", f"{known.files:,}", "not counted", None
     yield "requests", f"{known.requests:,}", "not counted", None
     for name, figure in known.seconds.items():
-        if name in state.steps:
-            yield _measured(f"work on {name}", figure, sum(state.steps[name].seconds.values()), in_words)
+        if name in state.stages:
+            yield _measured(f"work on {name}", figure, sum(state.stages[name].seconds.values()), in_words)
     yield from _paid(known, accounts)
 
 

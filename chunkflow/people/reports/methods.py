@@ -46,9 +46,9 @@ def methods(state: State) -> str:
 def decided(state: State, entry: str) -> dict[str, Any]:
     """What a task's `prepare` chose, of all its steps."""
     found: dict[str, Any] = {}
-    for name, step in state.steps.items():
-        if step.prepared and (name == f"{entry}.prepare" or name.startswith(f"{entry}/")):
-            found |= step.prepared
+    for name, stage in state.stages.items():
+        if stage.prepared and (name == f"{entry}.prepare" or name.startswith(f"{entry}/")):
+            found |= stage.prepared
     return found
 
 

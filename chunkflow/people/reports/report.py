@@ -1,4 +1,4 @@
-"""The report of a run: what ran, how long, what failed, a timeline by worker, and a paragraph of methods."""
+"""Report of a run: its stages, failures and figures, a timeline, and a paragraph of methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from chunkflow.data.folder import Folder
 from chunkflow.engine.cost.accounts import Account, read_accounts
 from chunkflow.engine.ledger.ledger import Ledger
-from chunkflow.engine.ledger.state import State, Step
+from chunkflow.engine.ledger.state import StageRecord, State
 from chunkflow.engine.planning.job import Job
 from chunkflow.jobs.log import read_log
 from chunkflow.people.reports.costs import estimate_and_actual
@@ -25,14 +25,14 @@ from chunkflow.words import counted, in_words, plain
 
 MOST_LINES = 20_000
 MOST_FAILURES = 20
-HEAD = ("task", "pieces", "done", "empty", "failed", "left", "read", "map", "write", "a piece", "in", "out")
+HEAD = ("task", "chunks", "done", "empty", "failed", "left", "read", "map", "write", "a chunk", "in", "out")
 
 
 def write_report(work: str) -> str:
     """Write report.html into the work folder from what its ledger and logs say; returns where it is."""
     folder = Folder(work)
     state = Ledger.load(folder).state
-    left = files_for_people(folder, (re.split("[/.]", name)[0] for name in state.steps))
+    left = files_for_people(folder, (re.split("[/.]", name)[0] for name in state.stages))
     assert state.job is not None
     planned = state.job.plan
     accounts = [one for one in read_accounts(planned.job.work) if one.box == str(planned.box or "")]
@@ -62,59 +62,59 @@ def report(state: State, log: list[dict[str, Any]], left: str = "", accounts: Se
 
 
 def _summary(state: State) -> str:
-    steps = list(state.steps.values())
-    units, done, _, failed = _totals(steps)
-    left = units - done - failed
+    stages = list(state.stages.values())
+    cells, done, _, failed = _totals(stages)
+    left = cells - done - failed
     status = state.ended or "running"
     bad = "" if status == "complete" else " bad"
-    repeats = sum(step.repeats for step in steps)
-    again = f" Done twice, and counted once: {counted(repeats, 'piece')}." if repeats else ""
+    repeats = sum(stage.repeats for stage in stages)
+    again = f" Done twice, and counted once: {counted(repeats, 'chunk')}." if repeats else ""
     took = in_words(sum(run[3] - run[2] for run in state.runs))
     return (
         f'<p><span class="status{bad}">{status}</span> {took} in {counted(len(state.runs), "run")}, until '
-        f"{_when(state.heard)}.</p><p>Of {counted(units, 'piece')} of work (a chunk of a task, or a merge of "
-        f"what chunks left) {done:,} {'is' if done == 1 else 'are'} done, {failed:,} failed and {left:,} "
-        f"{'is' if left == 1 else 'are'} left; each is counted once.{again}</p>"
+        f"{_when(state.last_heartbeat)}.</p><p>Of {counted(cells, 'chunk')} (of all tasks; a merge of what "
+        f"chunks left counts as one) {done:,} {'is' if done == 1 else 'are'} done, {failed:,} failed and "
+        f"{left:,} {'is' if left == 1 else 'are'} left; each is counted once.{again}</p>"
     )
 
 
 def _tasks(state: State) -> str:
-    rows = [_row(name, [step]) for name, step in state.steps.items()]
-    total = _row("all", list(state.steps.values())).replace("<tr>", "<tr class=total>")
+    rows = [_row(name, [stage]) for name, stage in state.stages.items()]
+    total = _row("all", list(state.stages.values())).replace("<tr>", "<tr class=total>")
     head = "".join(f"<th>{name}</th>" for name in HEAD)
     retries = [
-        f"{html.escape(step.name)}: {', '.join(f'{count} × {cause}' for cause, count in step.causes.items())}"
-        for step in state.steps.values()
-        if step.causes
+        f"{html.escape(name)}: {', '.join(f'{count} × {cause}' for cause, count in stage.causes.items())}"
+        for name, stage in state.stages.items()
+        if stage.causes
     ]
     tried = f"<p>Attempts that failed: {'; '.join(retries)}.</p>" if retries else ""
     return (
         f"<div class=wide><table><tr>{head}</tr>{''.join(rows)}{total}</table></div>{tried}"
-        "<p class=quiet>Read, map and write are seconds of all workers added up; a piece is their sum for "
-        "one. Empty pieces are done, and spare later tasks their work.</p>"
+        "<p class=quiet>Read, map and write are seconds of all workers added up; a chunk is their sum for "
+        "one. Empty chunks are done, and spare later tasks their work.</p>"
     )
 
 
-def _totals(steps: list[Step]) -> tuple[int, int, int, int]:
-    """Pieces, and how many of them are done, done but empty, failed."""
-    each = [(step.units, step.done, step.empty, step.failed) for step in steps]
+def _totals(stages: list[StageRecord]) -> tuple[int, int, int, int]:
+    """Numbers of cells: all, and those that are done, done but empty, failed."""
+    each = [(stage.cells, stage.done, stage.empty, stage.failed) for stage in stages]
     return tuple(sum(values) for values in zip(*each, strict=True))  # type: ignore[return-value]
 
 
-def _row(name: str, steps: list[Step]) -> str:
-    units, done, empty, failed = _totals(steps)
-    spent = [sum(step.seconds[kind] for step in steps) for kind in ("read", "map", "write")]
+def _row(name: str, stages: list[StageRecord]) -> str:
+    cells, done, empty, failed = _totals(stages)
+    spent = [sum(stage.seconds[kind] for stage in stages) for kind in ("read", "map", "write")]
     values = (
         html.escape(name),
-        f"{units:,}",
+        f"{cells:,}",
         f"{done:,}",
         f"{empty:,}" if empty else "–",
         f"<b class=bad>{failed:,}</b>" if failed else "–",
-        f"{units - done - failed:,}" if units - done - failed else "–",
+        f"{cells - done - failed:,}" if cells - done - failed else "–",
         *(f"{seconds:,.1f} s" if seconds >= 0.05 else "–" for seconds in spent),
         _milliseconds(sum(spent) / done) if done else "–",
-        _megabytes(sum(step.bytes_in for step in steps)),
-        _megabytes(sum(step.bytes_out for step in steps)),
+        _megabytes(sum(stage.bytes_in for stage in stages)),
+        _megabytes(sum(stage.bytes_out for stage in stages)),
     )
     return "<tr>" + "".join(f"<td>{value}</td>" for value in values) + "</tr>"
 
@@ -128,7 +128,7 @@ def _megabytes(count: int) -> str:
 
 
 def _failures(state: State) -> str:
-    failures = [(step.name, f) for step in state.steps.values() for f in step.failures.values()]
+    failures = [(stage.name, f) for stage in state.stages.values() for f in stage.failures.values()]
     rows = [
         f"<h3>{html.escape(name)} chunk {f.index}: {html.escape(f.cause)}, "
         f"{'set aside' if f.final else 'to be tried again'} after attempt {f.attempt}</h3>"
@@ -169,7 +169,9 @@ def _found(state: State) -> str:
         if isinstance(value, int | float | str) and value != ""
     ]
     found += [
-        (step.name, key, f"{value:,}") for step in state.steps.values() for key, value in step.counts.items()
+        (stage.name, key, f"{value:,}")
+        for stage in state.stages.values()
+        for key, value in stage.counts.items()
     ]
     cells = [
         f"<td>{html.escape(name)}<td>{html.escape(key)}<td>{html.escape(str(v))}" for name, key, v in found

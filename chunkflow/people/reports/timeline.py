@@ -1,4 +1,4 @@
-"""The timeline of a run: a row for every worker, a bar for every piece that it mapped, an axis of time."""
+"""Timeline of a run: a row for every worker, and a bar for every chunk that it mapped."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def timeline(log: list[dict[str, Any]], whole: bool = True) -> str:
     ]
     mapped = sum(bar["seconds"][1] for bar in bars)
     share = mapped / (span * len(workers))
-    what = "of the last run" if whole else "of the last pieces of the run"
+    what = "of the last run" if whole else "of the last chunks of the run"
     return (
         f"<p class=key>{_key(colours, any('cause' in bar for bar in bars))}</p>"
         f'<svg viewBox="0 0 {LEFT + WIDTH + 20} {height + 26}" role="img">{_axis(span, height)}'
         f"{''.join(names)}{''.join(drawn)}</svg>"
         f"<p class=quiet>{counted(len(workers), 'worker')}, {in_words(span)} {what}. A bar is the time in "
-        f"which one piece was mapped ({100 * share:.0f} % of all time); reading ahead and writing behind go "
+        f"which one chunk was mapped ({100 * share:.0f} % of all time); reading ahead and writing behind go "
         "on beside it. Point at a bar to see which it is.</p>"
     )
 
@@ -73,7 +73,7 @@ def _bar(bar: dict[str, Any], first: float, span: float, row: int, colours: dict
 
 
 def _axis(span: float, height: int) -> str:
-    """Lines at round numbers of seconds since the first piece."""
+    """Lines at round numbers of seconds since the first chunk."""
     step = next((s for s in STEPS if span / s <= MOST_TICKS), 86400 * (1 + int(span / 86400 / MOST_TICKS)))
     lines = []
     for tick in range(int(span / step) + 1):
@@ -101,7 +101,7 @@ def _key(colours: dict[str, str], failures: bool) -> str:
 
 
 def _entry(bar: dict[str, Any]) -> str:
-    """The task of the job that a piece belongs to."""
+    """The task of the job that a chunk belongs to."""
     return str(re.split(r"[./]", bar["task"])[0])
 
 

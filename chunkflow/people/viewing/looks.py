@@ -1,4 +1,4 @@
-"""What must be known of a layer to show it: its kind, its extent, its contrast, some of its segments.
+"""Looks of a layer to be shown: its kind, its extent, its contrast, some of its segments.
 
 1. The layer's `info` tells its kind: image, segmentation, annotation, or a mesh folder of its own.
 2. A sample is read: the finest mip that is small enough whole, or the middle of the coarsest.
@@ -20,8 +20,8 @@ from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.geometry import Box, vec
 
-Kind = Literal["image", "segmentation", "annotation", "mesh"]
-ORDER: tuple[Kind, ...] = ("image", "segmentation", "mesh", "annotation")
+LookKind = Literal["image", "segmentation", "annotation", "mesh"]
+ORDER: tuple[LookKind, ...] = ("image", "segmentation", "mesh", "annotation")
 SAMPLE = 128  # voxels on each side of the box that is looked at
 SHOWN = 300  # segments whose meshes are shown at first
 MESHES = (
@@ -40,7 +40,7 @@ class Shown:
 
     name: str
     url: str
-    kind: Kind
+    kind: LookKind
     info: Mapping[str, Any]
     contrast: tuple[Contrast, ...] = ()
     """For each channel of an image, what is shown as black and as full colour."""
@@ -69,7 +69,7 @@ def look(name: str, location: str) -> Shown:
     return Shown(name, url, kind, info)
 
 
-def kind_of(info: Mapping[str, Any], url: str) -> Kind:
+def kind_of(info: Mapping[str, Any], url: str) -> LookKind:
     kind = info.get("@type", "neuroglancer_multiscale_volume")
     if kind == "neuroglancer_annotations_v1":
         return "annotation"

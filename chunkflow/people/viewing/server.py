@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from chunkflow.errors import BadInput
-from chunkflow.people.viewing.sources import Found, source_of
+from chunkflow.people.viewing.sources import ServedFile, source_of
 
 HOST = "127.0.0.1"
 BLOCK = 1 << 20
@@ -200,13 +200,13 @@ class Handler(BaseHTTPRequestHandler):
         host = self.headers.get("Host", "")
         return f"http://{host}/{self.server.token}" if SAFE_HOST.match(host) else self.server.base
 
-    def _find(self, rest: str) -> Found | None:
+    def _find(self, rest: str) -> ServedFile | None:
         part, _, name = rest.partition("/")
         if rest == "state.json":
-            return Found.of(json.dumps(self.server.state(self._base)).encode())
+            return ServedFile.of(json.dumps(self.server.state(self._base)).encode())
         if part == "v" and CLIENT_FILE.match(name):
             client = importlib.resources.files("neuroglancer.static").joinpath("client", name)
-            return Found.of(client.read_bytes()) if client.is_file() else None
+            return ServedFile.of(client.read_bytes()) if client.is_file() else None
         layer, _, path = name.partition("/")
         source = self.server.sources.get(layer)
         if part != "layers" or source is None or path == "" or ".." in path.split("/"):
@@ -214,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
         gzipped = "gzip" in self.headers.get("Accept-Encoding", "")
         return source.find(path, gzipped, part="Range" in self.headers)
 
-    def _send_found(self, found: Found, kind: str, body: bool) -> None:
+    def _send_found(self, found: ServedFile, kind: str, body: bool) -> None:
         try:
             span = byte_span(self.headers.get("Range"), found.size)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Where the files of a layer are read from to be shown: a folder of this machine, or a bucket."""
+"""Sources of a layer's files: a folder of this machine, or a bucket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cloudfiles import CloudFiles
 
 
 @dataclass(frozen=True)
-class Found:
+class ServedFile:
     """A file that is there: its size, how to read from one byte to another, and its encoding."""
 
     size: int
@@ -23,14 +23,14 @@ class Found:
     close: Callable[[], None] = lambda: None
 
     @classmethod
-    def of(cls, content: bytes) -> Found:
+    def of(cls, content: bytes) -> ServedFile:
         return cls(len(content), lambda start, stop: content[start:stop])
 
 
 class Source(Protocol):
-    """Where the files of one layer are."""
+    """Source of the files of one layer."""
 
-    def find(self, name: str, gzipped: bool, part: bool) -> Found | None:
+    def find(self, name: str, gzipped: bool, part: bool) -> ServedFile | None:
         """The file `name`; as gzip only where `gzipped` is understood and no `part` of it is asked for."""
 
 
@@ -40,7 +40,7 @@ class LocalSource:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
 
-    def find(self, name: str, gzipped: bool, part: bool) -> Found | None:
+    def find(self, name: str, gzipped: bool, part: bool) -> ServedFile | None:
         path = (self.folder / name).resolve()
         if not path.is_relative_to(self.folder):
             return None
@@ -54,23 +54,23 @@ class LocalSource:
             return found
         content = found.read(0, found.size)
         found.close()
-        return Found.of(gzip.decompress(content))
+        return ServedFile.of(gzip.decompress(content))
 
 
 class RemoteSource:
-    """A layer in a bucket or on another server; CloudFiles undoes whatever compression it is kept in."""
+    """A layer in a bucket or on another server, decompressed by CloudFiles."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def find(self, name: str, gzipped: bool, part: bool) -> Found | None:
+    def find(self, name: str, gzipped: bool, part: bool) -> ServedFile | None:
         files = CloudFiles(self.url, progress=False)
         head = files.head(name) if part else None
         if head and not head.get("Content-Encoding"):
             span = partial(self._read, files, name)
-            return Found(int(head["Content-Length"]), span)
+            return ServedFile(int(head["Content-Length"]), span)
         content = files.get(name)
-        return None if content is None else Found.of(content)
+        return None if content is None else ServedFile.of(content)
 
     @staticmethod
     def _read(files: Any, name: str, start: int, stop: int) -> bytes:
@@ -78,14 +78,14 @@ class RemoteSource:
         return content
 
 
-def opened(path: Path, encoding: str | None = None) -> Found:
+def opened(path: Path, encoding: str | None = None) -> ServedFile:
     """The file as it is now; one that is replaced meanwhile is still read to its end."""
     handle = os.open(path, os.O_RDONLY)
 
     def read(start: int, stop: int) -> bytes:
         return os.pread(handle, stop - start, start)
 
-    return Found(os.fstat(handle).st_size, read, encoding, partial(os.close, handle))
+    return ServedFile(os.fstat(handle).st_size, read, encoding, partial(os.close, handle))
 
 
 def source_of(url: str) -> Source:

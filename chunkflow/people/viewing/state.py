@@ -1,4 +1,4 @@
-"""The Neuroglancer state that shows layers together, each in its colours, and all of them in sight.
+"""Neuroglancer state that shows layers together, each in its colours, all of them in sight.
 
 1. Images are added up, each channel in a colour of its own (one channel alone: grey).
 2. A mesh folder becomes one more source of its segmentation; annotations are linked to theirs, and have the
@@ -17,7 +17,7 @@ import numpy as np
 
 from chunkflow.people.viewing.looks import ORDER, Shown, extent_of, full_range, owners_of
 
-State = dict[str, Any]
+ViewerState = dict[str, Any]
 COLOURS = ("#00ffff", "#ff00ff", "#ffff00", "#00ff60", "#ff6040", "#6080ff")
 GREY = "#ffffff"
 PANEL = 400  # pixels on each side of a panel in an ordinary window
@@ -43,7 +43,7 @@ STYLES = {
 
 def build_state(
     layers: Sequence[Shown], address: Callable[[Shown], str], links: Mapping[str, str] | None = None
-) -> State:
+) -> ViewerState:
     """The state; `address` gives the URL at which the browser finds a layer.
 
     `links` has the segmentation (name or URL) of mesh and annotation layers, where there are several.
@@ -66,7 +66,7 @@ def build_state(
     return {**view_of(layers), "layers": shown}
 
 
-def image_layer(layer: Shown, source: str, colours: Sequence[str]) -> State:
+def image_layer(layer: Shown, source: str, colours: Sequence[str]) -> ViewerState:
     """An image with a contrast and a colour for each channel, to be changed in the browser."""
     controls, terms = [], []
     for channel, ((low, high), colour) in enumerate(zip(layer.contrast, colours, strict=True)):
@@ -101,7 +101,7 @@ def pair(low: float, high: float) -> str:
     return f"[{low_text}, {high_text}]"
 
 
-def segmentation_layer(layer: Shown, sources: Sequence[str]) -> State:
+def segmentation_layer(layer: Shown, sources: Sequence[str]) -> ViewerState:
     """Some segments are chosen, so that their meshes show; the others keep their colours, fainter."""
     return {
         "type": "segmentation",
@@ -114,8 +114,8 @@ def segmentation_layer(layer: Shown, sources: Sequence[str]) -> State:
     }
 
 
-def annotation_layer(layer: Shown, source: str, owner: str | None) -> State:
-    state: State = {
+def annotation_layer(layer: Shown, source: str, owner: str | None) -> ViewerState:
+    state: ViewerState = {
         "type": "annotation",
         "name": layer.name,
         "source": source,
@@ -180,7 +180,7 @@ def literal(value: float, kind: str) -> str:
     return f"{value}u" if kind.startswith("u") else str(value)
 
 
-def view_of(layers: Sequence[Shown]) -> State:
+def view_of(layers: Sequence[Shown]) -> ViewerState:
     """Where to look from; without `dimensions` the panels would stay empty."""
     extent = extent_of(layers)
     size = (extent.stop - extent.start) * extent.voxel_size

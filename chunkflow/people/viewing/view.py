@@ -14,7 +14,7 @@ from chunkflow.errors import BadInput
 from chunkflow.jobs.work import Work
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.server import LayerServer, layer_address
-from chunkflow.people.viewing.state import State, build_state
+from chunkflow.people.viewing.state import ViewerState, build_state
 from chunkflow.people.viewing.work_layers import layers_of_plan
 from chunkflow.words import free_name
 
@@ -22,7 +22,7 @@ REAL_SCHEMES = ("s3://", "gs://", "http://", "https://")
 FRAME_HEIGHT = 600
 
 
-class Located(Protocol):
+class HasUrl(Protocol):
     """A layer or a work folder that is known by its URL."""
 
     @property
@@ -47,7 +47,7 @@ class Viewer:
     def port(self) -> int:
         return self._server.port
 
-    def state(self) -> State:
+    def state(self) -> ViewerState:
         """The state of Neuroglancer, which finds the layers at this server."""
         return self._server.state(self._server.base)
 
@@ -73,7 +73,7 @@ class Viewer:
         return f'{frame}<p><a href="{self.url}" target="_blank">{self.url}</a></p>'
 
 
-def view(*sources: str | Path | Located, port: int = 0) -> Viewer:
+def view(*sources: str | Path | HasUrl, port: int = 0) -> Viewer:
     """Show layers, or all layers of jobs, in Neuroglancer.
 
     A source is a layer or a job's work folder: its path or URL, or an object that has one. Images get a
@@ -89,7 +89,7 @@ def view(*sources: str | Path | Located, port: int = 0) -> Viewer:
     return Viewer(start_server(layers, port, links), layers, links)
 
 
-def layers_to_show(sources: Sequence[str | Path | Located]) -> tuple[dict[str, str], dict[str, str]]:
+def layers_to_show(sources: Sequence[str | Path | HasUrl]) -> tuple[dict[str, str], dict[str, str]]:
     """The URLs of the layers by name, and of the labels whose ids they name, where known."""
     layers: dict[str, str] = {}
     links: dict[str, str] = {}
@@ -125,7 +125,7 @@ def start_server(
     """
     shown = [look(name, url) for name, url in layers.items()]
 
-    def state(base: str) -> State:
+    def state(base: str) -> ViewerState:
         return build_state(shown, lambda layer: layer_address(base, layer.name), links)
 
     server = LayerServer({layer.name: layer.url for layer in shown}, port)

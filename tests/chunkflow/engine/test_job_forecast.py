@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chunkflow.engine.cost.job_forecast import forecast_job
-from chunkflow.engine.cost.measures import Measure
+from chunkflow.engine.cost.measures import CellSeconds
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.jobs.planned import open_plan
 from tests.support.jobs import make_job, make_layer
@@ -39,7 +39,7 @@ def test_what_a_job_takes_is_told_by_task(plan: Plan) -> None:
 
 
 def test_the_time_is_told_where_it_was_measured(plan: Plan) -> None:
-    measured = Measure(voxels=32**3, cells=2, seconds=3.0, squares=4.5)
+    measured = CellSeconds(voxels=32**3, cells=2, seconds=3.0, squares=4.5)
     found = forecast_job(plan, 4, {"segment": measured})
     assert found.total_seconds == pytest.approx(8 * 1.5 / 4)
     assert found.unmeasured == ["measure"]

@@ -14,7 +14,7 @@ from chunkflow.engine.cost.measures import together
 from chunkflow.engine.cost.meter import LINGER_SECONDS, WRITE_SECONDS, CostMeter
 from chunkflow.engine.cost.prices import PriceTable
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.queue.cells import Answer, Cause, Place
+from chunkflow.engine.queue.cells import Answer, Cause, WorkerPlace
 from chunkflow.engine.queue.schedule import Schedule
 from chunkflow.engine.run.events import CellDone, CellFailed, Ended, Started, Tick
 from chunkflow.errors import DamagedInput
@@ -56,7 +56,7 @@ class Run:
         """So long after the start, a node says that it is done with a cell."""
         self.now = START + after
         cell = self.taken.pop(0)
-        place = Place(node, device, START - 500)
+        place = WorkerPlace(node, device, START - 500)
         self.schedule.done(0, cell, False)
         self.meter(CellDone(Answer(0, cell, "w", seconds=(0, took, 0), peak_bytes=7, place=place)))
         self.meter(Tick(self.schedule))
@@ -111,7 +111,7 @@ def test_each_device_has_its_own_price_and_one_that_no_table_knows_none(plan: Pl
 def test_a_lost_node_has_cost_what_it_cost(plan: Plan) -> None:
     run = Run(plan)
     run.now += 3600
-    place = Place("a", "k80 spot", START)
+    place = WorkerPlace("a", "k80 spot", START)
     lost = Answer(0, run.taken[0], "w", Cause.NODE_LOST, place=place)
     run.meter(CellFailed(lost, 1, False))
     run.end(3600)
@@ -123,7 +123,7 @@ def test_a_budget_stops_once_before_the_chunks_in_hand_go_beyond_it(plan: Plan) 
     run.done(3000, took=30)
     assert not run.stops
     run.wait(3500)
-    assert not run.stops, "90 s of chunks in hand are left"
+    assert not run.stops, "90 s of chunks in flight are left"
     run.done(3505, took=30)
     run.wait(3512)
     assert run.stops == 1

@@ -21,7 +21,7 @@ from chunkflow.engine.cost.estimate import (
     refuse_all,
     workers_on,
 )
-from chunkflow.engine.cost.measures import Measure, chosen_cells, measure, together
+from chunkflow.engine.cost.measures import CellSeconds, chosen_cells, measure, together
 from chunkflow.engine.cost.prices import PACKAGED, Device, PriceTable, load_prices
 from chunkflow.engine.planning.forecast import Traffic, forecast, traffic
 from chunkflow.engine.planning.plan import Plan, Product, Step
@@ -49,8 +49,8 @@ def plan(tmp_path: Path) -> Plan:
     return open_plan(make_job(tmp_path, layers, tasks, chunk=[16, 16, 16], storage=[16, 16, 16]))
 
 
-def measured(*seconds: float) -> Measure:
-    found = Measure(voxels=16**3)
+def measured(*seconds: float) -> CellSeconds:
+    found = CellSeconds(voxels=16**3)
     for one in seconds:
         found.add(one)
     return found
@@ -201,7 +201,7 @@ def test_a_sample_is_measured_of_what_can_be_read_now(plan: Plan) -> None:
     both = together(plan, [found, found])
     assert both["copy"].cells == 6
     assert both["copy"].mean == pytest.approx(found["copy"].mean)
-    coarse = {"copy": Measure(voxels=2 * 16**3, cells=2, seconds=8, squares=34)}
+    coarse = {"copy": CellSeconds(voxels=2 * 16**3, cells=2, seconds=8, squares=34)}
     assert together(plan, [coarse])["copy"] == measured(1.5, 2.5), "in cells of this plan"
 
 

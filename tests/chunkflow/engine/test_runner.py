@@ -18,7 +18,7 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.pool.executor import Gone, Up
 from chunkflow.engine.pool.pool import Pool
-from chunkflow.engine.queue.cells import Cause, Place, Range
+from chunkflow.engine.queue.cells import Cause, Range, WorkerPlace
 from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.queue.schedule import DONE
 from chunkflow.engine.run.events import CellDone, Ended, Event
@@ -54,7 +54,7 @@ def assert_nothing_lost(plan: Plan, complete: bool) -> None:
     """Each chunk is in the ledger once at most, and none is counted as failed."""
     state = Ledger.load(Folder(plan.work)).state
     for stage in plan.stages:
-        step = state.steps[stage.name]
+        step = state.stages[stage.name]
         assert (step.repeats, step.failed, dict(step.causes)) == (0, 0, {})
         assert step.done == (len(stage.grid) if complete else np.count_nonzero(step.states == 1))
 
@@ -76,7 +76,7 @@ def test_both_kinds_of_workers_are_busy_at_the_same_time(tmp_path: Path) -> None
 def test_the_workers_of_another_pool_are_found_and_fed(tmp_path: Path) -> None:
     plan = open_plan(job_in(tmp_path, side=8, tasks=1))
     queue = MemoryQueue()
-    other = Pool(queue, SimulatedExecutor(lambda stage: 0.02, lambda worker: Place("other")), [30])
+    other = Pool(queue, SimulatedExecutor(lambda stage: 0.02, lambda worker: WorkerPlace("other")), [30])
     nodes: list[str] = []
 
     def listen(event: Event) -> None:
@@ -139,7 +139,7 @@ def test_what_is_in_hand_is_waited_for_as_long_as_chunks_take(
 
     plan = open_plan(job_in(tmp_path))
     assert run(plan, [2], lambda stage: 0.3, listen) == "interrupted"
-    assert len(done) >= 8, "each of the two workers had three in hand"
+    assert len(done) >= 8, "each of the two workers had three in flight"
 
 
 def test_pools_of_other_clusters_learn_by_a_file_that_they_are_to_drain(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_what_a_lost_node_had_is_done_by_others_at_no_attempt(tmp_path: Path) ->
                 puppet.finish(0)
             thread.join(0.002)
     assert sorted(cell for r in begun for cell in range(r.start, r.stop)) == list(range(8))
-    step = Ledger.load(Folder(plan.work)).state.steps["Copy"]
+    step = Ledger.load(Folder(plan.work)).state.stages["Copy"]
     assert (step.done, step.attempts.tolist()) == (8, [1] * 8)
     assert dict(step.causes) == {"node lost": 3, "preempted": 3}
 
@@ -188,11 +188,11 @@ def test_what_takes_longer_than_any_walltime_fails_and_says_so(tmp_path: Path) -
             puppet.tell(Up(worker, ends=time.time() + 100))
             eventually(lambda worker=worker: [name for name, _ in puppet.given] == [worker])
             puppet.given.clear()
-            pool._crews[0].hands[worker].since -= 99  # as if it had done nothing else
+            pool._crews[0].workers[worker].since -= 99  # as if it had done nothing else
             puppet.tell(Gone(worker, Cause.PREEMPTED, "its time is over"))
         thread.join(60)
     state = Ledger.load(Folder(plan.work)).state
-    assert (state.ended, dict(state.steps["Copy"].causes)) == ("incomplete", {"out of time": 2})
+    assert (state.ended, dict(state.stages["Copy"].causes)) == ("incomplete", {"out of time": 2})
     assert "give the nodes a longer walltime, or the job smaller chunks" in (
-        state.steps["Copy"].failures[0].traceback
+        state.stages["Copy"].failures[0].traceback
     )

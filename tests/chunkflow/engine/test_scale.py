@@ -10,7 +10,7 @@ import numpy as np
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.pool.pool import Pool
-from chunkflow.engine.queue.cells import Place
+from chunkflow.engine.queue.cells import WorkerPlace
 from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.run.events import CellDone, Event
 from chunkflow.engine.run.opening import open_run
@@ -33,14 +33,14 @@ def test_two_thousand_workers_do_each_chunk_once(tmp_path: Path) -> None:
     executor = CountingExecutor(0.001, plan, tmp_path / "begun")
     run_with(plan, executor, 2000)
     assert times_begun(tmp_path / "begun") == {1: 3 * 4000}
-    steps = Ledger.load(Folder(plan.work)).steps
+    steps = Ledger.load(Folder(plan.work)).stages
     assert [(step.done, step.repeats, step.failed) for step in steps.values()] == [(4000, 0, 0)] * 3
 
 
 def test_none_of_two_thousand_workers_is_left_with_nothing(tmp_path: Path) -> None:
     plan = open_plan(job_of(tmp_path, "job", (2000, 3, 1), ["Copy"]))
     run_with(plan, Together(SimulatedExecutor(lambda stage: 0.5), 2000), 2000)
-    workers = Ledger.load(Folder(plan.work)).steps["Copy"].workers
+    workers = Ledger.load(Folder(plan.work)).stages["Copy"].workers
     assert len(workers) == 2000
 
 
@@ -48,7 +48,7 @@ def test_pools_on_one_queue_share_what_there_is(tmp_path: Path) -> None:
     plan = open_plan(job_of(tmp_path, "job", (30, 20, 20), ["Copy"]))
     queue = MemoryQueue()
     pools = [
-        Pool(queue, SimulatedExecutor(lambda stage: 0.3, lambda worker, n=n: Place(f"{n}")), [500])
+        Pool(queue, SimulatedExecutor(lambda stage: 0.3, lambda worker, n=n: WorkerPlace(f"{n}")), [500])
         for n in range(4)
     ]
     done: Counter[str] = Counter()
@@ -73,13 +73,13 @@ def test_a_runner_that_is_killed_among_many_chunks_is_gone_on_with(tmp_path: Pat
     path, begun, cells = written(tmp_path, job), tmp_path / "begun", 3 * 8000
     words = [str(path), "300", "0.02", str(begun)]
     killed_in_the_middle(started("run", words), job, cells)
-    recorded = sum(step.done for step in Ledger.load(Folder(job.work)).steps.values())
+    recorded = sum(step.done for step in Ledger.load(Folder(job.work)).stages.values())
     assert cells / 2 <= recorded < cells
     told = told_by(started("run", words))
     assert told["done"] == cells - recorded, "what is recorded is not done again"
     times = times_begun(begun)
     assert set(times) <= {1, 2}
     assert times.total() == cells
-    steps = Ledger.load(Folder(job.work)).steps.values()
+    steps = Ledger.load(Folder(job.work)).stages.values()
     assert sum(step.done for step in steps) == cells
     assert sum(step.repeats for step in steps) == 0

@@ -101,12 +101,12 @@ def test_a_run_that_is_interrupted_keeps_what_is_done_and_the_next_does_the_rest
         in_a_thread(run)
     assert run.status == "interrupted"
     first = state_of(job)
-    done = sum(step.done for step in first.steps.values())
+    done = sum(step.done for step in first.stages.values())
     assert first.ended == "interrupted"
     assert 0 < done < 16
     assert in_a_thread(Run.of(job, SERIAL)) == "complete"
     last = state_of(job)
-    assert sum(step.repeats for step in last.steps.values()) == 0
+    assert sum(step.repeats for step in last.stages.values()) == 0
     assert len(last.runs) == 2
     assert_smoothed(job, tmp_path)
 
@@ -159,7 +159,7 @@ def test_what_is_asked_before_the_workers_are_up_is_done_when_they_are(tmp_path:
     run.interrupt()
     with pytest.raises(Interrupted):
         in_a_thread(run)
-    assert not any(step.done for step in state_of(run.plan.job).steps.values())
+    assert not any(step.done for step in state_of(run.plan.job).stages.values())
 
 
 @pytest.mark.parametrize("means", [SERIAL, Means(workers=2)], ids=["serial", "ray"])
@@ -204,7 +204,7 @@ def test_a_run_with_chunks_that_fail_is_incomplete(tmp_path: Path) -> None:
     layers = {name: str(tmp_path / name) for name in ("image", "labels")}
     job = make_job(tmp_path, layers, [{OWN + "WrongType": {"image": "image", "labels": "labels"}}], **SMALL)
     run = Run.of(job, SERIAL)
-    with pytest.raises(Incomplete, match=r"1 piece of work failed\. See: chunkflow failed"):
+    with pytest.raises(Incomplete, match=r"1 chunk failed\. See: chunkflow failed"):
         in_a_thread(run)
     assert run.status == "incomplete"
 

@@ -17,7 +17,7 @@ from chunkflow.engine.cost.estimate import estimate_of
 from chunkflow.engine.cost.meter import CostMeter
 from chunkflow.engine.cost.prices import load_prices
 from chunkflow.engine.planning.job import Job
-from chunkflow.engine.queue.cells import Answer, Place
+from chunkflow.engine.queue.cells import Answer, WorkerPlace
 from chunkflow.engine.queue.schedule import Schedule
 from chunkflow.engine.run.events import CellDone, Ended
 from chunkflow.jobs.budget import over_budget, said_cost
@@ -109,7 +109,7 @@ def test_a_device_without_a_price_ends_a_run_with_a_budget_and_is_named(lab: Pat
     schedule = Schedule(plan.stages)
     reached: list[bool] = []
     meter.attend(lambda: reached.append(True))
-    meter(CellDone(Answer(0, 0, "w", place=Place("node", "tiny spot", 0.0))))
+    meter(CellDone(Answer(0, 0, "w", place=WorkerPlace("node", "tiny spot", 0.0))))
     meter(Ended("incomplete: budget", schedule, 0))
     assert reached == [True]
     said = str(over_budget(meter, Money(prices, 50), schedule, "work"))

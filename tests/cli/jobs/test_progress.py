@@ -32,7 +32,7 @@ def shown(lab: Path, terminal: bool) -> str:
 
 def test_a_terminal_gets_a_table_and_the_cursor_back(lab: Path) -> None:
     text = shown(lab, terminal=True)
-    assert "Job rat: 20 pieces of work." in text
+    assert "Job rat: 20 chunks." in text
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 1
     end = text.rpartition("\x1b[?25h")[2]
     assert "segment" in end
@@ -43,7 +43,7 @@ def test_a_terminal_gets_a_table_and_the_cursor_back(lab: Path) -> None:
 def test_elsewhere_there_are_plain_lines(lab: Path) -> None:
     text = shown(lab, terminal=False)
     assert "\x1b" not in text
-    assert text.splitlines()[0] == "Job rat: 20 pieces of work."
+    assert text.splitlines()[0] == "Job rat: 20 chunks."
     assert text.splitlines()[-1].endswith("segment 9/9  measure 11/11")
 
 

@@ -21,7 +21,7 @@ from tests.support.commands import Command, stumbling
 def test_every_piece_is_in_it_once(lab: Path, command: Command) -> None:
     command("run", "job.yaml", "--serial")
     page = (lab / "work" / "report.html").read_text()
-    assert "Of 20 pieces of work" in page
+    assert "Of 20 chunks" in page
     assert "20 are done, 0 failed and 0 are left" in page
     total = re.search(r"<tr class=total>(.*?)</tr>", page)
     assert total is not None

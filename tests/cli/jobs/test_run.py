@@ -23,7 +23,7 @@ def test_a_job_runs_and_run_again_does_nothing_twice(lab: Path, command: Command
     assert read_table(lab / "work" / "tables" / "objects").num_rows > 3
     again = command("run", "job.yaml", "--serial")
     assert again.code == 0
-    assert "20 pieces of work, 20 of them done before" in again.out
+    assert "20 chunks, 20 of them done before" in again.out
 
 
 def test_a_job_runs_up_to_a_task_and_goes_on_later(lab: Path, command: Command) -> None:
@@ -33,7 +33,7 @@ def test_a_job_runs_up_to_a_task_and_goes_on_later(lab: Path, command: Command) 
     labels = read_layer(lab / "nuclei")
     said = command("run", "job.yaml", "--serial")
     assert said.code == 0
-    assert "20 pieces of work, 9 of them done before" in said.out
+    assert "20 chunks, 9 of them done before" in said.out
     assert read_table(lab / "work" / "tables" / "objects").num_rows > 3
     np.testing.assert_array_equal(read_layer(lab / "nuclei"), labels)
     wrong = command("run", "job.yaml", "--until", "mesure")
@@ -89,7 +89,7 @@ def test_a_chunk_that_fails_is_shown_replayed_and_tried_again(lab: Path, command
     stumbling(lab)
     said = command("run", "job.yaml", "--serial")
     assert said.code == 1
-    assert "1 piece of work failed" in said.err
+    assert "1 chunk failed" in said.err
     assert is_one_sentence(said.err)
     shown = command("failed", "work")
     assert "Stumble chunk 1" in shown.out

@@ -16,7 +16,7 @@ from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.executor import Finished, Happening, Leaving, Up
+from chunkflow.engine.pool.executor import BatchDone, Happening, Leaving, Up
 from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.queue.cells import Answer, Cause, Range
 from chunkflow.engine.queue.memory import MemoryQueue
@@ -133,7 +133,7 @@ def test_a_worker_says_where_it_runs_and_when_its_node_ends(tmp_path: Path, node
         stage = [one.name for one in plan.stages].index(GPU)
         for cell, worker in enumerate(ends):
             executor.submit(worker, Range(stage, cell, cell + 1, worker_kind=1))
-        done = [event for event in until(executor, Finished, 2) if isinstance(event, Finished)]
+        done = [event for event in until(executor, BatchDone, 2) if isinstance(event, BatchDone)]
     finally:
         executor.close()
         remove_placement_group(all_cores)
@@ -232,8 +232,8 @@ def test_a_node_that_is_taken_after_a_notice_costs_no_attempt(tmp_path: Path, no
     assert {event.answer.place.node for event in failed} == {nodes.taken.id}
     assert {event.attempt for event in failed} == {0}, "no attempt is charged"
     state = Ledger.load(Folder(job.work)).state
-    assert not any(step.failures for step in state.steps.values())
-    assert sum(step.causes["preempted"] for step in state.steps.values()) == len(failed)
+    assert not any(step.failures for step in state.stages.values())
+    assert sum(step.causes["preempted"] for step in state.stages.values()) == len(failed)
     assert takes_no_more(nodes.taken)
     assert not takes_no_more(nodes.stays)
     assert_all_accounted(job)

@@ -14,13 +14,13 @@ from neuroglancer.read_precomputed_annotations import AnnotationReader
 
 from chunkflow.geometry import Box
 from chunkflow.kernels.precomputed import annotations as layers
-from chunkflow.kernels.precomputed.crossings import Kind
+from chunkflow.kernels.precomputed.crossings import AnnotationKind
 from chunkflow.kernels.precomputed.morton import voxel_ids
 from tests.support.files.annotation_layers import nearest, write_table
 from tests.support.jobs import make_job, run_job
 
 SPACE = Box.of_size((40, 24, 20), (5, -8, 3))
-KINDS: tuple[Kind, ...] = ("point", "line", "box", "ellipsoid")
+KINDS: tuple[AnnotationKind, ...] = ("point", "line", "box", "ellipsoid")
 COLOURS = {"red": (255, 0, 0, 255), "#00ff80": (0, 255, 128, 255), "#0000ff80": (0, 0, 255, 128)}
 
 
@@ -56,7 +56,7 @@ def write_layer(folder: Path, rows: pa.Table, **parameters: Any) -> Path:
     return folder / "cells"
 
 
-def place_of(kind: Kind, row: dict[str, Any]) -> list[float]:
+def place_of(kind: AnnotationKind, row: dict[str, Any]) -> list[float]:
     """Where an annotation of this row must lie."""
     if kind == "box":
         return [row[f"{axis}_min"] for axis in "xyz"] + [row[f"{axis}_max"] + 1 for axis in "xyz"]
@@ -80,7 +80,7 @@ def shown_of(annotation: Any, info: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def check_cells(reader: AnnotationReader, table: pa.Table, kind: Kind) -> None:
+def check_cells(reader: AnnotationReader, table: pa.Table, kind: AnnotationKind) -> None:
     """Each annotation lies in one level, and there in every cell that it meets, and in no other."""
     by_id = {row["id"]: place_of(kind, row) for row in table.to_pylist()}
     level_of: dict[int, int] = {}
@@ -99,7 +99,9 @@ def check_cells(reader: AnnotationReader, table: pa.Table, kind: Kind) -> None:
     assert level_of.keys() == by_id.keys()
 
 
-def meets(kind: Kind, place: list[float], cell: tuple[int, ...], size: list[int], shape: list[int]) -> bool:
+def meets(
+    kind: AnnotationKind, place: list[float], cell: tuple[int, ...], size: list[int], shape: list[int]
+) -> bool:
     """Whether an annotation shares a place with a cell, which has its lower faces alone, but at the end."""
     origin = [*SPACE.start, *((0, 0, 0) if kind == "ellipsoid" else SPACE.start)]
     whole = [n - o for n, o in zip(place if len(place) == 6 else place * 2, origin, strict=True)]

@@ -17,7 +17,7 @@ from neuroglancer.read_precomputed_annotations import AnnotationReader
 from chunkflow.data.info import TableInfo
 from chunkflow.engine.run.events import CellFailed, Event
 from chunkflow.geometry import Box, Grid, Vec
-from chunkflow.kernels.precomputed.crossings import Kind
+from chunkflow.kernels.precomputed.crossings import AnnotationKind
 from chunkflow.kernels.precomputed.morton import id_voxels, voxel_ids
 from tests.support.jobs import make_job, run_job
 
@@ -100,7 +100,7 @@ def plain(annotation: Any) -> tuple[Any, ...]:
     return (annotation.id, tuple(float(v) for v in annotation.point), *numbers)
 
 
-def nearest(kind: Kind, place: Six, low: tuple[Fraction, ...], high: tuple[Fraction, ...]) -> bool:
+def nearest(kind: AnnotationKind, place: Six, low: tuple[Fraction, ...], high: tuple[Fraction, ...]) -> bool:
     """Whether the annotation shares a place with a cell that has all its faces."""
     a, b = [Fraction(n) for n in place[:3]], [Fraction(n) for n in place[3:]]
     if kind == "ellipsoid":

@@ -18,7 +18,7 @@ from chunkflow.data.folder import Folder
 from chunkflow.data.info import TableInfo
 from chunkflow.data.tables import table_rows
 from chunkflow.errors import ChunkflowError
-from chunkflow.formats.export.rows import FORMATS, Source, write_rows
+from chunkflow.formats.export.rows import FORMATS, RowSource, write_rows
 from chunkflow.geometry import Box
 from cli.data.export import export
 
@@ -63,7 +63,7 @@ def table_layer(path: Path, pieces: list[pa.Table], volume: Box | None = None) -
 
 def written(info: TableInfo, to: Path, form: str = "") -> int:
     opener = FORMATS[form or {".h5": "h5"}.get(to.suffix, to.suffix[1:])][1]
-    return write_rows(Source("t", info, table_rows(info)), to, opener)
+    return write_rows(RowSource("t", info, table_rows(info)), to, opener)
 
 
 def read(path: Path) -> list[dict[str, object]]:

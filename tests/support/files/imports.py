@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from chunkflow.data.info import TableInfo
 from chunkflow.errors import ChunkflowError
-from chunkflow.formats.export.rows import FORMATS, Source, write_rows
+from chunkflow.formats.export.rows import FORMATS, RowSource, write_rows
 from chunkflow.geometry import Box
 from chunkflow.kernels.precomputed.morton import voxel_ids
 from cli.data.import_table import import_table
@@ -66,4 +66,4 @@ def export(rows: pa.Table, to: Path, form: str) -> None:
     box = Box.of_size(SIZE, OFFSET)
     info = TableInfo(url="file:///objects", volume=box, voxel_size=VOXEL_SIZE)
     pieces = iter([rows.schema.empty_table(), rows.slice(0, 7), rows.slice(7)])
-    write_rows(Source("objects", info, pieces), to, FORMATS[form][1])
+    write_rows(RowSource("objects", info, pieces), to, FORMATS[form][1])

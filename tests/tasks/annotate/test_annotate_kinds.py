@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from neuroglancer.read_precomputed_annotations import AnnotationReader
 
 from chunkflow.kernels.precomputed import annotations as layers
-from chunkflow.kernels.precomputed.crossings import Kind
+from chunkflow.kernels.precomputed.crossings import AnnotationKind
 from tests.support.files.annotation_kinds import (
     COLOURS,
     KINDS,
@@ -55,7 +55,9 @@ ROW = st.fixed_dictionaries(
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(st.lists(ROW, min_size=1, max_size=25), st.sampled_from(KINDS), st.booleans())
-def test_all_that_a_layer_has_is_read_back(rows: list[dict[str, Any]], kind: Kind, in_cells: bool) -> None:
+def test_all_that_a_layer_has_is_read_back(
+    rows: list[dict[str, Any]], kind: AnnotationKind, in_cells: bool
+) -> None:
     table = table_of(rows)
     relationships = {"segment": "id", "nucleus": "nuclei"}
     columns = ["class", "live", "color", "size"]
@@ -67,7 +69,7 @@ def test_all_that_a_layer_has_is_read_back(rows: list[dict[str, Any]], kind: Kin
         check_by_cloudvolume(layer, table, kind)
 
 
-def check_by_neuroglancer(layer: Path, table: pa.Table, kind: Kind) -> None:
+def check_by_neuroglancer(layer: Path, table: pa.Table, kind: AnnotationKind) -> None:
     reader = AnnotationReader(f"file://{layer}")
     info = reader.metadata
     clear = any(len(text) == 9 for text in table["color"].to_pylist())
@@ -90,7 +92,7 @@ def check_by_neuroglancer(layer: Path, table: pa.Table, kind: Kind) -> None:
     check_cells(reader, table, kind)
 
 
-def check_by_cloudvolume(layer: Path, table: pa.Table, kind: Kind) -> None:
+def check_by_cloudvolume(layer: Path, table: pa.Table, kind: AnnotationKind) -> None:
     """Its reader calls numpy wrongly to put two corners together, and cannot crop; told better, it agrees."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(np, "hstack", lambda *arrays: np.concatenate(arrays, axis=-1))
@@ -115,7 +117,7 @@ def check_by_cloudvolume(layer: Path, table: pa.Table, kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_however_the_table_is_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: AnnotationKind
 ) -> None:
     rows = some_rows()
     contents = []

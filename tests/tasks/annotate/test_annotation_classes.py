@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from neuroglancer.read_precomputed_annotations import AnnotationReader
 
-from chunkflow.kernels.precomputed.crossings import Kind
+from chunkflow.kernels.precomputed.crossings import AnnotationKind
 from tests.support.files.annotation_kinds import (
     KINDS,
     all_of,
@@ -80,7 +80,7 @@ def test_many_texts_take_two_bytes(tmp_path: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_may_be_empty_or_related_to_nothing(tmp_path: Path, kind: Kind) -> None:
+def test_a_layer_may_be_empty_or_related_to_nothing(tmp_path: Path, kind: AnnotationKind) -> None:
     rows = some_rows(5)
     nobody = {"where": {"class": "microglia"}, "properties": ["class"], "color": "color"}
     columns = ["id", "x", "y", "z"]

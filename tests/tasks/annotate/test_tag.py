@@ -104,7 +104,7 @@ def test_what_cannot_be_tagged(
 ) -> None:
     job = job_of(source, tmp_path, **tag)
     assert run_job(job) == "incomplete"
-    (failure,) = Ledger.load(Folder(job.work)).state.steps[step].failures.values()
+    (failure,) = Ledger.load(Folder(job.work)).state.stages[step].failures.values()
     assert said in failure.traceback
 
 
@@ -118,7 +118,7 @@ def tagged(folder: Path, rows: pa.Table, **tag: Any) -> tuple[list[int], dict[st
     }
     task = {"tag": {"objects": "objects", "labels": "labels", "tags": "tags"} | tag}
     job = make_job(folder, layers, [task])
-    assert run_job(job) == "complete", Ledger.load(Folder(job.work)).state.steps["tag/choose"].failures
+    assert run_job(job) == "complete", Ledger.load(Folder(job.work)).state.stages["tag/choose"].failures
     inline = json.loads((folder / "tags" / "info").read_bytes())["inline"]
     return [int(n) for n in inline["ids"]], {entry["id"]: entry for entry in inline["properties"]}
 

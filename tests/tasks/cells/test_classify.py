@@ -86,8 +86,8 @@ def test_the_run_says_how_many_are_of_each_class_and_which_model_it_was(tmp_path
     state = Ledger.load(Folder(job.work)).state
     made = read_table(tmp_path / "a" / "work" / "tables" / "classes")["class"].to_pylist()
     counts = {f"of class {name}": made.count(name) for name in CLASSES}
-    assert state.steps["classify"].counts == counts | {"without a class, as a feature is missing": 0}
-    prepared = state.steps["classify.prepare"].prepared
+    assert state.stages["classify"].counts == counts | {"without a class, as a feature is missing": 0}
+    prepared = state.stages["classify.prepare"].prepared
     assert prepared is not None
     assert prepared["model"] == load(str(model)).fingerprint
     assert prepared["features"] == COLUMNS
@@ -147,7 +147,7 @@ def test_a_model_that_lacks_its_columns_is_refused_before_anything_runs(tmp_path
 def test_columns_that_the_job_itself_will_not_make_stop_the_task(tmp_path: Path, model: Path) -> None:
     job = classify_job(tmp_path / "a", model, (64, 64, 64), images="cfos")
     assert run_job(job) == "incomplete"
-    failures = Ledger.load(Folder(job.work)).state.steps["classify"].failures
+    failures = Ledger.load(Folder(job.work)).state.stages["classify"].failures
     assert "lacks: dapi_mean, dapi_std" in failures[0].traceback
     assert not list((tmp_path / "a" / "work" / "tables" / "classes").glob("*.parquet"))
 

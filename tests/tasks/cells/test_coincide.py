@@ -67,7 +67,7 @@ def test_a_threshold_and_the_automatic_rule(source: Path, tmp_path: Path) -> Non
     for row in rows[:: len(rows) // 20]:
         assert row["sox_positive"] == (sox[labels == row["id"]].mean() >= 900)
     known = Ledger.load(Folder(job.work)).state
-    assert sum(row["cfos_positive"] for row in rows) == known.steps["coincide"].counts["positive in cfos"]
+    assert sum(row["cfos_positive"] for row in rows) == known.stages["coincide"].counts["positive in cfos"]
     # every second nucleus, and every third: of both, every sixth
     share = {key: n / len(rows) for key, n in Counter(row["combination"] for row in rows).items()}
     assert share == pytest.approx({"cfos": 1 / 3, "sox": 1 / 6, "cfos + sox": 1 / 6, "none": 1 / 3}, abs=0.02)
@@ -149,5 +149,5 @@ def test_what_cannot_be_judged_is_refused(source: Path, tmp_path: Path, case: st
 def test_a_channel_that_was_not_measured(source: Path, tmp_path: Path) -> None:
     job = job_of(source, tmp_path, channels={"tbr": 3})
     assert run_job(job) == "incomplete"
-    (failure,) = Ledger.load(Folder(job.work)).state.steps["coincide"].failures.values()
+    (failure,) = Ledger.load(Folder(job.work)).state.stages["coincide"].failures.values()
     assert "no column tbr_mean: measure it" in failure.traceback

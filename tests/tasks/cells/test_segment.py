@@ -238,6 +238,6 @@ def test_what_is_left_out_is_counted_the_same_however_it_is_cut(tmp_path: Path) 
         layers = {"image": source, "labels": str(folder / "labels")}
         job = make_job(folder, layers, tasks, chunk=chunk, storage=[32, 32, 32])
         assert run_job(job) == "complete"
-        counted.append(dict(Ledger.load(Folder(job.work)).steps["segment"].counts))
+        counted.append(dict(Ledger.load(Folder(job.work)).stages["segment"].counts))
     assert counted[0] == counted[1]
     assert counted[0]["objects too small"] > 0

@@ -101,7 +101,7 @@ def failed(job: Job) -> str:
     assert run_job(job) == "incomplete"
     assert not list(Path(job.layers["image"].url.removeprefix("file://")).glob("5*/*"))
     state = Ledger.load(Folder(job.work)).state
-    assert {cause for step in state.steps.values() for cause in step.causes} == {"bad input"}
+    assert {cause for step in state.stages.values() for cause in step.causes} == {"bad input"}
     return " ".join(str(value) for value in vars(state).values())
 
 

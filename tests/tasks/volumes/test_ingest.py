@@ -17,8 +17,8 @@ from tests.support.jobs import make_job, read_layer, run_job
 
 
 def test_memory_is_bounded_by_slabs_of_whole_planes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.volumes.ingest.SLAB_BYTES", 3000)
-    monkeypatch.setattr("tasks.volumes.ingest.SLAB_CHUNKS", 1)
+    monkeypatch.setattr("chunkflow.formats.stacks.slabs.SLAB_BYTES", 3000)
+    monkeypatch.setattr("chunkflow.formats.stacks.slabs.SLAB_CHUNKS", 1)
     task = Ingest(source=str(stacks(tmp_path)["packed"]), voxel_size=SIZE, layer="image")
     assert np.array_equal(whole(task), ZYX.T)
     layout = Layout({}, (8, 16, 8), (4, 8, 4))

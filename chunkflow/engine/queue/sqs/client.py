@@ -1,4 +1,4 @@
-"""What SQS is asked, ten messages at a time, and what its refusals mean.
+"""Client of SQS: requests of ten messages at a time, and the meaning of refusals.
 
 Region, endpoint and keys are found as boto3 finds them: by AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, a profile
 or a role.
@@ -50,7 +50,7 @@ class NoQueue(StorageError):
 
 
 class JustRemoved(StorageError):
-    """A queue of this name was removed less than a minute ago, and SQS does not make it again so soon."""
+    """Refusal of SQS to make a queue whose name was removed less than a minute ago."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Received:
 
 
 @dataclass(frozen=True)
-class Count:
-    """About how many messages a queue holds."""
+class QueueDepth:
+    """Approximate number of messages in a queue."""
 
     waiting: int
     in_flight: int
@@ -120,14 +120,14 @@ class SqsClient:
     def arn(self, url: str) -> str:
         return self._attributes(url, "QueueArn")["QueueArn"]
 
-    def count(self, url: str) -> Count:
+    def count(self, url: str) -> QueueDepth:
         waiting, hidden, later = (
             "ApproximateNumberOfMessages",
             "ApproximateNumberOfMessagesNotVisible",
             "ApproximateNumberOfMessagesDelayed",
         )
         found = self._attributes(url, waiting, hidden, later)
-        return Count(int(found[waiting]) + int(found[later]), int(found[hidden]))
+        return QueueDepth(int(found[waiting]) + int(found[later]), int(found[hidden]))
 
     def _attributes(self, url: str, *names: str) -> dict[str, str]:
         what = f"look at the queue {_short(url)}"

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from chunkflow.engine.queue.batcher import Gatherer
+from chunkflow.engine.queue.batcher import Batcher
 from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.queue.sqs.client import Received
 from chunkflow.engine.queue.sqs.messages import (
@@ -36,7 +36,7 @@ ASKED_SECONDS = 2.0
 
 NEVER = float("-inf")
 
-Cell = tuple[int, int]
+CellKey = tuple[int, int]
 
 
 @dataclass(eq=False)
@@ -48,13 +48,13 @@ class _Message:
     until: float
     """When it is no longer, by this process's clock."""
     came: float
-    left: dict[Cell, Range] = field(default_factory=dict)
+    left: dict[CellKey, Range] = field(default_factory=dict)
     """Its cells whose answers are not sent yet."""
 
 
 @dataclass
 class _Desk:
-    """What is here for one kind of worker."""
+    """Leased cells and demand of one kind of worker."""
 
     offered: deque[tuple[Range, _Message]] = field(default_factory=deque)
     wanted: int = 0
@@ -73,7 +73,7 @@ class _Desk:
         return max(self.wanted - self.cells, 0) if is_asking else 0
 
 
-Held = list[tuple[Cell, list[_Message]]]
+HeldCells = list[tuple[CellKey, list[_Message]]]
 """Cells, and the messages that hold them: more than one where SQS brought one twice."""
 
 
@@ -84,9 +84,9 @@ class Leases:
         self._queues, self._client = queues, queues.client
         self._cells, self._timing = cells, timing
         self._desks = [_Desk() for _ in queues.work]
-        self._holders: dict[Cell, list[_Message]] = {}  # of the cells that are here and have no answer
+        self._holders: dict[CellKey, list[_Message]] = {}  # of the cells that are here and have no answer
         self._held: set[_Message] = set()
-        self._out: Gatherer[tuple[Answer, list[_Message]]] = Gatherer(self._send, timing.gather, MOST_ANSWERS)
+        self._out: Batcher[tuple[Answer, list[_Message]]] = Batcher(self._send, timing.gather, MOST_ANSWERS)
         self._changed = threading.Condition(threading.RLock())
         self._closed = False
         self._error: BaseException | None = None
@@ -264,12 +264,12 @@ class Leases:
         self._client.send(self._queues.answers, answer_messages(self._queues.run, answers))
         self._settle([((answer.stage, answer.index), holders) for answer, holders in answered])
 
-    def _taken(self, cells: Sequence[Cell]) -> Held:
+    def _taken(self, cells: Sequence[CellKey]) -> HeldCells:
         """The messages that hold these cells, which from here on may come again and be done again."""
         with self._changed:
             return [(cell, self._holders.pop(cell, [])) for cell in cells]
 
-    def _settle(self, held: Held) -> None:
+    def _settle(self, held: HeldCells) -> None:
         """Answers are sent, or cells are in another message: delete the messages that have no others."""
         done: list[list[str]] = [[] for _ in self._queues.work]
         with self._changed:

@@ -1,4 +1,4 @@
-"""What is said over SQS between a runner and its pools: small JSON, checked when read, never code.
+"""Messages over SQS between runner and pools: small JSON, checked when read, never code.
 
 work     {"version": 1, "run": {...}, "ranges": [{"stage": 0, "start": 0, "stop": 40}, ...]}
 answers  {"version": 1, "run": {...}, "id": "5f3a...", "answers": [{"stage": 0, "index": 7, ...}, ...]}
@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from chunkflow.engine.queue.cells import Answer, Cause, Place, Range
+from chunkflow.engine.queue.cells import Answer, Cause, Range, WorkerPlace
 
 MOST_BYTES = 256 * 1024
 """What SQS takes in one request, and so in one message."""
@@ -36,41 +36,41 @@ class Unreadable(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """Which run of its work folder a message belongs to: the how-manyeth, and when it began."""
+class RunKey:
+    """Identity of a run: its number among those of its work folder, and when it began."""
 
     number: int
     began: float
 
-    def follows(self, other: Run) -> bool:
+    def follows(self, other: RunKey) -> bool:
         """Whether it is a later one. A higher number alone is of a work folder that was deleted and made
         again."""
         return self.number > other.number and self.began > other.began
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
-    """Cells offered to the pools."""
+class WorkMessage:
+    """A message of cells offered to the pools."""
 
     version: Literal[1]
-    run: Run
+    run: RunKey
     ranges: list[Range]
 
 
 @dataclasses.dataclass(frozen=True)
-class Answers:
-    """What became of cells."""
+class AnswersMessage:
+    """A message of answers for cells."""
 
     version: Literal[1]
-    run: Run
+    run: RunKey
     id: str
     answers: list[Answer]
 
 
-_WORK, _ANSWERS = TypeAdapter(Work), TypeAdapter(Answers)
+_WORK, _ANSWERS = TypeAdapter(WorkMessage), TypeAdapter(AnswersMessage)
 
 
-def work_messages(run: Run, ranges: Sequence[Range]) -> list[str]:
+def work_messages(run: RunKey, ranges: Sequence[Range]) -> list[str]:
     """Ranges as messages, cut so that several pools can share them; a cell that is to be tried alone has one
     of its own."""
     total = sum(map(len, ranges))
@@ -104,7 +104,7 @@ def joined(ranges: Sequence[Range]) -> list[Range]:
     return found
 
 
-def read_work(text: str, cells: Sequence[int], worker_kind: int) -> Work:
+def read_work(text: str, cells: Sequence[int], worker_kind: int) -> WorkMessage:
     """A message of work for a plan whose stages have so many cells."""
     work = _read(text, _WORK)
     for offered in work.ranges:
@@ -119,7 +119,7 @@ def read_work(text: str, cells: Sequence[int], worker_kind: int) -> Work:
     )
 
 
-def answer_messages(run: Run, answers: Sequence[Answer]) -> list[str]:
+def answer_messages(run: RunKey, answers: Sequence[Answer]) -> list[str]:
     """Answers as messages that SQS takes."""
     groups: list[list[dict[str, Any]]] = []
     room = 0
@@ -133,7 +133,7 @@ def answer_messages(run: Run, answers: Sequence[Answer]) -> list[str]:
     return [_text({"run": vars(run), "id": secrets.token_hex(8), "answers": group}) for group in groups]
 
 
-def read_answers(text: str, cells: Sequence[int]) -> Answers:
+def read_answers(text: str, cells: Sequence[int]) -> AnswersMessage:
     """A message of answers about a plan whose stages have so many cells."""
     said = _read(text, _ANSWERS)
     for answer in said.answers:
@@ -157,7 +157,7 @@ def _fitting(answer: Answer) -> tuple[dict[str, Any], int]:
     return plain, len(_text(plain)) + 1
 
 
-def _without_defaults(thing: Range | Answer | Place) -> dict[str, Any]:
+def _without_defaults(thing: Range | Answer | WorkerPlace) -> dict[str, Any]:
     """The fields of a range or an answer that are not as they are by default."""
     plain: dict[str, Any] = {}
     for field in dataclasses.fields(thing):
@@ -166,7 +166,7 @@ def _without_defaults(thing: Range | Answer | Place) -> dict[str, Any]:
         default = field.default if made is dataclasses.MISSING else made()
         if value == default or field.name == "worker_kind":  # the kind is told by the queue
             continue
-        plain[field.name] = _without_defaults(value) if isinstance(value, Place) else value
+        plain[field.name] = _without_defaults(value) if isinstance(value, WorkerPlace) else value
     return plain
 
 

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
-from chunkflow.engine.queue.batcher import Gatherer
+from chunkflow.engine.queue.batcher import Batcher
 from chunkflow.engine.queue.cells import Answer, Range
 from chunkflow.engine.queue.sqs.client import TOGETHER, Received
 from chunkflow.engine.queue.sqs.messages import (
@@ -43,7 +43,7 @@ class Offers:
     def __init__(self, queues: Queues, cells: Sequence[int], timing: Timing) -> None:
         self._queues, self._client = queues, queues.client
         self._cells, self._timing = cells, timing
-        self._out: Gatherer[Range] = Gatherer(self._send, timing.gather, MOST_CELLS * SHARES)
+        self._out: Batcher[Range] = Batcher(self._send, timing.gather, MOST_CELLS * SHARES)
         self._unanswered: list[dict[tuple[int, int], Range]] = [{} for _ in queues.work]
         self.holding = [0.0 for _ in queues.work]
         """Cells in a message of each kind, as they were last sent; 0 where none was."""

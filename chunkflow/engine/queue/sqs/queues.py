@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
-from chunkflow.engine.queue.sqs.client import TOGETHER, Count, JustRemoved, NoQueue, Received, SqsClient
-from chunkflow.engine.queue.sqs.messages import Answers, Run, Unreadable, Work
+from chunkflow.engine.queue.sqs.client import TOGETHER, JustRemoved, NoQueue, QueueDepth, Received, SqsClient
+from chunkflow.engine.queue.sqs.messages import AnswersMessage, RunKey, Unreadable, WorkMessage
 from chunkflow.errors import BadInput
 
 SCHEME = "sqs://"
@@ -35,7 +35,7 @@ PEEK_WAIT = 1
 AWAY_SECONDS = 5
 """For which a message of a later run is left alone: this one is about to learn that it is over."""
 
-M = TypeVar("M", Work, Answers)
+M = TypeVar("M", WorkMessage, AnswersMessage)
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,12 @@ USUAL = Timing()
 class Queues:
     """The URLs of a job's queues."""
 
-    def __init__(self, client: SqsClient, url: str, kinds: int, run: Run) -> None:
+    def __init__(self, client: SqsClient, url: str, kinds: int, run: RunKey) -> None:
         """Find those of sqs://NAME; raises NoQueue."""
         self.client, self.url, self.run = client, url, run
         *self.work, self.answers, self.dead = [client.find(queue) for queue in _names(url, kinds)]
 
-    def count_work(self, kind: int) -> Count:
+    def count_work(self, kind: int) -> QueueDepth:
         return self.client.count(self.work[kind])
 
     def sift(self, url: str, received: Sequence[Received], read: Callable[[str], M]) -> list[tuple[str, M]]:

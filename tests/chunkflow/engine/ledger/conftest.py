@@ -10,7 +10,7 @@ import pytest
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger import chain as chain_module
 from chunkflow.engine.ledger.ledger import Ledger
-from tests.support.ledgers import JOB, UNITS
+from tests.support.ledgers import CELLS, JOB
 from tests.support.servers import s3_bucket
 
 
@@ -34,6 +34,6 @@ def bucket() -> Iterator[str]:
 @pytest.fixture
 def ledger(folder: Folder) -> Iterator[Ledger]:
     with Ledger.open(folder) as opened:
-        opened.record_job(JOB, {"chunkflow": "1"}, UNITS)
+        opened.record_job(JOB, {"chunkflow": "1"}, CELLS)
         opened.flush(now=True)
         yield opened

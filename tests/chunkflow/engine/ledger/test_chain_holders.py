@@ -27,7 +27,7 @@ def test_a_living_holder_is_not_followed(folder: Folder) -> None:
     with pytest.raises(
         Held, match=f"is held by a runner on .*, process {os.getpid()}, since .* sign of life"
     ):
-        other.take(silence=4, clock=clock, sleep=clock.sleep)
+        other.take(lease=4, clock=clock, sleep=clock.sleep)
     assert other.writer is None
     holder.append([])
 
@@ -36,7 +36,7 @@ def test_a_silent_holder_is_followed_by_the_watchers_own_clock(folder: Folder) -
     holder, other, clock = taken(folder), Chain(folder), Clock()
     other.load()
     said: list[str] = []
-    other.take(silence=4, clock=clock, sleep=clock.sleep, say=said.append)
+    other.take(lease=4, clock=clock, sleep=clock.sleep, say=said.append)
     assert said[0].endswith("waiting up to 4 s for a sign of life")
     assert 1004 <= clock.now <= 1005
     with pytest.raises(Overtaken):
@@ -129,7 +129,7 @@ def test_a_paused_writer_is_overtaken_and_stops_when_it_goes_on(folder: Folder, 
             other.take()
         os.kill(process.process.pid, signal.SIGSTOP)
         other.load()
-        other.take(silence=3)
+        other.take(lease=3)
         number = other.append([{"mine": 1}]).number
         os.kill(process.process.pid, signal.SIGCONT)
         assert process.says().startswith("overtaken: ")

@@ -18,26 +18,26 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.record import FORMAT
 from chunkflow.engine.ledger.state import DONE, FAILED, State
 from chunkflow.errors import BadInput, Overtaken, StorageError
-from tests.support.ledgers import JOB, UNITS, done, failed
+from tests.support.ledgers import CELLS, JOB, done, failed
 
 ROOT = Path(__file__).parents[4]
 
 
-def test_a_unit_is_done_when_it_was_flushed(folder: Folder, ledger: Ledger) -> None:
+def test_a_cell_is_done_when_it_was_flushed(folder: Folder, ledger: Ledger) -> None:
     done(ledger, "segment", 3, worker="a", seconds=(0.5, 2.0, 0.25), bytes_in=10, bytes_out=20)
     done(ledger, "segment", 4, 2, worker="b", empty=True, seconds=(0.5, 1.0, 0.25))
-    assert ledger.steps["segment"].done == Ledger.load(folder).steps["segment"].done == 0
+    assert ledger.stages["segment"].done == Ledger.load(folder).stages["segment"].done == 0
     ledger.flush(now=True)
-    for step in (ledger.steps["segment"], Ledger.load(folder).steps["segment"]):
-        assert (step.done, step.empty, step.failed, step.repeats, step.units) == (2, 1, 0, 0, 12)
-        assert step.indexes(DONE).tolist() == [3, 4]
-        assert step.states[3] == DONE
-        assert step.states[2] != DONE
-        assert step.attempts[[2, 3, 4]].tolist() == [0, 1, 2]
-        assert step.empties[[3, 4]].tolist() == [False, True]
-        assert step.seconds == {"read": 1.0, "map": 3.0, "write": 0.5}
-        assert (step.slowest, step.bytes_in, step.bytes_out) == (2.0, 10, 20)
-        assert step.workers == {"a": [1, 2.75], "b": [1, 1.75]}
+    for stage in (ledger.stages["segment"], Ledger.load(folder).stages["segment"]):
+        assert (stage.done, stage.empty, stage.failed, stage.repeats, stage.cells) == (2, 1, 0, 0, 12)
+        assert stage.indexes(DONE).tolist() == [3, 4]
+        assert stage.states[3] == DONE
+        assert stage.states[2] != DONE
+        assert stage.attempts[[2, 3, 4]].tolist() == [0, 1, 2]
+        assert stage.empties[[3, 4]].tolist() == [False, True]
+        assert stage.seconds == {"read": 1.0, "map": 3.0, "write": 0.5}
+        assert (stage.slowest, stage.bytes_in, stage.bytes_out) == (2.0, 10, 20)
+        assert stage.workers == {"a": [1, 2.75], "b": [1, 1.75]}
 
 
 def test_of_workers_that_come_and_go_the_last_are_known(
@@ -47,9 +47,9 @@ def test_of_workers_that_come_and_go_the_last_are_known(
     for index, worker in enumerate("abac"):
         done(ledger, "segment", index, worker=worker, seconds=(0, 1.0, 0))
         ledger.flush(now=True)
-    for step in (ledger.steps["segment"], Ledger.load(folder).steps["segment"]):
-        assert step.workers == {"a": [2, 2.0], "c": [1, 1.0]}
-        assert step.done == 4
+    for stage in (ledger.stages["segment"], Ledger.load(folder).stages["segment"]):
+        assert stage.workers == {"a": [2, 2.0], "c": [1, 1.0]}
+        assert stage.done == 4
 
 
 def test_a_second_answer_is_counted_and_harmless(folder: Folder, ledger: Ledger) -> None:
@@ -57,8 +57,8 @@ def test_a_second_answer_is_counted_and_harmless(folder: Folder, ledger: Ledger)
         done(ledger, "segment", 3)
         done(ledger, "segment", 3)
         ledger.flush(now=True)
-    step = Ledger.load(folder).steps["segment"]
-    assert (step.done, step.repeats) == (1, 3)
+    stage = Ledger.load(folder).stages["segment"]
+    assert (stage.done, stage.repeats) == (1, 3)
 
 
 def test_failures_are_kept_with_their_cause(folder: Folder, ledger: Ledger) -> None:
@@ -66,17 +66,21 @@ def test_failures_are_kept_with_their_cause(folder: Folder, ledger: Ledger) -> N
     failed(ledger, "segment", 5, 2, final=True)
     failed(ledger, "segment", 6, 1, final=False)
     ledger.flush(now=True)
-    step = Ledger.load(folder).steps["segment"]
-    assert (step.failed, dict(step.causes)) == (1, {"bug": 3})
-    assert step.indexes(FAILED).tolist() == [5]
-    assert (step.failures[5].attempt, step.failures[5].traceback, step.failures[5].final) == (2, "Boom", True)
-    assert step.attempts[[5, 6]].tolist() == [2, 1]
+    stage = Ledger.load(folder).stages["segment"]
+    assert (stage.failed, dict(stage.causes)) == (1, {"bug": 3})
+    assert stage.indexes(FAILED).tolist() == [5]
+    assert (stage.failures[5].attempt, stage.failures[5].traceback, stage.failures[5].final) == (
+        2,
+        "Boom",
+        True,
+    )
+    assert stage.attempts[[5, 6]].tolist() == [2, 1]
     done(ledger, "segment", 6)
     ledger.record_retried("segment", [5, 6])
     failed(ledger, "segment", 6, 3, final=True)  # late news of another attempt
     ledger.flush(now=True)
-    step = Ledger.load(folder).steps["segment"]
-    assert (step.failed, step.done, step.failures, step.attempts[5]) == (0, 1, {}, 0)
+    stage = Ledger.load(folder).stages["segment"]
+    assert (stage.failed, stage.done, stage.failures, stage.attempts[5]) == (0, 1, {}, 0)
 
 
 def test_what_is_said_about_the_job_is_kept(folder: Folder, ledger: Ledger) -> None:
@@ -88,37 +92,38 @@ def test_what_is_said_about_the_job_is_kept(folder: Folder, ledger: Ledger) -> N
     ledger.flush(now=True)
     state = Ledger.load(folder).state
     assert (state.job, state.versions) == (JOB, {"chunkflow": "1"})
-    assert state.steps["segment"].prepared == {"threshold": 12.5, "levels": [1, 2]}
-    assert state.steps["segment"].prepared == ledger.steps["segment"].prepared
-    assert state.steps["segment"].running == 2
+    assert state.stages["segment"].prepared == {"threshold": 12.5, "levels": [1, 2]}
+    assert state.stages["segment"].prepared == ledger.stages["segment"].prepared
+    assert state.stages["segment"].running == 2
     assert state.created == {"file:///data/nuclei": "segment", "file:///data/table": "measure"}
     assert (state.clearing, state.ended) == (["measure"], None)
     ledger.record_cleared(["measure"])
-    ledger.record_step("measure", 99)
+    ledger.record_stage("measure", 99)
     ledger.record_ended("incomplete")
     ledger.flush(now=True)
     state = Ledger.load(folder).state
     assert (state.clearing, state.ended, state.runs[-1][4]) == ([], "incomplete", "incomplete")
     assert state.created == {"file:///data/nuclei": "segment"}
-    assert state.steps["measure"].units == 99
+    assert state.stages["measure"].cells == 99
 
 
 def test_a_record_that_could_not_be_applied_is_refused(folder: Folder, ledger: Ledger) -> None:
-    for step, index in (("mesh", 0), ("segment", 12), ("segment", -1)):
-        with pytest.raises(ValueError, match="step"):
-            done(ledger, step, index)
-        with pytest.raises(ValueError, match="step"):
-            failed(ledger, step, index, 1, True)
-        with pytest.raises(ValueError, match="step"):
-            ledger.record_retried(step, [index])
-    with pytest.raises(BadInput, match="has 12 units in the ledger, not 13"):
-        ledger.record_step("segment", 13)
+    for stage, index in (("mesh", 0), ("segment", 12), ("segment", -1)):
+        refused = "stage mesh is not in the ledger" if stage == "mesh" else "segment has cells 0 to 11"
+        with pytest.raises(ValueError, match=refused):
+            done(ledger, stage, index)
+        with pytest.raises(ValueError, match=refused):
+            failed(ledger, stage, index, 1, True)
+        with pytest.raises(ValueError, match=refused):
+            ledger.record_retried(stage, [index])
+    with pytest.raises(BadInput, match="has 12 chunks in the ledger, not 13"):
+        ledger.record_stage("segment", 13)
     assert not ledger.flush(now=True)
 
 
 def test_a_heartbeat_is_written_when_due_and_records_at_most_each_second(tmp_path: Path) -> None:
     with Ledger.open(Folder(str(tmp_path)), heartbeat=0.05) as ledger:
-        ledger.record_job(JOB, {}, UNITS)
+        ledger.record_job(JOB, {}, CELLS)
         assert not ledger.flush()
         time.sleep(0.06)
         assert ledger.flush()
@@ -130,13 +135,13 @@ def test_a_heartbeat_is_written_when_due_and_records_at_most_each_second(tmp_pat
 def test_a_resumed_run_finds_what_the_last_left(folder: Folder) -> None:
     with Ledger.open(folder) as first:
         assert not first.took_over
-        first.record_job(JOB, {"chunkflow": "1"}, UNITS)
+        first.record_job(JOB, {"chunkflow": "1"}, CELLS)
         done(first, "segment", 1)
     assert not first.is_writing
     with Ledger.open(folder) as second:
         assert not second.took_over
-        assert second.steps["segment"].done == 1
-        second.record_job(JOB, {"chunkflow": "2"}, UNITS)
+        assert second.stages["segment"].done == 1
+        second.record_job(JOB, {"chunkflow": "2"}, CELLS)
         second.flush(now=True)
         assert [entry["versions"] for entry in second.state.history] == [
             {"chunkflow": "1"},
@@ -147,9 +152,9 @@ def test_a_resumed_run_finds_what_the_last_left(folder: Folder) -> None:
 
 def test_an_overtaken_ledger_stops_and_closes_quietly(folder: Folder) -> None:
     first = Ledger.open(folder)
-    first.record_job(JOB, {}, UNITS)
+    first.record_job(JOB, {}, CELLS)
     first.flush(now=True)
-    second = Ledger.open(folder, silence=0)
+    second = Ledger.open(folder, lease=0)
     assert second.took_over
     done(first, "segment", 1)
     with pytest.raises(Overtaken):
@@ -158,7 +163,7 @@ def test_an_overtaken_ledger_stops_and_closes_quietly(folder: Folder) -> None:
     first.close()
     done(second, "segment", 2)
     second.close()
-    assert Ledger.load(folder).steps["segment"].indexes(DONE).tolist() == [2]
+    assert Ledger.load(folder).stages["segment"].indexes(DONE).tolist() == [2]
 
 
 def test_a_storage_error_loses_and_repeats_nothing(folder: Folder, ledger: Ledger) -> None:
@@ -175,12 +180,12 @@ def test_a_storage_error_loses_and_repeats_nothing(folder: Folder, ledger: Ledge
         done(ledger, "segment", index)
         with mock.patch.object(Folder, "put_if_absent", way), pytest.raises(StorageError):
             ledger.flush(now=True)
-        assert ledger.steps["segment"].done == index
+        assert ledger.stages["segment"].done == index
         done(ledger, "measure", index)
         assert ledger.flush(now=True)
-        step = Ledger.load(folder).steps["segment"]
-        assert (step.done, step.repeats) == (index + 1, 0)
-    assert Ledger.load(folder).steps["measure"].done == 2
+        stage = Ledger.load(folder).stages["segment"]
+        assert (stage.done, stage.repeats) == (index + 1, 0)
+    assert Ledger.load(folder).stages["measure"].done == 2
 
 
 def test_a_watcher_sees_what_comes(folder: Folder, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,8 +195,8 @@ def test_a_watcher_sees_what_comes(folder: Folder, ledger: Ledger, monkeypatch: 
         done(ledger, "segment", index)
         ledger.flush(now=True)
         if index % 5 != 3:
-            assert watcher.refresh().steps["segment"].done == index + 1
-    assert watcher.steps["segment"].is_complete
+            assert watcher.refresh().stages["segment"].done == index + 1
+    assert watcher.stages["segment"].is_complete
     assert watcher.state.encode() == ledger.state.encode()
 
 
@@ -201,13 +206,13 @@ def test_a_snapshot_is_the_state(ledger: Ledger) -> None:
     ledger.flush(now=True)
     again = State.decode(ledger.state.encode())
     assert (again.job, again.history) == (JOB, ledger.state.history)
-    assert again.steps["measure"].failures == ledger.steps["measure"].failures
-    assert again.steps["segment"].indexes(DONE).tolist() == [3]
+    assert again.stages["measure"].failures == ledger.stages["measure"].failures
+    assert again.stages["segment"].indexes(DONE).tolist() == [3]
 
 
 def test_the_record_of_a_later_chunkflow_is_refused(folder: Folder) -> None:
     with Ledger.open(folder) as ledger:
-        ledger.record_job(JOB.model_copy(update={"format": FORMAT + 1}), {}, UNITS)
+        ledger.record_job(JOB.model_copy(update={"format": FORMAT + 1}), {}, CELLS)
         with pytest.raises(BadInput, match=f"has format {FORMAT + 1}, and this one reads up to {FORMAT}"):
             ledger.flush(now=True)
     with pytest.raises(BadInput, match="written by a later chunkflow"):
@@ -229,7 +234,7 @@ chain.BLOCK = 20
 book = ledger.Ledger.open(Folder(sys.argv[1]))
 book.record_job(job_record("rat", {}), {}, {"segment": 1000000})
 book.flush(now=True)
-index = book.steps["segment"].done
+index = book.stages["segment"].done
 while True:
     for index in range(index, index + 3):
         done(book, "segment", index)
@@ -255,22 +260,22 @@ def test_a_killed_writer_loses_at_most_its_last_flush(
         finally:
             process.kill()
         said = (first + process.communicate()[0]).split()
-        step = Ledger.load(folder).steps["segment"]
-        assert step.indexes(DONE).tolist() == list(range(step.done))
-        assert step.repeats == 0
-        assert step.done - 1 in (int(said[-1]), int(said[-1]) + 3)
+        stage = Ledger.load(folder).stages["segment"]
+        assert stage.indexes(DONE).tolist() == list(range(stage.done))
+        assert stage.repeats == 0
+        assert stage.done - 1 in (int(said[-1]), int(said[-1]) + 3)
 
 
 def test_on_s3_too(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_module, "BLOCK", 4)
     folder = Folder(f"{bucket}/{uuid.uuid4()}")
     with Ledger.open(folder) as ledger:
-        ledger.record_job(JOB, {}, UNITS)
+        ledger.record_job(JOB, {}, CELLS)
         for index in range(10):
             done(ledger, "segment", index)
             ledger.flush(now=True)
     with Ledger.open(folder) as ledger:
-        assert ledger.steps["segment"].done == 10
+        assert ledger.stages["segment"].done == 10
         done(ledger, "segment", 11)
-    assert Ledger.load(folder).steps["segment"].done == 11
+    assert Ledger.load(folder).stages["segment"].done == 11
     assert sum(1 for _ in folder.list("ledger/")) < 15

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import traceback
 import uuid
 from pathlib import Path
@@ -17,7 +19,7 @@ from chunkflow.engine.ledger import chain as chain_module
 from chunkflow.engine.ledger.ledger import Ledger, difference
 from chunkflow.engine.ledger.state import DONE, FAILED, UNKNOWN, pack_indexes, unpack_indexes
 from chunkflow.engine.queue.cells import Answer, Cause
-from tests.support.ledgers import JOB, SPEC, UNITS, done, failed
+from tests.support.ledgers import CELLS, JOB, SPEC, done, failed
 
 
 @given(st.lists(st.integers(0, 50)))
@@ -32,17 +34,17 @@ def test_runs_are_packed() -> None:
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(
-            st.just("done"), st.sampled_from(list(UNITS)), st.integers(0, 6), st.integers(1, 3), st.booleans()
+            st.just("done"), st.sampled_from(list(CELLS)), st.integers(0, 6), st.integers(1, 3), st.booleans()
         ),
         st.tuples(
             st.just("failed"),
-            st.sampled_from(list(UNITS)),
+            st.sampled_from(list(CELLS)),
             st.integers(0, 6),
             st.integers(1, 3),
             st.booleans(),
         ),
-        st.tuples(st.just("retried"), st.sampled_from(list(UNITS)), st.lists(st.integers(0, 6), max_size=4)),
-        st.tuples(st.just("cleared"), st.sampled_from(list(UNITS))),
+        st.tuples(st.just("retried"), st.sampled_from(list(CELLS)), st.lists(st.integers(0, 6), max_size=4)),
+        st.tuples(st.just("cleared"), st.sampled_from(list(CELLS))),
         st.tuples(st.just("flush")),
         st.tuples(st.just("reopen")),
     ),
@@ -51,47 +53,47 @@ OPERATIONS = st.lists(
 
 
 class Model:
-    """The ledger as a dictionary would keep it: (step, index) -> [state, attempts, empty]."""
+    """The ledger as a dictionary would keep it: (stage, index) -> [state, attempts, empty]."""
 
     def __init__(self) -> None:
-        self.units: dict[tuple[str, int], list[Any]] = {}
-        self.repeats = dict.fromkeys(UNITS, 0)
-        self.clear(*UNITS)
+        self.cells: dict[tuple[str, int], list[Any]] = {}
+        self.repeats = dict.fromkeys(CELLS, 0)
+        self.clear(*CELLS)
 
     def clear(self, *steps: str) -> None:
-        for step in steps:
-            self.repeats[step] = 0
-            self.units.update({(step, index): [UNKNOWN, 0, False] for index in range(UNITS[step])})
+        for stage in steps:
+            self.repeats[stage] = 0
+            self.cells.update({(stage, index): [UNKNOWN, 0, False] for index in range(CELLS[stage])})
 
-    def apply(self, operation: str, step: str, *rest: Any) -> None:
+    def apply(self, operation: str, stage: str, *rest: Any) -> None:
         if operation == "done":
             index, attempt, empty = rest
-            self.repeats[step] += self.units[step, index][0] == DONE
-            self.units[step, index] = [DONE, attempt, empty]
+            self.repeats[stage] += self.cells[stage, index][0] == DONE
+            self.cells[stage, index] = [DONE, attempt, empty]
         elif operation == "failed":
             index, attempt, final = rest
-            unit = self.units[step, index]
-            if unit[0] != DONE:
-                unit[:2] = [FAILED if final else unit[0], max(unit[1], attempt)]
+            cell = self.cells[stage, index]
+            if cell[0] != DONE:
+                cell[:2] = [FAILED if final else cell[0], max(cell[1], attempt)]
         elif operation == "retried":
             for index in rest[0]:
-                if self.units[step, index][0] != DONE:
-                    self.units[step, index] = [UNKNOWN, 0, False]
+                if self.cells[stage, index][0] != DONE:
+                    self.cells[stage, index] = [UNKNOWN, 0, False]
         else:
-            self.clear(step)
+            self.clear(stage)
 
 
-def perform(ledger: Ledger, operation: str, step: str, *rest: Any) -> None:
+def perform(ledger: Ledger, operation: str, stage: str, *rest: Any) -> None:
     if operation == "done":
-        done(ledger, step, rest[0], rest[1], empty=rest[2])
-        ledger._close_batches()  # a dictionary keeps the order of two answers for one unit; so must this
+        done(ledger, stage, rest[0], rest[1], empty=rest[2])
+        ledger._close_batches()  # a dictionary keeps the order of two answers for one cell; so must this
     elif operation == "failed":
-        failed(ledger, step, *rest)
+        failed(ledger, stage, *rest)
     elif operation == "retried":
-        ledger.record_retried(step, rest[0])
+        ledger.record_retried(stage, rest[0])
     else:
-        ledger.record_cleared([step])
-        ledger.record_step(step, UNITS[step])
+        ledger.record_cleared([stage])
+        ledger.record_stage(stage, CELLS[stage])
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -100,7 +102,7 @@ def test_the_state_is_that_of_a_dictionary(tmp_path: Path, operations: list[tupl
     folder, model = Folder(str(tmp_path / str(uuid.uuid4()))), Model()
     with mock.patch.object(chain_module, "BLOCK", 3):
         ledger = Ledger.open(folder)
-        ledger.record_job(JOB, {}, UNITS)
+        ledger.record_job(JOB, {}, CELLS)
         for operation in [*operations, ("flush",)]:
             if operation[0] == "flush":
                 ledger.flush(now=True)
@@ -112,14 +114,14 @@ def test_the_state_is_that_of_a_dictionary(tmp_path: Path, operations: list[tupl
                 model.apply(*operation)
         loaded = Ledger.load(folder).state
         assert loaded.encode() == ledger.state.encode()
-    for name, step in loaded.steps.items():
-        expected = [model.units[name, index] for index in range(UNITS[name])]
-        assert np.transpose([step.states, step.attempts, step.empties]).tolist() == expected
-        states = [unit[0] for unit in expected]
-        assert (step.done, step.failed) == (states.count(DONE), states.count(FAILED))
-        assert step.empty == sum(unit[2] for unit in expected)
-        assert step.repeats == model.repeats[name]
-        assert set(step.failures).isdisjoint(step.indexes(DONE).tolist())
+    for name, stage in loaded.stages.items():
+        expected = [model.cells[name, index] for index in range(CELLS[name])]
+        assert np.transpose([stage.states, stage.attempts, stage.empties]).tolist() == expected
+        states = [cell[0] for cell in expected]
+        assert (stage.done, stage.failed) == (states.count(DONE), states.count(FAILED))
+        assert stage.empty == sum(cell[2] for cell in expected)
+        assert stage.repeats == model.repeats[name]
+        assert set(stage.failures).isdisjoint(stage.indexes(DONE).tolist())
 
 
 def test_the_end_of_a_long_traceback_is_kept(folder: Folder, ledger: Ledger) -> None:
@@ -129,7 +131,7 @@ def test_the_end_of_a_long_traceback_is_kept(folder: Folder, ledger: Ledger) -> 
         text = traceback.format_exc()
     ledger.record_failed("segment", Answer(0, 0, "w", Cause.BUG, traceback=text), 1, True)
     ledger.flush(now=True)
-    kept = Ledger.load(folder).steps["segment"].failures[0].traceback
+    kept = Ledger.load(folder).stages["segment"].failures[0].traceback
     assert len(kept) == 8000
     assert kept.endswith("the end\n")
 
@@ -148,3 +150,14 @@ def test_the_difference_of_two_jobs_names_each_parameter() -> None:
         'tasks.mesh#2.labels: (not set) -> "m"',
     ]
     assert "chunk: [64, 64, 64] -> (not set)" in difference(new, SPEC)
+
+
+def test_a_snapshot_keeps_the_names_of_the_first_ledgers(ledger: Ledger) -> None:
+    done(ledger, "segment", 3)
+    ledger.flush(now=True)
+    with np.load(io.BytesIO(ledger.state.encode())) as arrays:
+        head = json.loads(arrays["head"].tobytes())
+        assert {"0.states", "0.attempts", "0.empties", "1.states"} < set(arrays)
+    assert head["heard"] == ledger.state.last_heartbeat
+    assert [(stage["name"], stage["units"]) for stage in head["steps"]] == list(CELLS.items())
+    assert not {"stages", "last_heartbeat", "cells"} & {*head, *head["steps"][0]}

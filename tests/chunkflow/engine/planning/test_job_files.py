@@ -65,7 +65,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
 def test_a_map_that_returns_another_type_is_a_fault_of_the_task(tmp_path: Path) -> None:
     job = job_of(tmp_path, [{OWN + "WrongType": {"image": "image", "labels": "labels"}}])
     assert run_job(job) == "incomplete"
-    step = Ledger.load(Folder(job.work)).state.steps["WrongType"]
+    step = Ledger.load(Folder(job.work)).state.stages["WrongType"]
     assert set(step.causes) == {"bug"}
     assert "returned float64 for labels, which is uint64" in step.failures[0].traceback
 

@@ -77,7 +77,7 @@ def test_only_what_is_given_may_lack_storage_chunks(tmp_path: Path) -> None:
     assert not read_layer(tmp_path / "first")[:16, :16, :16].any()
     lose_a_chunk(tmp_path / "first")
     assert run_job(job, restart="Smooth-2") == "incomplete"
-    assert set(Ledger.load(Folder(job.work)).state.steps["Smooth-2"].causes) == {"damaged input"}
+    assert set(Ledger.load(Folder(job.work)).state.stages["Smooth-2"].causes) == {"damaged input"}
 
 
 class Halved(Task):

@@ -11,7 +11,7 @@ import pytest
 
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.engine.pool.executor import Executor, Finished, Gone, Happening, Up
+from chunkflow.engine.pool.executor import BatchDone, Executor, Gone, Happening, Up
 from chunkflow.engine.pool.serial import SerialExecutor
 from chunkflow.engine.queue.cells import Cause, Range
 from chunkflow.engine.run.opening import open_run
@@ -54,12 +54,12 @@ def executor(executor_of: Callable[[Plan], Executor], plan: Plan) -> Iterator[Ex
     made.close()
 
 
-def until(executor: Executor, kind: type[Happening], count: int = 1, heard: bool = True) -> list[Happening]:
+def until(executor: Executor, kind: type[Happening], count: int = 1, beats: bool = True) -> list[Happening]:
     """Wait until so many things of a kind have happened."""
     found: list[Happening] = []
     for _ in range(600):
-        if heard:
-            executor.heard()
+        if beats:
+            executor.heartbeat()
         found += executor.wait(0.1)
         if sum(isinstance(event, kind) for event in found) >= count:
             return found
@@ -76,8 +76,8 @@ def test_a_batch_is_answered_cell_by_cell_in_order(executor: Executor, plan: Pla
     name = executor.start_worker()
     until(executor, Up)
     executor.submit(name, Range(0, 1, 5))
-    (event,) = until(executor, Finished)
-    assert isinstance(event, Finished)
+    (event,) = until(executor, BatchDone)
+    assert isinstance(event, BatchDone)
     assert (event.worker, event.batch) == (name, Range(0, 1, 5))
     assert [answer.index for answer in event.answers] == [1, 2, 3, 4]
     assert [answer.cause for answer in event.answers] == [None, None, Cause.BUG, None]
@@ -96,39 +96,39 @@ def test_several_batches_in_hand_are_all_answered(executor: Executor) -> None:
     batches = [Range(0, i, i + 1) for i in range(8)]
     for i, batch in enumerate(batches):
         executor.submit(names[i % 2], batch)
-    events = until(executor, Finished, 8)
-    assert sorted(e.batch.start for e in events if isinstance(e, Finished)) == list(range(8))
-    assert all(e.worker == names[e.batch.start % 2] for e in events if isinstance(e, Finished))
+    events = until(executor, BatchDone, 8)
+    assert sorted(e.batch.start for e in events if isinstance(e, BatchDone)) == list(range(8))
+    assert all(e.worker == names[e.batch.start % 2] for e in events if isinstance(e, BatchDone))
 
 
 def test_what_is_said_of_a_batch_is_done(executor: Executor, plan: Plan) -> None:
     name = executor.start_worker()
     until(executor, Up)
     executor.submit(name, Range(0, 0, 8, skip=True))
-    (event,) = until(executor, Finished)
-    assert isinstance(event, Finished)
+    (event,) = until(executor, BatchDone)
+    assert isinstance(event, BatchDone)
     assert all(answer.empty and answer.cause is None for answer in event.answers), "the fourth is not mapped"
     executor.submit(name, Range(0, 2, 3, alone=True))
-    (event,) = until(executor, Finished)
-    assert isinstance(event, Finished)
+    (event,) = until(executor, BatchDone)
+    assert isinstance(event, BatchDone)
     assert [(answer.alone, answer.empty) for answer in event.answers] == [(True, False)]
 
 
 def test_a_worker_without_word_from_its_runner_writes_nothing(executor: Executor, plan: Plan) -> None:
     name = executor.start_worker()
-    until(executor, Up, heard=False)
+    until(executor, Up, beats=False)
     time.sleep(12 * 0.2 + 0.5)
     executor.submit(name, Range(0, 0, 1))
-    (event,) = until(executor, Finished, heard=False)
-    assert isinstance(event, Finished)
+    (event,) = until(executor, BatchDone, beats=False)
+    assert isinstance(event, BatchDone)
     assert event.answers[0].cause is Cause.GIVEN_BACK
     with pytest.raises(Exception, match="0-32_0-32_0-32"):
         read_layer(plan.products["labels", 0].info.url)
-    executor.heard()
+    executor.heartbeat()
     time.sleep(0.2)
     executor.submit(name, Range(0, 0, 1))
-    (event,) = until(executor, Finished)
-    assert isinstance(event, Finished)
+    (event,) = until(executor, BatchDone)
+    assert isinstance(event, BatchDone)
     assert event.answers[0].cause is None
 
 
@@ -141,8 +141,8 @@ def test_a_worker_that_is_ended_is_not_heard_of_again(executor: Executor) -> Non
     assert second != first
     until(executor, Up)
     executor.submit(second, Range(0, 1, 2))
-    events = until(executor, Finished)
-    assert [event.worker for event in events if isinstance(event, Finished | Gone)] == [second]
+    events = until(executor, BatchDone)
+    assert [event.worker for event in events if isinstance(event, BatchDone | Gone)] == [second]
 
 
 def test_an_executor_is_closed_with_work_in_hand(executor: Executor) -> None:
@@ -179,7 +179,7 @@ def test_code_that_lies_beside_the_job_is_brought_to_ray_workers(tmp_path: Path,
         name = executor.start_worker()
         until(executor, Up)
         executor.submit(name, Range(0, 0, 1))
-        until(executor, Finished)
+        until(executor, BatchDone)
     finally:
         executor.close()
         ledger.close()

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from chunkflow.engine.pool.crew import LARGEST_BATCH
-from chunkflow.engine.pool.executor import Finished, Gone, Happening, Up
+from chunkflow.engine.pool.executor import BatchDone, Gone, Happening, Up
 from chunkflow.engine.pool.pool import Pool
 from chunkflow.engine.queue.cells import Answer, Cause, Range
 from chunkflow.engine.queue.memory import MemoryQueue
@@ -60,7 +60,7 @@ def test_cells_that_were_not_done_do_not_make_the_others_quick(puppet: Puppet) -
     eventually(lambda: len(puppet.given) == 3)
     for _ in range(3):
         worker, batch = puppet.given.pop(0)
-        puppet.tell(Finished(worker, batch, [Answer(0, batch.start, worker, Cause.PREEMPTED)]))
+        puppet.tell(BatchDone(worker, batch, [Answer(0, batch.start, worker, Cause.PREEMPTED)]))
     eventually(lambda: len(puppet.given) == 3)
     assert [len(batch) for _, batch in puppet.given] == [1, 1, 1]
     pool.stop()

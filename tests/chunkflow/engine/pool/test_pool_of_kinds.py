@@ -261,9 +261,9 @@ def test_a_cell_that_no_node_lasts_for_is_out_of_time(puppet: Puppet, start: Sta
     eventually(lambda: puppet.count == 2)
     puppet.tell(Up("p1", ends=time.time() + 100), Up("p2", ends=time.time() + 200))
     eventually(lambda: len(puppet.given) == 2)
-    hands = pool._crews[0].hands
+    slots = pool._crews[0].workers
     for name, busy in (("p1", 99), ("p2", 199)):
-        hands[name].since -= busy  # as if so long ago
+        slots[name].since -= busy  # as if so long ago
         puppet.tell(Gone(name, Cause.PREEMPTED, "its time is over"))
     first, second = answers_in(queue, 2)
     assert (first.cause, first.worker) == (Cause.PREEMPTED, "p1"), "others have twice the time"

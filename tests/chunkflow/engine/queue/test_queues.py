@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chunkflow.engine.queue.cells import Answer, Cause, Place, Range
+from chunkflow.engine.queue.cells import Answer, Cause, Range, WorkerPlace
 from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.queue.queue import Queue
 from tests.support.same import ShufflingQueue
@@ -131,7 +131,7 @@ def test_answers_come_back_whole(queue: Queue) -> None:
         Answer(3, 0, "w-1", None, empty=True, seconds=(0.1, 0.2, 0.3), bytes_in=5, bytes_out=6, started=1.5),
         Answer(3, 1, "w-2", Cause.BUG, traceback="Traceback: ¬ß", alone=True, peak_bytes=7),
         Answer(3, 2, "w-2", None, values={"threshold": 1.5, "names": ["a", None]}, counts={"cells": 4}),
-        Answer(3, 3, "w-3", Cause.PREEMPTED, place=Place("n-1", "g4dn.xlarge spot", 1.7e9)),
+        Answer(3, 3, "w-3", Cause.PREEMPTED, place=WorkerPlace("n-1", "g4dn.xlarge spot", 1.7e9)),
     ]
     queue.answer(given[:1])
     queue.answer(given[1:])

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkflow.kernels.precomputed.crossings import Kind, crossings, extents, numbers_of
+from chunkflow.kernels.precomputed.crossings import AnnotationKind, crossings, extents, numbers_of
 from tests.support.files.annotation_layers import Six, nearest
 
 SHAPE, CELL = (3, 4, 2), (5, 3, 7)
@@ -19,7 +19,7 @@ PLACE = st.tuples(*SPACE, *SPACE)
 
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(["line", "box", "ellipsoid"]), PLACE)
-def test_cells_met_are_those_that_share_a_place(kind: Kind, place: Six) -> None:
+def test_cells_met_are_those_that_share_a_place(kind: AnnotationKind, place: Six) -> None:
     places = np.array([place], np.float64)
     rows, met = crossings(kind, places, CELL, SHAPE)
     found = {tuple(cell) for cell in met.tolist()}

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkflow.kernels.scoring.matching import match_points
-from chunkflow.kernels.scoring.tuning import MOST_FOUND, Surface, rank, readable
+from chunkflow.kernels.scoring.tuning import MOST_FOUND, ScoreSurface, rank, readable
 
 TOLERANCE = 2.0
 
@@ -38,12 +38,12 @@ def test_peaks_far_more_than_cells_are_left_out() -> None:
     assert ranked.heights.min() >= np.sort(heights)[-MOST_FOUND * 2]
 
 
-def surface(f1: np.ndarray, cells: int) -> Surface:
+def surface(f1: np.ndarray, cells: int) -> ScoreSurface:
     """One whose F1 is as given, rounded to whole peaks."""
     right = np.full(f1.shape, cells)
     wrong = np.round(2 * cells / f1 - 2 * cells).astype(int)
     diameters = 4 * 2.0 ** (np.arange(f1.shape[0]) / 4)
-    return Surface(diameters, 2.0 ** (np.arange(f1.shape[1]) / 32 + 5), right, wrong, cells)
+    return ScoreSurface(diameters, 2.0 ** (np.arange(f1.shape[1]) / 32 + 5), right, wrong, cells)
 
 
 def test_the_middle_of_a_plateau_is_chosen_not_a_lucky_point_at_its_edge() -> None:

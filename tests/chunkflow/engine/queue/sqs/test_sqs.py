@@ -135,7 +135,7 @@ def test_nothing_comes_any_more_to_who_has_ended(url: str) -> None:
     assert both.lease(1) == both.withdraw() == []
     both.put([Range(0, 0, 1)])
     begun = {thread for thread in threading.enumerate() if thread not in before}
-    ended = {"answers", "work", "withdrawn", "gatherer"}
+    ended = {"answers", "work", "withdrawn", "batcher"}
     assert ended <= {thread.name for thread in begun}
     both.close()
     both.join()

@@ -1,6 +1,8 @@
-"""Rows on their way to other cells, sorted by cell on the worker's disk, as they may not fit in its memory.
+"""Shuffle spill: rows on their way to other cells, sorted by cell on the worker's disk.
 
-1. A piece is sorted by the cells that its rows go to, and what goes to one cell is written as one batch.
+They may not fit in its memory.
+
+1. Rows are sorted by the cells that they go to, and those that go to one cell are written as one batch.
 2. All batches stand in one temporary file, whatever the number of cells.
 3. In the end the batches of each cell are put together, one cell at a time.
 """
@@ -32,8 +34,8 @@ def addressed(rows: pa.Table) -> Iterator[tuple[int, pa.Table]]:
         yield from by_cell(rows.drop_columns(["cell"]), rows["cell"].to_numpy())
 
 
-class Outbox:
-    """What one cell sends, of rows that may not fit in memory."""
+class Spill:
+    """The rows that one cell sends, on the disk as they may not fit in memory."""
 
     def __init__(self) -> None:
         self._file = tempfile.NamedTemporaryFile(suffix=".arrow")  # noqa: SIM115 - __exit__ closes it
@@ -41,7 +43,7 @@ class Outbox:
         self._batches: dict[int, list[int]] = {}
         self._count = 0
 
-    def __enter__(self) -> Outbox:
+    def __enter__(self) -> Spill:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 
 from chunkflow.engine.queue.cells import Answer, Cause, cause_of
-from chunkflow.engine.run.judge import LIMITS, LONGEST_BACKOFF, SUSPECTS, Judge, Verdict
+from chunkflow.engine.run.retry_policy import LIMITS, LONGEST_BACKOFF, SUSPECTS, RetryPolicy, Verdict
 from chunkflow.errors import BadInput, DamagedInput, StorageError
 
 
 def verdicts(cause: Cause, times: int, alone: bool = False) -> list[Verdict]:
-    judge = Judge(backoff=1.0)
-    return [judge.judge(Answer(0, 1, "w", cause, alone)) for _ in range(times)]
+    policy = RetryPolicy(backoff=1.0)
+    return [policy.decide(Answer(0, 1, "w", cause, alone)) for _ in range(times)]
 
 
 @pytest.mark.parametrize("cause", [Cause.PREEMPTED, Cause.GIVEN_BACK])
@@ -37,10 +37,10 @@ def test_storage_is_asked_again_later_and_later() -> None:
 
 @pytest.mark.parametrize("cause", SUSPECTS)
 def test_one_of_several_suspects_is_tried_alone_before_it_is_charged(cause: Cause) -> None:
-    judge = Judge()
+    policy = RetryPolicy()
     for _ in range(20):
-        assert judge.judge(Answer(0, 1, "w", cause, alone=False)) == Verdict(False, alone=True)
-    found = [judge.judge(Answer(0, 1, "w", cause, alone=True)).final for _ in range(LIMITS[cause])]
+        assert policy.decide(Answer(0, 1, "w", cause, alone=False)) == Verdict(False, alone=True)
+    found = [policy.decide(Answer(0, 1, "w", cause, alone=True)).final for _ in range(LIMITS[cause])]
     assert found == [False] * (LIMITS[cause] - 1) + [True]
 
 
@@ -55,12 +55,12 @@ def test_every_third_lost_node_counts_as_a_crash() -> None:
 
 
 def test_cells_are_judged_apart_and_attempts_are_counted() -> None:
-    judge = Judge()
-    judge.judge(Answer(0, 1, "w", Cause.BUG))
-    judge.judge(Answer(0, 1, "w", Cause.STORAGE))
-    assert (judge.attempt(0, 1), judge.attempt(0, 2), judge.attempt(1, 1)) == (3, 1, 1)
-    judge.forget(0, 1)
-    assert judge.attempt(0, 1) == 1
+    policy = RetryPolicy()
+    policy.decide(Answer(0, 1, "w", Cause.BUG))
+    policy.decide(Answer(0, 1, "w", Cause.STORAGE))
+    assert (policy.attempt(0, 1), policy.attempt(0, 2), policy.attempt(1, 1)) == (3, 1, 1)
+    policy.forget(0, 1)
+    assert policy.attempt(0, 1) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Why an attempt failed, and what follows from it.
+"""Retry policy: what follows from a failed attempt, by its cause.
 
 cause          what follows                                             attempts it may cost
 preempted      again, at once                                           none
@@ -30,14 +30,14 @@ LIMITS = {
     Cause.BUG: 3,
 }
 SUSPECTS = (Cause.CRASH, Cause.SILENT, Cause.TIME)
-"""What any of the cells in a worker's hands may have brought about."""
+"""Causes that any of the cells in flight on a worker may have brought about."""
 NODE_LOSSES = 3
 LONGEST_BACKOFF = 60.0
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the runner does with a cell whose attempt failed."""
+    """Decision on a cell whose attempt failed."""
 
     final: bool
     """No attempt is left: the cell is set aside."""
@@ -48,51 +48,52 @@ class Verdict:
 
 
 @dataclass
-class _Record:
-    """What has happened to one cell that failed before."""
+class _History:
+    """Failures of one cell so far."""
 
     charges: dict[Cause, int] = field(default_factory=dict)
     node_losses: int = 0
     alone: bool = False
 
 
-class Judge:
-    """Remembers the cells that failed, and decides what follows."""
+class RetryPolicy:
+    """Retry policy of one run: remembers the cells that failed, and decides what follows."""
 
     def __init__(self, backoff: float = 1.0) -> None:
         self._backoff = backoff
-        self._records: dict[tuple[int, int], _Record] = {}
+        self._histories: dict[tuple[int, int], _History] = {}
 
-    def judge(self, answer: Answer) -> Verdict:
-        record = self._records.setdefault((answer.stage, answer.index), _Record())
+    def decide(self, answer: Answer) -> Verdict:
+        """Decide on a failed attempt, and charge it where it costs one."""
+        history = self._histories.setdefault((answer.stage, answer.index), _History())
         cause = answer.cause
         assert cause is not None
         if cause is Cause.NODE_LOST:
-            record.node_losses += 1
-            if record.node_losses % NODE_LOSSES == 0:
-                return self._charge(record, Cause.CRASH, alone=True)
+            history.node_losses += 1
+            if history.node_losses % NODE_LOSSES == 0:
+                return self._charge(history, Cause.CRASH, alone=True)
         if cause in (Cause.PREEMPTED, Cause.NODE_LOST, Cause.GIVEN_BACK):
-            return Verdict(False, alone=record.alone, charged=self._charged(record))
+            return Verdict(False, alone=history.alone, charged=self._charged(history))
         if cause in SUSPECTS and not answer.alone:
-            record.alone = True  # one of several suspects: it is tried by itself before it is charged
-            return Verdict(False, alone=True, charged=self._charged(record))
-        return self._charge(record, cause, alone=cause is Cause.MEMORY or cause in SUSPECTS)
+            history.alone = True  # one of several suspects: it is tried by itself before it is charged
+            return Verdict(False, alone=True, charged=self._charged(history))
+        return self._charge(history, cause, alone=cause is Cause.MEMORY or cause in SUSPECTS)
 
     def attempt(self, stage: int, index: int) -> int:
         """The number of the attempt that is under way or just ended, counting those charged."""
-        record = self._records.get((stage, index))
-        return 1 + (self._charged(record) if record else 0)
+        history = self._histories.get((stage, index))
+        return 1 + (self._charged(history) if history else 0)
 
     def forget(self, stage: int, index: int) -> None:
-        self._records.pop((stage, index), None)
+        self._histories.pop((stage, index), None)
 
-    def _charge(self, record: _Record, cause: Cause, alone: bool) -> Verdict:
-        count = record.charges[cause] = record.charges.get(cause, 0) + 1
-        record.alone = record.alone or alone
+    def _charge(self, history: _History, cause: Cause, alone: bool) -> Verdict:
+        count = history.charges[cause] = history.charges.get(cause, 0) + 1
+        history.alone = history.alone or alone
         waits = cause in (Cause.STORAGE, Cause.DAMAGED, Cause.INPUT)
         delay = min(self._backoff * 2 ** (count - 1), LONGEST_BACKOFF) if waits else 0.0
-        return Verdict(count >= LIMITS[cause], delay, record.alone, self._charged(record))
+        return Verdict(count >= LIMITS[cause], delay, history.alone, self._charged(history))
 
     @staticmethod
-    def _charged(record: _Record) -> int:
-        return sum(record.charges.values())
+    def _charged(history: _History) -> int:
+        return sum(history.charges.values())

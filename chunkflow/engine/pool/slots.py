@@ -1,4 +1,4 @@
-"""One worker of a pool, as its crew sees it: what it has in hand, and whether it may be given more."""
+"""In-flight slots of a worker: the batches that it was given, and whether it may get more."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from chunkflow.engine.queue.cells import Range
 
-IN_HAND = 3
-"""Batches a worker holds: one it reads for, one it maps, one it writes."""
+IN_FLIGHT = 3
+"""Batches in flight on a worker: one it reads for, one it maps, one it writes."""
 
 
 @dataclass(eq=False)
-class Hand:
-    """One worker and what it has in hand, in the order given."""
+class Slots:
+    """One worker and its batches in flight, in the order given."""
 
     worker: str
     since: float
@@ -33,4 +33,4 @@ class Hand:
         """How many batches more it may be given; none beside a cell that is tried alone."""
         if not self.is_up or self.is_leaving or self.is_kept or any(batch.alone for batch in self.batches):
             return 0
-        return IN_HAND - len(self.batches)
+        return IN_FLIGHT - len(self.batches)

@@ -1,4 +1,4 @@
-"""What one cell took of its worker: seconds of reading, mapping and writing, bytes, and what it counted."""
+"""Resource usage of one cell: seconds of reading, mapping and writing, bytes, and counts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Spent:
-    """Added to as the cell goes through read, map and write."""
+class Usage:
+    """Usage of one cell, added to as it goes through read, map and write."""
 
     read: float = 0.0
     map: float = 0.0
