@@ -69,6 +69,8 @@ def test_a_class_has_a_name_of_its_own() -> None:
                 classes.setdefault(node.name, []).append(name(file))
             elif alias := alias_of(node):
                 aliases.setdefault(alias, []).append(name(file))
+    for public in ("Job", "Work"):  # which extend the class of the same name
+        classes[public].remove("chunkflow/api.py")
     twice = {known: places for known, places in classes.items() if len(places) > 1}
     both = {known: [*classes[known], *aliases[known]] for known in classes.keys() & aliases.keys()}
     assert (twice, both) == ({}, {})
