@@ -28,7 +28,18 @@ NAMES = {
     *("BadInput", "ChunkflowError", "DamagedInput", "Incomplete", "Interrupted", "Overtaken"),
     *("StorageError", "WorkerLost", "__version__"),
 }
-SHOWN = ["Job", "Job.read", "Work", "Table", "Table.pieces", "Table.to_pandas", "Volume", "open", "view"]
+SHOWN = [
+    "Job",
+    "Job.quote",
+    "Job.read",
+    "Work",
+    "Table",
+    "Table.pieces",
+    "Table.to_pandas",
+    "Volume",
+    "open",
+    "view",
+]
 SHOWN += ["evaluate", "export", "import_points", "ingest", "train", "tune"]
 
 
