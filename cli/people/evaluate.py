@@ -75,17 +75,17 @@ def evaluate(
     found = score_against(
         predicted,
         truth,
-        tolerance_um,
-        part,
-        like,
-        score,
-        of_class,
-        parse_names(columns),
-        unit,
-        workers,
-        address,
-        serial,
-        scratch,
+        tolerance_um=tolerance_um,
+        box=part,
+        like=like,
+        score=score,
+        of_class=of_class,
+        columns=parse_names(columns),
+        unit=unit,
+        workers=workers,
+        address=address,
+        serial=serial,
+        scratch=scratch,
     )
     if annotations:
         found.write_annotations(annotations, workers, address, serial, scratch)

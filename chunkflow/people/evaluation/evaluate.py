@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chunkflow.data.atomic import refuse_existing
 from chunkflow.data.describe import Known, info_of, layer_at
 from chunkflow.data.info import LayerInfo, full_url
 from chunkflow.errors import BadInput
@@ -117,6 +118,7 @@ class Evaluation:
 def evaluate(
     predicted: Compared,
     truth: Compared,
+    *,
     tolerance_um: float = 10.0,
     box: Box | None = None,
     like: str | Path | Known = "",
@@ -169,11 +171,8 @@ def refuse_page(to: Path, overwrite: bool) -> None:
     beside = to.with_suffix(".json")
     if to.suffix.lower() != ".html":
         raise BadInput(f"{to} must end in .html.")
-    if (to.exists() or beside.exists()) and not overwrite:
-        raise BadInput(
-            f"{to if to.exists() else beside} exists already: name another, or allow it to be replaced "
-            "(overwrite)."
-        )
+    for path in (to, beside):
+        refuse_existing(path, overwrite)
     if not to.resolve().parent.is_dir():
         raise BadInput(f"There is no folder {to.resolve().parent} for the report.")
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from chunkflow.data.atomic import refuse_existing
 from chunkflow.data.describe import info_of, layer_at
 from chunkflow.data.info import ImageInfo, LayerInfo, VoxelsInfo, full_url, voxels_of
 from chunkflow.data.volume import Volume
@@ -115,9 +116,9 @@ class Tuned:
             "f1_of_each": surface.f1.round(4).tolist(),
         }
 
-    def write(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write the block (segment.yaml), the numbers (tuned.json) and the report (report.html)."""
-        folder = Path(folder)
+    def write(self, to: str | Path, overwrite: bool = False) -> None:
+        """Write a folder of the block (segment.yaml), the numbers (tuned.json) and a report (report.html)."""
+        folder = Path(to)
         refuse_existing(folder, overwrite)
         report = page(self._title, self._parts())
         folder.mkdir(parents=True, exist_ok=True)
@@ -178,6 +179,7 @@ def tune(
     image: str | Path | Volume | ImageInfo,
     points: str | Path,
     box: Box | None = None,
+    *,
     tolerance_um: float = 10.0,
     diameters_um: tuple[float, float] = DIAMETERS_UM,
     channel: int = 0,
@@ -191,12 +193,13 @@ def tune(
     is scored by its F1 there, and the middle of the best ones is chosen.
 
     `image` is a layer's place, perhaps with @mip, of which `channel` is looked at. The file `points` has the
-    centres of the cells, of the class `of_class` where it has several; `columns` (as in "z,y,x") and `unit`
-    (voxels, nm, um or mm) say what it does not. `box` is the region, in voxels of the image; by default what
-    the points span. A peak may lie `tolerance_um` micrometres from the centre of its cell. Four diameters an
-    octave are tried between the two of `diameters_um`. Nothing is written.
+    centres of the cells, of the class `of_class` where it has several; `columns` (as in ["z", "y", "x"]) and
+    `unit` (voxels, nm, um or mm) say what it does not. `box` is the region, in voxels of the image; by
+    default what the points span. A peak may lie `tolerance_um` micrometres from the centre of its cell. Four
+    diameters an octave are tried between the two of `diameters_um`. Nothing is written.
 
-    >>> tuned = tune(work.volume("dapi"), folder / "truth.csv", Box((0, 0, 0), (128, 128, 96)), 5)
+    >>> box = Box((0, 0, 0), (128, 128, 96))
+    >>> tuned = tune(work.volume("dapi"), folder / "truth.csv", box, tolerance_um=5)
     >>> tuned.f1 > 0.9
     True
     >>> task = tuned.parameters  # for the job: {"image": …, "diameter": …, "threshold": …, "contrast": …}
@@ -208,14 +211,6 @@ def tune(
     part = region_box(box, marked, layer)
     region = Region.read(layer, channel, part, marked, tolerance_um, diameters[-1])
     return Tuned.of(region, diameters, _place_of(image), channel, str(points))
-
-
-def refuse_existing(folder: Path, overwrite: bool) -> None:
-    """Raise BadInput for a folder that is there and may not be written into."""
-    if folder.exists() and not overwrite:
-        raise BadInput(
-            f"{folder} exists already: name another folder, or allow it to be written over (overwrite)."
-        )
 
 
 def diameters_between(smallest: float, largest: float) -> list[float]:

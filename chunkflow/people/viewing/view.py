@@ -51,9 +51,9 @@ class Viewer:
         """The state of Neuroglancer, which finds the layers at this server."""
         return self._server.state(self._server.base)
 
-    def write_state(self, file: str | Path) -> None:
+    def write_state(self, to: str | Path) -> None:
         """Write the state for a Neuroglancer hosted elsewhere, with the layers' own URLs."""
-        write_state(self.layers, Path(file), self._links)
+        write_state(self.layers, Path(to), self._links)
 
     def close(self) -> None:
         """End the server."""
@@ -133,7 +133,7 @@ def start_server(
     return server.start()
 
 
-def write_state(layers: Mapping[str, str], file: Path, links: Mapping[str, str] | None = None) -> None:
+def write_state(layers: Mapping[str, str], to: Path, links: Mapping[str, str] | None = None) -> None:
     """Write the state with the layers' own URLs, which a browser elsewhere must reach."""
     urls = {name: full_url(url) for name, url in layers.items()}
     local = [url for url in urls.values() if not url.startswith(REAL_SCHEMES)]
@@ -145,6 +145,6 @@ def write_state(layers: Mapping[str, str], file: Path, links: Mapping[str, str] 
     shown = [look(name, url) for name, url in urls.items()]
     text = json.dumps(build_state(shown, lambda layer: layer.url, links), indent=2)
     try:
-        file.write_text(text + "\n", encoding="utf-8")
+        to.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}.") from None
+        raise BadInput(f"{to} cannot be written: {error.strerror}.") from None
