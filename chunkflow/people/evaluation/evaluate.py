@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from chunkflow.data.atomic import refuse_existing
-from chunkflow.data.describe import Known, info_of, layer_at
-from chunkflow.data.info import LayerInfo, full_url
+from chunkflow.data.describe import Known
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
+from chunkflow.jobs.locate import open_layer
 from chunkflow.jobs.means import Means
 from chunkflow.kernels.scoring.scores import Interval
 from chunkflow.people.evaluation.overlaps import (
@@ -206,10 +207,8 @@ def _compare_labels(predicted: Place, truth: Place, box: Box | None, means: Mean
 
 def _layer_of(predicted: Place, truth: Place, like: str | Path | Known) -> LayerInfo:
     """The layer whose voxels places are told in: the one that is named, or the table's."""
-    if not isinstance(like, str | Path):
-        return info_of(like)
-    if str(like):
-        return layer_at(full_url(str(like)))
+    if not isinstance(like, str) or like:
+        return open_layer(like)
     known = predicted.layer or truth.layer
     if known is None:
         raise BadInput(

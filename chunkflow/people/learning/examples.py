@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chunkflow.data.describe import info_of, layer_at
-from chunkflow.data.info import TableInfo, table_of
+from chunkflow.data.describe import layer_at
+from chunkflow.data.info import TableInfo
 from chunkflow.data.tables import Table, table_pieces
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
@@ -61,10 +61,6 @@ class Gathered:
         return content.hexdigest()
 
 
-def _opened(table: ObjectTable) -> Table | TableInfo:
-    return open_table(str(table)) if isinstance(table, str | Path) else table
-
-
 def gather(
     tables: ObjectTable | Sequence[ObjectTable],
     labels: str | Path | Sequence[str | Path],
@@ -80,7 +76,7 @@ def gather(
             f"There are {counted(len(tables), 'table')} and {counted(len(labels), 'file')} of labels: "
             "give a file for each table, in their order."
         )
-    infos = [table_of(info_of(_opened(table))) for table in tables]
+    infos = [open_table(table) for table in tables]
     named = [str(table) if isinstance(table, str | Path) else table.url for table in tables]
     features = choose_features(_schema(infos[0]), patterns)
     remarks: list[str] = []

@@ -26,7 +26,7 @@ from chunkflow.people.learning.scores import (
     score,
 )
 from chunkflow.people.reports.pages import fragment, page
-from chunkflow.words import counted, refuse_one_text
+from chunkflow.words import counted
 
 TITLE = "Training of a classifier"
 
@@ -97,22 +97,20 @@ def train(
 ) -> Trained:
     """Train the model of the task `classify` on objects that people have labelled.
 
-    `tables` is a table of objects or several: a work folder (its `objects`), WORK:TABLE, a table's own place,
-    or what is known of it. `labels` has a file for each, with a column `class` and either ids or places of
-    objects, which are in voxels unless the file or `unit` (um, nm, mm) says otherwise. The model is written
-    to the file `to`, which ends in .skops, and a page of its scores beside it.
+    `tables` is one table of objects or several: a work folder (its `objects`), WORK:TABLE, its own place, or
+    what is known of it. `labels` has a file for each, with a column `class` and ids or places of objects, in
+    voxels unless the file or `unit` (um, nm, mm) says otherwise. The model is written to the file `to`, which
+    ends in .skops, and a page of its scores beside it.
 
     `features` are patterns of columns to learn from; `estimator` is a classifier of scikit-learn as
     module:Class, and `parameters` are its own. With `positive` the threshold of this class is chosen for its
-    F1. Objects alike in the column `group` share one of the `folds` of the cross-validation, which gives the
-    scores; `work` stands for the table that they are of.
+    F1. Objects alike in the column `group` (`work`: those of one table) share one of the `folds`.
 
     >>> model = train(work.table("objects"), folder / "labels.csv", folder / "cells.skops")
     >>> sorted(model.counts)
     ['glia', 'neuron']
     >>> auc, low, high = model.scores["classes"]["neuron"]["roc_auc"]  # with its interval of 95 %
     """
-    refuse_one_text("features", features)
     to = Path(to)
     _refuse(to, overwrite)
     recipe = Recipe.of(estimator, parameters or {}, seed)

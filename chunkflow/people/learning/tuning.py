@@ -12,12 +12,13 @@ import numpy as np
 import yaml
 
 from chunkflow.data.atomic import refuse_existing
-from chunkflow.data.describe import info_of, layer_at
-from chunkflow.data.info import ImageInfo, LayerInfo, VoxelsInfo, full_url, voxels_of
+from chunkflow.data.describe import info_of
+from chunkflow.data.info import ImageInfo, LayerInfo, voxels_of
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.marked import marked_points
 from chunkflow.geometry import Box
+from chunkflow.jobs.locate import open_layer
 from chunkflow.kernels.images.threshold import PEAK_RATIO
 from chunkflow.kernels.scoring.matching import Points
 from chunkflow.kernels.scoring.scores import Interval, bootstrap_interval
@@ -229,22 +230,15 @@ def diameters_between(smallest: float, largest: float) -> list[float]:
 
 def image_layer(image: str | Path | Volume | ImageInfo, channel: int) -> ImageInfo:
     """The image at a place, which may end in @mip."""
-    layer = _layer_of(str(image)) if isinstance(image, str | Path) else info_of(image)
+    layer = open_layer(image)
     if not isinstance(layer, ImageInfo):
-        raise BadInput(f"{_place_of(image)} is a segmentation; segment is tuned on an image.")
+        raise BadInput(f"{_place_of(image)} is a {layer.kind}; segment is tuned on an image.")
     if channel >= layer.channels:
         raise BadInput(
             f"{_place_of(image)} has {counted(layer.channels, 'channel')}, counted from 0: there is no "
             f"{channel}."
         )
     return layer
-
-
-def _layer_of(place: str) -> VoxelsInfo:
-    url, at, mip = place.rpartition("@")
-    if at and mip.isdigit():
-        return layer_at(full_url(url), int(mip))
-    return layer_at(full_url(place))
 
 
 def _place_of(image: str | Path | Volume | ImageInfo) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from chunkflow.data.folder import Folder
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
-from chunkflow.jobs.work import Work
+from chunkflow.jobs.locate import layer_or_work
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.server import LayerServer, layer_address
 from chunkflow.people.viewing.state import State, build_state
@@ -94,26 +93,19 @@ def layers_to_show(sources: Sequence[str | Path | Located]) -> tuple[dict[str, s
     layers: dict[str, str] = {}
     links: dict[str, str] = {}
     for source in sources:
-        url = full_url(str(source) if isinstance(source, str | Path) else source.url)
-        if Folder(url).exists("info"):
-            layers[free_name(posixpath.basename(url), layers)] = url
+        opened = layer_or_work(source if isinstance(source, str | Path) else source.url)
+        if isinstance(opened, str):
+            layers[free_name(posixpath.basename(opened), layers)] = opened
             continue
-        found = layers_of_plan(_work(url).plan())
+        found = layers_of_plan(opened.plan())
         if not found.urls:
-            raise BadInput(f"The job in {url} has no layer yet that could be shown.")
+            raise BadInput(f"The job in {opened.url} has no layer yet that could be shown.")
         for name, layer in found.urls.items():
             free = free_name(name, layers)
             layers[free] = layer
             if name in found.links:
                 links[free] = found.links[name]
     return layers, links
-
-
-def _work(url: str) -> Work:
-    try:
-        return Work.open(url)
-    except BadInput as error:
-        raise BadInput(f"{url} is no layer (it has no file `info`), and: {error}") from None
 
 
 def start_server(

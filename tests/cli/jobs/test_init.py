@@ -33,7 +33,7 @@ def test_images_give_a_job_that_finds_nuclei(tmp_path: Path) -> None:
     job = job_of(job_text(inputs_of(locations)), tmp_path)
     assert [entry.name for entry in job.tasks] == ["segment", "measure", "mesh", "downsample", "annotate"]
     assert job.tasks[1].parameters["images"] == ["dapi", "c_fos"]
-    assert job.layers["c-fos"].url == f"file://{tmp_path}/rat/c fos"
+    assert job.layers["c_fos"].url == f"file://{tmp_path}/rat/c fos"
     assert job.work == f"file://{tmp_path}/rat/work"
     assert job.name == "rat"
     for entry in job.tasks:

@@ -188,7 +188,7 @@ def test_other_refusals(
     folder, _ = scene
     points = ("--points", folder / "cells.csv", "--to", tmp_path / "new")
     assert "is a segmentation" in command("tune", "segment", folder / "labels", *points).err
-    assert "no precomputed layer" in command("tune", "segment", folder / "nothing", *points).err
+    assert "is not a layer" in command("tune", "segment", folder / "nothing", *points).err
     assert "only segment" in command("tune", "measure", folder / "dapi", *points).err
     again = command("tune", "segment", folder / "dapi", "--points", folder / "cells.csv", "--to", tuned)
     assert (again.code, "(overwrite)" in again.err) == (2, True)
