@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any, Self
 from chunkflow.data.documents import read_document
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import full_url
-from chunkflow.engine.cost.accounts import read_accounts
+from chunkflow.engine.cost.estimate import Wanted
 from chunkflow.engine.cost.job_forecast import JobForecast, forecast_job
-from chunkflow.engine.cost.prices import PACKAGED
+from chunkflow.engine.cost.prices import PACKAGED, load_prices
+from chunkflow.engine.cost.quote import Quote, quote
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning import job as planning
 from chunkflow.engine.planning.settings import set_key
 from chunkflow.engine.run.events import Listener
-from chunkflow.errors import Incomplete, Interrupted
 from chunkflow.geometry import Box, Vec, VoxelSize
 from chunkflow.jobs import work as jobs
-from chunkflow.jobs.budget import measured
+from chunkflow.jobs.budget import measured_plan
 from chunkflow.jobs.ingesting import ingest_job
 from chunkflow.jobs.means import HERE, Means, Money
 from chunkflow.jobs.notebook import NotebookProgress, in_notebook
-from chunkflow.jobs.planned import open_plan
 from chunkflow.jobs.run import Run
 from chunkflow.jobs.status import Status
 from chunkflow.people.reports.report import write_report
@@ -106,13 +105,38 @@ class Job(planning.Job):
     def plan(self, box: Box | None = None, workers: int = 0, sample: int = 0) -> JobForecast:
         """What the job would take on this machine: chunks, bytes, files, memory; nothing is written.
 
-        `box` is a part of the volume, in voxels of mip 0. With `sample`, so many chunks of each task are
-        measured, which tells the time.
+        `box` is a part of the volume, in voxels of mip 0. The time is told by earlier runs, or by `sample`
+        chunks of each task, which are measured now.
         """
         means = Means(workers, money=Money(sample=sample))
-        plan = open_plan(self, box, means.local_workers)
-        found = measured(plan, means, read_accounts(plan.job.work)) if sample else {}
-        return forecast_job(plan, means.local_workers, found.get(HERE))
+        plan, measures = measured_plan(self, means, box)
+        return forecast_job(plan, means.local_workers, measures.get(HERE))
+
+    def quote(
+        self,
+        prices: str | Path = PACKAGED,
+        nodes: int | None = None,
+        deadline: float | None = None,
+        box: Box | None = None,
+        workers: int = 0,
+        address: str = "",
+        sample: int = 0,
+    ) -> Quote:
+        """What the job would take and cost on each device of the table `prices`; nothing is written.
+
+        `nodes` is how many nodes of a device there are; or `deadline`, in seconds, chooses the cheapest pool
+        in time. Devices without figures in the table are measured by earlier runs, or by `sample` chunks of
+        each task on a node of each device of the Ray cluster at `address`. `box` and `workers` are those of
+        `Job.plan`.
+
+        >>> quote = Job.read(folder / "job.yaml").quote(folder / "prices.yaml", deadline=3600)
+        >>> quote.pool().device, quote.pool().nodes
+        ('t4', 1)
+        """
+        wanted = Wanted(nodes, deadline)
+        means = Means(workers, address, money=Money(Path(prices), sample=sample))
+        table = load_prices(means.money.prices)
+        return quote(*measured_plan(self, means, box), table, wanted)
 
     def run(
         self,
@@ -184,7 +208,7 @@ class Work(jobs.Work):
             if state.job is not None and len(state.runs) > self.runs_before:
                 status = Status.of(state)
                 if not status.alive:
-                    return _judged(status, self.url)
+                    return status.complete(self.url)
             time.sleep(min(POLL_SECONDS, max(until - time.monotonic(), 0)))
         raise TimeoutError(f"The run in {plain(self.url)} has not ended within {timeout:g} seconds.")
 
@@ -274,12 +298,3 @@ def _to_end(run: Run, listeners: Sequence[Listener]) -> Work:
         if run.status:
             write_report(run.plan.work)
     return Work.open(run.plan.work)
-
-
-def _judged(status: Status, url: str) -> Status:
-    if status.ended == "complete":
-        return status
-    if status.ended is None or status.ended == "interrupted":
-        raise Interrupted(f"The run in {plain(url)} did not finish: {status.standing}.")
-    failed = sum(stage.failed for stage in status.stages.values())
-    raise Incomplete(f"The job in {plain(url)} is {status.ended}: {failed:,} chunks failed.")

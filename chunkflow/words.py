@@ -1,4 +1,4 @@
-"""Quantities as people write and read them: durations, sums, boxes, distances, voxel sizes."""
+"""Quantities and names as people write and read them: durations, boxes, voxel sizes, names of layers."""
 
 from __future__ import annotations
 
@@ -99,6 +99,23 @@ def parse_voxel_size(text: str) -> VoxelSize:
     if not all(0 < size < 1e9 for size in sizes):
         raise ValueError("must be larger than nothing and smaller than a metre")
     return sizes[0], sizes[1], sizes[2]
+
+
+def layer_name(text: str, default: str) -> str:
+    """A text with only what the name of a layer may have, as from the name of a folder or a channel."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-") or default
+
+
+def split_mip(place: str) -> tuple[str, int | None]:
+    """A path, URL or name, and the mip that stands behind it as @mip; None where there is none."""
+    rest, at, mip = place.rpartition("@")
+    return (rest, int(mip)) if at and mip.isdecimal() else (place, None)
+
+
+def refuse_one_text(name: str, given: Sequence[str]) -> None:
+    """Raise BadInput for one text where several are meant, as its letters would be taken for them."""
+    if isinstance(given, str):
+        raise BadInput(f'{name} takes a list of names, as in ["x", "y", "z"], not the text {given!r}.')
 
 
 def free_name(name: str, taken: Container[str]) -> str:

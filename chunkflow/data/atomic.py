@@ -20,6 +20,8 @@ from typing import IO, Any
 
 from cloudfiles.interfaces import FileInterface
 
+from chunkflow.errors import BadInput
+
 COMPRESSIONS = (".gz", ".br", ".zstd", ".xz", ".bz2")
 _TEMPORARY = re.compile(r"^\.~.*\.tmp$")
 _STALE_SECONDS = 600.0  # no single file takes this long: whoever began it was killed
@@ -100,6 +102,12 @@ def create_once(path: Path, data: bytes) -> bool:
 
     _with_temporary(path, data, True, place)
     return made
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise BadInput for a file or folder that is there and may not be replaced."""
+    if path.exists() and not overwrite:
+        raise BadInput(f"{path} exists already: name another, or allow it to be replaced (overwrite).")
 
 
 def twins_of(path: Path, compression: str = "") -> list[Path]:

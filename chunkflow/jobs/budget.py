@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from chunkflow.engine.cost.accounts import Account, dollars_of, measures_of
+from chunkflow.engine.cost.accounts import Account, dollars_of, measures_of, read_accounts
 from chunkflow.engine.cost.estimate import estimate_of
 from chunkflow.engine.cost.measures import Measures, chosen_cells, together
 from chunkflow.engine.cost.meter import CostMeter
 from chunkflow.engine.cost.prices import PACKAGED, PriceTable, load_prices
+from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.queue.schedule import DONE, Schedule
 from chunkflow.errors import BadInput, Incomplete
+from chunkflow.geometry import Box
 from chunkflow.jobs.means import HERE, Means, Money
+from chunkflow.jobs.planned import open_plan
 from chunkflow.words import dollars
 
 OVER_BUDGET = "incomplete: budget"
@@ -54,6 +57,16 @@ def measured(plan: Plan, means: Means, accounts: Sequence[Account]) -> dict[str,
             earlier = found.get(device, []) if device != HERE else []
             found[device] = [*earlier, measures]
     return {device: together(plan, several) for device, several in found.items()}
+
+
+def measured_plan(job: Job, means: Means, box: Box | None = None) -> tuple[Plan, dict[str, Measures]]:
+    """The plan of a job and the times of its cells by device; of a cluster on a node of each device."""
+    if means.address and not means.money.sample:
+        raise BadInput("address is where a plan measures: say of how many chunks (sample).")
+    plan = open_plan(job, box, means.local_workers)
+    if means.address:
+        means.site.staff(plan)  # refuses a cluster that is not there, or has no room
+    return plan, measured(plan, means, read_accounts(plan.job.work))
 
 
 def begin_account(plan: Plan, prices: PriceTable, means: Means, accounts: Sequence[Account]) -> CostMeter:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from chunkflow.data.describe import info_of, layer_at, read_info, table_at
-from chunkflow.data.info import TABLE_TYPE, LabelsInfo, LayerInfo, TableInfo, full_url, table_of
+from chunkflow.data.describe import Known
+from chunkflow.data.info import LabelsInfo, LayerInfo, TableInfo, full_url
 from chunkflow.data.table_writer import write_table
 from chunkflow.data.tables import Table, table_rows
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.files import Assigned, assign, open_points, point_pieces, read_points
 from chunkflow.formats.points.table import Completed
-from chunkflow.jobs.locate import open_table
+from chunkflow.jobs.locate import open_layer, open_table
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Imported:
 def import_points(
     file: str | Path,
     to: str | Path,
-    like: str | Path,
+    like: str | Path | Known,
     *,
     columns: Sequence[str] = (),
     unit: str = "",
-    objects: str | Table | TableInfo | None = None,
+    objects: str | Path | Table | TableInfo | None = None,
     mip: int = 0,
 ) -> Imported:
     """Make a table layer of a file of points, or of a table that was exported.
@@ -53,25 +53,18 @@ def import_points(
     >>> Table(marked.table).columns[:4]
     ['id', 'x', 'y', 'z']
     """
-    file, space = Path(file), space_of(str(like), mip)
+    file, space = Path(file), open_layer(like, mip)
     rows = open_points(file, space, columns)
     assigned = None
     if objects is None:
         read = point_pieces(rows, space, unit)
     else:
-        table = open_table(objects) if isinstance(objects, str) else table_of(info_of(objects))
-        points, assigned = marked(read_points(file, space, columns, unit), space, table)
+        points, assigned = marked(read_points(file, space, columns, unit), space, open_table(objects))
         read = iter([points])
     named = objects is not None or "id" in [name.lower() for name in rows.schema.names]
     complete = Completed(read, _table_in(space, str(to), named))
     made = write_table(complete.info, complete.rows())
     return Imported(made, complete.count, assigned)
-
-
-def space_of(like: str, mip: int) -> LayerInfo:
-    """The volume that points lie in."""
-    url = full_url(like)
-    return table_at(url) if read_info(url).get("@type") == TABLE_TYPE else layer_at(url, mip)
 
 
 def _table_in(space: LayerInfo, to: str, named: bool) -> TableInfo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from chunkflow.formats.stacks.facts import size_of_voxels
 from chunkflow.formats.stacks.stack import Stack, open_stack
 from chunkflow.geometry import Vec, VoxelSize
 from chunkflow.task import Task
-from chunkflow.words import parse_voxel_size
+from chunkflow.words import layer_name, parse_voxel_size
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,14 @@ def layers_of(source: str, stack: Stack, channel: str, to: str) -> dict[str, str
     if stack.channels == 1 or channel:
         return {channel: url}
     names = stack.facts.names or ("",) * stack.channels
-    return {str(number): f"{url}/{name}" for number, name in enumerate(layer_names(names))}
+    return {str(number): f"{url}/{name}" for number, name in enumerate(channel_names(names))}
 
 
-def layer_names(channels: tuple[str, ...]) -> list[str]:
+def channel_names(channels: tuple[str, ...]) -> list[str]:
     """Names that folders and jobs can have, each different: as the channels are called, else c0, c1 ..."""
     found: list[str] = []
     for number, channel in enumerate(channels):
-        name = re.sub(r"[^A-Za-z0-9.-]+", "_", channel).strip("_.-") or f"c{number}"
+        name = layer_name(channel, f"c{number}")
         while name in found:
             name += f"_c{number}"
         found.append(name)

@@ -1,35 +1,81 @@
-"""Layers and tables by their place, or by their name in a job."""
+"""Layers, tables and jobs by their place: a path or URL, LAYER@MIP, WORK or WORK:TABLE."""
 
 from __future__ import annotations
 
-from chunkflow.data.describe import table_at
+from pathlib import Path
+
+from chunkflow.data.describe import Known, info_of, layer_at, read_info, table_at
 from chunkflow.data.folder import Folder
-from chunkflow.data.info import TableInfo, full_url
+from chunkflow.data.info import TABLE_TYPE, LayerInfo, TableInfo, full_url, table_of
+from chunkflow.data.tables import Table
+from chunkflow.errors import BadInput
 from chunkflow.jobs.work import Work
+from chunkflow.words import split_mip
 
 DEFAULT_TABLE = "objects"
 
 
-def locate(what: str, name: str = "") -> str | TableInfo:
-    """The URL of a layer, named by its place or by its name in a job; or a finished table of a job.
+def open_layer(layer: str | Path | Known, mip: int = 0) -> LayerInfo:
+    """An image, labels or a table: by its place, perhaps with @mip, or WORK:TABLE; or as it is known."""
+    if not isinstance(layer, str | Path):
+        return info_of(layer)
+    location = str(layer)
+    place, named = split_mip(location)
+    url = full_url(place)
+    if Folder(url).exists("info"):
+        return _described(url, mip if named is None else named)
+    work, table = _split_table(location)
+    if table is None:
+        raise BadInput(
+            f"{location} is not a layer (there is no file `info` in it), nor a table of a job (WORK:TABLE)."
+        )
+    return Work.open(work).table_info(table)
 
-    `what` is a layer's place, or a job's work folder, whose layer or table is `name`.
-    """
-    if not name and Folder(full_url(what)).exists("info"):
-        return full_url(what)
-    work = Work.open(what)
-    product = work.plan().products.get((name, 0))
+
+def open_table(table: str | Path | Table | TableInfo) -> TableInfo:
+    """A table: by its own place, WORK:TABLE, or WORK for the `objects` of a job; or as it is known."""
+    if not isinstance(table, str | Path):
+        return table_of(info_of(table))
+    url = full_url(str(table))
+    if Folder(url).exists("info"):
+        return table_at(url)
+    work, name = _split_table(str(table))
+    return Work.open(work).table_info(DEFAULT_TABLE if name is None else name)
+
+
+def layer_or_work(place: str | Path) -> str | Work:
+    """The URL of the layer at a path or URL, else the work folder there."""
+    url = full_url(str(place))
+    if Folder(url).exists("info"):
+        return url
+    try:
+        return Work.open(url)
+    except BadInput as error:
+        raise BadInput(f"{url} is no layer (it has no file `info`), and: {error}") from None
+
+
+def locate(place: str | Path, name: str = "") -> str | TableInfo:
+    """The URL of a layer, by its place or its name in the job of a work folder; or a finished table of it."""
+    found = Work.open(place) if name else layer_or_work(place)
+    if isinstance(found, str):
+        return found
+    product = found.plan().products.get((name, 0))
     if product is not None and not isinstance(product.info, TableInfo):
         return product.info.url
-    return work.table_info(name)
+    return found.table_info(name)
 
 
-def open_table(location: str) -> TableInfo:
-    """A table by its own path, or by its work folder: WORK, WORK:TABLE."""
-    document = Folder(full_url(location)).get("info")
-    if document is not None:
-        return table_at(full_url(location))
+def _described(url: str, mip: int) -> LayerInfo:
+    document = read_info(url)
+    if document.get("@type") == TABLE_TYPE:
+        return table_at(url)
+    if "scales" not in document:
+        kind = document.get("@type", "no layer")
+        raise BadInput(f"{url} is {kind}: an image, labels or a table is needed.")
+    return layer_at(url, mip)
+
+
+def _split_table(location: str) -> tuple[str, str | None]:
+    """A work folder, and the table that stands behind it as WORK:TABLE; None where there is none."""
     work, colon, name = location.rpartition(":")
-    if not colon or "/" in name:
-        work, name = location, DEFAULT_TABLE
-    return Work.open(work).table_info(name)
+    return (work, name) if colon and work and "/" not in name else (location, None)

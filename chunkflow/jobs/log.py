@@ -21,6 +21,7 @@ from chunkflow.engine.run.events import CellAgain, CellDone, CellFailed, Decided
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.jobs.status import alive
 from chunkflow.jobs.work import Work
+from chunkflow.words import in_words, plain
 
 EVERY_SECONDS = 10.0
 EVERY_LINES = 10_000
@@ -28,6 +29,7 @@ POLL_SECONDS = 2.0
 LATE_SECONDS = 10.0
 """For which the last line of a run is waited for that gives no more signs of life."""
 LOGS = "logs/"
+PARTS = ("read", "map", "write")
 _COMPACT = (",", ":")
 
 
@@ -173,3 +175,47 @@ def chunk_history(work: Work, task: str, index: int) -> ChunkHistory:
     standing = {DONE: "done, and empty" if stage.empties[index] else "done", FAILED: "set aside"}
     lines = list(lines_of_chunk(Folder(work.url), task, index))
     return ChunkHistory(lines, standing.get(int(stage.states[index]), "not done"))
+
+
+def log_texts(work: Work, follow: bool = False) -> Iterator[str]:
+    """The lines of all runs for people; where there is none, a sentence that says so."""
+    is_empty = True
+    for line in log_lines(work, follow):
+        is_empty = False
+        yield in_a_line(line)
+    if is_empty:
+        yield f"Nothing was logged yet in {plain(work.url)}."
+
+
+def in_a_line(line: dict[str, Any]) -> str:
+    """A line of a log for people."""
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(line.get("at", 0))))
+    if "event" in line:
+        rest = {k: v for k, v in line.items() if k not in ("at", "event") and v}
+        return " ".join([at, str(line["event"]), *(f"{k} {v}" for k, v in rest.items())])
+    return f"{at} {line['task']} chunk {line['chunk']}" + "".join(f", {said}" for said in _outcome(line))
+
+
+def _outcome(line: dict[str, Any]) -> Iterator[str]:
+    if line.get("attempt", 1) > 1:
+        yield f"attempt {line['attempt']}"
+    if line.get("alone"):
+        yield "alone on its worker"
+    if "cause" in line:
+        yield f"{line['cause']}: {'set aside' if line['final'] else 'to be tried again'}"
+    elif line.get("again"):
+        yield "done again, and counted once"
+    else:
+        yield "empty" if line.get("empty") else "done"
+    yield (
+        ", ".join(
+            f"{part} {in_words(seconds)}"
+            for part, seconds in zip(PARTS, line["seconds"], strict=True)
+            if seconds or "cause" not in line
+        )
+        or "nothing was timed"
+    )
+    if "bytes" in line:
+        yield "{:,} bytes in, {:,} out".format(*line["bytes"])
+    place = " ".join(filter(None, (line.get("device"), line.get("node", "")[:12])))
+    yield f"by {line['worker'] or 'no worker'}" + (f" on {place}" if place else "")

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from chunkflow.engine.cost.accounts import dollars_of, read_accounts
 from chunkflow.engine.ledger.state import DONE, FAILED, Failure, StageRecord, State
+from chunkflow.errors import Incomplete, Interrupted
 from chunkflow.geometry import Vec
-from chunkflow.words import dollars, html_table, in_words, text_table
+from chunkflow.words import dollars, html_table, in_words, plain, text_table
 
 RECENT_HEARTBEATS = 6
 WIDEST = 64
@@ -82,6 +83,17 @@ class StageStatus:
         ]
 
 
+@dataclass(frozen=True)
+class FailedChunk:
+    """A chunk that failed in its last attempt."""
+
+    task: str
+    index: int
+    outcome: str
+    """The cause, and what became of the chunk, in words."""
+    traceback: str
+
+
 @dataclass(frozen=True, repr=False)
 class Status:
     """Status of a job: its stages by name, how it stands, its cost; in a notebook a table."""
@@ -113,6 +125,24 @@ class Status:
         )
 
     @property
+    def failures(self) -> list[FailedChunk]:
+        """The chunks that failed, of all tasks."""
+        return [
+            FailedChunk(stage.name, failure.index, _outcome(failure), failure.traceback.rstrip())
+            for stage in self.stages.values()
+            for failure in stage.failures
+        ]
+
+    def complete(self, url: str) -> Status:
+        """The status itself; Interrupted or Incomplete where the job in the work folder is not complete."""
+        if self.ended is None or self.ended == "interrupted":
+            raise Interrupted(f"The run in {plain(url)} did not finish: {self.standing}.")
+        if self.ended != "complete":
+            failed = sum(stage.failed for stage in self.stages.values())
+            raise Incomplete(f"The job in {plain(url)} is {self.ended}: {failed:,} chunks failed.")
+        return self
+
+    @property
     def title(self) -> str:
         """The job, how it stands, and what it cost, in a line."""
         cost = f"; {dollars(self.cost)} spent" if self.cost is not None else ""
@@ -131,6 +161,11 @@ class Status:
         table = html_table(self.head, (stage.row() for stage in self.stages.values()))
         bad = ' style="color:#c00000"' if any(stage.failed for stage in self.stages.values()) else ""
         return f"<p{bad}>{html.escape(self.title)}</p>{table}"
+
+
+def _outcome(failure: Failure) -> str:
+    then = "set aside" if failure.final else "to be tried again"
+    return f"{failure.cause}, {then} after attempt {failure.attempt}"
 
 
 def _standing(state: State) -> str:

@@ -17,14 +17,30 @@ from chunkflow.engine.ledger.heartbeat import STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
-from chunkflow.errors import BadInput, Incomplete
+from chunkflow.engine.queue.sqs.queues import dead_letters
+from chunkflow.engine.worker.worker import Worker
+from chunkflow.errors import BadInput, ChunkflowError, Incomplete
 from chunkflow.geometry import Box
 from chunkflow.jobs.notes import notes
 from chunkflow.jobs.status import Status, alive
 from chunkflow.modules import Modules
-from chunkflow.words import plain
+from chunkflow.words import in_words, plain
 
 POLL_SECONDS = 1.0
+SHOWN_OF_LETTER = 200
+
+
+@dataclass(frozen=True, repr=False)
+class Replayed:
+    """A chunk that was run once more, and went well."""
+
+    task: str
+    index: int
+    box: Box
+    seconds: float
+
+    def __repr__(self) -> str:
+        return f"{self.task} chunk {self.index} ({self.box}) is well: {in_words(self.seconds)}."
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,6 +109,35 @@ class Work:
             yield sum(record.running for record in state.stages.values())
             time.sleep(POLL_SECONDS)
             state = self.ledger.refresh()
+
+    def replay(self, task: str, index: int) -> Replayed:
+        """Run one chunk of a task again, in this process; what it makes is not written.
+
+        Raises Incomplete where it fails, whose cause is what the task raised.
+        """
+        plan = self.plan()
+        stage = plan.stage_index(task)
+        grid = plan.stages[stage].grid
+        if not 0 <= index < len(grid):
+            raise BadInput(f"{task} has chunks 0 to {len(grid) - 1}, not {index}.")
+        begin = time.perf_counter()
+        try:
+            Worker(plan, "replay", writes=False).do(stage, index)
+        except Exception as error:
+            said = " ".join(str(error).split())
+            raise Incomplete(f"{task} chunk {index} failed: {type(error).__name__}: {said}") from error
+        return Replayed(task, index, grid.box(index), time.perf_counter() - begin)
+
+    def unread(self) -> list[str]:
+        """Sentences on what pools and runner could not read of what came over the job's queue."""
+        url = self.job().queue
+        if not url:
+            return []
+        try:
+            letters = dead_letters(url)
+        except ChunkflowError as error:
+            return [f"What could not be read of {url} cannot be listed. {error}"]
+        return [f"Not read from {url}: {reason}: {body[:SHOWN_OF_LETTER]}" for reason, body in letters]
 
     def table(self, name: str = "objects") -> Table:
         """A table that the job reads or made, by its name there; it must be finished."""

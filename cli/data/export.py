@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,11 +14,8 @@ from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.export import export as write
 from chunkflow.formats.export.rows import FORMATS
 from chunkflow.jobs.locate import locate
-from chunkflow.words import counted, parse_box
+from chunkflow.words import parse_box
 from cli.options import parse_names
-
-if TYPE_CHECKING:
-    from chunkflow.formats.export.volumes import ExportedVoxels
 
 
 def export(
@@ -60,8 +58,9 @@ def export(
         mip=mip,
         overwrite=overwrite,
     )
-    said = said_rows(made, table) if isinstance(made, ExportedRows) else said_voxels(made)
-    Console(soft_wrap=True).print(said, highlight=False)
+    if table and isinstance(made, ExportedRows):
+        made = replace(made, name=table)
+    Console(soft_wrap=True).print(str(made), highlight=False)
 
 
 def _parse_where(text: str) -> dict[str, str]:
@@ -69,20 +68,3 @@ def _parse_where(text: str) -> dict[str, str]:
     if text and not (column and equals):
         raise BadInput(f"--where takes COLUMN=VALUE, as in class=neuron, not {text!r}.")
     return {column: value} if text else {}
-
-
-def said_rows(made: ExportedRows, table: str) -> str:
-    return f"{made.path} has {counted(made.rows, 'row')} of {table or made.name}."
-
-
-def said_voxels(made: ExportedVoxels) -> str:
-    """The size and place of what was written, so that it can be checked in the other program."""
-    size = " x ".join(map(str, made.box.size))
-    unit = " x ".join(f"{s / 1000:g}" for s in made.voxel_size)
-    start = ", ".join(map(str, made.box.start))
-    more = f" in {made.mips} mips" if made.mips > 1 else ""
-    ids = f" Its ids are numbered anew; which was which is in {made.ids}." if made.ids else ""
-    return (
-        f"{size} voxels (x, y, z) of {made.dtype}, of {unit} micrometres, from {start}{more} are in "
-        f"{made.path}.{ids}"
-    )

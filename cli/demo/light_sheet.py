@@ -28,8 +28,9 @@ from chunkflow.errors import BadInput
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.kernels.scoring.matching import match_points, matched_pairs
+from chunkflow.people.learning.train import train
 from cli.jobs.run import follow
-from cli.people.train import train
+from cli.people.train import show_trained
 
 LABELLED = 1000
 """Cells that are labelled, but at most a third of all."""
@@ -75,7 +76,7 @@ def run_light_sheet(
     if not model.exists():
         labelled = _label(truth, folder / "labels.csv", seed)
         console.print(f"A classifier, from {labelled} labelled cells.", highlight=False)
-        train("classify", [str(folder / "work")], [folder / "labels.csv"], model)
+        show_trained(train(folder / "work", folder / "labels.csv", model))
     console.print("The whole job.", highlight=False)
     run = Run.of(job, means)
     follow(run, console)

@@ -8,19 +8,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chunkflow.engine.cost.accounts import read_accounts
 from chunkflow.engine.cost.estimate import Wanted
 from chunkflow.engine.cost.job_forecast import JobForecast, forecast_job
-from chunkflow.engine.cost.prices import PACKAGED, load_prices
-from chunkflow.engine.cost.quote import quote
+from chunkflow.engine.cost.prices import PACKAGED, load_prices, rates_line
+from chunkflow.engine.cost.quote import Quote, quote
 from chunkflow.engine.planning.job import Job
-from chunkflow.errors import BadInput
-from chunkflow.jobs.budget import measured
+from chunkflow.jobs.budget import measured_plan
 from chunkflow.jobs.means import HERE, Means, Money
-from chunkflow.jobs.planned import open_plan
 from chunkflow.words import parse_box, parse_deadline
-from cli.jobs.prices import in_table, show_prices
-from cli.options import Address, BoxOption, JobFile, Prices, SampleOption, Settings, Until, WorkersOption
+from cli.options import (
+    Address,
+    BoxOption,
+    JobFile,
+    Prices,
+    SampleOption,
+    Settings,
+    Until,
+    WorkersOption,
+)
 
 
 def plan(
@@ -44,23 +49,16 @@ def plan(
     Example: chunkflow plan nuclei.yaml --sample 8 --prices prices.yaml --deadline 2d
     """
     console = Console()
-    means = Means(workers, address, money=Money(sample=sample))
+    means = Means(workers, address, money=Money(prices or PACKAGED, sample=sample))
     wanted = Wanted(nodes or None, parse_deadline(deadline))
-    if nodes and deadline:
-        raise BadInput("--nodes says how many nodes there are, --deadline chooses it; give one of them.")
-    if address and not sample:
-        raise BadInput("--address is where a plan measures: say of how many chunks, as in --sample 8.")
-    table = load_prices(prices or PACKAGED) if prices or nodes or deadline or address else None
-    planned = open_plan(Job.from_file(job, set_ or [], until), parse_box(box), means.local_workers)
-    if address:
-        means.site.staff(planned)  # refuses a cluster that is not there, or has no room
-    found = measured(planned, means, read_accounts(planned.job.work))
-    show_forecast(console, forecast_job(planned, means.local_workers, found.get(HERE)))
+    priced = prices or nodes or deadline or address
+    table = load_prices(means.money.prices) if priced else None
+    planned, measures = measured_plan(Job.from_file(job, set_ or [], until), means, parse_box(box))
+    show_forecast(console, forecast_job(planned, means.local_workers, measures.get(HERE)))
     if table is not None:
-        console.print(
-            f"\nPrices of {table.as_of}, from {prices or PACKAGED}:", highlight=False, soft_wrap=True
-        )
-        show_prices(console, quote(planned, table, found, wanted))
+        said = f"\nPrices of {table.as_of}, from {means.money.prices}:"
+        console.print(said, highlight=False, soft_wrap=True)
+        show_quote(console, quote(planned, measures, table, wanted))
 
 
 def show_forecast(console: Console, forecast: JobForecast) -> None:
@@ -77,5 +75,20 @@ def show_forecast(console: Console, forecast: JobForecast) -> None:
     for line in forecast.remarks():
         console.print(line, highlight=False)
     if forecast.throughputs:
-        told = f"For nodes like this machine in a price table: {in_table(forecast.throughputs)}"
+        told = f"For nodes like this machine in a price table: {rates_line(forecast.throughputs)}"
         console.print(told, highlight=False, soft_wrap=True)
+
+
+def show_quote(console: Console, quote: Quote) -> None:
+    """Print the table of devices, what it does not say, and the pool that a deadline chooses."""
+    if quote.known:
+        table = Table(box=None, pad_edge=False)
+        for name in quote.head:
+            table.add_column(name, justify="left" if name == "device" else "right", no_wrap=True)
+        for row in quote.rows():
+            table.add_row(*row)
+        console.print(table)
+    for line in quote.remarks():
+        console.print(line, highlight=False, soft_wrap=True)
+    if choice := quote.choice():
+        console.print(choice, highlight=False, soft_wrap=True)

@@ -11,14 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from chunkflow.engine.queue.sqs.queues import dead_letters
-from chunkflow.errors import ChunkflowError
 from chunkflow.jobs.status import Status
 from chunkflow.jobs.work import Work
 from chunkflow.words import plain
 from cli.options import WorkUrl
-
-SHOWN_OF_LETTER = 200
 
 
 def status(
@@ -71,32 +67,13 @@ def failed(work: WorkUrl) -> None:
     """
     known = Work.open(work)
     console = Console()
-    found = 0
-    for stage in Status.of(known.ledger.state).stages.values():
-        for failure in stage.failures:
-            found += 1
-            what = "set aside" if failure.final else "to be tried again"
-            console.print(
-                f"[bold]{stage.name} chunk {failure.index}[/bold]: {failure.cause}, {what} after attempt "
-                f"{failure.attempt}",
-                highlight=False,
-            )
-            console.print(Text(failure.traceback.rstrip()), soft_wrap=True)
-            again = f"  chunkflow replay {plain(known.url)} {stage.name} {failure.index}\n"
-            console.print(again, highlight=False, soft_wrap=True)
-    if not found:
+    chunks = known.status().failures
+    for chunk in chunks:
+        console.print(f"[bold]{chunk.task} chunk {chunk.index}[/bold]: {chunk.outcome}", highlight=False)
+        console.print(Text(chunk.traceback), soft_wrap=True)
+        again = f"  chunkflow replay {plain(known.url)} {chunk.task} {chunk.index}\n"
+        console.print(again, highlight=False, soft_wrap=True)
+    if not chunks:
         console.print("No chunk has failed.")
-    for line in unread(known):
+    for line in known.unread():
         console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-
-def unread(known: Work) -> list[str]:
-    """What pools and runner could not read of what they were sent over the job's queue."""
-    url = known.job().queue
-    if not url:
-        return []
-    try:
-        letters = dead_letters(url)
-    except ChunkflowError as error:
-        return [f"What could not be read of {url} cannot be listed. {error}"]
-    return [f"Not read from {url}: {reason}: {body[:SHOWN_OF_LETTER]}" for reason, body in letters]

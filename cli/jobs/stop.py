@@ -9,12 +9,10 @@ import typer
 from rich.console import Console
 
 from chunkflow.data.info import full_url
-from chunkflow.engine.ledger.state import State
-from chunkflow.errors import BadInput
 from chunkflow.jobs.work import Work
 from chunkflow.words import in_words, plain
 from cli.options import JobsAddress, WorkUrl
-from cluster.submission.submitted import find, reachable
+from cluster.submission.submitted import stop_run
 
 TELL_SECONDS = 10.0
 
@@ -34,29 +32,13 @@ def stop(
     """
     url = full_url(work)
     console = Console(soft_wrap=True, highlight=False)
-    known = _work(url)
-    if not now and known is not None and known.stop():
+    told = stop_run(url, now, address)
+    if isinstance(told, Work):
         console.print(f"The run in {plain(url)} was asked to stop.")
-        wait(known, console)
-        return
-    found = find(url, address) if now else reachable(url, address)
-    if found is None or found[1].has_ended:
-        raise BadInput(f"Nothing runs in {plain(url)}{_ended(known.ledger.state if known else None)}.")
-    jobs, submission = found
-    jobs.stop(submission.id)
-    console.print(f"{submission.id} on {jobs.address} was told to end.")
-
-
-def _work(url: str) -> Work | None:
-    """The work folder; None where the run has not opened it yet, or it is not seen from here."""
-    try:
-        return Work.open(url)
-    except BadInput:
-        return None
-
-
-def _ended(state: State | None) -> str:
-    return f": the last run ended {state.ended}" if state is not None and state.ended else ""
+        wait(told, console)
+    else:
+        jobs, submission = told
+        console.print(f"{submission.id} on {jobs.address} was told to end.")
 
 
 def wait(known: Work, console: Console) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
@@ -19,7 +18,9 @@ from pydantic_core import PydanticUndefined
 from rich.console import Console
 
 from chunkflow.engine.planning.job import Job
+from chunkflow.engine.planning.task_job import job_of_task
 from chunkflow.errors import BadInput
+from chunkflow.geometry import Vec
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.modules import Modules
@@ -146,8 +147,13 @@ def _run_one(name: str, kind: type[Task], roles: dict[str, FieldRole], given: di
     means = Means(given["workers"], given["address"], given["serial"])
     box = None if "box" in kind.model_fields else parse_box(given["box"])
     try:
-        job = Job.from_document(_document(name, kind, roles, given), Path.cwd())
-        run = Run.of(job, means, box, given["restart"], lambda what: given["yes"] or agreed(what))
+        run = Run.of(
+            _job(name, kind, roles, given),
+            means,
+            box,
+            given["restart"],
+            lambda what: given["yes"] or agreed(what),
+        )
     except BadInput as error:
         if all(given[role.name] for role in roles.values() if role.output and role.kind != "table"):
             raise
@@ -155,47 +161,24 @@ def _run_one(name: str, kind: type[Task], roles: dict[str, FieldRole], given: di
     follow(run, Console())
 
 
-def _document(
-    name: str, kind: type[Task], roles: dict[str, FieldRole], given: dict[str, Any]
-) -> dict[str, Any]:
-    """The job of one task, as a person would write it."""
-    layers: dict[str, Any] = {}
+def _job(name: str, kind: type[Task], roles: dict[str, FieldRole], given: dict[str, Any]) -> Job:
+    """The job of one task, of what was typed."""
     parameters: dict[str, Any] = {}
     for field, info in kind.model_fields.items():
-        value, role = given[field], roles.get(field)
-        if role is not None:
-            places = value or [] if role.many else [value] if value else []
-            named = [_named(layers, role, place) for place in places]
-            if named:
-                parameters[field] = named if role.many else named[0]
-        elif _simple(info.annotation) is not None:
+        value = given[field]
+        if field in roles or _simple(info.annotation) is not None:
             if value is not None:
                 parameters[field] = value
         elif value:
             parameters[field] = _yaml(f"--{field.replace('_', '-')}", value)
-    if given.get("encoding"):
-        given_out = [parameters.get(role.name, []) for role in roles.values() if role.output]
-        made = [layer for names in given_out for layer in ([names] if isinstance(names, str) else names)]
-        layers |= {layer: {"url": layers[layer], "encoding": given["encoding"]} for layer in made}
-    document = {"job": name, "work": given["work"] or f"./{name}.work", "layers": layers}
-    if given["chunk_size"]:
-        document["chunk"] = _sizes("--chunk", given["chunk_size"])
-    if given.get("storage"):
-        document["storage"] = _sizes("--storage", given["storage"])
-    return document | {"tasks": [{name: parameters}]}
-
-
-def _named(layers: dict[str, Any], role: FieldRole, location: str) -> str:
-    """Give a layer that came as a path or URL (perhaps with @mip) a name in the job."""
-    url, at, mip = location.rpartition("@")
-    if not at or not mip.isdigit():
-        url, mip = location, ""
-    base = url.rstrip("/").rsplit("/", 1)[-1] or role.name
-    name = "".join(c if c.isalnum() or c in "_-" else "_" for c in base).strip("_-") or role.name
-    while name in layers and layers[name] != url:
-        name += "_"
-    layers[name] = url
-    return f"{name}@{mip}" if mip else name
+    return job_of_task(
+        name,
+        parameters,
+        given["work"],
+        _sizes("--chunk", given["chunk_size"]),
+        _sizes("--storage", given.get("storage", "")),
+        given.get("encoding", ""),
+    )
 
 
 def _yaml(option: str, text: str) -> Any:
@@ -205,9 +188,11 @@ def _yaml(option: str, text: str) -> Any:
         raise BadInput(f"{option} takes a value as in YAML, not {text!r}.") from error
 
 
-def _sizes(option: str, text: str) -> list[int]:
+def _sizes(option: str, text: str) -> Vec | None:
+    if not text:
+        return None
     try:
         x, y, z = (int(size) for size in text.replace("x", ",").split(","))
     except ValueError as error:
         raise BadInput(f"{option} takes three sizes in voxels, as in 128,128,64, not {text!r}.") from error
-    return [x, y, z]
+    return x, y, z

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from chunkflow.jobs.means import Means
+from chunkflow.people.evaluation.evaluate import Evaluation, refuse_page
 from chunkflow.people.evaluation.evaluate import evaluate as score_against
-from chunkflow.people.evaluation.evaluate import refuse_page
 from chunkflow.people.evaluation.overlaps import refuse_taken
 from chunkflow.words import parse_box, parse_tolerance
 from cli.options import Address, Serial, WorkersOption, parse_names
@@ -75,21 +75,26 @@ def evaluate(
     found = score_against(
         predicted,
         truth,
-        tolerance_um,
-        part,
-        like,
-        score,
-        of_class,
-        parse_names(columns),
-        unit,
-        workers,
-        address,
-        serial,
-        scratch,
+        tolerance_um=tolerance_um,
+        box=part,
+        like=like,
+        score=score,
+        of_class=of_class,
+        columns=parse_names(columns),
+        unit=unit,
+        workers=workers,
+        address=address,
+        serial=serial,
+        scratch=scratch,
     )
     if annotations:
         found.write_annotations(annotations, workers, address, serial, scratch)
     found.write(to, overwrite)
+    _tell(found, to, annotations)
+
+
+def _tell(found: Evaluation, to: Path, annotations: str) -> None:
+    """Print the scores, and where the report and the layer are."""
     console = Console(soft_wrap=True)
     console.print(str(found), highlight=False, markup=False)
     console.print(f"The report is at {to}, the numbers at {to.with_suffix('.json')}", highlight=False)

@@ -12,6 +12,7 @@ from rich.console import Console
 from chunkflow.errors import BadInput
 from chunkflow.people.learning.estimator import DEFAULT
 from chunkflow.people.learning.features import FEATURES
+from chunkflow.people.learning.train import Trained
 from chunkflow.people.learning.train import train as train_model
 
 TASKS = ("classify",)
@@ -82,8 +83,24 @@ def train(
     given = _parse_parameters(parameters)
     chosen = features or FEATURES
     trained = train_model(
-        objects, labels, to, chosen, estimator, given, positive, folds, group, unit, seed, overwrite
+        objects,
+        labels,
+        to,
+        features=chosen,
+        estimator=estimator,
+        parameters=given,
+        positive=positive,
+        folds=folds,
+        group=group,
+        unit=unit,
+        seed=seed,
+        overwrite=overwrite,
     )
+    show_trained(trained)
+
+
+def show_trained(trained: Trained) -> None:
+    """Print the scores of a model, what was left out, and where it is."""
     console = Console(soft_wrap=True, highlight=False)
     for remark in trained.remarks:
         console.print(remark)

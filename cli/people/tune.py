@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from chunkflow.data.atomic import refuse_existing
 from chunkflow.errors import BadInput
-from chunkflow.people.learning.tuning import refuse_existing
 from chunkflow.people.learning.tuning import tune as tune_segment
 from chunkflow.words import parse_box, parse_tolerance
 from cli.options import parse_names
@@ -65,7 +65,17 @@ def tune(
         raise BadInput(f"There is nothing to tune in {task!r}: only segment can be tuned.")
     distance, sizes, part = parse_tolerance(tolerance), parse_diameters(diameters), parse_box(box)
     refuse_existing(to, overwrite)
-    tuned = tune_segment(image, points, part, distance, sizes, channel, of_class, parse_names(columns), unit)
+    tuned = tune_segment(
+        image,
+        points,
+        part,
+        tolerance_um=distance,
+        diameters_um=sizes,
+        channel=channel,
+        of_class=of_class,
+        columns=parse_names(columns),
+        unit=unit,
+    )
     tuned.write(to, overwrite)
     console = Console(soft_wrap=True)
     console.print(str(tuned), highlight=False, markup=False)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chunkflow.errors import BadInput, ChunkflowError
+from chunkflow.jobs.log import log_texts
 from chunkflow.jobs.notes import notes
+from chunkflow.jobs.work import Work
+from chunkflow.words import plain
 
 if TYPE_CHECKING:
     from cluster.submission.jobs import Jobs, Submission
@@ -71,4 +75,40 @@ def reachable(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
     except ChunkflowError:
         if address:
             raise
+        return None
+
+
+def run_log(work: str, follow: bool = False, address: str = "") -> Iterator[str]:
+    """The log of a job in pieces of text: of a submitted one what its driver printed, else its folder's."""
+    found = reachable(work, address)
+    if found is None:
+        yield from (f"{line}\n" for line in log_texts(Work.open(work), follow))
+        return
+    jobs, submission = found
+    yield from jobs.follow(submission.id) if follow else [jobs.log(submission.id)]
+
+
+def stop_run(work: str, now: bool = False, address: str = "") -> Work | tuple[Jobs, Submission]:
+    """Ask the run in a work folder to end in good order; returns the folder, whose ledger tells of the end.
+
+    Where `now` asks for it, or no run has opened the folder, the driver of a submitted job is told to end:
+    returns its cluster and submission.
+    """
+    known = _opened(work)
+    if not now and known is not None and known.stop():
+        return known
+    found = find(work, address) if now else reachable(work, address)
+    if found is None or found[1].has_ended:
+        ended = known.ledger.state.ended if known is not None else None
+        raise BadInput(f"Nothing runs in {plain(work)}{f': the last run ended {ended}' if ended else ''}.")
+    jobs, submission = found
+    jobs.stop(submission.id)
+    return jobs, submission
+
+
+def _opened(work: str) -> Work | None:
+    """The work folder; None where the run has not opened it yet, or it is not seen from here."""
+    try:
+        return Work.open(work)
+    except BadInput:
         return None

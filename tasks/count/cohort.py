@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from chunkflow.data.atomic import refuse_existing
 from chunkflow.data.info import TableInfo
 from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.plan import Plan
@@ -44,8 +45,7 @@ def write_cohort(works: Sequence[str | Path], to: Path, table: str = "", overwri
     """Write the counts of several jobs to a .csv or .parquet file; returns them."""
     if to.suffix.lower() not in ENDINGS:
         raise BadInput(f"{to} must end in {' or '.join(ENDINGS)}: the ending says what is written.")
-    if to.exists() and not overwrite:
-        raise BadInput(f"{to} exists already: name another file, or allow it to be replaced (overwrite).")
+    refuse_existing(to, overwrite)
     rows = cohort(works, table)
     _write(rows, to)
     return rows

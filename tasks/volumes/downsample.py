@@ -12,6 +12,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.images.pooling import mip_factors, pool
 from chunkflow.task import Cell, Layer, Layout, Out, Task
+from chunkflow.words import split_mip
 
 Factor = tuple[int, int, int]
 
@@ -46,8 +47,8 @@ class Downsample(Task):
         factors = mip_factors(
             info.voxel_size, info.volume.start, info.volume.stop, layout.storage, self.mips, self.factor
         )
-        name, _, level = self.layer.partition("@")
-        source, first = self.layer, int(level or 0) + 1
+        name, level = split_mip(self.layer)
+        source, first = self.layer, (level or 0) + 1
         if self.target:
             name, first = self.target, 0
         steps: list[tuple[str, Task]] = []

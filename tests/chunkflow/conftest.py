@@ -20,6 +20,13 @@ tasks:
   - measure: {labels: nuclei, images: [dapi], objects: objects}
 """
 
+PRICES = """
+as_of: 2026-01-01
+devices:
+  t4: {cpus: 4, gpus: 1, memory: 16, on_demand: 0.5, kvoxels_per_second: {segment: 500, measure: 900}}
+  v100: {cpus: 8, gpus: 1, memory: 61, on_demand: 3, kvoxels_per_second: {segment: 900, measure: 950}}
+"""
+
 
 @pytest.fixture(scope="session")
 def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,6 +38,7 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cf.export(truth.table("cells"), folder / "truth.csv", columns=("x", "y", "z"))
     cf.export(truth.table("cells"), folder / "classes.csv", columns=("x", "y", "z", "class"))
     (folder / "job.yaml").write_text(JOB)
+    (folder / "prices.yaml").write_text(PRICES)
     made = cf.Job.read(folder / "job.yaml").run(serial=True)
     objects = made.table("objects")
     named = cf.import_points(folder / "classes.csv", folder / "named", folder / "nuclei", objects=objects)

@@ -15,6 +15,9 @@ import pytest
 
 import chunkflow as cf
 import tasks
+from chunkflow.people.evaluation.evaluate import Evaluation
+from chunkflow.people.learning.tuning import Tuned
+from chunkflow.people.viewing.view import Viewer
 from tests.support.clusters.ray_head import Head
 
 NAMES = {
@@ -28,7 +31,18 @@ NAMES = {
     *("BadInput", "ChunkflowError", "DamagedInput", "Incomplete", "Interrupted", "Overtaken"),
     *("StorageError", "WorkerLost", "__version__"),
 }
-SHOWN = ["Job", "Job.read", "Work", "Table", "Table.pieces", "Table.to_pandas", "Volume", "open", "view"]
+SHOWN = [
+    "Job",
+    "Job.quote",
+    "Job.read",
+    "Work",
+    "Table",
+    "Table.pieces",
+    "Table.to_pandas",
+    "Volume",
+    "open",
+    "view",
+]
 SHOWN += ["evaluate", "export", "import_points", "ingest", "train", "tune"]
 
 
@@ -85,6 +99,31 @@ def test_importing_chunkflow_imports_nothing_else_of_it() -> None:
 @pytest.mark.parametrize("name", sorted(name for name in NAMES if inspect.isroutine(getattr(cf, name))))
 def test_every_function_has_an_example(name: str) -> None:
     assert name in {*SHOWN, "submit", "Out"}
+
+
+def test_the_place_to_write_to_is_called_to() -> None:
+    methods = (Tuned.write, Evaluation.write, Evaluation.write_annotations, Viewer.write_state)
+    for function in (cf.export, cf.import_points, cf.ingest, cf.train, *methods):
+        assert "to" in inspect.signature(function).parameters, function
+
+
+@pytest.mark.parametrize("name", ["evaluate", "train", "tune"])
+def test_options_are_given_by_their_names(name: str) -> None:
+    kinds = [parameter.kind for parameter in inspect.signature(getattr(cf, name)).parameters.values()]
+    assert kinds[3:] == [inspect.Parameter.KEYWORD_ONLY] * len(kinds[3:])
+
+
+def test_one_text_is_not_taken_for_names(brain: Path, tmp_path: Path) -> None:
+    truth, image = brain / "truth.csv", brain / "dapi"
+    with pytest.raises(cf.BadInput, match=r"columns takes a list of names.*'x,y,z'"):
+        cf.import_points(truth, tmp_path / "marked", image, columns="x,y,z")
+    with pytest.raises(cf.BadInput, match="columns takes a list"):
+        cf.tune(image, truth, columns="x,y,z")
+    with pytest.raises(cf.BadInput, match="columns takes a list"):
+        cf.export(brain / "named", tmp_path / "named.csv", columns="id")
+    with pytest.raises(cf.BadInput, match="features takes a list"):
+        cf.train(brain / "made", brain / "labels.csv", tmp_path / "m.skops", features="volume_um3")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", SHOWN)

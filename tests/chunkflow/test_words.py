@@ -1,4 +1,4 @@
-"""Voxel sizes as people write them."""
+"""Voxel sizes, and names of layers, as people write them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from chunkflow.errors import BadInput
 from chunkflow.task import Layout
-from chunkflow.words import parse_voxel_size
+from chunkflow.words import layer_name, parse_voxel_size, refuse_one_text, split_mip
 from tasks.volumes.ingest import Ingest
 
 
@@ -47,3 +47,21 @@ def test_a_voxel_size_without_unit_or_axis_is_refused(text: str) -> None:
         parse_voxel_size(text)
     with pytest.raises(ValidationError if text else BadInput):
         Ingest(source=__file__, voxel_size=text, layer="image").outputs(Layout({}, (8, 8, 8), (8, 8, 8)))
+
+
+def test_a_layer_is_named_by_what_a_name_may_have() -> None:
+    assert layer_name("c fos (488).v2", "layer") == "c_fos_488_v2"
+    assert layer_name("my_layer-2", "layer") == "my_layer-2"
+    assert layer_name("..", "image") == "image"
+
+
+def test_a_mip_stands_behind_a_place() -> None:
+    assert split_mip("s3://lab/dapi@2") == ("s3://lab/dapi", 2)
+    assert split_mip("dapi") == ("dapi", None)
+    assert split_mip("user@host/dapi") == ("user@host/dapi", None)
+
+
+def test_one_text_is_no_list_of_names() -> None:
+    refuse_one_text("columns", ["z,y"])
+    with pytest.raises(BadInput, match="columns takes a list of names"):
+        refuse_one_text("columns", "z,y")

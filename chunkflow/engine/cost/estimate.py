@@ -10,9 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from math import ceil, floor, hypot, inf, isfinite
 
 from scipy.special import stdtrit
@@ -35,6 +34,14 @@ class Wanted:
     nodes: int | None = None
     deadline: float | None = None
     """Seconds."""
+
+    def __post_init__(self) -> None:
+        if self.nodes is not None and self.deadline is not None:
+            raise BadInput("nodes says how many nodes there are, deadline chooses it; give one of them.")
+        if self.nodes is not None and self.nodes < 1:
+            raise BadInput(f"nodes takes a number above 0, not {self.nodes}.")
+        if self.deadline is not None and not self.deadline > 0:
+            raise BadInput(f"deadline takes seconds above 0, not {self.deadline:g}.")
 
 
 @dataclass(frozen=True)
@@ -195,38 +202,6 @@ def _offer(plan: Plan, name: str, device: Device, effort: Effort, wanted: Wanted
 def voxels_of(plan: Plan) -> int:
     """The voxels of a job: those of its largest step."""
     return max(step.region.voxels for step in plan.steps)
-
-
-def cheapest(found: Sequence[Offer]) -> Offer | None:
-    """The offer of least cost among those that meet the deadline."""
-    return min((offer for offer in found if offer.in_time), key=lambda offer: offer.dollars, default=None)
-
-
-def refuse_all(found: Sequence[Offer], deadline: float) -> BadInput:
-    """Why no pool of any device meets a deadline, and what to do."""
-    measured = [offer for offer in found if not offer.effort.obstacle]
-    if not measured:
-        return BadInput(
-            "No device of the price table is measured, so no pool can be chosen: give its kvoxels_per_second "
-            "there, or measure a sample on nodes of the cluster."
-        )
-    whole = [offer for offer in measured if not offer.effort.unmeasured]
-    if not whole:
-        return BadInput(
-            f"No pool can be chosen, as {', '.join(measured[0].effort.unmeasured)} is not measured: run a "
-            "part of the volume first, or give kvoxels_per_second in the price table."
-        )
-    if not any(isfinite(offer.effort.margin) for offer in whole):
-        return BadInput("One chunk tells nothing of the others: choose a pool by a sample of 2 or more.")
-    best = min(whole, key=lambda offer: offer.latest)
-    return BadInput(
-        f"No pool of the price table is done within {_clock(deadline)}: {best.nodes:,} nodes of "
-        f"{best.device} take up to {_clock(best.latest)}. Raise `most` in the table, or the deadline."
-    )
-
-
-def _clock(seconds: float) -> str:
-    return f"{timedelta(seconds=round(seconds))} h"
 
 
 def fees(prices: PriceTable, traffic: Mapping[str, Traffic]) -> tuple[float, float]:

@@ -5,6 +5,7 @@ A node's device is named as the table names it, with ` spot` after it where the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -87,3 +88,9 @@ def load_prices(path: Path = PACKAGED) -> PriceTable:
         return PriceTable.model_validate(document)
     except ValidationError as error:
         raise BadInput(f"The price table {path}: {first_fault(error, PriceTable)}") from error
+
+
+def rates_line(rates: Mapping[str, float]) -> str:
+    """Throughputs by task as the line of a device in a price table."""
+    said = ", ".join(f"{name}: {rate:.4g}" for name, rate in rates.items())
+    return f"kvoxels_per_second: {{{said}}}"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chunkflow.data.describe import layer_at, read_info
 from chunkflow.data.info import VOLUME, ImageInfo, LabelsInfo, VoxelsInfo, full_url
-from chunkflow.engine.planning.job import NAME
 from chunkflow.errors import BadInput
-from chunkflow.words import free_name
+from chunkflow.words import free_name, layer_name
 
 
 @dataclass(frozen=True)
@@ -47,15 +45,9 @@ def inputs_of(locations: Sequence[str]) -> list[Input]:
         kind = read_info(url).get("@type", VOLUME)
         if kind != VOLUME:
             raise BadInput(f"{url} is {kind}: a job begins from images or labels.")
-        name = free_name(layer_name(posixpath.basename(url)), found)
+        name = free_name(layer_name(posixpath.basename(url), "layer"), found)
         found[name] = Input(name, layer_at(url))
     return list(found.values())
-
-
-def layer_name(folder: str) -> str:
-    """A folder's name with only what the name of a layer may have."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder).strip("-_")
-    return name if NAME.fullmatch(name) else "layer"
 
 
 def job_text(inputs: Sequence[Input]) -> str:
@@ -73,7 +65,7 @@ def job_text(inputs: Sequence[Input]) -> str:
     )
     outputs += [(made, "one point an object")]
     lines = [
-        f"job: {layer_name(posixpath.basename(place)) or 'job'}",
+        f"job: {layer_name(posixpath.basename(place), 'job')}",
         "# where the job keeps its ledger, tables and report; a run can be resumed from here alone",
         f"work: {place}/{free_name('work', taken)}",
         "# voxels x, y, z that one worker holds at a time: whole storage chunks (64 each); left out, the",

@@ -29,6 +29,7 @@ from chunkflow.modules import Modules, folder_of
 from chunkflow.registry import location_of, name_of, short_name, task_type
 from chunkflow.resources import Resources
 from chunkflow.task import Task
+from chunkflow.words import split_mip
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 QUEUE = re.compile(r"(sqs://[A-Za-z0-9_-]{1,70})?")
@@ -220,10 +221,10 @@ def _with_whole_places(document: Mapping[str, Any], base: Path) -> dict[str, Any
 
 def split_reference(reference: str) -> tuple[str, int]:
     """A layer's name and mip, from `name` or `name@mip`."""
-    name, at, mip = reference.partition("@")
-    if at and not mip.isdigit():
+    name, mip = split_mip(reference)
+    if "@" in name:
         raise BadInput(f"{reference!r} does not name a layer; write name or name@mip, as in dapi@1.")
-    return name, int(mip or 0)
+    return name, mip or 0
 
 
 def _task_entries(tasks: Any) -> list[Any]:

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chunkflow.data.atomic import refuse_existing
 from chunkflow.data.describe import Known, info_of, read_info, table_at
 from chunkflow.data.info import TABLE_TYPE, VOLUME, TableInfo, full_url
 from chunkflow.data.tables import table_rows
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.rows import RowSource, Value, chosen, opener_of, write_rows
 from chunkflow.geometry import Box
+from chunkflow.words import counted, refuse_one_text
 
 if TYPE_CHECKING:
     from chunkflow.formats.export.volumes import ExportedVoxels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportedRows:
     """A file of rows that was written."""
 
@@ -26,6 +28,9 @@ class ExportedRows:
     name: str
     """The table or annotation layer that the rows are of."""
     rows: int
+
+    def __repr__(self) -> str:
+        return f"{self.path} has {counted(self.rows, 'row')} of {self.name}."
 
 
 def export(
@@ -52,6 +57,7 @@ def export(
     >>> cells.path.name, cells.rows == len(work.table("objects"))
     ('cells.csv', True)
     """
+    refuse_one_text("columns", columns)
     to = Path(to)
     source = source if isinstance(source, str | Path) else info_of(source)
     if isinstance(source, TableInfo):
@@ -69,8 +75,7 @@ def export(
     if box is not None or mip:
         raise BadInput("box and mip are for images and labels; of a table, where chooses rows.")
     opener = opener_of(to, form)
-    if to.exists() and not overwrite:
-        raise BadInput(f"{to} exists already: name another file, or allow it to be replaced (overwrite).")
+    refuse_existing(to, overwrite)
     return ExportedRows(to, rows.name, write_rows(chosen(rows, where or {}, columns), to, opener))
 
 

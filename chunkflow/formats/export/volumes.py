@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from chunkflow.chunk import Array
+from chunkflow.data.atomic import refuse_existing
 from chunkflow.data.describe import layer_at
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import LabelsInfo, VoxelsInfo, full_url
@@ -47,7 +48,7 @@ NARROW = (".tif", ".tiff", *NIFTI, "/")
 PIECE_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ExportedVoxels:
     """A file of voxels, or a folder, that was written."""
 
@@ -61,13 +62,26 @@ class ExportedVoxels:
     ids: Path | None = None
     """Of labels whose ids were numbered anew, the table of which was which."""
 
+    def __repr__(self) -> str:
+        """The size and place of what was written, so that it can be checked in the other program."""
+        size = " x ".join(map(str, self.box.size))
+        unit = " x ".join(f"{s / 1000:g}" for s in self.voxel_size)
+        start = ", ".join(map(str, self.box.start))
+        more = f" in {self.mips} mips" if self.mips > 1 else ""
+        ids = f" Its ids are numbered anew; which was which is in {self.ids}." if self.ids else ""
+        return (
+            f"{size} voxels (x, y, z) of {self.dtype}, of {unit} micrometres, from {start}{more} are in "
+            f"{self.path}.{ids}"
+        )
+
 
 def export_layer(
     layer: str, to: Path, box: Box | None = None, mip: int = 0, overwrite: bool = False
 ) -> ExportedVoxels:
     """Write an image or labels to a file, or what of it lies in `box` (voxels of mip 0)."""
     url, ending = full_url(layer), ending_of(to)
-    _refuse_existing(to, ending, overwrite)
+    refuse_existing(to, overwrite)
+    _refuse_other(to, ending)
     if ending in NIFTI:
         optional_import("nibabel", "Writing NIfTI files")  # before all labels are read for their ids
     levels = _levels(url, mip, box, all_mips=ending == ".zarr")
@@ -105,12 +119,10 @@ def ending_of(to: Path) -> str:
     return ending
 
 
-def _refuse_existing(to: Path, ending: str, overwrite: bool) -> None:
+def _refuse_other(to: Path, ending: str) -> None:
     """A folder is replaced only if it is one that could have been written here."""
     if not to.exists():
         return
-    if not overwrite:
-        raise BadInput(f"{to} exists already: name another place, or allow it to be replaced (overwrite).")
     if ending in ("/", ".zarr"):
         names = [file.name for file in to.iterdir()] if to.is_dir() else [to.name]
         ours = ".zattrs" in names if ending == ".zarr" else all(name.endswith(".tif") for name in names)

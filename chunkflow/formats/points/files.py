@@ -26,6 +26,7 @@ from chunkflow.formats.points.neuroglancer import open_state
 from chunkflow.formats.points.places import Reading, inside, positions
 from chunkflow.formats.points.rows import Rows
 from chunkflow.formats.points.text import open_text
+from chunkflow.words import refuse_one_text
 
 __all__ = ["Assigned", "assign", "open_points", "point_pieces", "positions", "read_points"]
 
@@ -45,6 +46,7 @@ def read_points(path: Path, layer: LayerInfo, columns: Sequence[str] = (), unit:
 
 def open_points(path: Path, layer: LayerInfo, columns: Sequence[str] = ()) -> Rows:
     """The file, its format recognised, its columns named."""
+    refuse_one_text("columns", columns)
     if not path.is_file():
         raise BadInput(
             f"{path} is a folder, not a file of points." if path.is_dir() else f"There is no {path}."

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chunkflow.data.describe import Known, info_of, layer_at
-from chunkflow.data.info import LayerInfo, full_url
+from chunkflow.data.atomic import refuse_existing
+from chunkflow.data.describe import Known
+from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
+from chunkflow.jobs.locate import open_layer
 from chunkflow.jobs.means import Means
 from chunkflow.kernels.scoring.scores import Interval
 from chunkflow.people.evaluation.overlaps import (
@@ -123,6 +125,7 @@ class Evaluation:
 def evaluate(
     predicted: Compared,
     truth: Compared,
+    *,
     tolerance_um: float = 10.0,
     box: Box | None = None,
     like: str | Path | Known = "",
@@ -175,11 +178,8 @@ def refuse_page(to: Path, overwrite: bool) -> None:
     beside = to.with_suffix(".json")
     if to.suffix.lower() != ".html":
         raise BadInput(f"{to} must end in .html.")
-    if (to.exists() or beside.exists()) and not overwrite:
-        raise BadInput(
-            f"{to if to.exists() else beside} exists already: name another, or allow it to be replaced "
-            "(overwrite)."
-        )
+    for path in (to, beside):
+        refuse_existing(path, overwrite)
     if not to.resolve().parent.is_dir():
         raise BadInput(f"There is no folder {to.resolve().parent} for the report.")
 
@@ -215,10 +215,8 @@ def _compare_labels(
 
 def _layer_of(predicted: SideSource, truth: SideSource, like: str | Path | Known) -> LayerInfo:
     """The layer whose voxels places are told in: the one that is named, or the table's."""
-    if not isinstance(like, str | Path):
-        return info_of(like)
-    if str(like):
-        return layer_at(full_url(str(like)))
+    if not isinstance(like, str) or like:
+        return open_layer(like)
     known = predicted.layer or truth.layer
     if known is None:
         raise BadInput(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from chunkflow.data.describe import Known, info_of, layer_at, table_at
-from chunkflow.data.folder import Folder
-from chunkflow.data.info import TABLE_TYPE, ImageInfo, LabelsInfo, LayerInfo, TableInfo, full_url, table_of
+from chunkflow.data.describe import Known, info_of
+from chunkflow.data.info import ImageInfo, LabelsInfo, LayerInfo, TableInfo, table_of
 from chunkflow.data.tables import table_pieces
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.files import positions, read_points
 from chunkflow.formats.points.marked import of_one_class
 from chunkflow.geometry import Box
-from chunkflow.jobs.work import Work
+from chunkflow.jobs.locate import open_layer
 from chunkflow.kernels.scoring.matching import Points
 
 DEFAULT_SCORE = "probability"
@@ -44,31 +42,9 @@ class SideSource:
         """The layer or the file that is meant."""
         if not isinstance(compared, str | Path):
             return cls(compared.url, _compared(info_of(compared)))
-        location = str(compared)
-        if Path(location).is_file():
-            return cls(location, None)
-        plain, at, mip = location.rpartition("@")
-        url, level = (plain, int(mip)) if at and mip.isdigit() else (location, 0)
-        content = Folder(full_url(url)).get("info")
-        if content is not None:
-            return cls(location, _layer(full_url(url), level, content))
-        work, colon, name = location.rpartition(":")
-        if colon and work and "/" not in name:
-            return cls(location, Work.open(work).table_info(name))
-        raise BadInput(
-            f"{location} is neither a file of points, nor labels, nor a table (of a job: WORK:TABLE)."
-        )
-
-
-def _layer(url: str, mip: int, content: bytes) -> LabelsInfo | TableInfo:
-    document = json.loads(content)
-    if document.get("@type") == TABLE_TYPE:
-        return table_at(url)
-    if "scales" not in document:
-        raise BadInput(
-            f"{url} is {document.get('@type', 'no layer')}: points, a table or labels are compared."
-        )
-    return _compared(layer_at(url, mip))
+        if Path(compared).is_file():
+            return cls(str(compared), None)
+        return cls(str(compared), _compared(open_layer(compared)))
 
 
 def _compared(layer: LayerInfo) -> LabelsInfo | TableInfo:

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from chunkflow.data.describe import info_of, layer_at
-from chunkflow.data.info import TableInfo, table_of
+from chunkflow.data.describe import layer_at
+from chunkflow.data.info import TableInfo
 from chunkflow.data.tables import Table, table_pieces
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
@@ -28,6 +28,8 @@ from chunkflow.people.learning.scores import Examples
 from chunkflow.words import counted
 
 Texts = npt.NDArray[np.str_]
+ObjectTable = str | Path | Table | TableInfo
+"""A table of objects: WORK (its `objects`), WORK:TABLE, its own place, or what is known of it."""
 GROUP_OF_WORKS = "work"
 PLACES_AND_ID = ("id", "x_um", "y_um", "z_um", "diameter_um")
 
@@ -59,24 +61,22 @@ class Gathered:
         return content.hexdigest()
 
 
-def _opened(table: str | Path | Table | TableInfo) -> Table | TableInfo:
-    return open_table(str(table)) if isinstance(table, str | Path) else table
-
-
 def gather(
-    tables: Sequence[str | Path | Table | TableInfo],
-    labels: Sequence[str | Path],
+    tables: ObjectTable | Sequence[ObjectTable],
+    labels: str | Path | Sequence[str | Path],
     patterns: Sequence[str],
     group: str,
     unit: str,
 ) -> Gathered:
     """Read the labelled objects of every table; `labels` has one file for each."""
+    tables = [tables] if isinstance(tables, ObjectTable) else tables
+    labels = [labels] if isinstance(labels, str | Path) else labels
     if len(labels) != len(tables):
         raise BadInput(
             f"There are {counted(len(tables), 'table')} and {counted(len(labels), 'file')} of labels: "
             "give a file for each table, in their order."
         )
-    infos = [table_of(info_of(_opened(table))) for table in tables]
+    infos = [open_table(table) for table in tables]
     named = [str(table) if isinstance(table, str | Path) else table.url for table in tables]
     features = choose_features(_schema(infos[0]), patterns)
     remarks: list[str] = []

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from chunkflow.errors import BadInput
+from chunkflow.words import refuse_one_text
 
 FEATURES = ("volume_um3", "diameter_um", "*_mean", "*_std", "*_skew", "*_kurtosis")
 """The features of Michaleas et al., HPEC 2020: size, and how the intensity is distributed."""
@@ -21,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 def choose_features(schema: pa.Schema, patterns: Sequence[str]) -> list[str]:
     """The columns of a table that the patterns name, in the table's order."""
+    refuse_one_text("features", patterns)
     numbers = [field.name for field in schema if _is_number(field.type)]
     free = [name for name in numbers if not any(fnmatch.fnmatchcase(name, place) for place in PLACES)]
     chosen: set[str] = set()

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from chunkflow.data.info import TableInfo
-from chunkflow.data.tables import Table
+from chunkflow.data.atomic import refuse_existing
 from chunkflow.errors import BadInput
 from chunkflow.people.learning.estimator import DEFAULT, Recipe
-from chunkflow.people.learning.examples import Gathered, gather
+from chunkflow.people.learning.examples import Gathered, ObjectTable, gather
 from chunkflow.people.learning.features import FEATURES
 from chunkflow.people.learning.model import Description, save, versions
 from chunkflow.people.learning.page import training_parts
@@ -82,9 +81,10 @@ class Trained:
 
 
 def train(
-    tables: Sequence[str | Path | Table | TableInfo],
-    labels: Sequence[str | Path],
+    tables: ObjectTable | Sequence[ObjectTable],
+    labels: str | Path | Sequence[str | Path],
     to: str | Path,
+    *,
     features: Sequence[str] = FEATURES,
     estimator: str = DEFAULT,
     parameters: Mapping[str, Any] | None = None,
@@ -97,17 +97,16 @@ def train(
 ) -> Trained:
     """Train the model of the task `classify` on objects that people have labelled.
 
-    `tables` are tables of objects: a work folder (its `objects`), WORK:TABLE, a table's own place, or what is
-    known of it. `labels` has a file for each, with a column `class` and either ids or places of objects,
-    which are in voxels unless the file or `unit` (um, nm, mm) says otherwise. The model is written to the
-    file `to`, which ends in .skops, and a page of its scores beside it.
+    `tables` is one table of objects or several: a work folder (its `objects`), WORK:TABLE, its own place, or
+    what is known of it. `labels` has a file for each, with a column `class` and ids or places of objects, in
+    voxels unless the file or `unit` (um, nm, mm) says otherwise. The model is written to the file `to`, which
+    ends in .skops, and a page of its scores beside it.
 
     `features` are patterns of columns to learn from; `estimator` is a classifier of scikit-learn as
     module:Class, and `parameters` are its own. With `positive` the threshold of this class is chosen for its
-    F1. Objects alike in the column `group` share one of the `folds` of the cross-validation, which gives the
-    scores; `work` stands for the table that they are of.
+    F1. Objects alike in the column `group` (`work`: those of one table) share one of the `folds`.
 
-    >>> model = train([work.table("objects")], labels=[folder / "labels.csv"], to=folder / "cells.skops")
+    >>> model = train(work.table("objects"), folder / "labels.csv", folder / "cells.skops")
     >>> sorted(model.counts)
     ['glia', 'neuron']
     >>> auc, low, high = model.scores["classes"]["neuron"]["roc_auc"]  # with its interval of 95 %
@@ -142,12 +141,8 @@ def _refuse(to: Path, overwrite: bool) -> None:
         raise BadInput(f"{to} must end in .skops, as in cells.skops.")
     if not to.resolve().parent.is_dir():
         raise BadInput(f"There is no folder {to.resolve().parent} to write {to.name} into.")
-    if not overwrite:
-        for path in (to, _report_of(to)):
-            if path.exists():
-                raise BadInput(
-                    f"{path} exists already: name another file, or allow it to be replaced (overwrite)."
-                )
+    for path in (to, _report_of(to)):
+        refuse_existing(path, overwrite)
 
 
 def _described(

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from chunkflow.data.describe import info_of, layer_at
-from chunkflow.data.info import ImageInfo, LayerInfo, VoxelsInfo, full_url, voxels_of
+from chunkflow.data.atomic import refuse_existing
+from chunkflow.data.describe import info_of
+from chunkflow.data.info import ImageInfo, LayerInfo, voxels_of
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.marked import marked_points
 from chunkflow.geometry import Box
+from chunkflow.jobs.locate import open_layer
 from chunkflow.kernels.images.threshold import PEAK_RATIO
 from chunkflow.kernels.scoring.matching import Points
 from chunkflow.kernels.scoring.scores import Interval, bootstrap_interval
@@ -115,9 +117,9 @@ class Tuned:
             "f1_of_each": surface.f1.round(4).tolist(),
         }
 
-    def write(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write the block (segment.yaml), the numbers (tuned.json) and the report (report.html)."""
-        folder = Path(folder)
+    def write(self, to: str | Path, overwrite: bool = False) -> None:
+        """Write a folder of the block (segment.yaml), the numbers (tuned.json) and a report (report.html)."""
+        folder = Path(to)
         refuse_existing(folder, overwrite)
         report = page(self._title, self._parts())
         folder.mkdir(parents=True, exist_ok=True)
@@ -178,6 +180,7 @@ def tune(
     image: str | Path | Volume | ImageInfo,
     points: str | Path,
     box: Box | None = None,
+    *,
     tolerance_um: float = 10.0,
     diameters_um: tuple[float, float] = DIAMETERS_UM,
     channel: int = 0,
@@ -191,12 +194,13 @@ def tune(
     is scored by its F1 there, and the middle of the best ones is chosen.
 
     `image` is a layer's place, perhaps with @mip, of which `channel` is looked at. The file `points` has the
-    centres of the cells, of the class `of_class` where it has several; `columns` (as in "z,y,x") and `unit`
-    (voxels, nm, um or mm) say what it does not. `box` is the region, in voxels of the image; by default what
-    the points span. A peak may lie `tolerance_um` micrometres from the centre of its cell. Four diameters an
-    octave are tried between the two of `diameters_um`. Nothing is written.
+    centres of the cells, of the class `of_class` where it has several; `columns` (as in ["z", "y", "x"]) and
+    `unit` (voxels, nm, um or mm) say what it does not. `box` is the region, in voxels of the image; by
+    default what the points span. A peak may lie `tolerance_um` micrometres from the centre of its cell. Four
+    diameters an octave are tried between the two of `diameters_um`. Nothing is written.
 
-    >>> tuned = tune(work.volume("dapi"), folder / "truth.csv", Box((0, 0, 0), (128, 128, 96)), 5)
+    >>> box = Box((0, 0, 0), (128, 128, 96))
+    >>> tuned = tune(work.volume("dapi"), folder / "truth.csv", box, tolerance_um=5)
     >>> tuned.f1 > 0.9
     True
     >>> task = tuned.parameters  # for the job: {"image": …, "diameter": …, "threshold": …, "contrast": …}
@@ -208,14 +212,6 @@ def tune(
     part = region_box(box, marked, layer)
     region = Region.read(layer, channel, part, marked, tolerance_um, diameters[-1])
     return Tuned.of(region, diameters, _place_of(image), channel, str(points))
-
-
-def refuse_existing(folder: Path, overwrite: bool) -> None:
-    """Raise BadInput for a folder that is there and may not be written into."""
-    if folder.exists() and not overwrite:
-        raise BadInput(
-            f"{folder} exists already: name another folder, or allow it to be written over (overwrite)."
-        )
 
 
 def diameters_between(smallest: float, largest: float) -> list[float]:
@@ -234,22 +230,15 @@ def diameters_between(smallest: float, largest: float) -> list[float]:
 
 def image_layer(image: str | Path | Volume | ImageInfo, channel: int) -> ImageInfo:
     """The image at a place, which may end in @mip."""
-    layer = _layer_of(str(image)) if isinstance(image, str | Path) else info_of(image)
+    layer = open_layer(image)
     if not isinstance(layer, ImageInfo):
-        raise BadInput(f"{_place_of(image)} is a segmentation; segment is tuned on an image.")
+        raise BadInput(f"{_place_of(image)} is a {layer.kind}; segment is tuned on an image.")
     if channel >= layer.channels:
         raise BadInput(
             f"{_place_of(image)} has {counted(layer.channels, 'channel')}, counted from 0: there is no "
             f"{channel}."
         )
     return layer
-
-
-def _layer_of(place: str) -> VoxelsInfo:
-    url, at, mip = place.rpartition("@")
-    if at and mip.isdigit():
-        return layer_at(full_url(url), int(mip))
-    return layer_at(full_url(place))
 
 
 def _place_of(image: str | Path | Volume | ImageInfo) -> str:

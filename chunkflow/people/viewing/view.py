@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from chunkflow.data.folder import Folder
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
-from chunkflow.jobs.work import Work
+from chunkflow.jobs.locate import layer_or_work
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.server import LayerServer, layer_address
 from chunkflow.people.viewing.state import ViewerState, build_state
@@ -51,9 +50,9 @@ class Viewer:
         """The state of Neuroglancer, which finds the layers at this server."""
         return self._server.state(self._server.base)
 
-    def write_state(self, file: str | Path) -> None:
+    def write_state(self, to: str | Path) -> None:
         """Write the state for a Neuroglancer hosted elsewhere, with the layers' own URLs."""
-        write_state(self.layers, Path(file), self._links)
+        write_state(self.layers, Path(to), self._links)
 
     def close(self) -> None:
         """End the server."""
@@ -94,26 +93,19 @@ def layers_to_show(sources: Sequence[str | Path | HasUrl]) -> tuple[dict[str, st
     layers: dict[str, str] = {}
     links: dict[str, str] = {}
     for source in sources:
-        url = full_url(str(source) if isinstance(source, str | Path) else source.url)
-        if Folder(url).exists("info"):
-            layers[free_name(posixpath.basename(url), layers)] = url
+        opened = layer_or_work(source if isinstance(source, str | Path) else source.url)
+        if isinstance(opened, str):
+            layers[free_name(posixpath.basename(opened), layers)] = opened
             continue
-        found = layers_of_plan(_work(url).plan())
+        found = layers_of_plan(opened.plan())
         if not found.urls:
-            raise BadInput(f"The job in {url} has no layer yet that could be shown.")
+            raise BadInput(f"The job in {opened.url} has no layer yet that could be shown.")
         for name, layer in found.urls.items():
             free = free_name(name, layers)
             layers[free] = layer
             if name in found.links:
                 links[free] = found.links[name]
     return layers, links
-
-
-def _work(url: str) -> Work:
-    try:
-        return Work.open(url)
-    except BadInput as error:
-        raise BadInput(f"{url} is no layer (it has no file `info`), and: {error}") from None
 
 
 def start_server(
@@ -133,7 +125,7 @@ def start_server(
     return server.start()
 
 
-def write_state(layers: Mapping[str, str], file: Path, links: Mapping[str, str] | None = None) -> None:
+def write_state(layers: Mapping[str, str], to: Path, links: Mapping[str, str] | None = None) -> None:
     """Write the state with the layers' own URLs, which a browser elsewhere must reach."""
     urls = {name: full_url(url) for name, url in layers.items()}
     local = [url for url in urls.values() if not url.startswith(REAL_SCHEMES)]
@@ -145,6 +137,6 @@ def write_state(layers: Mapping[str, str], file: Path, links: Mapping[str, str] 
     shown = [look(name, url) for name, url in urls.items()]
     text = json.dumps(build_state(shown, lambda layer: layer.url, links), indent=2)
     try:
-        file.write_text(text + "\n", encoding="utf-8")
+        to.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise BadInput(f"{file} cannot be written: {error.strerror}.") from None
+        raise BadInput(f"{to} cannot be written: {error.strerror}.") from None

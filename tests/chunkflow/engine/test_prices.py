@@ -13,16 +13,15 @@ from scipy.stats import t
 from chunkflow.engine.cost.estimate import (
     Offer,
     Wanted,
-    cheapest,
     crossings,
     effort_on,
     fees,
     offers,
-    refuse_all,
     workers_on,
 )
 from chunkflow.engine.cost.measures import CellSeconds, chosen_cells, measure, together
 from chunkflow.engine.cost.prices import PACKAGED, Device, PriceTable, load_prices
+from chunkflow.engine.cost.quote import cheapest, refuse_all
 from chunkflow.engine.planning.forecast import Traffic, forecast, traffic
 from chunkflow.engine.planning.plan import Plan, Product, Step
 from chunkflow.errors import BadInput

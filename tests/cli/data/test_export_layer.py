@@ -20,7 +20,6 @@ from chunkflow.formats.export import volume_files as layer_files
 from chunkflow.formats.export.volumes import LAYER_ENDINGS, ending_of, export_layer
 from chunkflow.geometry import Box
 from chunkflow.task import Layout
-from cli.data.export import said_voxels
 from tasks.volumes.ingest import Ingest
 from tests.support.jobs import make_job, make_layer, read_layer, run_job
 
@@ -51,7 +50,7 @@ def test_an_image_comes_back_as_it_was(
     monkeypatch.setattr("chunkflow.formats.export.volumes.PIECE_BYTES", 5000)
     array = XYZ.astype(dtype)
     layer = make_layer(tmp_path / "dapi", array, voxel_size=SIZE, offset=OFFSET, chunk=(8, 16, 8))
-    assert said_voxels(export_layer(layer, tmp_path / kind)) == (
+    assert repr(export_layer(layer, tmp_path / kind)) == (
         f"37 x 29 x 23 voxels (x, y, z) of {dtype}, of 0.227 x 0.227 x 1.3005 micrometres, from 12, -7, 30 "
         f"are in {tmp_path}/{kind}."
     )
@@ -146,7 +145,7 @@ def test_a_box_and_a_mip(tmp_path: Path, pyramid: str) -> None:
 def test_all_mips_go_into_an_ome_zarr_and_each_lies_where_it_did(tmp_path: Path, pyramid: str) -> None:
     made = export_layer(pyramid, tmp_path / "a.zarr")
     assert made.mips == 3
-    assert "in 3 mips" in said_voxels(made)
+    assert "in 3 mips" in repr(made)
     group = zarr.open_group(tmp_path / "a.zarr", mode="r")
     places = [d["coordinateTransformations"][1] for d in group.attrs["multiscales"][0]["datasets"]]
     # the centre of a voxel of mip 1 lies between the centres of two of mip 0
@@ -175,7 +174,7 @@ def test_labels_come_back(tmp_path: Path, kind: str, values: list[int], dtype: s
     labels = np.array(values, np.uint64)[RANDOM.integers(0, len(values), XYZ.shape)]
     layer = make_layer(tmp_path / "seg", labels, "segmentation", SIZE, OFFSET, (16, 16, 16))
     made = export_layer(layer, tmp_path / kind)
-    said = said_voxels(made)
+    said = repr(made)
     info, found = brought_in(tmp_path, tmp_path / kind, kind="labels")
     assert (info.voxel_size, info.bounds.start, info.kind) == (SIZE, OFFSET, "segmentation")
     table = tmp_path / f"{kind}.ids.csv"

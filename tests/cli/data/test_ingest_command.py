@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput, ChunkflowError
-from chunkflow.jobs.ingesting import ingest_job, layer_names
+from chunkflow.jobs.ingesting import channel_names, ingest_job
 from cli.data.ingest import ingest
 from tests.support.jobs import read_layer
 
@@ -89,7 +89,7 @@ def test_labels_are_made_as_labels(tmp_path: Path) -> None:
 
 
 def test_names_of_channels_are_fit_for_folders_and_differ() -> None:
-    assert layer_names(("DAPI", "DAPI", "", "a/b ..", "..", "c-Fos")) == [
+    assert channel_names(("DAPI", "DAPI", "", "a/b ..", "..", "c-Fos")) == [
         "DAPI",
         "DAPI_c1",
         "c2",
@@ -97,7 +97,7 @@ def test_names_of_channels_are_fit_for_folders_and_differ() -> None:
         "c4",
         "c-Fos",
     ]
-    assert layer_names(("a", "a_c2", "a")) == ["a", "a_c2", "a_c2_c2"]
+    assert channel_names(("a", "a_c2", "a")) == ["a", "a_c2", "a_c2_c2"]
 
 
 def test_channels_that_are_called_by_numbers_go_where_their_names_say(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from cloudvolume import CloudVolume
 
-from chunkflow.engine.planning.draft import inputs_of, job_text, layer_name
+from chunkflow.engine.planning.draft import inputs_of, job_text
 from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
-from chunkflow.words import free_name
+from chunkflow.words import free_name, layer_name
 from cli.jobs.init import init
 
 
@@ -32,8 +32,8 @@ def test_images_give_a_job_that_finds_nuclei(tmp_path: Path) -> None:
     locations = [make(tmp_path / "rat" / name, "uint16", "image") for name in ("dapi", "c fos")]
     job = job_of(job_text(inputs_of(locations)), tmp_path)
     assert [entry.name for entry in job.tasks] == ["segment", "measure", "mesh", "downsample", "annotate"]
-    assert job.tasks[1].parameters["images"] == ["dapi", "c-fos"]
-    assert job.layers["c-fos"].url == f"file://{tmp_path}/rat/c fos"
+    assert job.tasks[1].parameters["images"] == ["dapi", "c_fos"]
+    assert job.layers["c_fos"].url == f"file://{tmp_path}/rat/c fos"
     assert job.work == f"file://{tmp_path}/rat/work"
     assert job.name == "rat"
     for entry in job.tasks:
@@ -77,8 +77,8 @@ def test_what_is_no_volume_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_of_layers() -> None:
-    assert layer_name("c fos (488).v2") == "c-fos-488-v2"
-    assert layer_name("...") == "layer"
+    assert layer_name("c fos (488).v2", "layer") == "c_fos_488_v2"
+    assert layer_name("...", "layer") == "layer"
 
 
 def test_names_that_are_taken_get_a_number() -> None:

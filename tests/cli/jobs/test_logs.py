@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import threading
 import time
@@ -10,15 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rich.console import Console
 
 from chunkflow.data.folder import Folder
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import CellDone, Ended, Event, Started
 from chunkflow.errors import BadInput
-from chunkflow.jobs.log import Log, chunk_history, lines_of_chunk, read_log
+from chunkflow.jobs.log import Log, chunk_history, in_a_line, lines_of_chunk, log_texts, read_log
 from chunkflow.jobs.work import Work
-from cli.jobs.logs import in_a_line, tell_folder
 from tests.support.commands import Command
 from tests.support.jobs import run_job
 
@@ -69,10 +66,11 @@ def test_logs_of_a_run_that_was_not_submitted_are_a_line_a_chunk(lab: Path, comm
 def test_who_follows_a_run_is_told_of_its_end(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chunkflow.jobs.log.POLL_SECONDS", 0.05)
     monkeypatch.setattr("chunkflow.jobs.log.EVERY_SECONDS", 0.0)
-    job, told = Job.from_file(lab / "job.yaml"), io.StringIO()
+    job = Job.from_file(lab / "job.yaml")
+    told: list[str] = []
 
     def follow() -> None:
-        tell_folder(Work.open(job.work), True, Console(file=told, width=1000))
+        told.extend(log_texts(Work.open(job.work), follow=True))
 
     follower = threading.Thread(target=follow, daemon=True)
 
@@ -83,15 +81,14 @@ def test_who_follows_a_run_is_told_of_its_end(lab: Path, monkeypatch: pytest.Mon
             time.sleep(1.0)  # as where workers take long to end
 
     def after(event: Event) -> None:
-        while isinstance(event, CellDone) and follower.is_alive() and not told.getvalue():
+        while isinstance(event, CellDone) and follower.is_alive() and not told:
             time.sleep(0.02)
 
     assert run_job(job.until("segment"), listeners=[Log(Folder(job.work))]) == "complete"
     assert run_job(job, listeners=[before, Log(Folder(job.work)), after]) == "complete"
     follower.join(60)
-    lines = told.getvalue().splitlines()
-    assert lines[-1].endswith("complete")
-    assert sum(line.endswith("complete") for line in lines) == 2
+    assert told[-1].endswith("complete")
+    assert sum(line.endswith("complete") for line in told) == 2
 
 
 def test_a_chunk_that_is_not_there_is_said(lab: Path, command: Command) -> None:

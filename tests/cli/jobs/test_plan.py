@@ -92,7 +92,7 @@ def test_a_deadline_chooses_the_pool(cubic_millimetre: Path, command: Command) -
         (["--prices", "none.yaml"], "none.yaml"),
         (["--prices", "job.yaml"], "job.yaml"),
         (["--prices", "."], "."),
-        (["--address", "127.0.0.1:1"], "--sample"),
+        (["--address", "127.0.0.1:1"], "(sample)"),
         (["--address", "127.0.0.1:1", "--sample", "2"], "127.0.0.1:1"),
     ],
 )

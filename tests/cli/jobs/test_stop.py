@@ -7,6 +7,7 @@ from pathlib import Path
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import Event, Started
 from chunkflow.jobs.work import Work
+from cluster.submission.submitted import stop_run
 from tests.support.commands import Command
 from tests.support.jobs import run_job
 
@@ -19,7 +20,7 @@ def test_a_run_that_is_asked_to_stop_ends_in_good_order(lab: Path, command: Comm
     def stop_at_once(event: Event) -> None:
         if isinstance(event, Started):
             work = Work.open(job.work)
-            asked.append(work.stop())
+            asked.append(isinstance(stop_run(job.work), Work))
             in_flight.append(next(work.until_ended()))
 
     assert run_job(job, listeners=[stop_at_once]) == "interrupted"

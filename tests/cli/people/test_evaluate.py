@@ -291,7 +291,7 @@ def test_evaluations_side_by_side_do_not_disturb_each_other(
     found, true, _ = marked
 
     def page(tolerance_um: float) -> str:
-        return evaluate(found, true, tolerance_um, like=volume / "image")._repr_html_()
+        return evaluate(found, true, tolerance_um=tolerance_um, like=volume / "image")._repr_html_()
 
     tolerances = [0.5, 1.0, 2.0, 4.0]
     with ThreadPoolExecutor(len(tolerances)) as threads:

@@ -188,7 +188,7 @@ def test_other_refusals(
     folder, _ = scene
     points = ("--points", folder / "cells.csv", "--to", tmp_path / "new")
     assert "is a segmentation" in command("tune", "segment", folder / "labels", *points).err
-    assert "no precomputed layer" in command("tune", "segment", folder / "nothing", *points).err
+    assert "is not a layer" in command("tune", "segment", folder / "nothing", *points).err
     assert "only segment" in command("tune", "measure", folder / "dapi", *points).err
     again = command("tune", "segment", folder / "dapi", "--points", folder / "cells.csv", "--to", tuned)
     assert (again.code, "(overwrite)" in again.err) == (2, True)
@@ -204,7 +204,7 @@ def test_other_refusals(
 def test_a_function_gives_what_the_command_writes(scene: tuple[Path, np.ndarray], tuned: Path) -> None:
     folder, _ = scene
     points = folder / "cells.csv"
-    found = tune(folder / "dapi", points, Box.parse(BOX), TOLERANCE)
+    found = tune(folder / "dapi", points, Box.parse(BOX), tolerance_um=TOLERANCE)
     assert found.document() == json.loads((tuned / "tuned.json").read_text())
     assert found.block() == (tuned / "segment.yaml").read_text().strip()
     assert found.interval.low <= found.f1 <= found.interval.high <= 1
@@ -214,7 +214,7 @@ def test_a_function_gives_what_the_command_writes(scene: tuple[Path, np.ndarray]
     with pytest.raises(BadInput, match=r"exists already.*\(overwrite\)"):
         found.write(tuned)
     image = layer_at(full_url(str(folder / "dapi")))
-    found = tune(image, points, Box.parse(BOX), TOLERANCE, diameters_um=(6, 8))
+    found = tune(image, points, Box.parse(BOX), tolerance_um=TOLERANCE, diameters_um=(6, 8))
     assert found.parameters["image"] == "dapi"
     assert 6 <= found.ranked.diameter <= 8
 
