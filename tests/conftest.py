@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests.support.brain import make_brain
 from tests.support.clusters.ray_head import Head, ray_head
 
 hypothesis.settings.register_profile("busy", deadline=None)  # machines are shared: time proves nothing
@@ -45,3 +47,9 @@ def head() -> Iterator[Head]:
     """A Ray cluster with a dashboard and a token, met from outside."""
     with ray_head() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small brain whose nuclei were found."""
+    return make_brain(tmp_path_factory.mktemp("brain"))

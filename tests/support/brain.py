@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import chunkflow as cf
-from tasks import Measure, Segment, Synthesize
+from tasks import Synthesize
 
 JOB = """
 job: rat
@@ -28,10 +27,8 @@ devices:
 """
 
 
-@pytest.fixture(scope="session")
-def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_brain(folder: Path) -> Path:
     """A folder with two channels, the truth in a file, and the work folder `made` of a job on them."""
-    folder = tmp_path_factory.mktemp("brain")
     layers = {name: folder / name for name in ("dapi", "cfos")}
     task = Synthesize(dapi="dapi", cfos="cfos", cells="cells", size=(128, 128, 96), density=60_000)
     truth = cf.Job(name="tissue", work=folder / "tissue", layers=layers, tasks=[task]).run(serial=True)
@@ -45,6 +42,3 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cf.export(named.table, folder / "labels.csv", columns=("id", "class"))
     np.save(folder / "stack.npy", np.arange(6000, dtype=np.uint16).reshape(20, 30, 10))
     return folder
-
-
-assert Measure, Segment  # their names are those of the job's tasks
