@@ -1,11 +1,12 @@
 """The modules beside a job file: tasks of the user's own, and what they import from there.
 
-They are loaded from their files under names of their own, so that two jobs in one process, each with a
-smooth.py, do not see each other's, and a file that was changed is loaded anew:
+Their files are read once, when the job is made: what is loaded, what its hash is taken of and what goes
+along to workers are the same bytes, whatever is written to the files meanwhile. They are loaded under names
+of their own, so that two jobs in one process, each with a smooth.py, do not see each other's:
 
-1. The folder becomes a package named after itself and the code that the module brings from it.
-2. Each module of it is given an `__import__` by which bare names that lie in the folder mean the modules of
-   this package, also in functions that import later, in any thread. `sys.path` stays as it is.
+1. The files that a job reads become a package named after their folder and their content.
+2. Each module of it is given an `__import__` by which bare names that were read mean the modules of this
+   package, also in functions that import later, in any thread. `sys.path` stays as it is.
 3. Python's own modules and installed packages come first: a file beside a job may bear the name of one, and
    is not taken for it.
 """
@@ -17,8 +18,8 @@ import builtins
 import importlib
 import site
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -36,18 +37,32 @@ _PACKAGE = "chunkflow_beside_"
 
 @dataclass(frozen=True)
 class Modules:
-    """The modules of one folder; of none, where a job has no file."""
+    """The modules of one folder, as their files were when read; of none, where a job has no file."""
 
     folder: Path | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    """What was read, by path in the folder."""
+
+    def reading(self, names: Iterable[str]) -> Modules:
+        """The same with the files of these modules and of those that they import from the folder.
+
+        What was read already is kept as it is.
+        """
+        files = dict(sorted({**self.files, **_with_imports(names, self._read)}.items()))
+        size = sum(map(len, files.values()))
+        if size > MOST_BYTES:
+            raise BadInput(
+                f"The Python files beside the job file take {size / 1e6:.0f} MB; move the job elsewhere."
+            )
+        return replace(self, files=files)
 
     def has(self, name: str) -> bool:
-        """Whether a module lies in the folder, and is not one that is installed."""
-        top = name.partition(".")[0]
-        return top.isidentifier() and any(self._files(top)) and not _is_installed(top)
+        """Whether a module was read from the folder."""
+        return bool(self._known(name.partition(".")[0]))
 
     def load(self, name: str) -> ModuleType:
-        """Import a module from the folder, or else as Python finds it."""
-        return importlib.import_module(f"{self._package(name)}.{name}" if self.has(name) else name)
+        """Import a module as it was read, or else as Python finds it."""
+        return importlib.import_module(f"{self._package()}.{name}" if self.has(name) else name)
 
     def code(self, name: str) -> str:
         """A hash of all that a module brings from the folder; empty where it lies elsewhere."""
@@ -55,41 +70,32 @@ class Modules:
         return _hash(f"{path}\0{_hash(data)}" for path, data in sources.items()) if sources else ""
 
     def sources(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The files of these modules and of those that they import from the folder, by path.
+        """The files that were read of these modules and of those that they import, by path."""
+        return _with_imports(names, self._known)
 
-        Packages are taken whole.
-        """
-        found: dict[str, bytes] = {}
-        waiting, known = [name.partition(".")[0] for name in names], set[str]()
-        while waiting:
-            top = waiting.pop()
-            if top in known or not self.has(top):
-                continue
-            known.add(top)
-            files = {self._inside(file): file.read_bytes() for file in self._files(top)}
-            waiting += [name for data in files.values() for name in _imported(data)]
-            found |= files
-        size = sum(map(len, found.values()))
-        if size > MOST_BYTES:
+    def _known(self, top: str) -> dict[str, bytes]:
+        files = self.files.items()
+        return {path: data for path, data in files if path == f"{top}.py" or path.startswith(f"{top}/")}
+
+    def _read(self, top: str) -> dict[str, bytes]:
+        """The files of a module that was not read yet; packages are taken whole."""
+        if self.folder is None or self.has(top) or not top.isidentifier() or _is_installed(top):
+            return {}
+        found = (self.folder / f"{top}.py", *(self.folder / top).rglob("*.py"))
+        try:
+            read = {file: file.read_bytes() for file in found if file.is_file()}
+        except OSError as error:
             raise BadInput(
-                f"The Python files beside the job file take {size / 1e6:.0f} MB; move the job elsewhere."
-            )
-        return dict(sorted(found.items()))
+                f"{error.filename} cannot be read ({error.strerror}); the job's own tasks import it."
+            ) from error
+        return {file.relative_to(self.folder).as_posix(): data for file, data in read.items()}
 
-    def _files(self, top: str) -> Iterator[Path]:
-        if self.folder is not None:
-            yield from filter(Path.is_file, [self.folder / f"{top}.py"])
-            yield from (self.folder / top).rglob("*.py")
-
-    def _inside(self, file: Path) -> str:
-        assert self.folder is not None
-        return file.relative_to(self.folder).as_posix()
-
-    def _package(self, name: str) -> str:
-        """The package that a module is loaded into: another for other code."""
-        package = _PACKAGE + _hash([str(self.folder), self.code(name)])
+    def _package(self) -> str:
+        """The package that the files are loaded into: another for others."""
+        content = (f"{path}\0{_hash(data)}" for path, data in self.files.items())
+        package = _PACKAGE + _hash([str(self.folder), *content])
         if _FINDER not in sys.meta_path:
-            sys.meta_path.insert(0, _FINDER)  # before the one for folders, which knows these packages too
+            sys.meta_path.insert(0, _FINDER)  # before the one for folders, which finds files as they are now
         sys.modules.setdefault(package, _Package(package, self))
         return package
 
@@ -115,7 +121,7 @@ class _Package(ModuleType):
 
     def __init__(self, name: str, modules: Modules) -> None:
         super().__init__(name)
-        self.__path__ = [str(modules.folder)]
+        self.__path__: list[str] = []  # _Finder alone finds its modules
         self.modules = modules
         self.builtins = {**vars(builtins), "__import__": self._import}
 
@@ -135,39 +141,45 @@ class _Package(ModuleType):
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of such packages, from their source alone."""
+    """Finds the modules of such packages among what was read."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        package = sys.modules.get(fullname.partition(".")[0])
-        if not isinstance(package, _Package):
+        top, _, name = fullname.partition(".")
+        package = sys.modules.get(top)
+        if not isinstance(package, _Package) or package.modules.folder is None:
             return None
-        for place in path or ():
-            folder = Path(place) / fullname.rpartition(".")[2]
-            for file, inside in ((folder / "__init__.py", [str(folder)]), (folder.with_suffix(".py"), None)):
-                if file.is_file():
-                    loader = _Loader(fullname, str(file), package)
-                    return spec_from_file_location(
-                        fullname, file, loader=loader, submodule_search_locations=inside
-                    )
-            if folder.is_dir():
-                spec = ModuleSpec(fullname, None, is_package=True)
-                spec.submodule_search_locations = [str(folder)]
-                return spec
+        place, files = name.replace(".", "/"), package.modules.files
+        folder = package.modules.folder / place
+        for inside, locations in ((f"{place}/__init__.py", [str(folder)]), (f"{place}.py", None)):
+            if inside in files:
+                file = str(package.modules.folder / inside)
+                loader = _Loader(fullname, file, files[inside], package)
+                return spec_from_file_location(
+                    fullname, file, loader=loader, submodule_search_locations=locations
+                )
+        if any(inside.startswith(f"{place}/") for inside in files):
+            spec = ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [str(folder)]
+            return spec
         return None
 
 
 class _Loader(SourceFileLoader):
-    """Runs a module with the imports of its package."""
+    """Runs a module as it was read, with the imports of its package."""
 
-    def __init__(self, fullname: str, path: str, package: _Package) -> None:
+    def __init__(self, fullname: str, path: str, source: bytes, package: _Package) -> None:
         super().__init__(fullname, path)
+        self._source = source
         self._builtins = package.builtins
 
+    def get_data(self, path: str) -> bytes:
+        return self._source if path == self.path else super().get_data(path)
+
     def get_code(self, fullname: str) -> CodeType | None:
-        # never from __pycache__, which takes a file that was changed within a second for the same
-        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        # never from __pycache__, which goes by the file as it is now
+        code: CodeType = self.source_to_code(self._source, self.path)
         return code
 
     def exec_module(self, module: ModuleType) -> None:
@@ -181,6 +193,20 @@ _FINDER = _Finder()
 def _is_installed(top: str) -> bool:
     places = [*site.getsitepackages(), site.getusersitepackages()]
     return top in OURS or top in sys.stdlib_module_names or PathFinder.find_spec(top, places) is not None
+
+
+def _with_imports(names: Iterable[str], files_of: Callable[[str], dict[str, bytes]]) -> dict[str, bytes]:
+    """The files of modules and of all that they import, as far as `files_of` has them, sorted by path."""
+    found: dict[str, bytes] = {}
+    waiting, known = [name.partition(".")[0] for name in names], set[str]()
+    while waiting:
+        top = waiting.pop()
+        if top not in known:
+            known.add(top)
+            files = files_of(top)
+            waiting += [name for data in files.values() for name in _imported(data)]
+            found |= files
+    return dict(sorted(found.items()))
 
 
 def _imported(source: bytes) -> Iterator[str]:

@@ -8,6 +8,7 @@ A task is named in one of three ways:
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -38,11 +39,19 @@ def builtin_tasks() -> dict[str, str]:
     return table
 
 
+@functools.cache
+def installed_tasks() -> dict[str, str]:
+    """The tasks that installed packages declare, in the same way; those of a built-in's name are left out.
+
+    All that is installed is gone through, so it is done once.
+    """
+    taken = builtin_tasks()
+    return {point.name: point.value for point in entry_points(group=GROUP) if point.name not in taken}
+
+
 def tasks() -> dict[str, str]:
     """All tasks that have a short name: built in, and then those of installed packages."""
-    known = builtin_tasks()
-    installed = {point.name: point.value for point in entry_points(group=GROUP)}
-    return known | installed | known  # a built-in task's name stays its own
+    return builtin_tasks() | installed_tasks()
 
 
 def short_name(name: str) -> str:
@@ -54,7 +63,9 @@ def short_name(name: str) -> str:
     for short, location in builtin_tasks().items():
         if name == location or (module == f"tasks.{short}" and kind == location.partition(":")[2]):
             return short
-    return name
+    if not kind:
+        return name
+    return next((short for short, location in installed_tasks().items() if location == name), name)
 
 
 def location_of(name: str) -> str:
@@ -62,14 +73,14 @@ def location_of(name: str) -> str:
     name = short_name(name)
     if ":" in name:
         return name
-    known = tasks()
-    if name not in known:
-        near = get_close_matches(name, known, 1)
+    location = builtin_tasks().get(name) or installed_tasks().get(name)
+    if location is None:
+        near = get_close_matches(name, tasks(), 1)
         meant = f"did you mean {near[0]}? " if near else ""
         raise BadInput(
-            f"There is no task {name!r}; {meant}there are {', '.join(known)}, and your own as module:Class."
+            f"There is no task {name!r}; {meant}there are {', '.join(tasks())}, and your own as module:Class."
         )
-    return known[name]
+    return location
 
 
 def task_type(name: str, modules: Modules) -> type[Task]:
@@ -102,8 +113,7 @@ def name_of(kind: type[Task]) -> str:
             f"The task {kind.__qualname__} is defined where workers cannot import it: put its class at the "
             "top of a file of its own, as in smooth.py, and import it from there."
         )
-    location = f"{name_in_folder(kind.__module__)}:{kind.__qualname__}"
-    return next((name for name, known in tasks().items() if known == location), location)
+    return short_name(f"{name_in_folder(kind.__module__)}:{kind.__qualname__}")
 
 
 def from_cluster(name: str) -> Callable[..., Any]:

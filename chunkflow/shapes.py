@@ -58,7 +58,7 @@ class ReducedRows:
     """
 
     key: tuple[str, ...] = ("id",)
-    """The columns by which rows are sorted; several rows may have the same key."""
+    """The columns by which rows are sorted; several rows may have the same key, and are finished together."""
 
     needs: ClassVar[str] = "reduce"
     row_by_row: ClassVar[bool] = False

@@ -15,6 +15,8 @@ import pytest
 
 from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import Run
 from chunkflow.modules import Modules
 from tasks.cells.segment import Segment
 from tests.support.jobs import make_job, make_layer, read_layer, run_job
@@ -47,6 +49,11 @@ def job_beside(folder: Path, module: str, others: Mapping[str, str] | None = Non
     layers = {name: str(folder / name) for name in ("image", "made")}
     fields = {"image": "image", "made": "made"}
     return make_job(folder, layers, [{"own:Times": fields}], chunk=[64, 64, 64])
+
+
+def read_again(job: Job) -> Job:
+    """The same job with its files as they are now."""
+    return job.beside(Modules(job.modules.folder))
 
 
 def factor_of(job: Job) -> int:
@@ -104,9 +111,10 @@ def test_what_is_installed_is_not_taken_from_the_folder(tmp_path: Path) -> None:
     raising = "raise ImportError('this is no package')"
     job = job_beside(folder, text, dict.fromkeys(("numpy.py", "queue.py", "chunkflow/__init__.py"), raising))
     assert factor_of(job) == 2
-    assert not Modules(folder).has("numpy")
-    assert Modules(folder).has("own")
-    assert not Modules(folder).has("../job/own")
+    read = Modules(folder).reading(["numpy", "own", "../job/own"])
+    assert not read.has("numpy")
+    assert read.has("own")
+    assert not read.has("../job/own")
     assert list(job.sources()) == ["own.py"]
 
 
@@ -118,14 +126,57 @@ def test_a_changed_task_is_refused_until_it_is_cleared(tmp_path: Path, changed: 
     job = job_beside(tmp_path, module, others)
     assert factor_of(job) == 2
     (tmp_path / "apart.py").write_text("FACTOR = 8")
-    assert factor_of(job) == 2, "which the task does not import"
+    assert factor_of(read_again(job)) == 2, "which the task does not import"
     file = tmp_path / f"{changed}.py"
     file.write_text(file.read_text() + "\n# changed\n")
+    assert factor_of(job) == 2, "a job goes on with what it read"
     with pytest.raises(BadInput, match=r'tasks\.Times\.code: "\w{12}" -> "\w{12}"\n.*--restart TASK'):
-        run_job(job)
+        run_job(read_again(job))
     (tmp_path / "helper.py").write_text("FACTOR = 5")
+    job = read_again(job)
     assert run_job(job, restart="Times") == "complete"
     assert factor_of(job) == 5
+
+
+def test_what_is_recorded_and_sent_is_what_runs(tmp_path: Path) -> None:
+    module = task("helper.FACTOR", within="import helper")
+    job = job_beside(tmp_path, module, {"helper.py": "FACTOR = 2"})
+    run = Run.of(job, Means(serial=True))
+    (tmp_path / "helper.py").write_text("FACTOR = 7")
+    (tmp_path / "own.py").unlink()
+    assert job.sources() == {"helper.py": b"FACTOR = 2", "own.py": module.encode()}
+    run.start()
+    assert run.wait() == "complete"
+    assert factor_of(job) == 2
+    (tmp_path / "own.py").write_text(module)
+    with pytest.raises(BadInput, match=r"tasks\.Times\.code"):
+        run_job(read_again(job))
+
+
+def test_tasks_of_a_job_share_what_they_import(tmp_path: Path) -> None:
+    text = task("1", "import helper")
+    beside = Modules(job_beside(tmp_path, text, {"helper.py": "", "other.py": text}).modules.folder)
+    read = beside.reading(["own", "other"])
+    own, other = (read.load(name) for name in ("own", "other"))
+    assert own is not other
+    assert own.helper is other.helper
+    assert read.code("own") == beside.reading(["own"]).code("own"), "whatever else the job reads"
+
+
+def test_what_was_read_is_kept_as_more_is_read(tmp_path: Path) -> None:
+    for name, text in {"own": "import helper", "helper": "", "more": "import helper"}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    before = Modules(tmp_path).reading(["own"])
+    (tmp_path / "helper.py").write_text("changed")
+    more = before.reading(["own", "more"])
+    assert more.files == {**before.files, "more.py": b"import helper"}
+    assert Modules(tmp_path).reading(["helper"]).files == {"helper.py": b"changed"}
+
+
+def test_files_that_cannot_go_along_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chunkflow.modules.MOST_BYTES", 100)
+    with pytest.raises(BadInput, match=r"^The Python files beside the job file take 0 MB; move the job"):
+        job_beside(tmp_path, task("1"))
 
 
 def test_what_goes_along_to_workers_is_what_the_task_imports(tmp_path: Path) -> None:
@@ -138,7 +189,7 @@ def test_what_goes_along_to_workers_is_what_the_task_imports(tmp_path: Path) -> 
         (sent / path).parent.mkdir(parents=True, exist_ok=True)
         (sent / path).write_bytes(data)
     (entry,) = job.tasks
-    assert entry.code(Modules(sent)) == entry.code(job.modules) != ""
+    assert entry.code(job.beside(Modules(sent)).modules) == entry.code(job.modules) != ""
     assert not entry.code(Modules())
 
 
@@ -170,7 +221,7 @@ def test_tasks_as_objects_lie_in_one_folder(tmp_path: Path) -> None:
         job = job_beside(tmp_path / name, task("1"))
         kinds.append(type(job.tasks[0].load(job.modules)))
     tasks = [kind(image="image", made=kind.__module__) for kind in kinds]
-    assert Job(name="objects", work="work", tasks=tasks[:1]).modules == Modules(tmp_path / "one")
+    assert Job(name="objects", work="work", tasks=tasks[:1]).modules.folder == tmp_path / "one"
     with pytest.raises(BadInput, match=f"lie in {tmp_path}/one and {tmp_path}/two: put their files into one"):
         Job(name="objects", work="work", tasks=tasks)
 

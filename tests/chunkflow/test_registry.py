@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from chunkflow.errors import BadInput
 from chunkflow.modules import Modules
 from chunkflow.registry import (
     CLUSTER,
+    GROUP,
     builtin_tasks,
     from_cluster,
+    installed_tasks,
     location_of,
     name_of,
     short_name,
@@ -26,7 +30,7 @@ FIELDS = {"image": "dapi", "labels": "nuclei"}
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An installed package that declares a task, and one of a name that is taken."""
     (tmp_path / "borrowed.py").write_text(
         "from chunkflow.task import Image, Out, Task\n"
@@ -41,7 +45,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "borrowed", raising=False)
-    return tmp_path
+    installed_tasks.cache_clear()
+    yield tmp_path
+    installed_tasks.cache_clear()
 
 
 @pytest.mark.parametrize("name", builtin_tasks())
@@ -72,6 +78,32 @@ def test_a_task_of_an_installed_package_has_the_name_that_it_declares(package: P
     assert list(tasks()) == [*builtin_tasks(), "sharpen"]
     with pytest.raises(BadInput, match=r"no task 'sharpn'; did you mean sharpen.* tag, sharpen, and your"):
         location_of("sharpn")
+
+
+def test_an_installed_task_is_recorded_alike_however_it_is_given(package: Path) -> None:
+    given = {"image": "dapi", "sharp": "sharp"}
+    task = task_type("borrowed:Sharpen", Modules())(**given)
+    jobs = [
+        Job.from_document({"job": "rat", "work": "work", "tasks": [written]}, package)
+        for written in ({"borrowed:Sharpen": given}, {"sharpen": given}, task)
+    ]
+    assert [job.tasks[0].type for job in jobs] == ["sharpen"] * 3
+
+
+def test_what_is_installed_is_gone_through_once_and_only_for_names_that_are_not_built_in(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counted(group: str) -> EntryPoints:
+        asked.append(group)
+        return entry_points(group=group)
+
+    monkeypatch.setattr("chunkflow.registry.entry_points", counted)
+    assert location_of("segment") == builtin_tasks()["segment"]
+    assert not asked
+    assert location_of("sharpen") == location_of("borrowed:Sharpen") == "borrowed:Sharpen"
+    assert asked == [GROUP]
 
 
 def test_parts_of_the_cluster_are_found_by_name() -> None:

@@ -8,7 +8,7 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.queue.cells import Answer, Cause
 from tests.support.jobs import job_record
 
-SPEC = {"job": "rat", "tasks": [{"segment": {"diameter": 9.0}}]}
+SPEC = {"job": "rat", "tasks": [{"segment": {"type": "segment", "diameter": 9.0}}]}
 JOB = job_record("rat", SPEC)
 CELLS = {"segment": 12, "measure": 7}
 

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError, field_validator
 
+from chunkflow.data.documents import first_fault
 from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec
@@ -22,36 +23,44 @@ class JobRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: int = FORMAT
+    format: StrictInt = FORMAT
     spec: dict[str, Any]
     """All that changes what the job makes, defaults included: a rerun must ask for the same."""
     plan: PlanSpec
     grids: dict[str, Vec]
     """How many cells each stage has along x, y and z."""
 
+    @field_validator("spec")
+    @classmethod
+    def _with_short_names(cls, spec: dict[str, Any]) -> dict[str, Any]:
+        """The tasks by the names that they have now: an earlier chunkflow wrote where they lay."""
+        try:
+            tasks = [
+                {name: {**values, "type": short_name(values["type"])} for name, values in task.items()}
+                for task in spec["tasks"]
+            ]
+        except (AttributeError, KeyError, TypeError):
+            raise ValueError("must hold the tasks of a job, each with its type") from None
+        return {**spec, "tasks": tasks}
+
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> JobRecord:
-        """The record as this chunkflow or an earlier one wrote it."""
-        number = document.get("format", 0)
-        if number > FORMAT:
+        """The record as this chunkflow or an earlier one wrote it; one from before formats had a number is
+        read as it is."""
+        number = document.get("format", FORMAT)
+        if isinstance(number, int) and number > FORMAT:
             raise BadInput(
                 f"This work folder was written by a later chunkflow (its job has format {number}, "
                 f"and this one reads up to {FORMAT}): install that chunkflow here."
             )
-        return cls.model_validate(document if number else _from_unnumbered(document))
-
-
-def _from_unnumbered(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a ledger from before formats had a number, which names tasks by where they lay.
-
-    The tasks of its plan need no change: a job takes them by any name that they ever had.
-    """
-    spec = document["spec"]
-    tasks = [
-        {name: {**values, "type": short_name(values["type"])} for name, values in task.items()}
-        for task in spec["tasks"]
-    ]
-    return {**document, "spec": {**spec, "tasks": tasks}, "format": 1}
+        try:
+            return cls.model_validate(document)
+        except (ValidationError, BadInput) as error:
+            fault = first_fault(error, cls) if isinstance(error, ValidationError) else str(error)
+            raise BadInput(
+                f"The record of the job in this work folder cannot be read: {fault} Install the chunkflow "
+                "that wrote it, or take another work folder."
+            ) from error
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -155,7 +155,7 @@ class Job(BaseModel):
             places = " and ".join(sorted(map(str, folders)))
             raise BadInput(f"The job's own tasks lie in {places}: put their files into one folder.")
         if folders:
-            job._modules = Modules(folders.pop())
+            job._modules = Modules(folders.pop()).reading(job._own())
         return job
 
     @classmethod
@@ -179,18 +179,21 @@ class Job(BaseModel):
 
     @property
     def modules(self) -> Modules:
-        """Where the user's own tasks lie; in no record, as they lie elsewhere on other machines."""
+        """The user's own tasks as they were read; in no record, as they lie elsewhere on other machines."""
         return self._modules
 
     def beside(self, modules: Modules) -> Self:
-        """The job with its user's own tasks in these modules."""
+        """The job with its user's own tasks in these modules, which are read as far as they were not."""
         job = self.model_copy()
-        job._modules = modules
+        job._modules = modules.reading(self._own())
         return job
+
+    def _own(self) -> list[str]:
+        return [entry.module for entry in self.tasks]
 
     def sources(self) -> dict[str, bytes]:
         """The user's own code that the tasks need, by path in the job's folder."""
-        return self.modules.sources(entry.module for entry in self.tasks)
+        return self.modules.sources(self._own())
 
     def work_for(self, box: Box | None) -> str:
         """The work folder of a run on the whole volume, or on a part of it."""

@@ -42,6 +42,7 @@ def changes_of(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The differences between two such documents, a line a parameter.
 
     The code of a task is compared where both know it: an earlier ledger does not, nor where it is installed.
+    So a task that moves from beside the job into an installed package is held by its `version` from then on.
     """
     known = _with_code(before) & _with_code(now)
     return difference(_code_of(before, known), _code_of(now, known))

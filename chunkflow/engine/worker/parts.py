@@ -3,13 +3,15 @@
 A part is one Arrow file, or several where its rows are many: `<index>.arrow` holds the first rows and says
 how many more files there are, and is written last. It is written even where there are no rows, so that a
 part which is missing is an error and never a silent gap. Rows that are sent to cells of a later stage lie in
-a file for each of these, and the part itself, written last, says which.
+a file for each of these, and the part itself, written last, says which. Such a part has no rows in its first
+file, which every cell that gathers reads.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -51,16 +53,18 @@ class Parts:
             self._put(f"{_place(stage, index)}-to-{cell}.arrow", data)
             cells.append(cell)
             size += len(data)
-        first: pa.Table | None = None
+        head: pa.Table | None = None
         for piece in rows:
-            if first is None:
-                first = piece
-                continue
+            if head is None:
+                head = piece if sent is None else piece.slice(0, 0)
+                if sent is None or not len(piece):
+                    continue
             pieces += 1
             data = _encode(piece, {})
             self._put(f"{_place(stage, index)}-{pieces}.arrow", data)
             size += len(data)
-        head = first if first is not None else pa.table({"id": pa.array([], pa.uint64())})
+        if head is None:
+            head = pa.table({"id": pa.array([], pa.uint64())})
         metadata = {"pieces": str(pieces), "files": json.dumps(list(files))}
         data = _encode(head, metadata if sent is None else metadata | {"sent": json.dumps(cells)})
         self._put(f"{_place(stage, index)}.arrow", data)
@@ -174,6 +178,20 @@ def in_order(pieces: Iterable[pa.Table], batch: int = BATCH) -> Iterator[pa.Tabl
     for piece in pieces:
         for start in range(0, max(len(piece), 1), batch):
             yield piece.slice(start, batch)
+
+
+def by_whole_keys(rows: pa.Table, key: Sequence[str]) -> Iterator[pa.Table]:
+    """Cut rows sorted by their key into pieces of at most BATCH; of one key all are in one, however many."""
+    changes = np.zeros(max(len(rows) - 1, 0), np.bool_)
+    for name in key:
+        codes = rows[name].combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
+        changes |= codes[1:] != codes[:-1]
+    ends = [*(np.flatnonzero(changes) + 1).tolist(), len(rows)]
+    start = 0
+    for end, following in pairwise([*ends, len(rows) + BATCH + 1]):
+        if following - start > BATCH:
+            yield rows.slice(start, end - start)
+            start = end
 
 
 def merged_streams(streams: Sequence[Iterator[pa.Table]]) -> Iterator[pa.Table]:

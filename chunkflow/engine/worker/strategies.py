@@ -9,12 +9,13 @@ import pyarrow as pa
 
 from chunkflow.engine.planning.steps import Step
 from chunkflow.engine.worker.cell_run import CellRun
-from chunkflow.engine.worker.parts import in_order
+from chunkflow.engine.worker.parts import by_whole_keys, in_order
 from chunkflow.engine.worker.reducer import (
     block_rows,
     filed_by_id,
     final_rows,
     in_key_order,
+    levels_of,
     merge_block,
     sent_rows,
     sorted_rows,
@@ -157,10 +158,12 @@ class ReducedStrategy(Strategy):
             self.leave(run, CellResults(rows=up, final=final))
 
     def complete(self, run: CellRun) -> Iterator[pa.Table]:
-        rows = sent_rows(run.tools.plan, run.stage_index, run.index, run.tools.parts)
-        if not rows.num_columns:
-            _, rows = run.step.task.reduce(run.cell, run.step.task.no_rows(run.step.layout))
-        yield from in_order([in_key_order(rows, self._key)])
+        plan, step = run.tools.plan, run.step
+        rows = sent_rows(plan, run.stage_index, run.index, run.tools.parts)
+        if not rows.num_columns:  # nothing was sent here: the columns are those of final rows of no rows
+            last = run.tools.cells.cell(plan.stages[levels_of(plan, run.stage)[-1]], 0)
+            _, rows = self._reduced(step, last, step.task.no_rows(step.layout))
+        yield from by_whole_keys(in_key_order(rows, self._key), self._key)
 
     def _reduced(self, step: Step, cell: Cell, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         """The rows of a block that go up, and those that are final."""

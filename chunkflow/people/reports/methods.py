@@ -63,7 +63,7 @@ def _volume(name: str, info: LayerInfo) -> str:
 
 def _task(entry: TaskEntry, state: State, modules: Modules) -> str:
     try:
-        task = entry.load(modules)
+        task = entry.load(modules.reading([entry.module]))
     except ChunkflowError:  # a user's module that is not here: what was given is known all the same
         given = ", ".join(f"{key} {_value(value)}" for key, value in entry.parameters.items())
         return f"{entry.name} ({entry.type}) was run with {given}."

@@ -140,7 +140,11 @@ def test_the_difference_of_two_jobs_names_each_parameter() -> None:
     new = {
         "job": "rat",
         "chunk": [64, 64, 64],
-        "tasks": [{"segment": {"diameter": 10.0}}, {"mesh": {"labels": "n"}}, {"mesh": {"labels": "m"}}],
+        "tasks": [
+            {"segment": {"type": "segment", "diameter": 10.0}},
+            {"mesh": {"labels": "n"}},
+            {"mesh": {"labels": "m"}},
+        ],
     }
     assert difference(SPEC, SPEC) == []
     assert difference(SPEC, new) == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkflow.data.folder import Folder
-from chunkflow.engine.worker.parts import Parts, in_order, merged_streams
-from chunkflow.engine.worker.reducer import outer_faces
+from chunkflow.engine.worker.parts import Parts, by_whole_keys, in_order, merged_streams
+from chunkflow.engine.worker.reducer import in_key_order, outer_faces
 from chunkflow.errors import DamagedInput
 from chunkflow.geometry import Box
 
@@ -77,6 +78,39 @@ def test_a_part_without_rows_keeps_its_columns(tmp_path: Path) -> None:
     parts.put("count", 0, in_order([rows([])]))
     (piece,) = parts.rows("count", 0)
     assert piece.column_names == ["id", "note"]
+
+
+def test_what_a_cell_sent_is_known_without_reading_its_rows(tmp_path: Path) -> None:
+    """Every cell that gathers reads the heads of all senders, many together."""
+    parts = Parts(Folder(str(tmp_path)))
+    table = rows(list(range(10)))
+    size = parts.put("count", 0, in_order([table], 4), sent=[(7, rows([20]))])
+    parts.put("count", 1, in_order([rows([])]), sent=[])
+    for index in (0, 1):
+        assert len(pa.ipc.open_file(tmp_path / f"parts/count/0000/{index}.arrow").read_all()) == 0
+    files = {str(f.relative_to(tmp_path)): f.stat().st_size for f in tmp_path.rglob("*0*.arrow")}
+    ((own, _), (alone, _)) = parts.written("count", [0, 1])
+    assert (set(own), sum(files.values())) == (set(files), size)
+    assert alone == ["parts/count/0000/1.arrow"]
+    assert pa.concat_tables(parts.rows("count", 0)).equals(table)
+    assert pa.concat_tables(parts.rows("count", 1)).equals(table.slice(0, 0))
+    assert parts.gathered("count", 2, 7).equals(rows([20]))
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 2, 2**64 - 1, None]), st.sampled_from(["a", "b"]))), st.data())
+def test_rows_of_one_key_are_in_one_piece(keys: list[tuple[int | None, str]], data: st.DataObject) -> None:
+    batch = data.draw(st.integers(1, 8))
+    types = pa.schema({"one": pa.uint64(), "two": pa.string()})
+    named = [{"one": one, "two": two} for one, two in keys]
+    table = in_key_order(pa.Table.from_pylist(named, types), ("one", "two"))
+    with mock.patch("chunkflow.engine.worker.parts.BATCH", batch):
+        pieces = list(by_whole_keys(table, ("one", "two")))
+    assert pa.concat_tables(pieces).equals(table)
+    found = [{tuple(row.values()) for row in piece.to_pylist()} for piece in pieces]
+    assert sum(map(len, found)) == len(set(keys)), "a key lies in two pieces"
+    assert all(len(piece) <= batch or len(inside) == 1 for piece, inside in zip(pieces, found, strict=True))
+    assert all(len(a) + len(b) > batch for a, b in pairwise(pieces)), "pieces are filled"
+    assert pieces, "there is a piece, if of no rows"
 
 
 def test_a_part_that_is_missing_or_cut_is_never_a_silent_gap(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -113,6 +113,27 @@ class NeverFinal(Touching):
 
     def reduce(self, cell: Cell, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
         return rows, rows.slice(0, 0)
+
+
+class Neighbours(Touching):
+    """How many others each object touches, of final rows of which several have the same key."""
+
+    shape = ReducedRows(key=("one",))
+
+    def finish(self, cell: Cell, rows: pa.Table) -> pa.Table:
+        ids, counts = np.unique(rows["one"].to_numpy(), return_counts=True)
+        return pa.table({"one": ids, "others": counts})
+
+
+class NoneLeft(Joined):
+    """Leaves no row, and knows of which boxes it was given none."""
+
+    without: ClassVar[set[Box]] = set()
+
+    def reduce(self, cell: Cell, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+        self.without.update([] if len(rows) else [cell.box])
+        up, final = super().reduce(cell, rows)
+        return up, final.slice(0, 0)
 
 
 def along(box: Box, axis: int) -> Box:
@@ -230,6 +251,26 @@ def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
     assert run_job(job_of(tmp_path, "Joined", (16, 16, 16), "Tiles", level=1000)) == "complete"
     for file in (tmp_path / "work" / "tables" / "joined").glob("*.parquet"):
         assert pq.read_table(file).column_names == ["id", "joined"]
+
+
+def test_columns_are_those_of_the_last_block(tmp_path: Path) -> None:
+    """Where a cell that finishes rows was sent none: it is itself no block that could be reduced."""
+    NoneLeft.without.clear()
+    assert run_job(job_of(tmp_path, "NoneLeft", (16, 16, 16))) == "complete"
+    assert NoneLeft.without == {Box.of_size(SIZE)}
+    files = (tmp_path / "work" / "tables" / "joined").glob("*.parquet")
+    assert [pq.read_table(file).column_names for file in files] == [["id", "joined"]] * 4
+
+
+def test_rows_of_one_key_are_finished_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chunkflow.engine.worker.parts.BATCH", 2)
+    assert run_job(job_of(tmp_path, "Neighbours", (31, 33, 9))) == "complete"
+    labels = Chunk(read_layer(tmp_path / "labels"), Box.of_size(SIZE), (1.0, 1.0, 1.0))
+    whole = touching_rows(pair for axis in range(3) for pair in counted(labels, axis))
+    ids, counts = np.unique(whole["one"].to_numpy(), return_counts=True)
+    assert counts.max() > 2
+    (file,) = (tmp_path / "work" / "tables" / "touching").glob("*.parquet")
+    assert pq.read_table(file).equals(pa.table({"one": ids, "others": counts}))
 
 
 def test_all_that_is_written_is_known(tmp_path: Path) -> None:
