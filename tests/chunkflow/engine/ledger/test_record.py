@@ -12,14 +12,14 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.record import FORMAT
 from chunkflow.engine.ledger.state import State
 from chunkflow.errors import BadInput
-from tests.support.ledgers import JOB, UNITS
+from tests.support.ledgers import CELLS, JOB
 
 PLAN = JOB.plan.model_dump(mode="json")
 
 
 def test_the_record_of_a_later_chunkflow_is_refused(folder: Folder) -> None:
     with Ledger.open(folder) as ledger:
-        ledger.record_job(JOB.model_copy(update={"format": FORMAT + 1}), {}, UNITS)
+        ledger.record_job(JOB.model_copy(update={"format": FORMAT + 1}), {}, CELLS)
         with pytest.raises(BadInput, match=f"has format {FORMAT + 1}, and this one reads up to {FORMAT}"):
             ledger.flush(now=True)
     with pytest.raises(BadInput, match="written by a later chunkflow"):
