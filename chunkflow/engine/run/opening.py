@@ -8,6 +8,7 @@ from typing import Any
 
 import chunkflow
 from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.beating import beating
 from chunkflow.engine.ledger.heartbeat import SILENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger, difference
 from chunkflow.engine.ledger.record import JobRecord
@@ -217,6 +218,7 @@ def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:
     names = [plan.steps[i].name for i in sorted(cleared)]
     ledger.record_clearing(names)
     ledger.flush(now=True)
-    delete(plan, cleared)
+    with beating(ledger, plan.job.heartbeat):  # a million files take minutes
+        delete(plan, cleared)
     ledger.record_cleared(list(dict.fromkeys([*names, *stages])))
     ledger.flush(now=True)
