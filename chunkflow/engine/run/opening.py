@@ -181,7 +181,7 @@ def _cleared(plan: Plan, before: Plan, restart: str) -> set[str]:
         return set()
     entries = [entry.name for entry in plan.job.tasks]
     if restart not in entries:
-        raise BadInput(f"--restart {restart}: this job has no such task; it has {', '.join(entries)}.")
+        raise BadInput(f"This job has no task {restart} to restart; it has {', '.join(entries)}.")
     return {p.steps[i].entry for p in (plan, before) for i in p.after(restart)}
 
 
@@ -202,7 +202,7 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
         raise BadInput(
             "This work folder was made with other parameters:\n  "
             + "\n  ".join(changes)
-            + "\nUse another work folder, or --restart TASK to clear that task and those after it."
+            + "\nUse another work folder, or restart TASK: that clears this task and those after it."
         )
 
 

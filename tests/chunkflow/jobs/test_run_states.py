@@ -111,7 +111,7 @@ def test_a_run_is_started_once(tmp_path: Path) -> None:
 
 def test_whoever_waits_for_a_run_that_could_not_be_started_is_told_why(tmp_path: Path) -> None:
     run = Run.of(smooth_job(tmp_path), SERIAL, restart="mesh")
-    with pytest.raises(BadInput, match="no such task") as refused:
+    with pytest.raises(BadInput, match="no task mesh to restart") as refused:
         run.start()
     with pytest.raises(BadInput) as told:
         run.wait()
