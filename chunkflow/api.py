@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning import job as planning
 from chunkflow.engine.planning.settings import set_key
 from chunkflow.engine.run.events import Listener
+from chunkflow.errors import ChunkflowError
 from chunkflow.geometry import Box, Vec, VoxelSize
 from chunkflow.jobs import work as jobs
 from chunkflow.jobs.budget import measured_plan
@@ -289,12 +291,16 @@ def ingest(
 
 
 def _to_end(run: Run, listeners: Sequence[Listener]) -> Work:
-    """Run to the end, and leave a report."""
+    """Run to the end, and leave a report. That one cannot be written is a warning: the run has ended all the
+    same."""
     run.listeners += [*listeners, *([NotebookProgress()] if in_notebook() else [])]
     run.start()
     try:
         run.wait()
     finally:
         if run.status:
-            write_report(run.plan.work)
+            try:
+                write_report(run.plan.work)
+            except ChunkflowError as error:
+                warnings.warn(f"The report could not be written: {error}", stacklevel=3)
     return Work.open(run.plan.work)

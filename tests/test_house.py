@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -50,6 +51,13 @@ def test_files_and_functions_are_short(file: Path) -> None:
         and node.end_lineno - node.lineno >= 50
     ]
     assert long == []
+
+
+@pytest.mark.parametrize("room", ["chunkflow", "tasks"])
+def test_the_library_names_no_options_of_commands(room: str) -> None:
+    """A notebook has none: there they are parameters."""
+    texts = {file: file.read_text("utf-8") for file in FILES if file.is_relative_to(ROOT / room)}
+    assert [name(file) for file, text in texts.items() if re.search(r"--[a-z]", text)] == []
 
 
 @pytest.mark.parametrize("folder", [folder for folder in FOLDERS if "tests" not in folder.parts], ids=name)

@@ -14,7 +14,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -84,6 +85,18 @@ def write_whole(path: Path, data: bytes | IO[bytes], twins: Iterable[Path] = ())
     for twin in twins:
         if os.path.lexists(twin):  # to ask is cheap; to unlink in vain locks the folder for all writers
             twin.unlink(missing_ok=True)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` for whoever writes by a name; in the end it is a file, which takes the
+    place of `path`. Nothing is left of it if that fails."""
+    temporary = path.with_name(f".~{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def create_once(path: Path, data: bytes) -> bool:

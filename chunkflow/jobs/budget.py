@@ -90,7 +90,8 @@ def over_budget(meter: CostMeter, money: Money, schedule: Schedule, work: str) -
     if standing.unpriced:
         return Incomplete(
             f"The budget cannot be held: {money.prices} has no price for {', '.join(standing.unpriced)}. Add "
-            f"it to a table of your own, then: chunkflow retry {work} --budget DOLLARS --prices TABLE"
+            "it to a table of your own, and go on with that as prices and with the budget: chunkflow retry "
+            f"{work}"
         )
     assert money.budget is not None
     share = int(schedule.counts[:, DONE].sum()) / max(int(schedule.counts.sum()), 1)
@@ -99,9 +100,9 @@ def over_budget(meter: CostMeter, money: Money, schedule: Schedule, work: str) -
         without = f" without {', '.join(standing.unknown)}" if standing.unknown else ""
         going_on = f"going on would cost about {dollars(standing.left)} more{without}"
     more = standing.spent + 1.2 * (standing.left or money.budget)
-    table = "" if money.prices == PACKAGED else f" --prices {money.prices}"
+    table = "" if money.prices == PACKAGED else f" and prices {money.prices}"
     return Incomplete(
         f"The budget of {dollars(money.budget)} is used up: {dollars(standing.spent)} was spent, {share:.0%} "
         f"of the chunks are done, and {going_on}. "
-        f"Go on with: chunkflow retry {work} --budget {more:.2f}{table}"
+        f"Go on with budget {more:.2f}{table}: chunkflow retry {work}"
     )

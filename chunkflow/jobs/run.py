@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import platform
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from chunkflow.data.folder import Folder
 from chunkflow.engine.cost.accounts import read_accounts
 from chunkflow.engine.cost.meter import CostMeter
+from chunkflow.engine.ledger.beating import beating
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
@@ -27,7 +29,7 @@ from chunkflow.engine.queue.schedule import FAILED
 from chunkflow.engine.run.events import Ended, Event, Listener, Said
 from chunkflow.engine.run.opening import open_run, refuse_unfit
 from chunkflow.engine.run.runner import Runner
-from chunkflow.errors import Incomplete, Interrupted, StorageError
+from chunkflow.errors import BadInput, Incomplete, Interrupted, StorageError
 from chunkflow.geometry import Box
 from chunkflow.jobs.budget import OVER_BUDGET, begin_account, checked_prices, over_budget, said_cost
 from chunkflow.jobs.log import Log
@@ -54,7 +56,11 @@ class _Opened:
 
 
 class Run:
-    """One run of a plan, from `start` to its end."""
+    """One run of a plan, from `start`, which is called once, to its end.
+
+    Its listeners are called with each event, one after the other. An error that one of them raises ends the
+    run: what is done stays recorded, the workers are ended, the ledger is closed, and `wait` raises it.
+    """
 
     def __init__(
         self,
@@ -71,11 +77,15 @@ class Run:
         self.plan, self.status = plan, ""
         """`status` is how the run ended, once it has, and its ledger is closed."""
         self.listeners = list(listeners)
-        """To be complete before the run is started."""
+        """Those that are there when the run is started will hear it."""
         self._means = means
         self._restart, self._agree, self._ledger = restart, agree, ledger
+        self._started = threading.Lock()
+        """Taken by the one call of `start`, and kept."""
+        self._hearers: tuple[Listener, ...] = ()
         self._runner: Runner | None = None
-        self._interrupts = 0
+        self._interrupts: deque[None] = deque()
+        """One for each: to append is safe in any thread, and in a signal that comes while another appends."""
         self._end: Ended | None = None
         self._result: Future[str] = Future()
 
@@ -95,7 +105,23 @@ class Run:
 
     def start(self) -> None:
         """Become the job's runner, and go on in a thread of the run's own. Raises BadInput for what cannot be
-        run, before anything is written."""
+        run, before anything is written; whatever it raises, `wait` raises too."""
+        if not self._started.acquire(blocking=False):
+            raise BadInput("This run was started already: make another one to go on with its job.")
+        self._hearers = tuple(self.listeners)
+        try:
+            opened = self._open()
+        except BaseException as error:
+            self._result.set_exception(error)
+            raise
+        try:
+            threading.Thread(target=self._work, args=(opened,), name="run", daemon=True).start()
+        except RuntimeError as error:  # the system has no thread left
+            self._result.set_exception(error)
+            opened.ledger.close()
+            raise
+
+    def _open(self) -> _Opened:
         plan, means = self.plan, self._means
         ledger = self._ledger or Ledger.load(Folder(plan.work))
         accounts = read_accounts(plan.job.work)
@@ -105,23 +131,24 @@ class Run:
         queue = JobQueue(plan, self._say)
         meter = begin_account(plan, prices, means, accounts)
         open_run(plan, versions(plan.job), self._restart, self._agree, ledger)
-        opened = _Opened(ledger, queue, staff, meter)
-        threading.Thread(target=self._work, args=(opened,), name="run", daemon=True).start()
+        return _Opened(ledger, queue, staff, meter)
 
     def interrupt(self) -> None:
         """End in good order: begin nothing new, finish what is in flight. Called again: end at once. May be
         called from any thread, and by a signal."""
-        self._interrupts += 1
+        self._interrupts.append(None)
         self._pass_on()
 
     def wait(self) -> str:
         """Wait for the end, and say how it ended. Raises Incomplete, Interrupted, Overtaken or StorageError
         where not all was done. A KeyboardInterrupt meanwhile interrupts the run; the third ends the wait."""
+        if not self._started.locked():
+            raise BadInput("This run was not started yet: call start before wait.")
         while True:
             try:
                 return self._result.result()
             except KeyboardInterrupt:
-                if self._interrupts > 1:
+                if len(self._interrupts) > 1:
                     raise
                 self.interrupt()
 
@@ -148,9 +175,11 @@ class Run:
     def _run(self, opened: _Opened) -> str:
         plan, site, staff, meter = self.plan, self._means.site, opened.staff, opened.meter
         with opened.ledger as ledger, opened.queue.opened(ledger.state) as queue:
-            executor = site.executor(plan, staff, self._say)
+            with beating(ledger, plan.job.heartbeat):  # Ray may take a minute to start
+                executor = site.executor(plan, staff, self._say)
             pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
-            listeners: list[Listener] = [*self.listeners, Log(Folder(plan.work)), self._hear, meter]
+            # What the run leaves is written first, whatever comes of those who only look on.
+            listeners: list[Listener] = [Log(Folder(plan.work)), self._hear, meter, *self._hearers]
             listeners += site.exported(queue.backlog, lambda: meter.spent)
             runner = Runner(plan, ledger, queue, pool, listeners)
             meter.attend(lambda: runner.interrupt(OVER_BUDGET))
@@ -163,11 +192,11 @@ class Run:
         start that is torn apart leaves processes behind."""
         if self._runner is not None and self._interrupts:
             self._runner.interrupt()
-            if self._interrupts > 1:
+            if len(self._interrupts) > 1:
                 self._runner.stop()
 
     def _say(self, sentence: str) -> None:
-        for listener in self.listeners:
+        for listener in self._hearers:
             listener(Said(sentence))
 
     def _hear(self, event: Event) -> None:

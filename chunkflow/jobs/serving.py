@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,12 +86,14 @@ class PoolProcess:
         self._url, self._means, self._modules, self._listeners = full_url(location), means, modules, listeners
         self._folder = Folder(self._url)
         self._followed = _Followed(self._folder)
-        self._interrupts, self._has_served = 0, False
+        self._interrupts: deque[None] = deque()
+        """One for each: to append is safe in any thread, and in a signal that comes while another appends."""
+        self._has_served = False
         self._said = ""
 
     def interrupt(self) -> None:
         """Drain, then end; called again, end at once. May be called from any thread, and by a signal."""
-        self._interrupts += 1
+        self._interrupts.append(None)
 
     def run(self) -> None:
         """Work until the job has ended; raises Interrupted where that is called for before."""
@@ -161,7 +164,7 @@ class PoolProcess:
             if pool.error is not None:
                 self._judge(pool.error, run)
                 return
-            if self._interrupts > 1:
+            if len(self._interrupts) > 1:
                 raise Interrupted("Ended at once; what this pool had leased, others will do.")
             if not pool.draining and (self._interrupts or self._is_stopped()):
                 pool.drain()

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from chunkflow.engine.cost.prices import PACKAGED
 from chunkflow.engine.planning.job import Job
+from chunkflow.errors import ChunkflowError
 from chunkflow.jobs.means import Means, Money
 from chunkflow.jobs.run import Run
 from chunkflow.jobs.work import Work
@@ -44,11 +45,19 @@ def follow(run: Run, console: Console) -> None:
     finally:
         progress.close()
         if run.status:
-            report = write_report(run.plan.work)
-            console.print(f"The report is at {report}", highlight=False, soft_wrap=True)
+            _leave_report(run.plan.work, console)
     if run.plan.box is not None:
         work = plain(run.plan.work)
         console.print(f"The part's layers are in {work}/layers", highlight=False, soft_wrap=True)
+
+
+def _leave_report(work: str, console: Console) -> None:
+    """Write the report; an error of that is told only, as how the run ended matters more."""
+    try:
+        said = f"The report is at {write_report(work)}"
+    except ChunkflowError as error:
+        said = f"The report could not be written: {error}"
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 def run(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import shlex
 import tempfile
 import time
@@ -19,7 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import ray
 import requests
+from ray.dashboard.modules.dashboard_sdk import SubmissionClient
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
@@ -32,7 +33,6 @@ PROBE_SECONDS = 900.0
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "INTERRUPTED")
 INTERRUPTED = 130
 """The exit code of a driver that was asked to stop."""
-_OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 NO_TOKEN = (
     "{address} asks for a token: put the cluster's into ~/.ray/auth_token, into the file that "
     "RAY_AUTH_TOKEN_PATH names, or into RAY_AUTH_TOKEN, and set RAY_AUTH_MODE=token."
@@ -42,9 +42,8 @@ WRONG_TOKEN = (
     "names, or ~/.ray/auth_token): put the cluster's there."
 )
 
-for _name in ("dashboard_sdk", "job.sdk"):  # they tell of each upload
-    logging.getLogger(f"ray.dashboard.modules.{_name}").setLevel(logging.WARNING)
-logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.WARNING)
+UPLOADS = ("dashboard.modules.dashboard_sdk", "dashboard.modules.job.sdk", "_private.runtime_env.packaging")
+"""The parts of Ray that tell of each upload."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,13 @@ class Submission:
 
 
 class _Client(JobSubmissionClient):  # type: ignore[misc]
-    """Ray's own would wait for ever for an answer."""
+    """Ray's own would wait for ever for an answer, and take the address in RAY_ADDRESS, where there is one,
+    instead of the one that was asked for."""
+
+    def __init__(self, address: str) -> None:
+        self._client_ray_version = ray.__version__
+        SubmissionClient.__init__(self, address)
+        self._check_connection_and_version()
 
     def _do_request(
         self, method: str, endpoint: str, *, data: bytes | None = None, json_data: Any = None
@@ -83,7 +88,9 @@ class Jobs:
         self.address = shown_address(address)
         """Without credentials."""
         _refuse_dead(address)
-        with self._speaking(), _without_overrides():
+        for name in UPLOADS:
+            logging.getLogger(f"ray.{name}").setLevel(logging.WARNING)
+        with self._speaking():
             try:
                 self._client = _Client(address)
             except (ValueError, KeyError) as error:
@@ -204,16 +211,6 @@ def _refuse_dead(address: str) -> None:
             f"The address must be that of the cluster's dashboard, as in http://HOST:8265, not {shown!r}."
         )
     refuse_silent(parts.hostname, port, shown)
-
-
-@contextmanager
-def _without_overrides() -> Iterator[None]:
-    """Ray would take the address in these variables instead of the one that was asked for."""
-    kept = {name: os.environ.pop(name) for name in _OVERRIDES if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(kept)
 
 
 @contextmanager

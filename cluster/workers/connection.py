@@ -1,6 +1,7 @@
 """A Ray cluster on this machine, or the connection to one by its address.
 
-A process has one Ray, which all runs in it share: the first one starts or joins it.
+A process has one Ray, which all runs in it share: the first one starts or joins it, and a run that asks for
+another place is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 import ray
 import ray.cloudpickle
+from ray._private import worker as rays_worker
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
 
 from chunkflow.errors import BadInput
@@ -35,15 +37,40 @@ TOKEN = "Where the cluster has a token, say where: export RAY_AUTH_MODE=token RA
 """Ray says of a wrong token no more than that it could not connect."""
 _LOCK = threading.Lock()
 """Held while Ray is started or joined: of runs that begin together one does it."""
+_OWN_ADDRESS: dict[str, str] = {}
+"""By the address at which this process has joined a cluster, the one that the cluster itself goes by."""
 ADVICE = "Use chunkflow submit, which runs the job there as it is here, or install the same on its nodes."
 
 
 def start_here(cores: float) -> None:
     """Start Ray on this machine with so many cores to give to workers, at least those that it has, and all
-    its GPUs; nothing is done where this process has its Ray already."""
+    its GPUs; nothing is done where this process has started it already."""
     with _LOCK:
+        refuse_joined()
         if not ray.is_initialized():
             _in_lasting_thread(lambda: _start(max(cores, os.cpu_count() or 1)))
+
+
+def refuse_joined() -> None:
+    """Raise BadInput where workers of this machine cannot be had, as this process has joined a cluster."""
+    if ray.is_initialized() and not _has_started():
+        raise BadInput(_has_another("workers of this machine"))
+
+
+def _has_started() -> bool:
+    """Whether the Ray of this process is one that it has started itself."""
+    node = rays_worker._global_node
+    return node is not None and node.is_head()
+
+
+def _has_another(wanted: str) -> str:
+    own = ray.get_runtime_context().gcs_address
+    joined = next((address for address, theirs in _OWN_ADDRESS.items() if theirs == own), own)
+    has = "started Ray on this machine" if _has_started() else f"joined the Ray cluster at {joined}"
+    return (
+        f"This process has {has} already, and can have one Ray only: for {wanted} call ray.shutdown() first, "
+        "or use another process."
+    )
 
 
 def _in_lasting_thread(start: Callable[[], None]) -> None:
@@ -101,7 +128,7 @@ def refuse_dead(address: str) -> None:
         return
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
-        raise BadInput(f"--address takes ray://HOST:PORT, HOST:PORT or auto, not {address!r}.")
+        raise BadInput(f"address takes ray://HOST:PORT, HOST:PORT or auto, not {address!r}.")
     refuse_silent(host, int(port), address)
 
 
@@ -115,14 +142,27 @@ def refuse_silent(host: str, port: int, address: str) -> None:
 
 def join(address: str) -> None:
     """Connect to a cluster that has this machine's Python, Ray and chunkflow; nothing is done where this
-    process has its Ray already."""
+    process has joined it already."""
     with _LOCK:
         if not ray.is_initialized():
             _join(address)
+        elif ray.get_runtime_context().gcs_address not in (address, _OWN_ADDRESS.get(address)):
+            raise BadInput(_has_another(f"the cluster at {address}"))
 
 
 def _join(address: str) -> None:
     _connect(address)
+    try:
+        _refuse_unlike(address)
+        _OWN_ADDRESS.clear()
+        _OWN_ADDRESS[address] = ray.get_runtime_context().gcs_address
+    except BaseException:
+        ray.shutdown()  # else the next run would find it joined
+        raise
+
+
+def _refuse_unlike(address: str) -> None:
+    """Raise BadInput where the cluster does not run what is run here."""
     ray.cloudpickle.register_pickle_by_value(probe)  # chunkflow may not be there
     try:
         there = ray.get(ray.remote(num_cpus=0)(probe.here).remote(), timeout=ASK_SECONDS)

@@ -27,7 +27,7 @@ class Classify(Task):
 
     `classes` is the table with these columns more: `class`; `probability`, that of this class; and
     `p_CLASS` for each class that the model knows. The class is the likeliest one. Where the model was trained
-    to find one class (`--positive`), it is that one from the threshold on that the training has found, else
+    to find one class (`positive`), it is that one from the threshold on that the training has found, else
     the likeliest of the others. An object that lacks a feature, or has one that is no number, has no class;
     such objects are counted. The model is one file, made by `chunkflow train classify`; one whose features
     the table lacks is refused by name.
@@ -63,8 +63,7 @@ class Classify(Task):
         model: classifier.Model = cell.loaded
         if model.fingerprint != cell.values["model"]:
             raise BadInput(
-                f"The model {self.model} has changed since the task began: put it back, or run the task "
-                "again with --restart."
+                f"The model {self.model} has changed since the task began: put it back, or restart the task."
             )
         known = model.description
         self._check_columns(known, objects.schema)

@@ -212,7 +212,9 @@ class Combine(Task):
     def _by_model(self, cell: Cell, objects: pa.Table, channel: str, path: str) -> npt.NDArray[np.bool_]:
         model: classifier.Model = cell.loaded[channel]
         if model.fingerprint != cell.values["models"][channel]:
-            raise BadInput(f"The model {path} has changed since the task began: put it back, or --restart.")
+            raise BadInput(
+                f"The model {path} has changed since the task began: put it back, or restart the task."
+            )
         known = model.description
         wanted = known.positive or next((n for n in known.classes if n in ("positive", channel)), "")
         if not wanted:

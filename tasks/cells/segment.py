@@ -28,7 +28,7 @@ from chunkflow.task import Cell, Counts, Image, Labels, Layout, Out, Task, Windo
 
 DOUBT = (
     "stand out from the noise in the sample, so the automatic threshold is a guess: "
-    "look at a part (--box) and give `threshold`"
+    "look at a part (box) and give `threshold`"
 )
 FEW_NUCLEI = 10
 SAMPLE_BOXES = 64

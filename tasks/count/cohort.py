@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from chunkflow.data.atomic import refuse_existing
+from chunkflow.data.atomic import refuse_existing, written_whole
 from chunkflow.data.info import TableInfo
 from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.plan import Plan
@@ -88,14 +87,11 @@ def _tables_of_counts(plan: Plan) -> dict[str, int]:
 
 
 def _write(rows: pa.Table, to: Path) -> None:
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     try:
-        if to.suffix.lower() == ".csv":
-            pyarrow.csv.write_csv(rows, temporary)
-        else:
-            pq.write_table(rows, temporary)
-        os.replace(temporary, to)
+        with written_whole(to) as temporary:
+            if to.suffix.lower() == ".csv":
+                pyarrow.csv.write_csv(rows, temporary)
+            else:
+                pq.write_table(rows, temporary)
     except OSError as error:
         raise BadInput(f"{to} cannot be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -130,7 +130,7 @@ def test_a_changed_task_is_refused_until_it_is_cleared(tmp_path: Path, changed: 
     file = tmp_path / f"{changed}.py"
     file.write_text(file.read_text() + "\n# changed\n")
     assert factor_of(job) == 2, "a job goes on with what it read"
-    with pytest.raises(BadInput, match=r'tasks\.Times\.code: "\w{12}" -> "\w{12}"\n.*--restart TASK'):
+    with pytest.raises(BadInput, match=r'tasks\.Times\.code: "\w{12}" -> "\w{12}"\n.*restart TASK'):
         run_job(read_again(job))
     (tmp_path / "helper.py").write_text("FACTOR = 5")
     job = read_again(job)

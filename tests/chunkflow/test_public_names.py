@@ -134,4 +134,4 @@ def test_the_example_of_a_docstring_runs(name: str, brain: Path, tmp_path: Path)
 def test_a_job_is_submitted_from_python(brain: Path, tmp_path: Path, head: Head) -> None:
     names = names_for(brain, tmp_path)
     job = cf.Job.read(tmp_path / "job.yaml", {"nuclei": tmp_path / "again"}, work=tmp_path / "submitted")
-    run_example("submit", {**names, "job": job, "address": head.dashboard})
+    run_example("submit", {**names, "job": job, "address": head.address})

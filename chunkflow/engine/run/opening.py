@@ -8,6 +8,7 @@ from typing import Any
 
 import chunkflow
 from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.beating import beating
 from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger, difference
 from chunkflow.engine.ledger.record import JobRecord
@@ -181,7 +182,7 @@ def _cleared(plan: Plan, before: Plan, restart: str) -> set[str]:
         return set()
     entries = [entry.name for entry in plan.job.tasks]
     if restart not in entries:
-        raise BadInput(f"--restart {restart}: this job has no such task; it has {', '.join(entries)}.")
+        raise BadInput(f"This job has no task {restart} to restart; it has {', '.join(entries)}.")
     return {p.steps[i].entry for p in (plan, before) for i in p.after(restart)}
 
 
@@ -202,7 +203,7 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
         raise BadInput(
             "This work folder was made with other parameters:\n  "
             + "\n  ".join(changes)
-            + "\nUse another work folder, or --restart TASK to clear that task and those after it."
+            + "\nUse another work folder, or restart TASK: that clears this task and those after it."
         )
 
 
@@ -218,6 +219,7 @@ def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:
     names = [plan.steps[i].name for i in sorted(cleared)]
     ledger.record_clearing(names)
     ledger.flush(now=True)
-    delete(plan, cleared)
+    with beating(ledger, plan.job.heartbeat):  # a million files take minutes
+        delete(plan, cleared)
     ledger.record_cleared(list(dict.fromkeys([*names, *stages])))
     ledger.flush(now=True)

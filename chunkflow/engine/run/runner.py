@@ -90,9 +90,9 @@ class Runner:
     def run(self) -> str:
         """Run to the end; returns complete, incomplete or why it was interrupted. Raises Interrupted where it
         was stopped at once."""
-        self._resume()
-        self._pool.start()
         try:
+            self._resume()
+            self._pool.start()
             while not self._finished():
                 if self._stopped:
                     self._ledger.record_ended("interrupted")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chunkflow.data.atomic import written_whole
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.point_files import CellfinderWriter, NapariWriter, NeuroglancerWriter
@@ -86,19 +87,12 @@ def _text(value: Value) -> str:
 def write_rows(source: RowSource, to: Path, opener: Open) -> int:
     """Write all rows to one file, which is there whole or not at all; how many they are."""
     first = next(source.pieces)
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     count = 0
     try:
-        writer = opener(temporary, first.schema, source.info)
-        try:
+        with written_whole(to) as temporary, closing(opener(temporary, first.schema, source.info)) as writer:
             for piece in chain([first], source.pieces):
                 writer.write(piece)
                 count += len(piece)
-        finally:
-            writer.close()
-        os.replace(temporary, to)
     except OSError as error:
         raise BadInput(f"{to} cannot be written: {error.strerror or error}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return count

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,8 +162,8 @@ def _refuse_small_disk(to: Path, needed: int) -> None:
 @contextmanager
 def _whole(to: Path) -> Iterator[Path]:
     """A temporary name beside `to`, which in the end is its own; nothing is left of it if that fails."""
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
-    before = to.with_name(f".{to.name}.{os.getpid()}.old")
+    token = secrets.token_hex(6)
+    temporary, before = (to.with_name(f".{to.name}.{token}.{ending}") for ending in ("tmp", "old"))
     try:
         yield temporary
         if to.is_dir():

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -99,17 +98,15 @@ def save(path: Path, estimator: Any, description: Description) -> None:
     """Write a model, whole or not at all."""
     import skops.io
 
+    from chunkflow.data.atomic import written_whole  # with it come the clients of all stores
+
     data = skops.io.dumps(estimator, compression=zipfile.ZIP_DEFLATED)
     _refuse_types(data, f"{description.estimator} cannot be kept in a model file")
     buffer = io.BytesIO(data)
     with zipfile.ZipFile(buffer, "a") as file:
         file.writestr(DOCUMENT, description.model_dump_json(indent=1))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def describe_model(path: str) -> Description:

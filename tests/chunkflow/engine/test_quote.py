@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chunkflow.engine.cost.estimate import Wanted
-from chunkflow.engine.cost.measures import Measure
+from chunkflow.engine.cost.measures import CellSeconds
 from chunkflow.engine.cost.prices import PriceTable
 from chunkflow.engine.cost.quote import Quote, quote
 from chunkflow.errors import BadInput
@@ -32,7 +32,7 @@ def ask(tmp_path: Path) -> Ask:
     plan = open_plan(make_job(tmp_path, layers, tasks, chunk=[16, 16, 16], storage=[16, 16, 16]))
     prices = PriceTable.model_validate({"as_of": "2026-01-01", "devices": DEVICES})
 
-    def asked(wanted: Wanted, **measured: Measure) -> Quote:
+    def asked(wanted: Wanted, **measured: CellSeconds) -> Quote:
         return quote(plan, {name: {"copy": one} for name, one in measured.items()}, prices, wanted)
 
     return asked
@@ -55,7 +55,7 @@ def test_devices_and_what_is_not_known_are_told(ask: Ask) -> None:
 
 
 def test_what_was_measured_is_told_as_a_line_of_the_table(ask: Ask) -> None:
-    one = Measure(voxels=16**3, cells=2, seconds=1.0, squares=0.5)
+    one = CellSeconds(voxels=16**3, cells=2, seconds=1.0, squares=0.5)
     remarks = ask(Wanted(nodes=1), unknown=one, other=one).remarks()
     assert remarks[0] == "other was measured, but the price table does not have it."
     assert remarks[1].startswith("Measured on unknown, to be kept in the price table: kvoxels_per_second: {")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chunkflow import api
 from chunkflow.data.folder import Folder
 from chunkflow.engine.cost.accounts import read_accounts
 from chunkflow.engine.ledger.chain import Chain
@@ -20,7 +21,7 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import CellDone, Ended, Event, Started
-from chunkflow.errors import BadInput, Incomplete, Interrupted
+from chunkflow.errors import BadInput, Incomplete, Interrupted, StorageError
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from tests.support.jobs import make_job, make_layer, read_layer, run_job
@@ -199,14 +200,34 @@ def test_what_cannot_be_run_is_refused_before_anything_is_written(tmp_path: Path
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def failing(folder: Path) -> Job:
+    """One chunk, which fails."""
+    make_layer(folder / "image", np.ones((16, 16, 16), np.uint16), chunk=(16, 16, 16))
+    layers = {name: str(folder / name) for name in ("image", "labels")}
+    return make_job(folder, layers, [{OWN + "WrongType": {"image": "image", "labels": "labels"}}], **SMALL)
+
+
 def test_a_run_with_chunks_that_fail_is_incomplete(tmp_path: Path) -> None:
-    make_layer(tmp_path / "image", np.ones((16, 16, 16), np.uint16), chunk=(16, 16, 16))
-    layers = {name: str(tmp_path / name) for name in ("image", "labels")}
-    job = make_job(tmp_path, layers, [{OWN + "WrongType": {"image": "image", "labels": "labels"}}], **SMALL)
-    run = Run.of(job, SERIAL)
+    run = Run.of(failing(tmp_path), SERIAL)
     with pytest.raises(Incomplete, match=r"1 chunk failed\. See: chunkflow failed"):
         in_a_thread(run)
     assert run.status == "incomplete"
+
+
+def test_a_report_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(work: str) -> str:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(api, "write_report", fail)
+    job = api.Job.model_validate(failing(tmp_path).model_dump())
+    with (
+        pytest.warns(UserWarning, match=r"report could not be written: the disk is full") as warned,
+        pytest.raises(Incomplete, match="1 piece of work failed"),
+    ):
+        job.run(serial=True)
+    assert warned[0].filename == __file__
 
 
 def test_what_was_done_since_a_run_was_planned_is_not_done_again(tmp_path: Path) -> None:

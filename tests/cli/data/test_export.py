@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +14,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from chunkflow.data.folder import Folder
-from chunkflow.data.info import LayerInfo
+from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput, DamagedInput, Incomplete
 from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.export import export as write
-from chunkflow.formats.export.rows import Value
+from chunkflow.formats.export.rows import Source, Value, opener_of, write_rows
 from chunkflow.jobs.locate import locate
 from tests.support.files.exports import PLACED, SCHEMA, read, rows, run, table_layer, written
 from tests.support.jobs import make_job, make_layer, run_job
 
 TASK = """
 import pyarrow as pa
-from chunkflow.task import Image, Objects, Out, Task
+from chunkflow.task import Image, MergedRows, Objects, Out, Task
 from tests.support.files.exports import rows
 
 class Listing(Task):
+    shape = MergedRows()
+
     image: Image
     objects: Objects = Out()
     fail: bool = False
@@ -185,7 +190,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         (["table", "--columns", "id,kind"], "no column 'kind'"),
         (["table", "--mip", "1"], "box and mip are for images"),
         (["image", "--where", "class=x"], "is an image or labels"),
-        (["image", "--box", "a"], "--box takes"),
+        (["image", "--box", "a"], "box takes"),
     ):
         with pytest.raises(BadInput, match=said):
             run(str(tmp_path / words[0]), "--to", str(tmp_path / "x.csv"), *words[1:])
@@ -217,5 +222,25 @@ def test_what_a_job_made_is_found_by_its_name(work: Path, tmp_path: Path) -> Non
     assert locate(str(tmp_path / "image")) == f"file://{tmp_path}/image"
     assert locate(str(work), "image") == f"file://{tmp_path}/image"
     table = locate(str(work), "objects")
-    assert isinstance(table, LayerInfo)
+    assert isinstance(table, TableInfo)
     assert (table.kind, table.url) == ("table", f"file://{work}/tables/objects")
+
+
+def test_two_threads_write_one_file_whole(tmp_path: Path) -> None:
+    info = table_layer(tmp_path / "table", [rows(0, 4)])
+    both = threading.Barrier(2)
+
+    def source() -> Source:
+        def pieces() -> Iterator[pa.Table]:
+            yield rows(0, 0)
+            both.wait(60)
+            yield rows(0, 4)
+
+        return Source("objects", info, pieces())
+
+    to = tmp_path / "objects.csv"
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(lambda _: write_rows(source(), to, opener_of(to, "")), range(2)))
+    assert counts == [4, 4]
+    assert read(to) == rows(0, 4).to_pylist()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["objects.csv", "table"]

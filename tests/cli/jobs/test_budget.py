@@ -64,7 +64,9 @@ def test_a_job_stops_at_its_budget_and_its_end_tells_what_all_runs_cost(
     assert is_one_sentence(said.err)
     assert "budget of $0.02 is used up" in said.err
     assert "going on would cost about $" in said.err
-    more = re.search(r"--budget ([\d.]+) --prices \S+prices\.yaml", " ".join(said.err.split()))
+    more = re.search(
+        r"Go on with budget ([\d.]+) and prices \S+prices\.yaml: chunkflow retry", " ".join(said.err.split())
+    )
     assert more is not None
     assert float(more[1]) > 0.02
     (first,) = read_accounts(work)

@@ -8,10 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.errors import StorageError
 from chunkflow.people.reports.methods import methods
 from chunkflow.people.reports.report import job_text
 from chunkflow.people.reports.timeline import timeline
@@ -94,3 +96,16 @@ def test_a_timeline_has_a_row_for_every_worker_in_order_and_an_axis() -> None:
     assert "failed" in drawn
     assert re.findall(r">(\d+ s)<", drawn) == ["0 s", "2 s", "4 s", "6 s", "8 s", "10 s"]
     assert "Nothing was mapped" in timeline(log[:1])
+
+
+def test_a_report_that_cannot_be_written_does_not_hide_how_the_run_ended(
+    lab: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(work: str) -> str:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr("cli.jobs.run.write_report", fail)
+    stumbling(lab)
+    said = command("run", "job.yaml", "--serial")
+    assert (said.code, said.err.startswith("The job is incomplete")) == (1, True)
+    assert "The report could not be written: the disk is full" in said.out

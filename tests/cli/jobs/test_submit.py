@@ -123,7 +123,7 @@ def test_a_token_that_is_missing_or_wrong_is_said(head: Head) -> None:
         (["--address", "http://me:secret@127.0.0.1:9"], "answers at http://127.0.0.1:9:"),
         (["--address", "http://127.0.0.1:9", "--box", "1-0"], "box takes"),
         (["--address", "http://127.0.0.1:9", "--set", "chunks=1"], "'chunks' is unknown"),
-        (["--address", "http://127.0.0.1:9", "--until", "mesh"], "no such task"),
+        (["--address", "http://127.0.0.1:9", "--until", "mesh"], "no task mesh"),
         (["--address", "http://127.0.0.1:9", "--budget", "-1"], "dollars above 0"),
         (["--address", "http://127.0.0.1:9", "--budget", "nan"], "dollars above 0"),
         (["--address", "http://127.0.0.1:9", "--budget", "inf"], "dollars above 0"),

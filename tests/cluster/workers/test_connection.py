@@ -99,6 +99,75 @@ def test_ray_is_started_once_and_outlives_the_threads_that_asked_for_it() -> Non
     assert (said.returncode, said.stdout) == (0, "1 alive\n"), said.stderr
 
 
+ELSEWHERE = "ray://127.0.0.1:59999"
+
+
+def test_a_cluster_is_not_joined_where_this_process_has_started_its_own_ray(ray_here: None) -> None:
+    join(ray.get_runtime_context().gcs_address)  # the same one
+    with pytest.raises(BadInput, match=r"has started Ray on this machine already.*59999 call ray\.shutdown"):
+        join(ELSEWHERE)
+
+
+JOINED = """
+import sys
+
+import ray
+
+from chunkflow.errors import BadInput
+from cluster.workers.connection import join, start_here
+from cluster.workers.site import Machine
+
+address, elsewhere = sys.argv[1:]
+join(address)
+for other in (lambda: join(elsewhere), lambda: start_here(1), lambda: Machine(1).staff(None)):
+    try:
+        other()
+    except BadInput as error:
+        print(error)
+join(address)
+ray.shutdown()
+join(address)
+print(len(ray.nodes()) > 0)
+"""
+
+
+@pytest.mark.parametrize("by_client", [False, True], ids=["by-its-own-address", "by-rays-client"])
+def test_workers_of_this_machine_are_refused_where_a_cluster_was_joined(
+    by_client: bool, client_address: str
+) -> None:
+    address = client_address if by_client else ray.get_runtime_context().gcs_address
+    said = subprocess.run(
+        [sys.executable, "-c", JOINED, address, ELSEWHERE],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert said.returncode == 0, said.stderr
+    *refusals, again = said.stdout.splitlines()
+    wanted = [f"the cluster at {ELSEWHERE}", "workers of this machine", "workers of this machine"]
+    assert again == "True"
+    assert refusals == [
+        f"This process has joined the Ray cluster at {address} already, and can have one Ray only: for {one} "
+        "call ray.shutdown() first, or use another process."
+        for one in wanted
+    ]
+
+
+def test_a_cluster_that_is_refused_does_not_stay_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(address: str) -> None:
+        raise BadInput(f"{address} has another chunkflow")
+
+    left: list[str] = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: left.append("left"))
+    monkeypatch.setattr(connection, "_connect", lambda address: None)
+    monkeypatch.setattr(connection, "_refuse_unlike", refuse)
+    with pytest.raises(BadInput, match="has another chunkflow"):
+        join(ELSEWHERE)
+    assert left == ["left"]
+
+
 def test_doctor_says_at_once_that_a_head_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "join", lambda address: pytest.fail("Ray was asked"))
     address = f"ray://127.0.0.1:{free_port()}"
