@@ -36,8 +36,6 @@ from chunkflow.resources import Resources
 from chunkflow.task import Task
 from chunkflow.words import plain
 
-POLL_SECONDS = 2.0
-
 
 class Job(planning.Job):
     """A job: layers, and the tasks to run over them.
@@ -160,8 +158,7 @@ class Job(planning.Job):
         asked. `budget` is dollars by the table `prices`; `sample` chunks of each task are measured for it.
         `listeners` hear what happens; a notebook shows a bar besides.
 
-        Raises Incomplete where chunks failed, Interrupted, Overtaken, StorageError; all that is done is kept,
-        and running again goes on from there.
+        Raises Incomplete, Interrupted, Overtaken or StorageError; running again goes on from what is done.
         """
         means = Means(workers, address, serial, Money(Path(prices), budget, sample))
         return _to_end(Run.of(self, means, box, restart), listeners)
@@ -211,7 +208,7 @@ class Work(jobs.Work):
                 status = Status.of(state)
                 if not status.alive:
                     return status.complete(self.url)
-            time.sleep(min(POLL_SECONDS, max(until - time.monotonic(), 0)))
+            time.sleep(min(jobs.POLL_SECONDS, max(until - time.monotonic(), 0)))
         raise TimeoutError(f"The run in {plain(self.url)} has not ended within {timeout:g} seconds.")
 
     def report(self) -> str:
@@ -291,8 +288,7 @@ def ingest(
 
 
 def _to_end(run: Run, listeners: Sequence[Listener]) -> Work:
-    """Run to the end, and leave a report. That one cannot be written is a warning: the run has ended all the
-    same."""
+    """Run to the end, and leave a report; one that cannot be written is warned of."""
     run.listeners += [*listeners, *([NotebookProgress()] if in_notebook() else [])]
     run.start()
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support.brain import make_brain
 from tests.support.clusters.ray_head import Head, ray_head
+from tests.support.files.brain import make_brain
 
 hypothesis.settings.register_profile("busy", deadline=None)  # machines are shared: time proves nothing
 hypothesis.settings.load_profile("busy")

@@ -18,7 +18,7 @@ from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput, DamagedInput, Incomplete
 from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.export import export as write
-from chunkflow.formats.export.rows import Source, Value, opener_of, write_rows
+from chunkflow.formats.export.rows import RowSource, Value, opener_of, write_rows
 from chunkflow.jobs.locate import locate
 from tests.support.files.exports import PLACED, SCHEMA, read, rows, run, table_layer, written
 from tests.support.jobs import make_job, make_layer, run_job
@@ -230,13 +230,13 @@ def test_two_threads_write_one_file_whole(tmp_path: Path) -> None:
     info = table_layer(tmp_path / "table", [rows(0, 4)])
     both = threading.Barrier(2)
 
-    def source() -> Source:
+    def source() -> RowSource:
         def pieces() -> Iterator[pa.Table]:
             yield rows(0, 0)
             both.wait(60)
             yield rows(0, 4)
 
-        return Source("objects", info, pieces())
+        return RowSource("objects", info, pieces())
 
     to = tmp_path / "objects.csv"
     with ThreadPoolExecutor(2) as pool:
