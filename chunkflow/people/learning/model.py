@@ -119,7 +119,6 @@ def load(path: str) -> Model:
     """The model, after all checks."""
     import skops.io
 
-
     data = _bytes_of(path)
     with _opened(path, data) as file:
         description = _description(path, file)
