@@ -16,8 +16,8 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.pool.executor import Executor
 from chunkflow.engine.pool.staff import Staff
-from chunkflow.engine.run import opening
 from chunkflow.engine.run.events import CellDone, Ended, Event, Said, Started
+from chunkflow.engine.run.outputs import delete
 from chunkflow.errors import BadInput, Overtaken
 from chunkflow.jobs.log import read_log
 from chunkflow.jobs.means import Means, SerialSite
@@ -64,14 +64,14 @@ def test_a_run_lives_while_it_deletes_what_is_made_again(
     first = Run.of(job, SERIAL)
     first.start()
     assert first.wait() == "complete"
-    delete, deletes = opening.delete, threading.Event()
+    deletes = threading.Event()
 
     def slowly(plan: Plan, cleared: set[int]) -> None:
         deletes.set()
         time.sleep(SLOW_SECONDS)
         delete(plan, cleared)
 
-    monkeypatch.setattr(opening, "delete", slowly)
+    monkeypatch.setattr("chunkflow.engine.run.opening.delete", slowly)
     again = Run.of(job, SERIAL, restart=job.tasks[0].name)
     starting = threading.Thread(target=again.start)
     starting.start()
