@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chunkflow.data.folder import Folder
-from chunkflow.data.info import LayerInfo
+from chunkflow.data.info import TableInfo
 from chunkflow.errors import BadInput, DamagedInput, Incomplete
 from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.export import export as write
@@ -22,6 +22,7 @@ from tests.support.jobs import make_job, make_layer, run_job
 
 TASK = """
 import pyarrow as pa
+from chunkflow.shapes import MergedRows
 from chunkflow.task import Image, Objects, Out, Task
 from tests.support.files.exports import rows
 
@@ -29,6 +30,7 @@ class Listing(Task):
     image: Image
     objects: Objects = Out()
     fail: bool = False
+    shape = MergedRows()
 
     def map(self, cell, image):
         if self.fail and cell.index == 1:
@@ -185,7 +187,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         (["table", "--columns", "id,kind"], "no column 'kind'"),
         (["table", "--mip", "1"], "box and mip are for images"),
         (["image", "--where", "class=x"], "is an image or labels"),
-        (["image", "--box", "a"], "--box takes"),
+        (["image", "--box", "a"], "box takes"),
     ):
         with pytest.raises(BadInput, match=said):
             run(str(tmp_path / words[0]), "--to", str(tmp_path / "x.csv"), *words[1:])
@@ -217,5 +219,5 @@ def test_what_a_job_made_is_found_by_its_name(work: Path, tmp_path: Path) -> Non
     assert locate(str(tmp_path / "image")) == f"file://{tmp_path}/image"
     assert locate(str(work), "image") == f"file://{tmp_path}/image"
     table = locate(str(work), "objects")
-    assert isinstance(table, LayerInfo)
+    assert isinstance(table, TableInfo)
     assert (table.kind, table.url) == ("table", f"file://{work}/tables/objects")
