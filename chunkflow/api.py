@@ -126,8 +126,7 @@ class Job(planning.Job):
 
         `nodes` is how many nodes of a device there are; or `deadline`, in seconds, chooses the cheapest pool
         in time. Devices without figures in the table are measured by earlier runs, or by `sample` chunks of
-        each task on a node of each device of the Ray cluster at `address`. `box` and `workers` are those of
-        `Job.plan`.
+        each task on the Ray cluster at `address`. `box` and `workers` are those of `Job.plan`.
 
         >>> quote = Job.read(folder / "job.yaml").quote(folder / "prices.yaml", deadline=3600)
         >>> quote.pool().device, quote.pool().nodes
@@ -272,10 +271,9 @@ def ingest(
     """Write a stack of a microscope or another program as a layer, or as one for each of its channels.
 
     `source` is a file or folder, or FILE:NAME for one of several arrays; `to` the path or URL of the layer,
-    or of a folder of layers. `voxel_size` is in nanometres along x, y, z, where the source does not say it
-    or is wrong. `kind` is image or labels; `axes` the order of the source's axes (as in "zyx"); `channel`
-    and `time` choose one. The other parameters are those of `Job.run`; `work` is by default `to` with .work
-    behind it.
+    or of a folder of layers. `voxel_size` is in nanometres along x, y, z, where the source does not say it.
+    `kind` is image or labels; `axes` the order of the source's axes (as in "zyx"); `channel` and `time`
+    choose one. The other parameters are those of `Job.run`.
 
     >>> work = ingest(folder / "stack.npy", folder / "stack", (500, 500, 1000), axes="xyz", serial=True)
     >>> work.volume("layer").bounds.size

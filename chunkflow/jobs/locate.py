@@ -19,17 +19,22 @@ def open_layer(layer: str | Path | Known, mip: int = 0) -> LayerInfo:
     """An image, labels or a table: by its place, perhaps with @mip, or WORK:TABLE; or as it is known."""
     if not isinstance(layer, str | Path):
         return info_of(layer)
-    location = str(layer)
-    place, named = split_mip(location)
-    url = full_url(place)
+    found = find_layer(layer, mip)
+    if found is None:
+        raise BadInput(
+            f"{layer} is not a layer (there is no file `info` in it), nor a table of a job (WORK:TABLE)."
+        )
+    return found
+
+
+def find_layer(place: str | Path, mip: int = 0) -> LayerInfo | None:
+    """The image, the labels or the table at a place; None where there is none."""
+    location, named = split_mip(str(place))
+    url = full_url(location)
     if Folder(url).exists("info"):
         return _described(url, mip if named is None else named)
-    work, table = _split_table(location)
-    if table is None:
-        raise BadInput(
-            f"{location} is not a layer (there is no file `info` in it), nor a table of a job (WORK:TABLE)."
-        )
-    return Work.open(work).table_info(table)
+    work, table = _split_table(str(place))
+    return None if table is None else Work.open(work).table_info(table)
 
 
 def open_table(table: str | Path | Table | TableInfo) -> TableInfo:

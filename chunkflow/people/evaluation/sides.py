@@ -18,7 +18,7 @@ from chunkflow.errors import BadInput
 from chunkflow.formats.points.files import positions, read_points
 from chunkflow.formats.points.marked import of_one_class
 from chunkflow.geometry import Box
-from chunkflow.jobs.locate import open_layer
+from chunkflow.jobs.locate import find_layer
 from chunkflow.kernels.scoring.matching import Points
 
 DEFAULT_SCORE = "probability"
@@ -44,7 +44,12 @@ class SideSource:
             return cls(compared.url, _compared(info_of(compared)))
         if Path(compared).is_file():
             return cls(str(compared), None)
-        return cls(str(compared), _compared(open_layer(compared)))
+        found = find_layer(compared)
+        if found is None:
+            raise BadInput(
+                f"{compared} is neither a file of points, nor labels, nor a table (of a job: WORK:TABLE)."
+            )
+        return cls(str(compared), _compared(found))
 
 
 def _compared(layer: LayerInfo) -> LabelsInfo | TableInfo:

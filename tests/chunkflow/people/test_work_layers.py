@@ -16,6 +16,7 @@ from tests.support.jobs import make_job, make_layer, run_job
 TASKS = """
 import numpy as np
 import pyarrow as pa
+from chunkflow.shapes import MergedRows
 from chunkflow.task import Annotations, Image, Labels, Meshes, Objects, Out, Task
 
 class Find(Task):
@@ -28,6 +29,7 @@ class Find(Task):
 class Count(Task):
     labels: Labels
     objects: Objects = Out()
+    shape = MergedRows()
 
     def map(self, cell, labels):
         return pa.table({"id": pa.array([1], pa.uint64()), "n": [int((labels.array > 0).sum())]})

@@ -34,6 +34,7 @@ class Listing(Task):
     image: Image
     objects: Objects = Out()
     fail: bool = False
+    shape = MergedRows()
 
     def map(self, cell, image):
         if self.fail and cell.index == 1:

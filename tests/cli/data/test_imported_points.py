@@ -117,11 +117,13 @@ def test_points_become_a_table_that_jobs_read(tmp_path: Path, like: str) -> None
 TASK = """
 import numpy as np
 import pyarrow as pa
+from chunkflow.shapes import MergedRows
 from chunkflow.task import Labels, Objects, Out, Task
 
 class Balls(Task):
     labels: Labels
     objects: Objects = Out()
+    shape = MergedRows()
 
     def map(self, cell, labels):
         ids = [3, 7]

@@ -37,7 +37,7 @@ def test_images_give_a_job_that_finds_nuclei(tmp_path: Path) -> None:
     assert job.work == f"file://{tmp_path}/rat/work"
     assert job.name == "rat"
     for entry in job.tasks:
-        entry.load()
+        entry.load(job.modules)
 
 
 def test_labels_give_a_job_that_measures_and_meshes_them_elsewhere(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_labels_give_a_job_that_measures_and_meshes_them_elsewhere(tmp_path: Pat
     assert job.layers["meshes"].url == f"file://{tmp_path}/meshes"
     assert "uint64, 20 x 10 x 5 voxels of 100 x 100 x 500 nm" in job_text(inputs_of([labels]))
     for entry in job.tasks:
-        entry.load()
+        entry.load(job.modules)
 
 
 def test_names_of_outputs_are_never_those_of_inputs(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ class Slow(Keep):
         with open(f"{self.notes}/{cell.index}", "a") as file:
             file.write("begun ")
             file.flush()
-            time.sleep(1.0)
+            with open(f"{self.notes}.pause") as pause:
+                time.sleep(float(pause.read()))
             file.write("ended ")
         return image
 '''
@@ -62,10 +63,11 @@ def wait_for(notes: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-def slow_job(lab: Path) -> Path:
+def slow_job(lab: Path, pause: float = 1.0) -> Path:
     (lab / "slow.py").write_text(SLOW)
     notes = lab / "notes"
     notes.mkdir()
+    (lab / "notes.pause").write_text(str(pause))
     document = {
         "job": "slow",
         "work": "work",
@@ -97,15 +99,14 @@ def test_ctrl_c_finishes_what_is_in_flight_and_a_second_run_does_the_rest(
 
     for note in notes.iterdir():
         note.unlink()
-    (lab / "slow.py").write_text(SLOW.replace("1.0", "0"))
+    (lab / "notes.pause").write_text("0")
     assert command("retry", "work", "--serial").code == 0
     assert {int(note.name) for note in notes.iterdir()} == set(range(27)) - begun
     np.testing.assert_array_equal(read_layer(lab / "kept"), read_layer(lab / "dapi"))
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_sigterm_is_as_good(lab: Path, command: Command) -> None:
-    notes = slow_job(lab)
-    (lab / "slow.py").write_text(SLOW.replace("1.0", "2.0"))
+    notes = slow_job(lab, pause=2.0)
     with started(lab, "run", "job.yaml", "--serial") as process:
         wait_for(notes, process)
         process.send_signal(signal.SIGTERM)
