@@ -91,3 +91,24 @@ def alias_of(node: ast.AST) -> str:
     target = node.targets[0] if isinstance(node, ast.Assign) else node.target
     known = target.id if isinstance(target, ast.Name) else ""
     return known if known[:1].isupper() and not known.isupper() else ""
+
+
+@pytest.mark.parametrize(
+    ("room", "others"),
+    [("tests", {"benchmarks"}), ("testbed", {"tests", "benchmarks"}), ("benchmarks", {"tests"})],
+)
+def test_tests_and_benchmarks_do_not_import_each_other(room: str, others: set[str]) -> None:
+    imported = {
+        (name(file), module.partition(".")[0])
+        for file in FILES
+        if file.relative_to(ROOT).parts[0] == room
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        for module in imports_of(node)
+    }
+    assert [(file, other) for file, other in sorted(imported) if other in others] == []
+
+
+def imports_of(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
