@@ -101,9 +101,10 @@ def parse_voxel_size(text: str) -> VoxelSize:
     return sizes[0], sizes[1], sizes[2]
 
 
-def layer_name(text: str, default: str) -> str:
+def layer_name(text: str, default: str, dots: bool = False) -> str:
     """A text with only what the name of a layer may have, as from the name of a folder or a channel."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-") or default
+    others = r"[^A-Za-z0-9_.-]+" if dots else r"[^A-Za-z0-9_-]+"
+    return re.sub(others, "_", text).strip("_-." if dots else "_-") or default
 
 
 def split_mip(place: str) -> tuple[str, int | None]:

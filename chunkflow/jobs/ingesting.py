@@ -86,7 +86,7 @@ def channel_names(channels: tuple[str, ...]) -> list[str]:
     """Names that folders and jobs can have, each different: as the channels are called, else c0, c1 ..."""
     found: list[str] = []
     for number, channel in enumerate(channels):
-        name = layer_name(channel, f"c{number}")
+        name = layer_name(channel, f"c{number}", dots=True)
         while name in found:
             name += f"_c{number}"
         found.append(name)

@@ -131,7 +131,26 @@ def test_the_example_of_a_docstring_runs(name: str, brain: Path, tmp_path: Path)
     run_example(name, names_for(brain, tmp_path))
 
 
+SUBMIT = """
+import sys
+from doctest import DocTestParser, DocTestRunner
+import chunkflow as cf
+job = cf.Job.read("job.yaml", {"nuclei": "again"}, work="submitted")
+names = {"submit": cf.submit, "job": job, "address": sys.argv[1]}
+test = DocTestParser().get_doctest(cf.submit.__doc__, names, "submit", None, None)
+sys.exit(DocTestRunner().run(test).failed or not test.examples)
+"""
+"""In a process of its own, as Ray reads once how it is to authenticate itself."""
+
+
 def test_a_job_is_submitted_from_python(brain: Path, tmp_path: Path, head: Head) -> None:
-    names = names_for(brain, tmp_path)
-    job = cf.Job.read(tmp_path / "job.yaml", {"nuclei": tmp_path / "again"}, work=tmp_path / "submitted")
-    run_example("submit", {**names, "job": job, "address": head.address})
+    for file in brain.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    ran = subprocess.run(
+        [sys.executable, "-c", SUBMIT, head.address],
+        cwd=tmp_path,
+        env=head.environment(RAY_AUTH_MODE="token"),
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -53,6 +53,7 @@ def test_a_layer_is_named_by_what_a_name_may_have() -> None:
     assert layer_name("c fos (488).v2", "layer") == "c_fos_488_v2"
     assert layer_name("my_layer-2", "layer") == "my_layer-2"
     assert layer_name("..", "image") == "image"
+    assert layer_name("GFP 1.5 (488)", "c0", dots=True) == "GFP_1.5_488"
 
 
 def test_a_mip_stands_behind_a_place() -> None:

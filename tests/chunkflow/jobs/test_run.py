@@ -224,7 +224,7 @@ def test_a_report_that_cannot_be_written_is_a_warning(
     job = api.Job.model_validate(failing(tmp_path).model_dump())
     with (
         pytest.warns(UserWarning, match=r"report could not be written: the disk is full") as warned,
-        pytest.raises(Incomplete, match="1 piece of work failed"),
+        pytest.raises(Incomplete, match="1 chunk failed"),
     ):
         job.run(serial=True)
     assert warned[0].filename == __file__

@@ -175,7 +175,7 @@ def test_an_error_of_a_listener_ends_the_run_in_good_order(
         run.wait()
     assert is_closed(run)
     state = state_of(job)
-    done = sum(step.done for step in state.steps.values())
+    done = sum(record.done for record in state.stages.values())
     assert done == sum(isinstance(event, CellDone) for event in heard)
     assert state.ended == ("complete" if moment is Ended else None)
     if moment is Ended:
