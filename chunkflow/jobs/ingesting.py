@@ -54,6 +54,7 @@ def ingest_job(source: str, to: str, parameters: Mapping[str, object], work: str
         plan = open_plan(ingestion.job)
     """
     fields = ingest_task(source, parameters).model_dump(mode="json")
+    source = fields["source"]  # whole
     stack = open_stack(source, fields["axes"], fields["time"])
     layers = layers_of(source, stack, fields["channel"], to)
     stack.check()

@@ -179,7 +179,7 @@ def test_other_numbers_become_an_image_that_can_hold_them(tmp_path: Path, dtype:
 def test_cells_are_cut_as_the_source_is_stored(
     block: tuple[int, int, int], cell: tuple[int, int, int]
 ) -> None:
-    assert cell_size(block, (64, 64, 64), (32, 32, 32), (1000, 1000, 500), 512 * 1024 * 32) == cell
+    assert cell_size(block, (64, 64, 64), (32, 32, 32), (1000, 1000, 500), voxel_bytes=4) == cell
 
 
 @pytest.mark.parametrize("kind", ["ome5.zarr", "two.h5", "a.nii.gz"])
