@@ -14,7 +14,7 @@ RUN = """
 import sys
 from pathlib import Path
 from chunkflow.engine.planning.job import Job
-from cli.demo.nuclei.nuclei import document
+from cli.demo.nuclei import document
 from tests.support.jobs import run_job
 folder = Path(sys.argv[1])
 job = Job.from_document({**document(folder, (96, 96, 64), 5), "chunk": [64, 64, 64]}, folder)
