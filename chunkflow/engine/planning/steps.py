@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from chunkflow.data.info import (
     FolderInfo,
@@ -62,7 +63,7 @@ class Step:
     grid: Grid
     volume: Box
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """Its task's shape; that of voxels where nothing is made that rows could go into."""
         of_rows = any(isinstance(product.info, TableInfo | FolderInfo) for product in self.outputs.values())

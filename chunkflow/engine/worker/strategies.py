@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -181,6 +182,7 @@ def rows_of(run: CellRun, made: CellResults) -> pa.Table:
     return made.rows if made.rows is not None else run.step.task.no_rows(run.step.layout)
 
 
+@cache  # it is asked for every cell
 def strategy_for(shape: Shape) -> Strategy:
     match shape:
         case Voxels():
