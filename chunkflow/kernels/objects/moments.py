@@ -18,7 +18,7 @@ from chunkflow.kernels.compiled import compiled
 Columns = dict[str, NDArray[Any]]
 
 STEPS = 65535  # a float image is measured as integers from 0 to this
-HEARTBEAT = np.uint64(0xFFFFFFFF)
+WORD = np.uint64(0xFFFFFFFF)
 SHIFT = np.uint64(32)
 
 SHAPE_COLUMNS = ("volume", "sum_x", "sum_y", "sum_z")
@@ -117,7 +117,7 @@ def _carry(columns: Columns) -> Columns:
     for name in [name for name in columns if name.endswith("_low")]:
         high = name[: -len("low")] + "high"
         columns[high] = columns[high] + (columns[name] >> SHIFT)
-        columns[name] = columns[name] & HEARTBEAT
+        columns[name] = columns[name] & WORD
     return columns
 
 
@@ -222,13 +222,13 @@ def _add_run(values: Any, sums: Any) -> None:
         s1 += value
         s2 += square
         s3 += square * value
-        low += fourth & HEARTBEAT
+        low += fourth & WORD
         high += fourth >> SHIFT
         least, most = min(least, value), max(most, value)
     sums[0] += s1
-    sums[1] += s2 & HEARTBEAT
+    sums[1] += s2 & WORD
     sums[2] += s2 >> SHIFT
-    sums[3] += s3 & HEARTBEAT
+    sums[3] += s3 & WORD
     sums[4] += s3 >> SHIFT
     sums[5] += low
     sums[6] += high
