@@ -149,7 +149,10 @@ class Job(BaseModel):
     @classmethod
     def _beside_its_tasks(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """The user's own tasks of a job that was given as objects are where their classes lie."""
-        job = handler(data)
+        try:
+            job = handler(data)
+        except ValidationError as error:
+            raise BadInput(f"The job: {first_fault(error, cls)}") from error
         folders = _folders(data["tasks"]) if isinstance(data, Mapping) else set()
         if len(folders) > 1:
             places = " and ".join(sorted(map(str, folders)))
@@ -170,10 +173,7 @@ class Job(BaseModel):
     @classmethod
     def from_document(cls, document: Mapping[str, Any], base: Path) -> Self:
         """Check a job as written by a person; relative paths count from `base`."""
-        try:
-            job = cls.model_validate({"tasks": None, **_with_whole_places(document, base)})
-        except ValidationError as error:
-            raise BadInput(f"The job file: {first_fault(error, cls)}") from error
+        job = cls.model_validate({"tasks": None, **_with_whole_places(document, base)})
         job = job if job.modules.folder else job.beside(Modules(base))
         return job.model_copy(update={"tasks": [entry.located(base, job.modules) for entry in job.tasks]})
 
@@ -232,7 +232,7 @@ def split_reference(reference: str) -> tuple[str, int]:
 
 def _task_entries(tasks: Any) -> list[Any]:
     """Each task, however given, as a name unique in the job, a type and parameters."""
-    if not isinstance(tasks, list) or not tasks:
+    if not isinstance(tasks, list | tuple) or not tasks:
         raise BadInput("The job: 'tasks' must be a list such as '- segment: {image: dapi, labels: nuclei}'.")
     entries: list[Any] = []
     used: dict[str, int] = {}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chunkflow import Job
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.errors import BadInput
@@ -60,6 +61,24 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     with pytest.raises(BadInput, match=said):
         run_job(job_of(tmp_path, tasks))
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"layer": {}}, "'layer' is unknown; known are job, work, chunk"),
+        ({"heartbeat": -1}, "heartbeat: Input should be greater than 0, not -1"),
+        ({"tasks": ()}, "'tasks' must be a list"),
+    ],
+)
+def test_a_job_with_a_wrong_key_is_refused_in_one_sentence(
+    tmp_path: Path, keys: dict[str, Any], said: str
+) -> None:
+    """As from its file, so when a notebook makes it."""
+    parameters: dict[str, Any] = {"name": "made", "work": tmp_path, "tasks": ("segment",)}
+    with pytest.raises(BadInput, match=said):
+        Job(**(parameters | keys))
+    assert Job(**parameters).tasks[0].type == "segment"
 
 
 def test_a_map_that_returns_another_type_is_a_fault_of_the_task(tmp_path: Path) -> None:
