@@ -23,14 +23,17 @@ EXTRA_OF = {
 
 
 def optional_import(module: str, purpose: str) -> Any:
-    """Import a module of an optional package; raise BadInput where the package is not installed.
+    """Import a module of an optional package; raise BadInput where it is not installed, or does not load.
 
     `purpose` says what needs it, as in "Reading brain.nii".
     """
     try:
         return import_module(module)
-    except ModuleNotFoundError as error:
-        raise missing_package(module.partition(".")[0], purpose) from error
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in (module, module.partition(".")[0]):
+            raise missing_package(module.partition(".")[0], purpose) from error
+        # something that it needs itself is missing, as a library of the system
+        raise BadInput(f"{purpose} needs the package {module}, which cannot be loaded: {error}.") from error
 
 
 def missing_package(package: str, purpose: str) -> BadInput:

@@ -20,7 +20,7 @@ from chunkflow.data.info import (
     parse_info,
 )
 from chunkflow.data.tables import Table
-from chunkflow.data.volume import Volume, open_layer
+from chunkflow.data.volume import Volume, open_cloud
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 
@@ -45,7 +45,7 @@ def info_of(known: Known) -> LayerInfo:
 
 def layer_at(url: str, mip: int = 0) -> VoxelsInfo:
     """The precomputed image or labels at a URL."""
-    layer = open_layer(url, mip)
+    layer = open_cloud(url, mip)
     x, y, z = layer.resolution
     made = LabelsInfo if layer.layer_type == "segmentation" else ImageInfo
     return made(

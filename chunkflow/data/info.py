@@ -16,6 +16,7 @@ RoleKind = Literal["image", "labels", "layer", "table", "meshes", "annotations",
 SHARD_SIDE = 8
 """Storage chunks along each side of a shard."""
 TABLE_TYPE = "chunkflow_table"
+ANNOTATIONS = "neuroglancer_annotations_v1"
 VOLUME = "neuroglancer_multiscale_volume"
 """The `@type` of images and labels, which their info may leave out."""
 

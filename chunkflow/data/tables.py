@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -51,7 +52,11 @@ class Table:
         return list(next(self.pieces()).column_names)
 
     def __len__(self) -> int:
-        """The number of rows, which the files say without being read."""
+        """The number of rows, which the ends of the files say; they are asked once."""
+        return self._rows
+
+    @cached_property
+    def _rows(self) -> int:
         grid = self.info.grid
         return sum(side_by_side(lambda index: _count(self.info, index), list(range(len(grid)))))
 
@@ -87,7 +92,9 @@ class Table:
                 break
         return pa.concat_tables(found)
 
+    @cached_property
     def _shown(self) -> tuple[list[str], list[list[str]]]:
+        """Names of columns and first rows, as text: a notebook asks for them twice."""
         first = self.head()
         return first.column_names, [[_short(value) for value in row.values()] for row in first.to_pylist()]
 
@@ -96,11 +103,11 @@ class Table:
         return f"{self.name}: {len(self):,} rows"
 
     def __repr__(self) -> str:
-        head, rows = self._shown()
+        head, rows = self._shown
         return "\n".join([self._title, text_table(head, rows)])
 
     def _repr_html_(self) -> str:
-        return f"<p>{self._title}</p>{html_table(*self._shown())}"
+        return f"<p>{self._title}</p>{html_table(*self._shown)}"
 
 
 def _short(value: object) -> str:

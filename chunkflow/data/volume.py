@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ class Volume:
         require_codec(info.url, info.encoding)
         make_file_writes_atomic()
         self.info = info
-        self._cloud = open_layer(info.url, info.mip, fill_missing)
+        self._cloud = open_cloud(info.url, info.mip, fill_missing)
 
     @property
     def url(self) -> str:
@@ -118,16 +119,18 @@ class Volume:
 
 def _voxels(place: object, start: int, stop: int) -> tuple[int, int]:
     """The range of voxels along an axis from `start` to `stop` that a position or slice names."""
-    if isinstance(place, slice) and place.step in (None, 1):
-        first = start if place.start is None else place.start
-        last = stop if place.stop is None else place.stop
-    elif isinstance(place, int | np.integer):
-        first, last = int(place), int(place) + 1
-    else:
-        raise IndexError(f"{place!r} is neither a voxel nor a slice of step 1")
+    try:
+        if isinstance(place, slice) and place.step in (None, 1):
+            first = start if place.start is None else operator.index(place.start)
+            last = stop if place.stop is None else operator.index(place.stop)
+        else:
+            first = operator.index(place)  # type: ignore[arg-type]  # what is none raises TypeError
+            last = first + 1
+    except TypeError:
+        raise IndexError(f"{place!r} is neither a whole number nor a slice of them of step 1") from None
     if not start <= first < last <= stop:
         raise IndexError(f"{first}:{last} is no part of {start}:{stop}, the voxels along this axis")
-    return int(first), int(last)
+    return first, last
 
 
 def _is_damage(error: Exception) -> bool:
@@ -150,7 +153,7 @@ def _judged(error: Exception, doing: str) -> Exception:
     return error
 
 
-def open_layer(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
+def open_cloud(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
     """The layer at a URL as CloudVolume opens it; nothing but its info is read."""
     try:
         return CloudVolume(

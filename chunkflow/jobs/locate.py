@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chunkflow.data.describe import Known, info_of, layer_at, read_info, table_at
 from chunkflow.data.folder import Folder
-from chunkflow.data.info import TABLE_TYPE, LayerInfo, TableInfo, full_url, table_of
+from chunkflow.data.info import TABLE_TYPE, LayerInfo, TableInfo, VoxelsInfo, full_url, table_of
 from chunkflow.data.tables import Table
 from chunkflow.errors import BadInput
 from chunkflow.jobs.work import Work
@@ -18,7 +18,8 @@ DEFAULT_TABLE = "objects"
 def open_layer(layer: str | Path | Known, mip: int = 0) -> LayerInfo:
     """An image, labels or a table: by its place, perhaps with @mip, or WORK:TABLE; or as it is known."""
     if not isinstance(layer, str | Path):
-        return info_of(layer)
+        info = info_of(layer)
+        return layer_at(info.url, mip) if mip and isinstance(info, VoxelsInfo) else info
     found = find_layer(layer, mip)
     if found is None:
         raise BadInput(

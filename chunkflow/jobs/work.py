@@ -171,5 +171,5 @@ class Work:
             raise BadInput(f"The job in {self.url} {said}: {', '.join(named) or 'none'}.")
         stages = [stage for stage in plan.stages if stage.step == product.maker]
         if not all(stage.name in records and records[stage.name].is_complete for stage in stages):
-            raise Incomplete(f"The table {name} is not finished: run the job to its end first.")
+            raise Incomplete(f"The table {name} of {self.url} is not finished: run the job to its end first.")
         return product.info

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from chunkflow.data.info import ANNOTATIONS
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, vec
 from chunkflow.kernels.precomputed import annotations as layers
@@ -19,7 +20,7 @@ from chunkflow.task import Annotations, Cell, Files, Layout, Objects, Out, Resul
 from tasks.annotate.levels import LayerContent, finest_of, listed
 from tasks.annotate.properties import Property, one_colour, records_of
 from tasks.annotate.relations import related_of
-from tasks.annotate.rows import MARGIN, Chosen, Table, shown
+from tasks.annotate.rows import MARGIN, Chosen, TableSpace, shown
 
 EMPTY = 8
 """The size of a list without annotations."""
@@ -35,7 +36,7 @@ class Writes(Task):
     chosen: Chosen
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        return Table.of(layout).readers(region)
+        return TableSpace.of(layout).readers(region)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box.grow(MARGIN)]
@@ -54,7 +55,7 @@ class SpatialCells(Writes):
     shape = SentRows(row_by_row=True)
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        return Table.of(layout).blocks(region)
+        return TableSpace.of(layout).blocks(region)
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:
         decided = LayerContent.of(levels)
@@ -73,7 +74,7 @@ class SpatialCells(Writes):
         return pa.concat_tables(sent)
 
     def finish(self, cell: Cell, rows: pa.Table, levels: pa.Table) -> Files:
-        table, decided = Table.of(cell.layout), LayerContent.of(levels)
+        table, decided = TableSpace.of(cell.layout), LayerContent.of(levels)
         files: Files = {}
         if cell.index == 0:
             files["info"] = json.dumps(info_document(table, decided, self.chosen), indent=1).encode()
@@ -87,7 +88,7 @@ class SpatialCells(Writes):
     def _places(self, cell: Cell, level: int) -> npt.NDArray[Any]:
         """The cells of a level that this block has: those that lie in it, or that begin in it, as far as what
         the job covers goes. All of them have files, as a missing one would be a question."""
-        levels = Table.of(cell.layout).levels
+        levels = TableSpace.of(cell.layout).levels
         inside = cell.box.shift(vec(-n for n in cell.volume.start)).coarsen(levels.cells[level])
         places = np.indices(inside.size).reshape(3, -1).T + np.array(inside.start)
         if level >= levels.block:
@@ -104,7 +105,7 @@ class ById(Writes):
     shape = SentRows(row_by_row=True)
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        return Table.of(layout).writers(region)
+        return TableSpace.of(layout).writers(region)
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:
         decided = LayerContent.of(levels)
@@ -147,7 +148,7 @@ class Related(Writes):
     relationship: str
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        return Table.of(layout).writers(region)
+        return TableSpace.of(layout).writers(region)
 
     def map(self, cell: Cell, objects: pa.Table, levels: pa.Table) -> Result:
         decided = LayerContent.of(levels)
@@ -244,7 +245,7 @@ def sharding_of(count: int) -> Sharding:
     return Sharding("murmurhash3_x86_128", 0, (count >> (8 + shards)).bit_length(), shards)
 
 
-def info_document(table: Table, decided: LayerContent, chosen: Chosen) -> dict[str, Any]:
+def info_document(table: TableSpace, decided: LayerContent, chosen: Chosen) -> dict[str, Any]:
     """The layer's `info`."""
     info, levels = table.info, table.levels
     spatial = []
@@ -261,7 +262,7 @@ def info_document(table: Table, decided: LayerContent, chosen: Chosen) -> dict[s
     properties: list[Property] = decided.properties(chosen)
     colour = one_colour(decided.seen, chosen, decided.rows)
     document = {
-        "@type": "neuroglancer_annotations_v1",
+        "@type": ANNOTATIONS,
         "dimensions": {axis: [float(f"{v}e-9"), "m"] for axis, v in zip("xyz", info.voxel_size, strict=True)},
         "lower_bound": [float(n) for n in info.volume.start],
         # Some readers find only cells that lie within the bounds as a whole.

@@ -19,7 +19,7 @@ from chunkflow.kernels.precomputed.morton import morton_encode
 from chunkflow.task import Cell, Layout, MergedRows, Objects, Out, Result, SentRows, Task
 from tasks.annotate.properties import Property, Seen, one_colour, properties_of, seen_in, seen_together
 from tasks.annotate.relations import related_of
-from tasks.annotate.rows import MARGIN, Chosen, Places, Table, shown
+from tasks.annotate.rows import MARGIN, Chosen, Places, TableSpace, shown
 
 NOTES = 255
 """The level of rows that count nothing, but tell what was seen."""
@@ -54,17 +54,17 @@ class CountByLevel(Task):
     chosen: Chosen
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        cell = Table.of(layout).blocks(layout.main.volume).cell
+        cell = TableSpace.of(layout).blocks(layout.main.volume).cell
         return {"counts": layout.main.as_table(cell)}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
-        return Table.of(layout).readers(region)
+        return TableSpace.of(layout).readers(region)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         return [box.grow(MARGIN)]
 
     def gathers(self, layout: Layout, region: Box) -> Grid:
-        return Table.of(layout).blocks(region)
+        return TableSpace.of(layout).blocks(region)
 
     def map(self, cell: Cell, objects: pa.Table) -> Result:
         rows, places = shown(cell, objects, self.chosen)
@@ -76,7 +76,7 @@ class CountByLevel(Task):
         return pa.concat_tables([_rows([0], NOTES, [0], [0], note), *counted])
 
     def finish(self, cell: Cell, rows: pa.Table) -> pa.Table:
-        levels = Table.of(cell.layout).levels
+        levels = TableSpace.of(cell.layout).levels
         notes, level_of, codes, numbers = _columns(rows)
         fullest = [0] * len(levels.cells)
         for level in range(len(levels.cells)):
@@ -125,7 +125,7 @@ def listed(
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """Each annotation with each cell of a level that it stands in: its number, the cell's code, and which
     block of `grid` has that cell: the one that it lies in, or the first that lies in it."""
-    levels = Table.of(cell.layout).levels
+    levels = TableSpace.of(cell.layout).levels
     from_first = _from_first(cell, chosen, places)
     which, met = crossings(chosen.kind, from_first, levels.cells[level], levels.shape(level))
     begin = levels.block_of(met, level) - np.array(grid.first)
@@ -138,7 +138,7 @@ def listed(
 
 def finest_of(cell: Cell, chosen: Chosen, places: Places) -> npt.NDArray[np.intp]:
     """The finest level that each annotation may lie in."""
-    levels = Table.of(cell.layout).levels
+    levels = TableSpace.of(cell.layout).levels
     if chosen.kind == "point":
         return np.full(len(places), len(levels.cells) - 1, np.intp)
     return layers.finest_levels(*extents(chosen.kind, _from_first(cell, chosen, places)), levels)
@@ -153,7 +153,7 @@ def _from_first(cell: Cell, chosen: Chosen, places: Places) -> npt.NDArray[np.fl
 
 def _counts(cell: Cell, chosen: Chosen, places: Places, grid: Grid) -> Iterable[pa.Table]:
     """How many annotations each cell of each level has."""
-    levels = Table.of(cell.layout).levels
+    levels = TableSpace.of(cell.layout).levels
     finest = finest_of(cell, chosen, places)
     for level in range(len(levels.cells)):
         _, codes, blocks = listed(cell, chosen, places[finest >= level], level, grid)

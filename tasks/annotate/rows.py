@@ -45,13 +45,13 @@ class Chosen(BaseModel):
 
 
 @dataclass(frozen=True)
-class Table:
+class TableSpace:
     """An object table's place in space."""
 
     info: TableInfo
 
     @classmethod
-    def of(cls, layout: Layout) -> Table:
+    def of(cls, layout: Layout) -> TableSpace:
         return cls(layout.table("objects"))
 
     @cached_property
@@ -93,7 +93,7 @@ def shown(cell: Cell, rows: pa.Table, chosen: Chosen) -> tuple[pa.Table, Places]
     if not len(rows):
         return rows, places
     _check_places(rows, places, chosen.kind, cell.volume)
-    table = Table.of(cell.layout)
+    table = TableSpace.of(cell.layout)
     covered = cell.bounds.shift(vec(-n for n in cell.volume.start))
     low, high = (table.voxels(corner) for corner in extents(chosen.kind, places))
     inside = ((high >= covered.start) & (low < covered.stop)).all(axis=1)

@@ -14,7 +14,7 @@ from chunkflow.data.atomic import refuse_existing, written_whole
 from chunkflow.data.info import TableInfo
 from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.plan import Plan
-from chunkflow.errors import BadInput, Incomplete
+from chunkflow.errors import BadInput
 from chunkflow.jobs.work import Work
 from tasks.count.steps import Total
 
@@ -62,28 +62,24 @@ def sample_names(jobs: Sequence[str], urls: Sequence[str]) -> list[str]:
 
 def _counts(work: Work, wanted: str) -> pa.Table:
     """The finished table of counts of a job."""
-    plan = work.plan()
-    made = {name: index for name, index in _tables_of_counts(plan).items() if wanted in ("", name)}
+    known = _tables_of_counts(work.plan())
+    made = [name for name in known if wanted in ("", name)]
     if len(made) != 1:
-        known = ", ".join(_tables_of_counts(plan)) or "none: let its job have a task `count`"
-        raise BadInput(f"{work.url}: say which table of counts is meant; it has {known}.")
-    ((name, index),) = made.items()
-    stages = [stage for stage in plan.stages if stage.step == index]
-    if not all(s.name in work.ledger.stages and work.ledger.stages[s.name].is_complete for s in stages):
-        raise Incomplete(f"{work.url}: the table {name} is not finished: run the job to its end first.")
-    info = plan.products[name, 0].table
+        named = ", ".join(known) or "none: let its job have a task `count`"
+        raise BadInput(f"{work.url}: say which table of counts is meant; it has {named}.")
+    info = work.table_info(made[0])
     return read_table(info, info.bounds)
 
 
-def _tables_of_counts(plan: Plan) -> dict[str, int]:
-    """The tables that `count` and `coincide` make, with the steps that make them."""
-    return {
-        product.name: product.maker
+def _tables_of_counts(plan: Plan) -> list[str]:
+    """The tables that `count` and `coincide` make."""
+    return [
+        product.name
         for product in plan.products.values()
         if product.maker is not None
         and isinstance(product.info, TableInfo)
         and isinstance(plan.steps[product.maker].task, Total)
-    }
+    ]
 
 
 def _write(rows: pa.Table, to: Path) -> None:

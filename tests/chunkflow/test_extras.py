@@ -46,6 +46,18 @@ def test_a_missing_package_is_named_with_the_line_that_brings_it(
         optional_import(f"{package}.inside", "Reading a.file")
 
 
+def test_a_package_that_does_not_load_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is installed, but something that it needs is not: to install it again would not help."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for package, line in (("nd2", "import no_such_package"), ("readlif", "raise ImportError('no libx.so')")):
+        (tmp_path / f"{package}.py").write_text(line)
+        monkeypatch.delitem(sys.modules, package, raising=False)
+        with pytest.raises(BadInput, match=rf"needs the package {package}, which cannot be loaded: .*no"):
+            optional_import(package, "Reading a.file")
+
+
 @pytest.mark.parametrize(("encoding", "package"), CODECS.items())
 def test_an_encoding_without_its_codec_is_refused(
     encoding: str, package: str, monkeypatch: pytest.MonkeyPatch

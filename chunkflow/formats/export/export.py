@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from chunkflow.data.atomic import refuse_existing
 from chunkflow.data.describe import Known, info_of, read_info, table_at
-from chunkflow.data.info import TABLE_TYPE, VOLUME, TableInfo, full_url
+from chunkflow.data.info import ANNOTATIONS, TABLE_TYPE, VOLUME, TableInfo, VoxelsInfo, full_url
 from chunkflow.data.tables import table_rows
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.rows import RowSource, Value, chosen, opener_of, write_rows
@@ -46,12 +46,14 @@ def export(
 ) -> ExportedRows | ExportedVoxels:
     """Write a table, an annotation layer, an image or labels to a file.
 
-    `source` is a path or URL, or the description of a table. The ending of `to` says how it is written: rows
-    to .csv, .parquet, .json, .h5 or .xml; voxels to .tif, .zarr, .nii, .nii.gz, .npy or a folder of planes.
+    `source` is a path or URL, or a table or volume that was opened. The ending of `to` says how it is
+    written: rows to .csv, .parquet, .json, .h5 or .xml; voxels to .tif, .zarr, .nii, .nii.gz, .npy or a
+    folder of planes.
 
     Of rows, `form` names a program instead (napari, cellfinder, neuroglancer), `where` the values that they
     must have by column, `columns` those that are written. Of voxels, `box` is the part (in voxels of mip 0)
-    and `mip` the resolution level. Places are in voxels (x, y, z) and in micrometres (x_um, y_um, z_um).
+    and `mip` the resolution level, by default that of the volume. Places are in voxels (x, y, z) and in
+    micrometres (x_um, y_um, z_um).
 
     >>> cells = export(work.table("objects"), folder / "cells.csv", columns=["id", "x", "y", "z"])
     >>> cells.path.name, cells.rows == len(work.table("objects"))
@@ -64,6 +66,7 @@ def export(
         rows = RowSource(_name(source.url), source, table_rows(source))
     else:
         place = full_url(str(source)) if isinstance(source, str | Path) else source.url
+        mip = mip or (source.mip if isinstance(source, VoxelsInfo) else 0)
         document = read_info(place)
         if document.get("@type", VOLUME) == VOLUME:
             if form or where or columns:
@@ -85,7 +88,7 @@ def _rows_of(url: str, document: Mapping[str, object]) -> RowSource:
     if kind == TABLE_TYPE:
         table = table_at(url)
         return RowSource(_name(url), table, table_rows(table))
-    if kind == "neuroglancer_annotations_v1":
+    if kind == ANNOTATIONS:
         from chunkflow.formats.export.annotations import (  # tensorstore, which tables do not need
             annotation_rows,
             space_of,

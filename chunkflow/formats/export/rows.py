@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,7 +29,7 @@ FORMATS: dict[str, tuple[str, Open]] = {
     "neuroglancer": (".json", NeuroglancerWriter),
 }
 """The ending of each format's files, the first format of an ending being meant by it alone."""
-Value = str | int | float | bool
+Value = str | int | float | bool | np.bool_
 """A value that the rows to be exported have in a column."""
 
 
@@ -79,7 +80,7 @@ def chosen(source: RowSource, where: Mapping[str, Value], columns: Sequence[str]
 
 def _text(value: Value) -> str:
     """A value as Arrow writes those of columns, so that 1, 1.0 and "1" mean the same."""
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return str(value).lower()
     return str(pc.cast(pa.scalar(value), pa.string()).as_py()) if isinstance(value, float) else str(value)
 

@@ -15,7 +15,7 @@ from chunkflow.data.describe import table_at
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import LabelsInfo, TableInfo, full_url
 from chunkflow.data.table_writer import write_table
-from chunkflow.data.tables import table_pieces
+from chunkflow.data.tables import read_table
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.errors import BadInput
@@ -67,7 +67,7 @@ def _rows_of(side: Side, ids: Any) -> Any:
 
 def _table(plan: Plan, name: str) -> pa.Table:
     info = table_at(plan.products[name, 0].info.url)
-    return pa.concat_tables(table_pieces(info, info.bounds), promote_options="default").sort_by("id")
+    return read_table(info, info.bounds).sort_by("id")
 
 
 def refuse_taken(annotations: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from chunkflow.data.describe import Known, info_of
 from chunkflow.data.info import ImageInfo, LabelsInfo, LayerInfo, TableInfo, table_of
-from chunkflow.data.tables import table_pieces
+from chunkflow.data.tables import read_table
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.files import positions, read_points
 from chunkflow.formats.points.marked import of_one_class
@@ -92,9 +92,7 @@ def points_of(
         rows = read_points(Path(place.location), layer, columns, unit)
     else:
         refuse_unlike(place, layer)
-        rows = pa.concat_tables(
-            table_pieces(table_of(place.layer), place.layer.bounds), promote_options="default"
-        )
+        rows = read_table(table_of(place.layer), place.layer.bounds)
     missing = [axis for axis in "xyz" if axis not in rows.column_names]
     if missing:
         raise BadInput(f"{place.location} has no places: columns x, y and z are needed.")

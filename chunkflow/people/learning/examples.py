@@ -179,7 +179,10 @@ def _places(info: TableInfo) -> Iterator[pa.Table]:
 
 def _labels_of(info: TableInfo) -> Volume | None:
     """The labels that a table was measured on, where they are still there."""
+    if not info.labels:
+        return None
     try:
-        return Volume(layer_at(info.labels)) if info.labels else None
+        layer = layer_at(info.labels)
     except BadInput:
         return None
+    return Volume(layer)

@@ -42,7 +42,7 @@ def fragment(title: str, parts: Iterable[str]) -> str:
     """The same as a part of another page, such as a notebook, which its style leaves alone."""
     return "\n".join(
         [
-            f"<div class=chunkflow-page><style>.chunkflow-page{{{BODY};{RULES}}}</style>",
+            f"<div class=chunkflow-page><style>.chunkflow-page{{{BODY};background:#fff;{RULES}}}</style>",
             f"<h1>{html.escape(title)}</h1>",
             *parts,
             "</div>",

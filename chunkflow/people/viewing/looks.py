@@ -15,7 +15,7 @@ import numpy as np
 
 from chunkflow.chunk import Array
 from chunkflow.data.describe import layer_at, read_info
-from chunkflow.data.info import full_url
+from chunkflow.data.info import ANNOTATIONS, VOLUME, full_url
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.geometry import Box, vec
@@ -70,12 +70,12 @@ def look(name: str, location: str) -> Shown:
 
 
 def kind_of(info: Mapping[str, Any], url: str) -> LookKind:
-    kind = info.get("@type", "neuroglancer_multiscale_volume")
-    if kind == "neuroglancer_annotations_v1":
+    kind = info.get("@type", VOLUME)
+    if kind == ANNOTATIONS:
         return "annotation"
     if kind in MESHES:
         return "mesh"
-    if kind == "neuroglancer_multiscale_volume" and info.get("scales"):
+    if kind == VOLUME and info.get("scales"):
         return "segmentation" if info.get("type") == "segmentation" else "image"
     raise BadInput(f"{url} is not an image, segmentation, mesh or annotation layer but: {kind}.")
 

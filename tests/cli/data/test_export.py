@@ -204,6 +204,7 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ({"class": "cell", "score": 1}, [9]),
         ({"score": 0.25}, [2**63 + 1]),
         ({"cut": True}, [5, 9]),
+        ({"cut": np.True_, "class": np.str_("cell")}, [5, 9]),
         ({"id": 2**63 + 1, "cut": False}, [2**63 + 1]),
         ({"cut": "false"}, [2**63 + 1]),
         ({}, [5, 2**63 + 1, 9]),
