@@ -18,7 +18,7 @@ from chunkflow.engine.cost.prices import PACKAGED, load_prices
 from chunkflow.engine.cost.quote import Quote, quote
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning import job as planning
-from chunkflow.engine.planning.settings import set_key
+from chunkflow.engine.planning.settings import set_key, set_place
 from chunkflow.engine.run.events import Listener
 from chunkflow.errors import ChunkflowError
 from chunkflow.geometry import Box, Vec, VoxelSize
@@ -26,7 +26,7 @@ from chunkflow.jobs import work as jobs
 from chunkflow.jobs.budget import measured_plan
 from chunkflow.jobs.ingesting import ingest_job
 from chunkflow.jobs.means import HERE, Means, Money
-from chunkflow.jobs.notebook import NotebookProgress, in_notebook
+from chunkflow.jobs.notebook import notebook_progress
 from chunkflow.jobs.run import Run
 from chunkflow.jobs.status import Status
 from chunkflow.people.reports.report import write_report
@@ -85,8 +85,7 @@ class Job(planning.Job):
     ) -> Self:
         """Read a job file. Paths in it count from the file, those given here from the working folder.
 
-        `layers` and `work` say where these are for another brain; `settings` sets any other key by its dotted
-        name.
+        `layers` and `work` say where these are for another brain; `settings` sets other keys by dotted name.
 
         >>> job = Job.read(folder / "job.yaml", work=folder / "w2", settings={"tasks.segment.diameter": 8})
         >>> job.tasks[0].parameters["diameter"]
@@ -97,7 +96,7 @@ class Job(planning.Job):
         for key, value in (settings or {}).items():
             set_key(document, key, value)
         for name, place in (layers or {}).items():
-            set_key(document, f"layers.{name}", full_url(str(place)))
+            set_place(document, name, full_url(str(place)))
         if work:
             document["work"] = full_url(str(work))
         return cls.from_document(document, path.resolve().parent)
@@ -279,7 +278,7 @@ def ingest(
     >>> work.volume("layer").bounds.size
     (20, 30, 10)
     """
-    size = ",".join(f"{length:g}" for length in voxel_size) + "nm" if voxel_size else ""
+    size = "" if voxel_size is None else ",".join(str(float(length)) for length in voxel_size) + "nm"
     parameters = {"voxel_size": size, "kind": kind, "axes": axes, "channel": channel, "time": time}
     ingestion = ingest_job(str(source), str(to), parameters, str(work))
     return _to_end(Run.of(ingestion.job, Means(workers, address, serial)), listeners)
@@ -287,14 +286,15 @@ def ingest(
 
 def _to_end(run: Run, listeners: Sequence[Listener]) -> Work:
     """Run to the end, and leave a report; one that cannot be written is warned of."""
-    run.listeners += [*listeners, *([NotebookProgress()] if in_notebook() else [])]
-    run.start()
-    try:
-        run.wait()
-    finally:
-        if run.status:
-            try:
-                write_report(run.plan.work)
-            except ChunkflowError as error:
-                warnings.warn(f"The report could not be written: {error}", stacklevel=3)
+    with notebook_progress() as shown:
+        run.listeners += [*listeners, *shown]
+        run.start()
+        try:
+            run.wait()
+        finally:
+            if run.status:
+                try:
+                    write_report(run.plan.work)
+                except ChunkflowError as error:
+                    warnings.warn(f"The report could not be written: {error}", stacklevel=3)
     return Work.open(run.plan.work)

@@ -43,7 +43,7 @@ def write_a_million_cells(folder: Folder, cells_a_flush: int = 800) -> float:
     plan = PlanSpec(job=job, box=None, chunk=(64, 64, 64), layers=[])
     record = JobRecord(spec={}, plan=plan, grids={})
     start = time.perf_counter()
-    with Ledger.open(folder) as ledger:
+    with Ledger.load(folder).take() as ledger:
         ledger.record_job(record, {}, STAGES)
         for number, (stage, index) in enumerate(work):
             ledger.record_done(
@@ -56,7 +56,7 @@ def write_a_million_cells(folder: Folder, cells_a_flush: int = 800) -> float:
 
 def age(folder: Folder, heartbeats: int = 1_000_000) -> None:
     """Make the chain look as if so many heartbeats followed, by writing what would be left of them."""
-    with Ledger.open(folder) as ledger:
+    with Ledger.load(folder).take() as ledger:
         template, state = ledger._chain.last, ledger.state.encode()
     assert template is not None
     begun = template.number // BLOCK + 1

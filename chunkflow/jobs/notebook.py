@@ -5,14 +5,17 @@ from __future__ import annotations
 import html
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from chunkflow.engine.queue.schedule import Schedule
-from chunkflow.engine.run.events import Ended, Event, Started, Tick
+from chunkflow.engine.run.events import Ended, Event, Listener, Said, Started, Tick
 from chunkflow.jobs.progress import Progress, TaskProgress
 from chunkflow.words import in_words
 
 EVERY_SECONDS = 0.5
+RUNNING = "running"
 
 
 def in_notebook() -> bool:
@@ -20,6 +23,17 @@ def in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return shell is not None and hasattr(shell, "kernel")
+
+
+@contextmanager
+def notebook_progress() -> Iterator[list[Listener]]:
+    """The listener that shows a run in a notebook, until it has ended; elsewhere none."""
+    shown = [NotebookProgress()] if in_notebook() else []
+    try:
+        yield [*shown]
+    finally:
+        for progress in shown:
+            progress.close()
 
 
 class NotebookProgress:
@@ -30,6 +44,8 @@ class NotebookProgress:
         self._display: Any = None
         self._said: list[str] = []
         self._shown = 0.0
+        self._last: tuple[Schedule, str] | None = None
+        """How things stood when they were shown last."""
 
     def __call__(self, event: Event) -> None:
         self._progress(event)
@@ -37,14 +53,21 @@ class NotebookProgress:
         if isinstance(event, Started) or (
             isinstance(event, Tick) and time.monotonic() - self._shown > EVERY_SECONDS
         ):
-            self._show(event.schedule, "running")
+            self._show(event.schedule, RUNNING)
         elif isinstance(event, Ended):
             self._show(event.schedule, event.status)
+        elif isinstance(event, Said) and self._last is not None:
+            self._show(*self._last)
+
+    def close(self) -> None:
+        """Say that nothing goes on any more, where a run has ended by an error."""
+        if self._last is not None and self._last[1] == RUNNING:
+            self._show(self._last[0], "stopped")
 
     def _show(self, schedule: Schedule, status: str) -> None:
         from IPython.display import HTML, display
 
-        self._shown = time.monotonic()
+        self._shown, self._last = time.monotonic(), (schedule, status)
         shown = HTML(self.page(schedule, status))
         if self._display is None:
             self._display = display(shown, display_id=True)

@@ -71,9 +71,9 @@ class Run:
         listeners: Sequence[Listener] = (),
         ledger: Ledger | None = None,
     ) -> None:
-        """`restart` names a task to be cleared with those after
-        it; `agree` is asked first, with what would be deleted. `ledger` is that of the work folder, where it
-        was loaded already; from then on it is the run's."""
+        """`restart` names a task to be cleared with those after it; `agree` is asked first, with what would
+        be deleted. `ledger` is that of the work folder, where it was loaded already; from then on it is the
+        run's."""
         self.plan, self.status = plan, ""
         """`status` is how the run ended, once it has, and its ledger is closed."""
         self.listeners = list(listeners)
@@ -130,7 +130,7 @@ class Run:
         staff = means.site.staff(plan)
         queue = JobQueue(plan, self._say)
         meter = begin_account(plan, prices, means, accounts)
-        open_run(plan, versions(plan.job), self._restart, self._agree, ledger)
+        open_run(plan, versions(plan.job), self._restart, self._agree, ledger, self._say)
         return _Opened(ledger, queue, staff, meter)
 
     def interrupt(self) -> None:

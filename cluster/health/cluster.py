@@ -95,6 +95,7 @@ def _by_client(address: str, urls: Sequence[str]) -> Answers | list[str]:
     from cluster.workers.connection import join, refuse_dead
     from cluster.workers.everywhere import ask_each_node
 
+    had_joined = ray.is_initialized()
     try:
         refuse_dead(address)
         join(address)
@@ -103,7 +104,8 @@ def _by_client(address: str, urls: Sequence[str]) -> Answers | list[str]:
     try:
         return ask_each_node(examine, urls)
     finally:
-        ray.shutdown()
+        if not had_joined:  # else a run of this process may be going on there
+            ray.shutdown()
 
 
 def node_faults(said: Mapping[str, Any]) -> list[str]:

@@ -146,8 +146,19 @@ def join(address: str) -> None:
     with _LOCK:
         if not ray.is_initialized():
             _join(address)
-        elif ray.get_runtime_context().gcs_address not in (address, _OWN_ADDRESS.get(address)):
+            return
+        own = ray.get_runtime_context().gcs_address
+        if own not in _OWN_ADDRESS.values() and _may_be(address, own):  # this process joined it by ray.init
+            _refuse_unlike(address)
+            _OWN_ADDRESS[address] = own
+        if own not in (address, _OWN_ADDRESS.get(address)):
             raise BadInput(_has_another(f"the cluster at {address}"))
+
+
+def _may_be(address: str, own: str) -> bool:
+    """Whether the Ray that this process has, which goes by `own`, may be the cluster that is meant: a proxy's
+    address and `auto` do not tell."""
+    return not _has_started() and (address in (own, "auto") or address.startswith("ray://"))
 
 
 def _join(address: str) -> None:

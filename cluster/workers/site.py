@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import ray
+
 from chunkflow.engine.cost.measures import Measures
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.pool.staff import Staff, staff_for
@@ -28,7 +30,7 @@ class Machine:
         return staff_for(plan, room_here(self.workers), self.workers)
 
     def executor(self, plan: Plan, staff: Staff, say: Callable[[str], None]) -> RayExecutor:
-        _tell(staff, "Starting", say)
+        _tell(staff, "Using" if ray.is_initialized() else "Starting", say)
         start_here(staff.cores)
         return RayExecutor(plan)
 

@@ -131,7 +131,7 @@ class Chain:
         watched = clock()
         if self.last is not None and not self._is_free():
             seconds = lease * self.last.heartbeat
-            say(f"{self._whose(self.last)}: waiting up to {seconds:.0f} s for a sign of life")
+            say(f"{self._whose(self.last)}: waiting up to {seconds:.0f} s for a sign of life.")
             following = self._segment(self.number + 1)
             while clock() - watched < seconds and not self._is_free() and not self.folder.exists(following):
                 sleep(min(self.last.heartbeat / 4, 1.0))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,31 +102,27 @@ class Ledger:
         ledger._load()
         return ledger
 
-    @staticmethod
-    def open(folder: Folder, heartbeat: float = 5.0, lease: float = 4.0) -> Ledger:
-        """Load the ledger and become its writer; raises what `take` raises."""
-        ledger = Ledger.load(folder)
-        ledger.take(heartbeat, lease)
-        return ledger
-
-    def take(self, heartbeat: float = 5.0, lease: float = 4.0) -> None:
-        """Read what was written since the ledger was loaded, and become its writer.
+    def take(
+        self, heartbeat: float = 5.0, lease: float = 4.0, say: Callable[[str], None] = lambda _: None
+    ) -> Ledger:
+        """Read what was written since the ledger was loaded, and become its writer; returns itself.
 
         Raises BadInput where the store has no conditional put, and chain.Held, whose text says who, while
         another runner's lease lasts: for `lease` of its heartbeats after its last segment. One whose lease
-        ran out, or that is known to have ended, is followed.
+        ran out, or that is known to have ended, is followed; `say` is told before it is waited for.
         """
         self._chain.folder.check_conditional_put()
         self._chain.heartbeat = heartbeat
         self.refresh()
         before = self._chain.last
-        for segment in self._chain.take(lease):
+        for segment in self._chain.take(lease, say=say):
             self.state.apply(segment)
             before = segment
         self.took_over = before is not None and before.kind != "closed"
         assert self._chain.last is not None
         self._apply(self._chain.last)
         self._cells = {name: stage.cells for name, stage in self.state.stages.items()}
+        return self
 
     def refresh(self) -> State:
         """Read what was written since (when only reading) and return the state."""

@@ -23,6 +23,10 @@ def lay_over(document: dict[str, Any], setting: str) -> None:
 
 def set_key(document: dict[str, Any], key: str, value: Any) -> None:
     """Set a key of a job as read from its file, by its dotted name, as in tasks.segment.diameter."""
+    known, name = document.get("layers"), key.strip().removeprefix("layers.")
+    if isinstance(value, str) and isinstance(known, dict) and name != key.strip() and name in known:
+        set_place(document, name, value)
+        return
     *path, last = key.strip().split(".")
     place: Any = document
     for part in path:
@@ -30,6 +34,15 @@ def set_key(document: dict[str, Any], key: str, value: Any) -> None:
     if not isinstance(place, dict):
         raise BadInput(f"The setting {key}: there is no such key in the job.")
     place[last] = value
+
+
+def set_place(document: dict[str, Any], name: str, url: str) -> None:
+    """Say where a layer of a job lies; how it is stored stays as the file says."""
+    layers = document.setdefault("layers", {})
+    if not isinstance(layers, dict):
+        raise BadInput(f"The layer {name}: the job's layers must be names with places.")
+    entry = layers.get(name)
+    layers[name] = {**entry, "url": url} if isinstance(entry, dict) else url
 
 
 def _inside(place: Any, part: str, key: str) -> Any:

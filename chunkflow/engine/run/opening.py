@@ -71,19 +71,21 @@ def open_run(
     restart: str = "",
     agree: Callable[[str], bool] = lambda _: True,
     ledger: Ledger | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Ledger:
     """Become the job's runner: the ledger, open for writing, with all outputs in place; a `stop` that was
     meant for the run before is removed.
 
     `restart` names a task to be cleared with those after it; `agree` is asked, with what would be deleted.
     `ledger` is that of the work folder where it was loaded already: it is read on, and is the one opened.
+    `say` is told where another runner's lease is waited for.
     """
     ledger = _as_it_stands(plan, ledger)
     before, cleared, wanted = _asked(plan, ledger, restart)
     if cleared and not agree(deleted_size(before, ledger, _steps_of(before, cleared))):
         raise BadInput("Nothing was deleted, and nothing was run.")
     known = ledger.segments
-    ledger.take(plan.job.heartbeat)
+    ledger.take(plan.job.heartbeat, say=say)
     try:
         Folder(plan.work).discard([STOP])
         _refuse_what_came_between(plan, known, ledger, wanted, cleared)
@@ -219,7 +221,7 @@ def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:
     names = [plan.steps[i].name for i in sorted(cleared)]
     ledger.record_clearing(names)
     ledger.flush(now=True)
-    with beating(ledger, plan.job.heartbeat):  # a million files take minutes
-        delete(plan, cleared)
+    with beating(ledger, plan.job.heartbeat) as check:  # a million files take minutes
+        delete(plan, cleared, check)
     ledger.record_cleared(list(dict.fromkeys([*names, *stages])))
     ledger.flush(now=True)

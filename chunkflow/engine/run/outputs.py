@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -79,13 +79,15 @@ def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[s
             yield from ((url, [f"{cell:06d}.parquet" for cell in range(len(stage.grid))]) for url in tables)
 
 
-def delete(plan: Plan, steps: Iterable[int]) -> int:
-    """Delete what these steps wrote; returns how many files there were."""
+def delete(plan: Plan, steps: Iterable[int], check: Callable[[], None] = lambda: None) -> int:
+    """Delete what these steps wrote; returns how many files there were. `check` is called on the way, and
+    may raise."""
     cleared = set(steps)
     parts = Parts(Folder(plan.work))
     count = 0
     for index in cleared:
         for url, names in names_of(plan, plan.steps[index], parts):
+            check()
             count += Folder(url).delete(names) if names else 0
     for url, maker in _made_urls(plan).items():
         if maker in cleared:

@@ -43,6 +43,7 @@ from chunkflow.engine.run.events import (
 from chunkflow.engine.run.retry_policy import RetryPolicy
 from chunkflow.errors import Interrupted, StorageError
 
+STOPPED = "Interrupted at once; what was recorded is kept."
 BEAT_SECONDS = 0.05
 """How often what does not depend on answers is looked after."""
 DRAIN_SECONDS = 120.0
@@ -96,12 +97,13 @@ class Runner:
             while not self._finished():
                 if self._stopped:
                     self._ledger.record_ended("interrupted")
-                    raise Interrupted("Interrupted at once; what was recorded is kept.")
+                    raise Interrupted(STOPPED)
                 self._step()
             status = self._status()
             self._ledger.record_ended(status)
             while not self._flush(now=True):
-                pass
+                if self._stopped:
+                    raise Interrupted(STOPPED)
         finally:
             self._pool.stop()
         blocked = int(self._schedule.counts[:, WAITING].sum()) if status == "incomplete" else 0

@@ -53,7 +53,7 @@ def test_a_run_lives_while_its_workers_are_started(tmp_path: Path, monkeypatch: 
     run = Run.of(smooth_job(tmp_path, heartbeat=HEARTBEAT), SERIAL)
     run.start()
     with pytest.raises(Held):
-        Ledger.open(Folder(run.plan.work), HEARTBEAT)
+        Ledger.load(Folder(run.plan.work)).take(HEARTBEAT)
     assert run.wait() == "complete"
 
 
@@ -77,7 +77,7 @@ def test_a_run_lives_while_it_deletes_what_is_made_again(
     starting.start()
     assert deletes.wait(60)
     with pytest.raises(Held):
-        Ledger.open(Folder(job.work), HEARTBEAT)
+        Ledger.load(Folder(job.work)).take(HEARTBEAT)
     starting.join()
     assert again.wait() == "complete"
 

@@ -33,7 +33,7 @@ def bucket() -> Iterator[str]:
 
 @pytest.fixture
 def ledger(folder: Folder) -> Iterator[Ledger]:
-    with Ledger.open(folder) as opened:
+    with Ledger.load(folder).take() as opened:
         opened.record_job(JOB, {"chunkflow": "1"}, CELLS)
         opened.flush(now=True)
         yield opened

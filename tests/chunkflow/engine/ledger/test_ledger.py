@@ -121,7 +121,7 @@ def test_a_record_that_could_not_be_applied_is_refused(folder: Folder, ledger: L
 
 
 def test_a_heartbeat_is_written_when_due_and_records_at_most_each_second(tmp_path: Path) -> None:
-    with Ledger.open(Folder(str(tmp_path)), heartbeat=0.05) as ledger:
+    with Ledger.load(Folder(str(tmp_path))).take(heartbeat=0.05) as ledger:
         ledger.record_job(JOB, {}, CELLS)
         assert not ledger.flush()
         time.sleep(0.06)
@@ -132,12 +132,12 @@ def test_a_heartbeat_is_written_when_due_and_records_at_most_each_second(tmp_pat
 
 
 def test_a_resumed_run_finds_what_the_last_left(folder: Folder) -> None:
-    with Ledger.open(folder) as first:
+    with Ledger.load(folder).take() as first:
         assert not first.took_over
         first.record_job(JOB, {"chunkflow": "1"}, CELLS)
         done(first, "segment", 1)
     assert not first.is_writing
-    with Ledger.open(folder) as second:
+    with Ledger.load(folder).take() as second:
         assert not second.took_over
         assert second.stages["segment"].done == 1
         second.record_job(JOB, {"chunkflow": "2"}, CELLS)
@@ -150,10 +150,10 @@ def test_a_resumed_run_finds_what_the_last_left(folder: Folder) -> None:
 
 
 def test_an_overtaken_ledger_stops_and_closes_quietly(folder: Folder) -> None:
-    first = Ledger.open(folder)
+    first = Ledger.load(folder).take()
     first.record_job(JOB, {}, CELLS)
     first.flush(now=True)
-    second = Ledger.open(folder, lease=0)
+    second = Ledger.load(folder).take(lease=0)
     assert second.took_over
     done(first, "segment", 1)
     with pytest.raises(Overtaken):
@@ -221,7 +221,7 @@ from chunkflow.data.folder import Folder
 from tests.support.jobs import job_record
 from tests.support.ledgers import done
 chain.BLOCK = 20
-book = ledger.Ledger.open(Folder(sys.argv[1]))
+book = ledger.Ledger.load(Folder(sys.argv[1])).take()
 book.record_job(job_record("rat", {"tasks": []}), {}, {"segment": 1000000})
 book.flush(now=True)
 index = book.stages["segment"].done
@@ -259,12 +259,12 @@ def test_a_killed_writer_loses_at_most_its_last_flush(
 def test_on_s3_too(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_module, "BLOCK", 4)
     folder = Folder(f"{bucket}/{uuid.uuid4()}")
-    with Ledger.open(folder) as ledger:
+    with Ledger.load(folder).take() as ledger:
         ledger.record_job(JOB, {}, CELLS)
         for index in range(10):
             done(ledger, "segment", index)
             ledger.flush(now=True)
-    with Ledger.open(folder) as ledger:
+    with Ledger.load(folder).take() as ledger:
         assert ledger.stages["segment"].done == 10
         done(ledger, "segment", 11)
     assert Ledger.load(folder).stages["segment"].done == 11

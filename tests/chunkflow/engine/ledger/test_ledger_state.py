@@ -101,14 +101,14 @@ def perform(ledger: Ledger, operation: str, stage: str, *rest: Any) -> None:
 def test_the_state_is_that_of_a_dictionary(tmp_path: Path, operations: list[tuple[Any, ...]]) -> None:
     folder, model = Folder(str(tmp_path / str(uuid.uuid4()))), Model()
     with mock.patch.object(chain_module, "BLOCK", 3):
-        ledger = Ledger.open(folder)
+        ledger = Ledger.load(folder).take()
         ledger.record_job(JOB, {}, CELLS)
         for operation in [*operations, ("flush",)]:
             if operation[0] == "flush":
                 ledger.flush(now=True)
             elif operation[0] == "reopen":
                 ledger.close()
-                ledger = Ledger.open(folder)
+                ledger = Ledger.load(folder).take()
             else:
                 perform(ledger, *operation)
                 model.apply(*operation)

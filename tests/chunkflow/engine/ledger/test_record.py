@@ -18,7 +18,7 @@ PLAN = JOB.plan.model_dump(mode="json")
 
 
 def test_the_record_of_a_later_chunkflow_is_refused(folder: Folder) -> None:
-    with Ledger.open(folder) as ledger:
+    with Ledger.load(folder).take() as ledger:
         ledger.record_job(JOB.model_copy(update={"format": FORMAT + 1}), {}, CELLS)
         with pytest.raises(BadInput, match=f"has format {FORMAT + 1}, and this one reads up to {FORMAT}"):
             ledger.flush(now=True)
