@@ -25,7 +25,7 @@ STAGES = {"segment": 400_000, "measure": 400_000, "mesh": 200_000}
 def append_empty_segments(folder: Folder, count: int = 1000) -> float:
     """Segments a second, each on disk before the next."""
     chain = Chain(folder)
-    chain.load()
+    chain.load(bytes)
     chain.take()
     start = time.perf_counter()
     for _ in range(count):

@@ -1,10 +1,13 @@
-"""Files on a file system that are seen whole or not at all.
+"""Files on a file system that are seen whole or not at all, and that outlast a cut of power.
 
 A write goes in four steps:
 1. the bytes go into a temporary file in the same folder (so that the rename cannot cross a file system);
 2. the file is renamed over the old one, which a reader sees before or after, never in between;
 3. twins, the same file under the name of another compression, are removed, as readers may prefer them;
 4. if any of this fails (a full disk, an interrupt), the temporary file is removed and the error goes up.
+
+After a cut of power a file that was only renamed may be empty. `make_durable` puts files, and the folders
+that name them, onto the disk.
 """
 
 from __future__ import annotations
@@ -15,16 +18,16 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-from cloudfiles.interfaces import FileInterface
+from typing import IO
 
 from chunkflow.errors import BadInput
 
 COMPRESSIONS = (".gz", ".br", ".zstd", ".xz", ".bz2")
 _TEMPORARY = re.compile(r"^\.~.*\.tmp$")
+SYNCS_AT_ONCE = 8
 _STALE_SECONDS = 600.0  # no single file takes this long: whoever began it was killed
 
 
@@ -100,7 +103,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def create_once(path: Path, data: bytes) -> bool:
-    """Make a file, whole and on disk, only if none has its name; say whether this call made it."""
+    """Make a file, whole and durable, only if none has its name; say whether this call made it."""
     made = False
 
     def place(temporary: Path) -> None:
@@ -114,7 +117,27 @@ def create_once(path: Path, data: bytes) -> bool:
         temporary.unlink(missing_ok=True)
 
     _with_temporary(path, data, True, place)
+    if made:
+        _sync(path.parent)
     return made
+
+
+def make_durable(files: Iterable[Path], folders: Iterable[Path]) -> None:
+    """Put files that were written whole onto the disk, and which files these folders hold.
+
+    Many at a time, as a file system commits together what is asked for together. (One syncfs was quicker
+    where nobody else writes; it waits for all that others write, too.)
+    """
+    with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+        list(pool.map(_sync, [*files, *folders]))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -126,36 +149,3 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 def twins_of(path: Path, compression: str = "") -> list[Path]:
     """The names under which other compressions of the file `path` (without its ending) would lie."""
     return [path.with_name(path.name + ending) for ending in ("", *COMPRESSIONS) if ending != compression]
-
-
-def _put_file(
-    self: Any,
-    file_path: str,
-    content: Any,
-    content_type: str | None,
-    compress: str | bool | None,
-    cache_control: str | None = None,
-    storage_class: str | None = None,
-) -> None:
-    """Takes the place of FileInterface.put_file, with its signature; the names are chosen as it does."""
-    plain = Path(self.get_path_to_file(file_path))
-    ending = self.get_extension(compress)
-    if ending and plain.suffix == ending:
-        plain = plain.with_suffix("")
-    target = plain.with_name(plain.name + ending)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    self.io_with_lock(
-        lambda: write_whole(target, data, twins_of(plain, ending)),
-        self.get_path_to_file(file_path),
-        exclusive=True,
-    )
-
-
-def make_file_writes_atomic() -> None:
-    """Let all that CloudVolume and CloudFiles write on file:// in this process be atomic.
-
-    Their own way opens the file and writes in place: under a reader, or a kill, it is seen half written.
-    Calling this again changes nothing.
-    """
-    if FileInterface.put_file is not _put_file:
-        FileInterface.put_file = _put_file

@@ -23,8 +23,7 @@ from botocore.exceptions import ClientError
 from cloudfiles import CloudFiles
 from cloudfiles.interfaces import DEFAULT_S3_ACL, S3_ACLS
 
-from chunkflow.data.atomic import create_once, is_temporary, twins_of, write_whole
-from chunkflow.data.atomic import make_file_writes_atomic as make_file_writes_atomic
+from chunkflow.data.atomic import create_once, is_temporary, make_durable, twins_of, write_whole
 from chunkflow.data.clients import is_fault, said
 from chunkflow.errors import BadInput, StorageError
 
@@ -55,11 +54,11 @@ class Folder:
     put)."""
 
     def __init__(self, url: str) -> None:
-        make_file_writes_atomic()
         self._cloud = CloudFiles(url, progress=False)
         self.url: str = self._cloud.cloudpath.rstrip("/")
         self._protocol: str = self._cloud.protocol
-        self._root = Path(self._cloud._path.path) if self._protocol == "file" else None
+        self.root: Path | None = Path(self._cloud._path.path) if self._protocol == "file" else None
+        """Where it lies on a disk; None in an object store."""
 
     def __repr__(self) -> str:
         return f"Folder({self.url!r})"
@@ -68,33 +67,40 @@ class Folder:
         """The folder of this name inside this one."""
         return Folder(posixpath.join(self.url, name))
 
-    def put(self, name: str, data: bytes | IO[bytes]) -> None:
+    def put(self, name: str, data: bytes | IO[bytes], compress: str = "") -> None:
         """Write or replace a file; a reader sees the old one or the new one.
 
         An open file is copied from where it stands: piece by piece on a disk, at once to a cloud, which may
-        have to be given it again.
+        have to be given it again. `compress` (gzip) is how it lies in a cloud; on a disk it lies as it is.
         """
         with self._speaking_of("write", name):
-            if self._root is not None:
+            if self.root is not None:
                 path = self._path(name)
                 write_whole(path, data, twins_of(path))
             else:
                 content = data if isinstance(data, bytes) else data.read()
-                self._cloud.put(name, content, compress=None, cache_control="no-cache")
+                self._cloud.put(name, content, compress=compress or None, cache_control="no-cache")
 
-    def put_all(self, files: Mapping[str, bytes]) -> None:
+    def put_all(self, files: Mapping[str, bytes], compress: str = "") -> None:
         """Write many files, each whole, where none lies compressed (a folder that only we write); to a cloud
-        side by side.
+        side by side, compressed as `put` does.
 
         To look for compressed twins of each would cost more than the writing, as every look gives other
         threads of the process their turn.
         """
-        if self._root is None:
-            side_by_side(lambda name: self.put(name, files[name]), list(files))
+        if self.root is None:
+            side_by_side(lambda name: self.put(name, files[name], compress), list(files))
             return
         for name, data in files.items():
             with self._speaking_of("write", name):
                 write_whole(self._path(name), data)
+
+    def make_durable(self, names: Sequence[str]) -> None:
+        """Let files that were put here outlast a cut of power; in a cloud they do, as they are put."""
+        if self.root is not None:
+            paths = [self._path(name) for name in names]
+            with self._speaking_of("make durable", names[0]):
+                make_durable(paths, {path.parent for path in paths})
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Make a file unless there is one of this name; say whether it was made.
@@ -103,7 +109,7 @@ class Folder:
         to know reads the file. Raises BadInput where the store cannot do this.
         """
         with self._speaking_of("write", name):
-            if self._root is not None:
+            if self.root is not None:
                 return create_once(self._path(name), data)
             if self._protocol == "s3":
                 return self._put_if_absent_s3(name, data)
@@ -116,7 +122,7 @@ class Folder:
     def get(self, name: str) -> bytes | None:
         """The bytes of a file, decompressed where it lies compressed; None where there is none."""
         with self._speaking_of("read", name):
-            if self._root is not None:
+            if self.root is not None:
                 try:
                     return self._path(name).read_bytes()
                 except (FileNotFoundError, NotADirectoryError):
@@ -128,7 +134,7 @@ class Folder:
     @contextmanager
     def opened(self, name: str) -> Iterator[IO[bytes] | None]:
         """A file to read here and there: on a disk it stays there; None where there is none."""
-        if self._root is not None and self._path(name).is_file():
+        if self.root is not None and self._path(name).is_file():
             with self._speaking_of("read", name), self._path(name).open("rb") as file:
                 yield file
             return
@@ -137,14 +143,14 @@ class Folder:
 
     def get_all(self, names: Sequence[str]) -> list[bytes | None]:
         """The bytes of many files, in the order of their names, fetched side by side from a cloud."""
-        if self._root is not None:
+        if self.root is not None:
             return [self.get(name) for name in names]
         return side_by_side(self.get, names)
 
     def exists(self, name: str) -> bool:
         """Whether there is a file of this name."""
         with self._speaking_of("look for", name):
-            if self._root is not None:
+            if self.root is not None:
                 path = self._path(name)
                 return path.is_file() or any(twin.is_file() for twin in twins_of(path))
             with self._cloud._get_connection() as connection:
@@ -153,7 +159,7 @@ class Folder:
     def size(self, name: str) -> int | None:
         """The bytes that a file takes; None where there is none."""
         with self._speaking_of("look for", name):
-            if self._root is None and not self.exists(name):
+            if self.root is None and not self.exists(name):
                 return None
             size: int | None = self._cloud.size(name)
             return size
@@ -164,7 +170,7 @@ class Folder:
         if not named:
             return
         with self._speaking_of("delete", named[0]):
-            if self._root is None:
+            if self.root is None:
                 self._cloud.delete(named)
                 return
             for name in named:
@@ -177,24 +183,24 @@ class Folder:
         named = list(dict.fromkeys(names))
         there = (
             [self.exists(name) for name in named]
-            if self._root is not None
+            if self.root is not None
             else side_by_side(self.exists, named)
         )
         present = [name for name, found in zip(named, there, strict=True) if found]
         self.discard(present)
-        if self._root is not None:
+        if self.root is not None:
             self._remove_empty_folders({self._path(name).parent for name in present})
         return len(present)
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """The names of all files that begin with prefix, those in folders below included, in no order."""
         with self._speaking_of("list", prefix):
-            if self._root is None:
+            if self.root is None:
                 yield from self._cloud.list(prefix)
                 return
-            start = self._root / posixpath.dirname(prefix)
+            start = self.root / posixpath.dirname(prefix)
             for folder, _, files in os.walk(start):
-                inside = os.path.relpath(folder, self._root)
+                inside = os.path.relpath(folder, self.root)
                 for file in files:
                     name = file if inside == "." else f"{inside}/{file}"
                     if name.startswith(prefix) and not is_temporary(file):
@@ -214,14 +220,14 @@ class Folder:
             raise BadInput(f"{self.url} cannot hold a work folder: it lets a file that exists be made again")
 
     def _path(self, name: str) -> Path:
-        assert self._root is not None
+        assert self.root is not None
         if name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"{name!r} does not lie in {self.url}")
-        return self._root / name
+        return self.root / name
 
     def _remove_empty_folders(self, folders: set[Path]) -> None:
         for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
-            while folder != self._root:
+            while folder != self.root:
                 try:
                     folder.rmdir()
                 except OSError:  # not empty, or gone

@@ -99,6 +99,11 @@ class _Voxels(SpaceInfo):
         """Local layers are written without, which plain web servers and other readers need."""
         return not self.url.startswith("file://")
 
+    @property
+    def gzipped(self) -> bool:
+        """Whether each file is compressed as a whole; of shards parts are read."""
+        return self.compressed and not self.sharded and self.encoding != "jpeg"
+
     def as_image(self, dtype: str = "", channels: int = 0) -> ImageInfo:
         """An image over the same space, of the same dtype and channels unless others are given."""
         return super().as_image(dtype or self.dtype, channels or self.channels)

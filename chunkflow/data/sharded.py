@@ -1,7 +1,7 @@
-"""Image and label layers in few files: a shard holds a cube of 8 storage chunks along each side.
+"""Files of image and label layers: a storage chunk each, or shards of a cube of 8 chunks along each side.
 
-Where a layer has fewer chunks along an axis, its shards do too; a shard is a range of Morton codes of chunks,
-so it is written whole by the one cell that fills its space.
+Where a sharded layer has fewer chunks along an axis, its shards do too; a shard is a range of Morton codes of
+chunks, so it is written whole by the one cell that fills its space.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chunkflow.chunk import Chunk
-from chunkflow.data.info import SHARD_SIDE
+from chunkflow.data.info import SHARD_SIDE, VoxelsInfo
 from chunkflow.geometry import Box, Grid, Vec, vec
 from chunkflow.kernels.precomputed.morton import code_bits, morton_encode
 from chunkflow.kernels.precomputed.shards import Sharding, encode_shards
@@ -43,6 +43,26 @@ def sharding_of(bounds: Box, storage: Vec, compressed: bool) -> Sharding:
     )
 
 
+def chunk_files(info: VoxelsInfo, chunk: Chunk) -> dict[str, bytes]:
+    """The files of a mip that a chunk fills, by their names in the mip's folder; it must be made of whole
+    ones."""
+    if info.sharded:
+        return shard_files(chunk, info.bounds, info.storage, info.encoding, info.compressed)
+    grid = Grid.chunks(info.bounds, info.storage)
+    boxes = [grid.box(index) for index in grid.indexes_meeting(chunk.box)]
+    if not all(chunk.box.contains(box) for box in boxes):
+        raise ValueError(f"{chunk.box} is not made of whole storage chunks of {info.url}")
+    return {str(box): _encoded(chunk.crop(box), info.encoding, False) for box in boxes}
+
+
+def file_names(info: VoxelsInfo, box: Box) -> list[str]:
+    """The names of the files that a box fills, in the mip's folder."""
+    if info.sharded:
+        return shard_names(info.bounds, info.storage, box)
+    grid = Grid.chunks(info.bounds, info.storage)
+    return [str(grid.box(index)) for index in grid.indexes_meeting(box)]
+
+
 def shard_files(chunk: Chunk, bounds: Box, storage: Vec, encoding: str, compressed: bool) -> dict[str, bytes]:
     """The files of all shards that a chunk fills; it must be made of whole ones."""
     sharding, shape = sharding_of(bounds, storage, compressed), chunks_of(bounds, storage)
@@ -55,12 +75,13 @@ def shard_files(chunk: Chunk, bounds: Box, storage: Vec, encoding: str, compress
     return encode_shards(sharding, codes[order], sizes, np.frombuffer(b"".join(values), np.uint8))
 
 
-def shard_names(bounds: Box, storage: Vec) -> list[str]:
-    """The names of all files of a mip."""
+def shard_names(bounds: Box, storage: Vec, box: Box | None = None) -> list[str]:
+    """The names of the files of a mip that hold voxels of a box, or of all."""
     sharding, shape = sharding_of(bounds, storage, False), chunks_of(bounds, storage)
-    corners = np.indices([-(-n // SHARD_SIDE) for n in shape]).reshape(3, -1).T * SHARD_SIDE
-    shards = sharding.locate(morton_encode(corners, shape))[0]
-    return [sharding.file_name(shard) for shard in shards.tolist()]
+    shards = Grid.chunks(bounds, vec(n * SHARD_SIDE for n in storage))
+    positions = [shards.position(index) for index in shards.indexes_meeting(box or bounds)]
+    found = sharding.locate(morton_encode(np.array(positions) * SHARD_SIDE, shape))[0]
+    return [sharding.file_name(shard) for shard in found.tolist()]
 
 
 def file_count(bounds: Box, storage: Vec, sharded: bool) -> int:

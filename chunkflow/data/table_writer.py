@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import TableInfo
+from chunkflow.data.tables import table_file, table_writer
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec
 from chunkflow.kernels.precomputed.morton import code_bits, id_voxels, morton_encode
@@ -128,14 +128,14 @@ def _write_cells(folder: Folder, info: TableInfo, spool: SortedRuns, names: list
     starts[order[0]] = 0
     for index, rows in zip(order, spool.ranges(starts[order]), strict=True):
         refuse_doubled(rows, info)
-        names.append(f"{index:06d}.parquet")
+        names.append(table_file(index))
         _write(folder, names[-1], [rows])
 
 
 def _write_one(folder: Folder, info: TableInfo, spool: SortedRuns, names: list[str]) -> None:
     samples = np.sort(np.concatenate(spool.samples))
     starts = np.unique(np.concatenate([np.zeros(1, np.uint64), samples[:: max(1, RANGE // KEPT)]]))
-    names.append("000000.parquet")
+    names.append(table_file(0))
 
     def pieces() -> Iterator[pa.Table]:
         for rows in spool.ranges(starts):
@@ -150,7 +150,7 @@ def _write(folder: Folder, name: str, pieces: Iterable[pa.Table]) -> None:
     with tempfile.TemporaryFile() as file:
         writer = None
         for rows in pieces:
-            writer = writer or pq.ParquetWriter(file, rows.schema, compression="zstd")
+            writer = writer or table_writer(file, rows.schema)
             writer.write_table(rows)
         assert writer is not None
         writer.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -162,8 +162,22 @@ def _read_file(info: TableInfo, index: int) -> pa.Table:
 
 @contextmanager
 def _opened(info: TableInfo, index: int) -> Iterator[pq.ParquetFile]:
-    with Folder(info.url).opened(f"{index:06d}.parquet") as data:
+    name = table_file(index)
+    with Folder(info.url).opened(name) as data:
         if data is None:
-            raise DamagedInput(f"The table {info.url} lacks its file {index:06d}.parquet.")
-        # else all that will be asked for is read ahead, and memory grows with the file
-        yield pq.ParquetFile(data, pre_buffer=False)
+            raise DamagedInput(f"The table {info.url} lacks its file {name}.")
+        try:
+            # else all that will be asked for is read ahead, and memory grows with the file
+            yield pq.ParquetFile(data, pre_buffer=False, page_checksum_verification=True)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DamagedInput(f"The file {info.url}/{name} of a table is damaged: {error}") from error
+
+
+def table_file(index: int) -> str:
+    """The name of a file of a table, in the table's folder."""
+    return f"{index:06d}.parquet"
+
+
+def table_writer(file: IO[bytes], schema: pa.Schema) -> pq.ParquetWriter:
+    """The writer of a file of a table, whose pages carry checksums."""
+    return pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True)

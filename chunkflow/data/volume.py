@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +14,9 @@ from cloudvolume.lib import Bbox
 from chunkflow.chunk import Array, Chunk
 from chunkflow.data.clients import is_fault, is_refusal
 from chunkflow.data.encodings import require_codec
-from chunkflow.data.folder import Folder, make_file_writes_atomic
+from chunkflow.data.folder import Folder
 from chunkflow.data.info import VoxelsInfo
-from chunkflow.data.sharded import shard_files, sharding_of
+from chunkflow.data.sharded import chunk_files, file_names, sharding_of
 from chunkflow.errors import BadInput, DamagedInput, StorageError
 from chunkflow.geometry import Box, VoxelSize, vec
 
@@ -39,7 +38,6 @@ class Volume:
 
     def __init__(self, info: VoxelsInfo, fill_missing: bool = False) -> None:
         require_codec(info.url, info.encoding)
-        make_file_writes_atomic()
         self.info = info
         self._cloud = open_cloud(info.url, info.mip, fill_missing)
 
@@ -94,27 +92,23 @@ class Volume:
         array = np.asarray(cutout)
         return Chunk(array[..., 0] if self.info.channels == 1 else array, box, self.info.voxel_size)
 
-    def write(self, chunk: Chunk) -> int:
-        """Write a chunk and say how many bytes it had."""
-        array = chunk.array if chunk.array.ndim == 4 else chunk.array[..., np.newaxis]
-        if array.dtype != self.info.dtype:
-            raise ValueError(f"{self.info.url} holds {self.info.dtype}, not {array.dtype}")
-        if self.info.sharded:
-            return self._write_shards(chunk)
-        try:
-            self._cloud[chunk.box.slices((0, 0, 0))] = np.asfortranarray(array)
-        except OSError as error:
-            reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
-            raise StorageError(f"{self.info.url}: writing {chunk.box} failed: {reason}") from error
-        except Exception as error:
-            raise _judged(error, f"{self.info.url}: writing {chunk.box} failed") from error
-        return int(array.nbytes)
+    def write(self, chunk: Chunk) -> None:
+        """Write a chunk, which must be made of whole storage chunks."""
+        Folder(self.url).put_all(files_of(self.info, chunk), "gzip" if self.info.gzipped else "")
 
-    def _write_shards(self, chunk: Chunk) -> int:
-        info = self.info
-        files = shard_files(chunk, info.bounds, info.storage, info.encoding, info.compressed)
-        Folder(info.url).at(scale_key(info.voxel_size)).put_all(files)
-        return chunk.array.nbytes
+
+def files_of(info: VoxelsInfo, chunk: Chunk) -> dict[str, bytes]:
+    """The files that a chunk fills, by their names in the layer's folder."""
+    if chunk.array.dtype != info.dtype:
+        raise ValueError(f"{info.url} holds {info.dtype}, not {chunk.array.dtype}")
+    key = scale_key(info.voxel_size)
+    return {f"{key}/{name}": data for name, data in chunk_files(info, chunk).items()}
+
+
+def voxel_files(info: VoxelsInfo, box: Box) -> list[str]:
+    """The names of the files that a box fills, in the layer's folder."""
+    key = scale_key(info.voxel_size)
+    return [f"{key}/{name}" for name in file_names(info, box)]
 
 
 def _voxels(place: object, start: int, stop: int) -> tuple[int, int]:
@@ -163,11 +157,6 @@ def open_cloud(url: str, mip: int, fill_missing: bool = False) -> CloudVolume:
             bounded=True,
             progress=False,
             cache=False,
-            non_aligned_writes=False,
-            delete_black_uploads=False,
-            # '' is CloudVolume's word for uncompressed: its None means gzip. tensorstore and plain
-            # web servers do not find `.gz` names.
-            compress="" if url.startswith("file://") else None,
         )
     except InfoUnavailableError as error:
         raise BadInput(f"There is no precomputed layer at {url} (no info file).") from error

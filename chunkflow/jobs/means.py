@@ -29,8 +29,8 @@ class Site(Protocol):
         """The workers for a plan. To be asked before anything is written: it joins the cluster, if there is
         one, and refuses what no worker could do there."""
 
-    def executor(self, plan: Plan, staff: Staff, say: Callable[[str], None]) -> Executor:
-        """Where map runs; `say` is told what is started or joined."""
+    def executor(self, plan: Plan, staff: Staff, owner: str, say: Callable[[str], None]) -> Executor:
+        """Where map runs, writing as the run's `owner`; `say` is told what is started or joined."""
 
     def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
         """The listeners that let a cluster's metrics tell of the run."""
@@ -42,8 +42,8 @@ class SerialSite:
     def staff(self, plan: Plan) -> Staff:
         return Staff((1,) * len(plan.worker_kinds), None, 1.0)
 
-    def executor(self, plan: Plan, staff: Staff, say: Callable[[str], None]) -> Executor:
-        return SerialExecutor(plan)
+    def executor(self, plan: Plan, staff: Staff, owner: str, say: Callable[[str], None]) -> Executor:
+        return SerialExecutor(plan, owner)
 
     def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
         return []

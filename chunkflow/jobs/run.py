@@ -19,7 +19,6 @@ from pathlib import Path
 from chunkflow.data.folder import Folder
 from chunkflow.engine.cost.accounts import read_accounts
 from chunkflow.engine.cost.meter import CostMeter
-from chunkflow.engine.ledger.beating import beating
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
@@ -28,6 +27,7 @@ from chunkflow.engine.pool.staff import Staff
 from chunkflow.engine.queue.schedule import FAILED
 from chunkflow.engine.run.events import Ended, Event, Listener, Said
 from chunkflow.engine.run.opening import open_run, refuse_unfit
+from chunkflow.engine.run.ownership import released
 from chunkflow.engine.run.runner import Runner
 from chunkflow.errors import BadInput, Incomplete, Interrupted, StorageError
 from chunkflow.geometry import Box
@@ -174,9 +174,8 @@ class Run:
 
     def _run(self, opened: _Opened) -> str:
         plan, site, staff, meter = self.plan, self._means.site, opened.staff, opened.meter
-        with opened.ledger as ledger, opened.queue.opened(ledger.state) as queue:
-            with beating(ledger, plan.job.heartbeat):  # Ray may take a minute to start
-                executor = site.executor(plan, staff, self._say)
+        with opened.ledger as ledger, released(ledger), opened.queue.opened(ledger.state) as queue:
+            executor = site.executor(plan, staff, ledger.owner, self._say)
             pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
             # What the run leaves is written first, whatever comes of those who only look on.
             listeners: list[Listener] = [Log(Folder(plan.work)), self._hear, meter, *self._hearers]

@@ -143,7 +143,7 @@ class PoolProcess:
                 f"{error} The run is on: look at AWS_DEFAULT_REGION and whose keys are used here."
             ) from error
         queue = sqs_queue(plan, queues, TIMING)
-        executor = site.executor(plan, staff, self._say)
+        executor = site.executor(plan, staff, state.owner, self._say)
         pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
         self._say(f"Working for the run in {self._url}, with {counted(sum(staff.sizes), 'worker')}.")
         self._has_served = True

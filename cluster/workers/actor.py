@@ -40,12 +40,12 @@ class Greeting:
 class Actor:
     """One worker process, whose threads run a few batches at once and hear heartbeats beside."""
 
-    def __init__(self, spec: dict[str, Any], sources: Sources, name: str) -> None:
+    def __init__(self, spec: dict[str, Any], sources: Sources, name: str, owner: str) -> None:
         self._notices = Notices(sources_here())
         self._notices.hear_sigterm()
         self._folder = lay(sources) if sources else None
         plan = plan_of_spec(PlanSpec.model_validate(spec), Modules(self._folder))
-        self._worker = Worker(plan, name, place=this_place())
+        self._worker = Worker(plan, name, place=this_place(), owner=owner)
 
     @ray.method(concurrency_group=HEARTBEAT)  # type: ignore[untyped-decorator]
     def greet(self) -> Greeting:
@@ -62,10 +62,7 @@ class Actor:
                 drain_this_node(why)
 
     def process(self, batch: Range) -> list[Answer]:
-        return [
-            self._worker.process(batch.stage, index, batch.skip, batch.alone)
-            for index in range(batch.start, batch.stop)
-        ]
+        return self._worker.process(batch)
 
     @ray.method(concurrency_group=HEARTBEAT)  # type: ignore[untyped-decorator]
     def heartbeat(self) -> None:

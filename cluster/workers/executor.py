@@ -64,7 +64,9 @@ class _Known:
 class RayExecutor:
     """Starts, feeds and watches the actors of one pool."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, owner: str = "") -> None:
+        """`owner` is the run's, as which its workers write."""
+        self._owner = owner
         self._spec = ray.put(spec_of(plan).model_dump(mode="json"))
         self._sources = plan.job.sources()
         self._classes = [_class_for(taken) for taken in plan.worker_kinds]
@@ -86,7 +88,7 @@ class RayExecutor:
     def start_worker(self, kind: int = 0) -> str:
         name = f"worker-{self._pool}-{self._count}"
         self._count += 1
-        known = _Known(self._classes[kind].remote(self._spec, self._sources, name), kind)
+        known = _Known(self._classes[kind].remote(self._spec, self._sources, name, self._owner), kind)
         with self._lock:
             self._known[name] = known
         self._await(_Call(name, "greet"), known.actor.greet.remote())

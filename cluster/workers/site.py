@@ -29,10 +29,10 @@ class Machine:
         refuse_joined()
         return staff_for(plan, room_here(self.workers), self.workers)
 
-    def executor(self, plan: Plan, staff: Staff, say: Callable[[str], None]) -> RayExecutor:
+    def executor(self, plan: Plan, staff: Staff, owner: str, say: Callable[[str], None]) -> RayExecutor:
         _tell(staff, "Using" if ray.is_initialized() else "Starting", say)
         start_here(staff.cores)
-        return RayExecutor(plan)
+        return RayExecutor(plan, owner)
 
     def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
         return []
@@ -50,9 +50,9 @@ class Cluster:
         join(self.address)
         return staff_for(plan, room_of(self.address), self.workers)
 
-    def executor(self, plan: Plan, staff: Staff, say: Callable[[str], None]) -> RayExecutor:
+    def executor(self, plan: Plan, staff: Staff, owner: str, say: Callable[[str], None]) -> RayExecutor:
         _tell(staff, "Joined", say)
-        return RayExecutor(plan)
+        return RayExecutor(plan, owner)
 
     def exported(self, backlog: Callable[[], list[int]], dollars: Callable[[], float]) -> list[Listener]:
         return [Metrics(backlog, dollars)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,10 @@ def test_a_parameter_that_changed_while_the_ledger_was_taken_is_refused(
     job = job_of(tmp_path)
     take = Ledger.take
 
-    def after_another(*given: Any) -> None:
+    def after_another(*given: Any, say: Callable[[str], None]) -> Ledger:
         monkeypatch.setattr(Ledger, "take", take)
         run_job(job_of(tmp_path, size=12))
-        take(*given)
+        return take(*given, say=say)
 
     monkeypatch.setattr(Ledger, "take", after_another)
     with pytest.raises(BadInput, match=r"tasks\.WholeTiles\.size: \[12, 13, 40\] -> \[9, 13, 40\]"):

@@ -22,61 +22,38 @@ alone, and followed when its lease runs out: when it makes no segment for severa
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TypeVar
 
+from chunkflow.data.checksums import seal, unseal
 from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.segment import LedgerSegment, Record, SegmentKind
 from chunkflow.engine.ledger.writer import Writer
-from chunkflow.errors import BadInput, Overtaken, StorageError
+from chunkflow.errors import BadInput, DamagedInput, Overtaken, StorageError
 
 BLOCK = 500
 """Segments between two snapshots."""
 
-SegmentKind = Literal["taken", "records", "closed"]
-Record = dict[str, Any]
+Kept = TypeVar("Kept")
 
 
 class Held(BadInput):
     """Refusal of a work folder that another runner holds, whose lease lasts."""
 
 
-@dataclass(frozen=True)
-class LedgerSegment:
-    """Link of the chain: a numbered file of records."""
-
-    number: int
-    kind: SegmentKind
-    writer: Writer
-    at: float  # by the writer's clock, for people to read
-    heartbeat: float  # how often this writer promises a segment, in seconds
-    records: list[Record]
-
-    def encode(self) -> bytes:
-        body = {
-            "number": self.number,
-            "kind": self.kind,
-            "writer": vars(self.writer),
-            "at": self.at,
-            "heartbeat": self.heartbeat,
-            "records": self.records,
-        }
-        return json.dumps(body, separators=(",", ":")).encode()
-
-    @staticmethod
-    def decode(data: bytes) -> LedgerSegment:
-        body = json.loads(data)
-        return LedgerSegment(**{**body, "writer": Writer(**body["writer"])})
-
-
 class Chain:
     """The chain of one folder: load it, follow it, and after `take` append to it."""
 
-    def __init__(self, folder: Folder, prefix: str = "ledger", heartbeat: float = 5.0) -> None:
+    def __init__(
+        self, folder: Folder, prefix: str = "ledger", heartbeat: float = 5.0, tolerant: bool = False
+    ) -> None:
+        """A `tolerant` one takes a damaged segment as one without records; else it raises DamagedInput."""
         self.folder = folder
         self.heartbeat = heartbeat
+        self.damaged: dict[str, str] = {}
+        """A sentence on each file that could not be read."""
+        self._tolerant = tolerant
         self.last: LedgerSegment | None = None
         self.writer: Writer | None = None  # this process, once it has taken the chain
         self._prefix = prefix
@@ -88,26 +65,29 @@ class Chain:
         """The number of the last segment known, 0 for none."""
         return self.last.number if self.last is not None else 0
 
-    def load(self) -> tuple[bytes | None, Iterator[LedgerSegment]]:
-        """Read the newest snapshot, if any, and all segments after it; each is decoded, which takes many
-        times its room, as it is asked for."""
+    def load(self, decode: Callable[[bytes], Kept]) -> tuple[Kept | None, Iterator[LedgerSegment]]:
+        """Read the newest snapshot that is whole, if any, and all segments after it; each is decoded, which
+        takes many times its room, as it is asked for."""
         for _ in range(5):
+            self.damaged = {}
             begun = self._last_block()
             snapshot, block = None, begun + 1
             while snapshot is None and block > 0:
-                snapshot = self.folder.get(self._snapshot(block * BLOCK))
+                snapshot = self._whole_snapshot(block * BLOCK, decode)
                 # Its writer may have ended before it made this one; the segments since the last are there.
                 block -= snapshot is None
-            segments = list(self._read_on(block * BLOCK + 1))
-            self.last = LedgerSegment.decode(segments[-1]) if segments else self._read(block * BLOCK)
+            found = list(self._read_on(block * BLOCK + 1))
+            self.last = self._decoded(*found[-1]) if found else self._read(block * BLOCK)
             if begun == 0 or self.number > begun * BLOCK:
-                return snapshot, map(LedgerSegment.decode, segments)
+                return snapshot, (self._decoded(number, data) for number, data in found)
             # The chain has moved on while it was read, and what was looked for is deleted: look again.
+        if self.damaged:
+            raise DamagedInput(f"The ledger cannot be read: {' '.join(self.damaged.values())}")
         raise StorageError(f"the ledger in {self.folder.url} has a gap: files of it were deleted")
 
     def follow(self) -> list[LedgerSegment]:
         """The segments that came since; after a long absence there may be a gap, so then load again."""
-        news = [LedgerSegment.decode(data) for data in self._read_on(self.number + 1)]
+        news = [self._decoded(number, data) for number, data in self._read_on(self.number + 1)]
         if news:
             self.last = news[-1]
         return news
@@ -172,7 +152,8 @@ class Chain:
     def keep(self, snapshot: bytes) -> None:
         """Keep the state after the last segment, which must end a block, and delete what it makes
         needless."""
-        self.folder.put(self._snapshot(self.number), snapshot)
+        self.folder.put(self._snapshot(self.number), seal(snapshot))
+        self.folder.make_durable([self._snapshot(self.number)])  # before what it stands for is deleted
         kept = self.number - BLOCK
         old = []
         for name in self.folder.list(f"{self._prefix}/"):
@@ -250,16 +231,56 @@ class Chain:
 
     def _read(self, number: int) -> LedgerSegment | None:
         data = self.folder.get(self._segment(number)) if number > 0 else None
-        return LedgerSegment.decode(data) if data is not None else None
+        return self._decoded(number, data) if data is not None else None
 
-    def _read_on(self, number: int) -> Iterator[bytes]:
+    def _decoded(self, number: int, data: bytes) -> LedgerSegment:
+        name = self._segment(number)
+        try:
+            return LedgerSegment.decode(data, f"{self.folder.url}/{name}")
+        except DamagedInput as error:
+            self.damaged[name] = str(error)
+            if self._tolerant:
+                return LedgerSegment.lost(number)
+            raise
+
+    def _whole_snapshot(self, number: int, decode: Callable[[bytes], Kept]) -> Kept | None:
+        """The snapshot after a segment; None where there is none, or a damaged one."""
+        data = self.folder.get(self._snapshot(number))
+        if data is None:
+            return None
+        name = self._snapshot(number)
+        place = f"{self.folder.url}/{name}"
+        try:
+            return decode(unseal(data, place))
+        except DamagedInput as error:
+            self.damaged[name] = str(error)
+        except BadInput:  # it is whole, but of a later chunkflow
+            raise
+        except Exception as error:  # of an earlier chunkflow, without a seal: whatever decoding may raise
+            self.damaged[name] = f"{place} is damaged: {type(error).__name__}: {error}"
+        return None
+
+    def mend(self) -> None:
+        """Put an empty segment, or nothing, in the place of each damaged file, which is kept beside it. For
+        the writer of a chain that was loaded as tolerant, once the state after it is as it should be."""
+        for name, data in zip(self.damaged, self.folder.get_all(list(self.damaged)), strict=True):
+            self.folder.put(f"{name}.damaged", data or b"")
+            number, _, ending = name.rpartition("/")[2].partition(".")
+            if ending == "json":
+                self.folder.put(name, LedgerSegment.lost(int(number)).encode())
+                self.folder.make_durable([name])
+            else:
+                self.folder.discard([name])
+        self.damaged = {}
+
+    def _read_on(self, number: int) -> Iterator[tuple[int, bytes]]:
         """The segments from this number to the first that is not there, fetched in ever larger groups."""
         together = 1
         while True:
             for data in self.folder.get_all([self._segment(number + i) for i in range(together)]):
                 if data is None:
                     return
-                yield data
+                yield number, data
                 number += 1
             together = min(2 * together, 128)
 

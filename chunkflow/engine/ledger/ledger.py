@@ -1,6 +1,5 @@
 """Ledger of a job: the cells that are done, from which it is resumed, shown and reported.
 
-How a record becomes truth:
 1. the runner calls a `record_...` method, which only buffers;
 2. `flush`, called often by the runner's loop, writes what is buffered as one segment of the chain, at most
    one a second, or an empty one when a heartbeat is due;
@@ -13,71 +12,29 @@ A stage is a name and a number of cells: chunks of a task, blocks of its tree of
 from __future__ import annotations
 
 import json
-from collections import Counter
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.data.folder import Folder
-from chunkflow.engine.ledger.chain import Chain, LedgerSegment, Record
+from chunkflow.engine.ledger.chain import Chain
+from chunkflow.engine.ledger.done_batch import DoneBatch
+from chunkflow.engine.ledger.heartbeat import Heartbeat
+from chunkflow.engine.ledger.packing import pack_indexes
 from chunkflow.engine.ledger.record import JobRecord
-from chunkflow.engine.ledger.record import difference as difference
-from chunkflow.engine.ledger.state import StageRecord, State, pack_indexes
+from chunkflow.engine.ledger.segment import LedgerSegment, Record
+from chunkflow.engine.ledger.state import StageRecord, State
 from chunkflow.engine.queue.cells import Answer
 from chunkflow.errors import BadInput, Overtaken, StorageError
 
+Indexes = Iterable[int] | NDArray[np.integer[Any]]
 PACE = 1.0  # seconds between two segments, unless much is buffered
 MANY = 5000  # cells that are written without waiting for the pace
 _TRACEBACK = 8000  # characters kept of a traceback, from its end
-
-
-@dataclass
-class _Batch:
-    """Finished cells of one stage, not yet written."""
-
-    index: list[int] = field(default_factory=list)
-    attempts: dict[int, list[int]] = field(default_factory=dict)  # of the cells that took not one
-    empty: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    slowest: float = 0.0
-    bytes: list[int] = field(default_factory=lambda: [0, 0])
-    workers: dict[str, list[float]] = field(default_factory=dict)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def add(self, answer: Answer, attempt: int) -> None:
-        self.index.append(answer.index)
-        if attempt != 1:
-            self.attempts.setdefault(min(attempt, 255), []).append(answer.index)
-        if answer.empty:
-            self.empty.append(answer.index)
-        for place, seconds in enumerate(answer.seconds):
-            self.seconds[place] += seconds
-        self.slowest = max(self.slowest, answer.seconds[1])
-        self.bytes[0] += answer.bytes_in
-        self.bytes[1] += answer.bytes_out
-        if answer.counts:
-            self.counts.update(answer.counts)
-        share = self.workers.setdefault(answer.worker, [0, 0.0])
-        share[0] += 1
-        share[1] += sum(answer.seconds)
-
-    def record(self, stage: str) -> Record:
-        return {
-            "kind": "done",
-            "step": stage,
-            "index": pack_indexes(self.index),
-            "attempts": [[attempt, pack_indexes(among)] for attempt, among in self.attempts.items()],
-            "empty": pack_indexes(self.empty),
-            "seconds": [round(value, 4) for value in self.seconds],
-            "slowest": round(self.slowest, 4),
-            "bytes": self.bytes,
-            "workers": {name: [cells, round(took, 4)] for name, (cells, took) in self.workers.items()},
-            "counts": self.counts,
-        }
 
 
 class Ledger:
@@ -89,16 +46,18 @@ class Ledger:
         self.took_over = False  # whether the writer before did not close: its workers may still write
         self._chain = chain
         self._records: list[Record] = []
-        self._batches: dict[str, _Batch] = {}
+        self._batches: dict[str, DoneBatch] = {}
         self._waiting = 0  # cells in the batches
         self._cells: dict[str, int] = {}  # of the stages, those included that are only buffered
         self._running: dict[str, int] = {}
+        self._lock = threading.RLock()  # for what the heartbeat's thread writes, too
+        self._heartbeat = Heartbeat(self._beat)
 
     @staticmethod
-    def load(folder: Folder, prefix: str = "ledger") -> Ledger:
+    def load(folder: Folder, prefix: str = "ledger", tolerant: bool = False) -> Ledger:
         """Read a ledger, whoever may be writing it; `refresh` reads on. An empty folder gives an empty
-        state."""
-        ledger = Ledger(Chain(folder, prefix), State())
+        state. A `tolerant` reader passes over what cannot be read; `damaged` tells of it."""
+        ledger = Ledger(Chain(folder, prefix, tolerant=tolerant), State())
         ledger._load()
         return ledger
 
@@ -107,9 +66,8 @@ class Ledger:
     ) -> Ledger:
         """Read what was written since the ledger was loaded, and become its writer; returns itself.
 
-        Raises BadInput where the store has no conditional put, and chain.Held, whose text says who, while
-        another runner's lease lasts: for `lease` of its heartbeats after its last segment. One whose lease
-        ran out, or that is known to have ended, is followed; `say` is told before it is waited for.
+        Raises BadInput where the store has no conditional put, and chain.Held while another runner's lease
+        lasts: for `lease` of its heartbeats after its last segment. `say` is told before it is waited for.
         """
         self._chain.folder.check_conditional_put()
         self._chain.heartbeat = heartbeat
@@ -122,6 +80,7 @@ class Ledger:
         assert self._chain.last is not None
         self._apply(self._chain.last)
         self._cells = {name: stage.cells for name, stage in self.state.stages.items()}
+        self._heartbeat.start(heartbeat)
         return self
 
     def refresh(self) -> State:
@@ -145,6 +104,20 @@ class Ledger:
         return self._chain.number
 
     @property
+    def owner(self) -> str:
+        """An id that no other writer has; empty while only reading."""
+        return self._chain.writer.id if self._chain.writer is not None else ""
+
+    @property
+    def damaged(self) -> list[str]:
+        """Sentences on the files that were passed over when the ledger was loaded."""
+        return list(self._chain.damaged.values())
+
+    def mend(self) -> None:
+        """Replace what is damaged of the chain, once the state without it is as it should be."""
+        self._chain.mend()
+
+    @property
     def is_writing(self) -> bool:
         """Whether this process may still write: opened, not closed and not overtaken."""
         return self._chain.writer is not None
@@ -165,6 +138,14 @@ class Ledger:
         """Record a layer or table that `step` is about to make. Call `flush(now=True)` before making it."""
         self._add({"kind": "created", "url": url, "step": step})
 
+    def record_staged(self, urls: Sequence[str]) -> None:
+        """Record where this writer has made its staging folders. They may be used after `flush(now=True)`."""
+        self._add({"kind": "staged", "owner": self.owner, "urls": list(urls)})
+
+    def record_unstaged(self, owner: str) -> None:
+        """Record that an owner's staging folders are closed off."""
+        self._add({"kind": "unstaged", "owner": owner})
+
     def record_prepared(self, stage: str, values: Mapping[str, Any]) -> None:
         """Record the values that `prepare` decided; JSON values, as they are given back on a resume."""
         self._check(stage, ())
@@ -174,12 +155,12 @@ class Ledger:
         """Record that a cell is finished and written, at this attempt of those that are charged."""
         self._check(stage, (answer.index,))
         if (batch := self._batches.get(stage)) is None:
-            batch = self._batches[stage] = _Batch()
+            batch = self._batches[stage] = DoneBatch()
         batch.add(answer, attempt)
         self._waiting += 1
 
     def record_again(self, stage: str, answer: Answer) -> None:
-        """Record that a finished cell was done once more; nothing of that counts."""
+        """Record that a finished cell was done once more; it does not count."""
         self._check(stage, (answer.index,))
         self._add({"kind": "again", "step": stage, "index": answer.index, "worker": answer.worker})
 
@@ -199,11 +180,13 @@ class Ledger:
             }
         )
 
-    def record_retried(self, stage: str, indexes: Iterable[int] | NDArray[np.integer[Any]]) -> None:
+    def record_retried(self, stage: str, indexes: Indexes) -> None:
         """Record that cells that were set aside are tried again, their attempts counted from none."""
-        named = [int(index) for index in indexes]
-        self._check(stage, named)
-        self._add({"kind": "retried", "step": stage, "index": pack_indexes(named)})
+        self._record_indexes("retried", stage, indexes)
+
+    def record_undone(self, stage: str, indexes: Indexes) -> None:
+        """Record that finished cells are to be done again, as what they wrote is missing or damaged."""
+        self._record_indexes("undone", stage, indexes)
 
     def record_running(self, counts: Mapping[str, int]) -> None:
         """Note how many cells of each stage are under work; written along with the next segment."""
@@ -214,10 +197,7 @@ class Ledger:
         self._add({"kind": "clearing", "steps": list(steps)})
 
     def record_cleared(self, names: Sequence[str]) -> None:
-        """Record that they are deleted: the steps and their stages are forgotten, with what they created.
-
-        Record the stages again to run them.
-        """
+        """Record that they are deleted: steps and stages are forgotten. To run them, record them again."""
         self._add({"kind": "cleared", "steps": list(names)})
         for name in names:
             self._cells.pop(name, None)
@@ -232,14 +212,34 @@ class Ledger:
         Raises Overtaken when another runner has the ledger. After a StorageError nothing is lost: flush
         again.
         """
-        settled = self._chain.settle()
-        if settled is not None:
+        with self._lock:
+            self.check()
+            return self._flush(now)
+
+    def check(self) -> None:
+        """Raise Overtaken where another runner was found to have the ledger."""
+        self._heartbeat.check()
+
+    def _beat(self) -> None:
+        """Write a heartbeat if one is due, whatever the runner is at; what is buffered it writes itself."""
+        with self._lock, suppress(StorageError):  # the runner tries again, and says what is wrong
+            if self.is_writing:
+                self._settle()
+                if self._chain.seconds_since_append() >= self._chain.heartbeat:
+                    self._apply(self._chain.append([]))
+
+    def _settle(self) -> bool:
+        if (settled := self._chain.settle()) is not None:
             self._apply(settled)
+        return settled is not None
+
+    def _flush(self, now: bool) -> bool:
+        settled = self._settle()
         since = self._chain.seconds_since_append()
         waiting = bool(self._records or self._batches)
         due = waiting and (now or since >= PACE or self._waiting >= MANY)
         if not due and since < self._chain.heartbeat:
-            return settled is not None
+            return settled
         self._close_batches()
         if self._running:
             self._records.append({"kind": "running", "counts": self._running})
@@ -250,23 +250,23 @@ class Ledger:
 
     def close(self) -> None:
         """Write what is buffered and let another runner follow at once; nothing is done after Overtaken."""
-        if not self.is_writing:
-            return
-        self.flush(now=True)
-        with suppress(StorageError):  # all is recorded: whoever follows waits a few heartbeats for nothing
-            self._apply(self._chain.close())
+        try:
+            if self.is_writing:
+                self.flush(now=True)
+                with self._lock, suppress(StorageError):  # all is recorded: whoever follows waits for nothing
+                    self._apply(self._chain.close())
+        finally:
+            self._heartbeat.stop()
 
     def __enter__(self) -> Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Overtaken):
-            self.close()
+        self._heartbeat.stop() if isinstance(error, Overtaken) else self.close()
 
     def _load(self) -> None:
-        snapshot, segments = self._chain.load()
-        if snapshot is not None:
-            self.state = State.decode(snapshot)
+        state, segments = self._chain.load(State.decode)
+        self.state = state or self.state
         for segment in segments:
             self.state.apply(segment)
         self._cells = {name: stage.cells for name, stage in self.state.stages.items()}
@@ -275,6 +275,11 @@ class Ledger:
         self.state.apply(segment)
         if self._chain.snapshot_due():
             self._chain.keep(self.state.encode())
+
+    def _record_indexes(self, kind: str, stage: str, indexes: Indexes) -> None:
+        named = [int(index) for index in indexes]
+        self._check(stage, named)
+        self._add({"kind": kind, "step": stage, "index": pack_indexes(named)})
 
     def _add(self, record: Record) -> None:
         """Buffer a record after the units that were finished before it, as JSON will give it back."""
@@ -287,7 +292,7 @@ class Ledger:
         if stage not in self._cells:
             raise ValueError(f"stage {stage} is not in the ledger")
         cells = self._cells[stage]
-        if indexes and not (min(indexes) >= 0 and max(indexes) < cells):
+        if indexes and not 0 <= min(indexes) <= max(indexes) < cells:
             raise ValueError(f"{stage} has cells 0 to {cells - 1}, not {min(indexes)} to {max(indexes)}")
 
     def _close_batches(self) -> None:

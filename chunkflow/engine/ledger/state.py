@@ -10,43 +10,25 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chunkflow.engine.ledger.chain import LedgerSegment, Record
+from chunkflow.engine.ledger.packing import unpack_digests, unpack_indexes
 from chunkflow.engine.ledger.record import JobRecord
+from chunkflow.engine.ledger.segment import LedgerSegment, Record
 from chunkflow.errors import BadInput
 
 UNKNOWN, DONE, FAILED = 0, 1, 2
 KEPT_FAILURES = 1000
 KEPT_WORKERS = 10_000
 _TIMES = ("read", "map", "write")
+_ARRAYS = ("states", "attempts", "empties", "digests")
 _ON_DISK = {"last_heartbeat": "heard", "cells": "units"}
 """Fields whose names in a snapshot are those of the first ledgers."""
-Packed = list[int | list[int]]
-
-
-def pack_indexes(indexes: Iterable[int] | NDArray[np.integer[Any]]) -> Packed:
-    """Sorted indexes with runs of consecutive ones as [start, stop]; an index given twice stays twice."""
-    values = np.sort(np.asarray(list(indexes) if not isinstance(indexes, np.ndarray) else indexes, np.int64))
-    if values.size == 0:
-        return []
-    starts = np.flatnonzero(np.diff(values, prepend=values[0] - 2) != 1)
-    stops = np.append(starts[1:], values.size)
-    return [
-        int(values[a]) if b - a == 1 else [int(values[a]), int(values[b - 1]) + 1]
-        for a, b in zip(starts, stops, strict=True)
-    ]
-
-
-def unpack_indexes(packed: Packed) -> NDArray[np.int64]:
-    """The indexes that `pack_indexes` packed, sorted."""
-    runs = [np.arange(*run) if isinstance(run, list) else np.array([run]) for run in packed]
-    return np.concatenate(runs).astype(np.int64) if runs else np.empty(0, np.int64)
 
 
 @dataclass
@@ -70,6 +52,8 @@ class StageRecord:
     states: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8), repr=False)
     attempts: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8), repr=False)
     empties: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_), repr=False)
+    digests: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32), repr=False)
+    """Of the files that each cell wrote, but for its part; 0 where that is not known, as in older ledgers."""
     done: int = 0
     failed: int = 0
     empty: int = 0
@@ -91,6 +75,8 @@ class StageRecord:
             self.states = np.zeros(self.cells, np.uint8)
             self.attempts = np.zeros(self.cells, np.uint8)
             self.empties = np.zeros(self.cells, np.bool_)
+        if self.digests.size != self.cells:
+            self.digests = np.zeros(self.cells, np.uint32)
 
     @property
     def is_complete(self) -> bool:
@@ -110,6 +96,7 @@ class StageRecord:
         self.attempts[indexes] = 1
         for attempt, among in record["attempts"]:
             self.attempts[unpack_indexes(among)] = attempt
+        self.digests[indexes] = unpack_digests(record["digests"]) if record.get("digests") else 0
         empty = unpack_indexes(record["empty"])
         self.empty -= int(np.count_nonzero(self.empties[np.unique(indexes)]))
         self.empties[indexes] = False
@@ -151,6 +138,15 @@ class StageRecord:
         for index in indexes:
             self.failures.pop(int(index), None)
 
+    def apply_undone(self, record: Record) -> None:
+        indexes = np.unique(unpack_indexes(record["index"]))
+        indexes = indexes[self.states[indexes] == DONE]
+        self.done -= len(indexes)
+        self.empty -= int(np.count_nonzero(self.empties[indexes]))
+        self.states[indexes], self.empties[indexes] = UNKNOWN, False
+        if indexes.size:
+            self.prepared = None
+
 
 @dataclass
 class State:
@@ -162,6 +158,8 @@ class State:
     """Each job and its versions that differed from the last."""
     stages: dict[str, StageRecord] = field(default_factory=dict)
     created: dict[str, str] = field(default_factory=dict)  # URL of a layer or table -> the step that makes it
+    staged: dict[str, list[str]] = field(default_factory=dict)
+    """Owner -> the places where it has staging folders; the last is that of the last run."""
     begun: int = 0  # how many runs there were when the job was recorded last: a run does so once it is open
     clearing: list[str] = field(default_factory=list)  # steps and stages whose clearing has not ended
     ended: str | None = None  # how the last run ended; None while one runs, or if it was killed
@@ -185,6 +183,11 @@ class State:
             self.progress.append([segment.at, {name: stage.done for name, stage in self.stages.items()}])
             del self.progress[:-60]
 
+    @property
+    def owner(self) -> str:
+        """The owner as which the last run writes; empty where it has no staging folders."""
+        return next(reversed(self.staged), "")
+
     def rate(self, stage: str) -> float:
         """Cells a second over the last minutes of the run; 0 where too little is known."""
         if len(self.progress) < 2:
@@ -195,10 +198,9 @@ class State:
 
     def _apply_record(self, record: Record, at: float) -> None:
         kind = record["kind"]
-        if kind in ("done", "failed", "retried"):
-            stage = self.stages[record["step"]]
-            apply = {"done": stage.apply_done, "failed": stage.apply_failed, "retried": stage.apply_retried}
-            apply[kind](record)
+        if kind in ("done", "failed", "retried", "undone"):
+            apply = getattr(self.stages[record["step"]], f"apply_{kind}")
+            apply(record)
         elif kind == "again":
             self.stages[record["step"]].repeats += 1
         elif kind == "job":
@@ -207,6 +209,10 @@ class State:
             self._apply_stage(record["step"], record["units"])
         elif kind == "created":
             self.created[record["url"]] = record["step"]
+        elif kind == "staged":
+            self.staged[record["owner"]] = record["urls"]
+        elif kind == "unstaged":
+            self.staged.pop(record["owner"], None)
         elif kind == "prepared":
             self.stages[record["step"]].prepared = record["values"]
         elif kind == "running":
@@ -247,7 +253,7 @@ class State:
         head["steps"], arrays = [], {}
         for number, stage in enumerate(self.stages.values()):
             values = _as_on_disk(vars(stage))
-            for name in ("states", "attempts", "empties"):
+            for name in _ARRAYS:
                 arrays[f"{number}.{name}"] = values.pop(name)
             head["steps"].append({**values, "failures": [asdict(f) for f in stage.failures.values()]})
         data = json.dumps(head, default=_document).encode()
@@ -264,7 +270,8 @@ class State:
             for number, values in enumerate(head.pop("steps")):
                 values["causes"], values["counts"] = Counter(values["causes"]), Counter(values["counts"])
                 values["failures"] = {f["index"]: Failure(**f) for f in values["failures"]}
-                named = {name: arrays[f"{number}.{name}"] for name in ("states", "attempts", "empties")}
+                there = [name for name in _ARRAYS if f"{number}.{name}" in arrays]
+                named = {name: arrays[f"{number}.{name}"] for name in there}
                 stages[values["name"]] = StageRecord(**_as_here(values), **named)
         for entry in (head, *head["history"]):
             entry["job"] = JobRecord.read(entry["job"]) if entry["job"] is not None else None

@@ -19,8 +19,8 @@ from chunkflow.engine.worker.worker import Worker
 class SerialExecutor:
     """Does batches in the thread that waits for them."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, owner: str = "") -> None:
+        self._plan, self._owner = plan, owner
         self._workers: dict[str, Worker] = {}
         self._batches: deque[tuple[str, Range]] = deque()
         self._started: list[Happening] = []
@@ -30,7 +30,7 @@ class SerialExecutor:
     def start_worker(self, kind: int = 0) -> str:
         name = f"serial-{self._pool}-{self._count}"
         self._count += 1
-        self._workers[name] = Worker(self._plan, name)
+        self._workers[name] = Worker(self._plan, name, owner=self._owner)
         self._started.append(Up(name))
         return name
 
@@ -45,12 +45,7 @@ class SerialExecutor:
             time.sleep(seconds)
             return []
         name, batch = self._batches.popleft()
-        worker = self._workers[name]
-        answers = [
-            worker.process(batch.stage, index, batch.skip, batch.alone)
-            for index in range(batch.start, batch.stop)
-        ]
-        return [BatchDone(name, batch, answers)]
+        return [BatchDone(name, batch, self._workers[name].process(batch))]
 
     def end_worker(self, worker: str) -> None:
         self._batches = deque(item for item in self._batches if item[0] != worker)

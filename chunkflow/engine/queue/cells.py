@@ -103,3 +103,5 @@ class Answer:
     counts: dict[str, int] = field(default_factory=dict)
     """What `map` counted."""
     place: WorkerPlace = NOWHERE
+    digest: int = 0
+    """Of all files that were written, but for the parts, which carry their checksums."""

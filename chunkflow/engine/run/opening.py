@@ -8,14 +8,22 @@ from typing import Any
 
 import chunkflow
 from chunkflow.data.folder import Folder
-from chunkflow.engine.ledger.beating import beating
 from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS, STOP
-from chunkflow.engine.ledger.ledger import Ledger, difference
-from chunkflow.engine.ledger.record import JobRecord
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.ledger.record import JobRecord, difference
 from chunkflow.engine.ledger.state import FAILED, State
 from chunkflow.engine.planning.job import Job, TaskEntry
 from chunkflow.engine.planning.plan import Plan, plan_of_spec, spec_of
-from chunkflow.engine.run.outputs import create, delete, deleted_size, parameters_of, refuse_foreign
+from chunkflow.engine.run.outputs import (
+    create,
+    delete,
+    deleted_size,
+    parameters_of,
+    places_of,
+    refuse_foreign,
+)
+from chunkflow.engine.run.ownership import close_off_former, make_staging, released
+from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.errors import BadInput
 
 MEANS = {"name", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
@@ -87,12 +95,17 @@ def open_run(
     known = ledger.segments
     ledger.take(plan.job.heartbeat, say=say)
     try:
+        alone = close_off_former(ledger)
         Folder(plan.work).discard([STOP])
         _refuse_what_came_between(plan, known, ledger, wanted, cleared)
         before = _plan_before(ledger.state, plan)
         begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
+        make_staging(ledger, [*places_of(before), *places_of(plan)])
+        places = OwnedPlaces(ledger.owner, ledger.check)
         if cleared or begun:
-            _clear(before, ledger, _steps_of(before, cleared) | begun)
+            if not alone:
+                _wait_for_fences(plan, ledger)
+            _clear(before, ledger, _steps_of(before, cleared) | begun, places)
         grids = {stage.name: stage.grid.shape for stage in plan.stages}
         ledger.record_job(
             JobRecord(spec=wanted, plan=spec_of(plan), grids=grids),
@@ -101,8 +114,10 @@ def open_run(
         )
         _record_retried(plan, ledger)
         ledger.flush(now=True)
-        create(plan, ledger)
+        create(plan, ledger, places)
     except BaseException:
+        with released(ledger):
+            pass
         ledger.close()
         raise
     return ledger
@@ -209,19 +224,20 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
         )
 
 
-def _clear(plan: Plan, ledger: Ledger, cleared: set[int]) -> None:
-    """Delete what these steps made. After a takeover the workers of the runner before may still write for
-    as long as their fence lets them, so they are waited for first."""
-    if ledger.took_over:
-        until = time.monotonic() + FENCE_HEARTBEATS * plan.job.heartbeat
-        while time.monotonic() < until:
-            ledger.flush()
-            time.sleep(min(plan.job.heartbeat / 2, 1.0))
+def _wait_for_fences(plan: Plan, ledger: Ledger) -> None:
+    """Where nothing can be closed off, wait until the fences of a former owner's workers have fallen."""
+    until = time.monotonic() + FENCE_HEARTBEATS * plan.job.heartbeat
+    while time.monotonic() < until:
+        ledger.check()
+        time.sleep(min(plan.job.heartbeat / 2, 1.0))
+
+
+def _clear(plan: Plan, ledger: Ledger, cleared: set[int], places: OwnedPlaces) -> None:
+    """Delete what these steps made."""
     stages = [stage.name for stage in plan.stages if stage.step in cleared]
     names = [plan.steps[i].name for i in sorted(cleared)]
     ledger.record_clearing(names)
     ledger.flush(now=True)
-    with beating(ledger, plan.job.heartbeat) as check:  # a million files take minutes
-        delete(plan, cleared, check)
+    delete(plan, cleared, places)
     ledger.record_cleared(list(dict.fromkeys([*names, *stages])))
     ledger.flush(now=True)

@@ -10,21 +10,21 @@ from __future__ import annotations
 import getpass
 import json
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import chunkflow
 from chunkflow.data.folder import Folder, side_by_side
 from chunkflow.data.info import FolderInfo, TableInfo
-from chunkflow.data.sharded import shard_names
-from chunkflow.data.volume import layer_document, scale_key
+from chunkflow.data.tables import table_file
+from chunkflow.data.volume import layer_document, voxel_files
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job, TaskEntry
 from chunkflow.engine.planning.plan import Plan, Product, Step
-from chunkflow.engine.worker.parts import Parts
+from chunkflow.engine.worker.owned_places import OwnedPlaces
+from chunkflow.engine.worker.parts import Parts, values_file
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Grid
 
 
 def refuse_foreign(plan: Plan, created: Mapping[str, str]) -> None:
@@ -38,7 +38,12 @@ def refuse_foreign(plan: Plan, created: Mapping[str, str]) -> None:
             )
 
 
-def create(plan: Plan, ledger: Ledger) -> None:
+def places_of(plan: Plan) -> list[str]:
+    """The URLs of all that a run writes: the work folder, and what it makes."""
+    return [plan.work, *_made_urls(plan)]
+
+
+def create(plan: Plan, ledger: Ledger, places: OwnedPlaces) -> None:
     """Make what is not there yet, and bring the descriptions of what is there up to date."""
     fresh = {url: step for url, step in _made_urls(plan).items() if url not in ledger.state.created}
     for url, step in fresh.items():
@@ -55,20 +60,16 @@ def create(plan: Plan, ledger: Ledger) -> None:
         document = _other_document(plan, product)
         if document:
             documents.append((product.info.url, "info", document))
-    side_by_side(_put_changed, documents)
+    side_by_side(lambda wanted: _put_changed(places, *wanted), documents)
 
 
 def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[str]]]:
     """What a step may have written, as folders and the names in them."""
     for _, product in step.layer_outputs:
-        info = product.voxels
-        key, storage = scale_key(info.voxel_size), Grid.chunks(info.bounds, info.storage)
-        boxes = [str(storage.box(index)) for index in range(0 if info.sharded else len(storage))]
-        names = shard_names(info.bounds, info.storage) if info.sharded else boxes
-        yield info.url, [f"{key}/{name}" for name in names]
+        yield product.info.url, voxel_files(product.voxels, product.info.bounds)
     for index in [i for i, stage in enumerate(plan.stages) if stage.step == step.index]:
         stage = plan.stages[index]
-        own: list[str] = [f"parts/{stage.name}.json"] if stage.kind == "prepare" else []
+        own: list[str] = [values_file(stage.name)] if stage.kind == "prepare" else []
         cells = range(len(stage.grid)) if stage.kind != "prepare" and step.leaves_parts else range(0)
         for found, files in parts.written(stage.name, cells):
             own += found
@@ -76,22 +77,21 @@ def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[s
         yield plan.work, own
         if stage.kind == step.table_stage:
             tables = [p.info.url for p in step.outputs.values() if isinstance(p.info, TableInfo)]
-            yield from ((url, [f"{cell:06d}.parquet" for cell in range(len(stage.grid))]) for url in tables)
+            yield from ((url, [table_file(cell) for cell in range(len(stage.grid))]) for url in tables)
 
 
-def delete(plan: Plan, steps: Iterable[int], check: Callable[[], None] = lambda: None) -> int:
-    """Delete what these steps wrote; returns how many files there were. `check` is called on the way, and
-    may raise."""
+def delete(plan: Plan, steps: Iterable[int], places: OwnedPlaces) -> int:
+    """Delete what these steps wrote, also after a cut of power; returns how many files there were."""
     cleared = set(steps)
     parts = Parts(Folder(plan.work))
     count = 0
     for index in cleared:
         for url, names in names_of(plan, plan.steps[index], parts):
-            check()
-            count += Folder(url).delete(names) if names else 0
+            count += places.at(url).delete(names) if names else 0
     for url, maker in _made_urls(plan).items():
         if maker in cleared:
-            count += Folder(url).delete(["info", "provenance"])
+            count += places.at(url).delete(["info", "provenance"])
+    places.sync()
     return count
 
 
@@ -104,18 +104,21 @@ def _made_urls(plan: Plan) -> dict[str, int]:
     return urls
 
 
-def _put_changed(wanted: tuple[str, str, dict[str, Any]]) -> None:
-    url, name, document = wanted
-    folder = Folder(url)
-    data = json.dumps(document, indent=1).encode()
+def _put_changed(places: OwnedPlaces, url: str, name: str, document: dict[str, Any]) -> None:
+    folder = places.at(url)
     before = folder.get(name)
-    if before is None or _undated(json.loads(before)) != _undated(document):
-        folder.put(name, data)
+    if before is None or _undated(before) != _undated(json.dumps(document).encode()):
+        folder.put(name, json.dumps(document, indent=1).encode())
+        folder.sync()
 
 
-def _undated(document: dict[str, Any]) -> dict[str, Any]:
-    """A description without who made it and when."""
-    processing = [entry.get("method") for entry in document.get("processing", [])]
+def _undated(data: bytes) -> dict[str, Any]:
+    """A description without who made it and when; nothing where it is damaged."""
+    try:
+        document = json.loads(data)
+        processing = [entry.get("method") for entry in document.get("processing", [])]
+    except (ValueError, AttributeError):
+        return {}
     return {**document, "processing": processing}
 
 

@@ -76,6 +76,8 @@ class Runner:
         self._interrupted_at: float | None = None
         self._why, self._told, self._stopped = "interrupted", False, False
         self._unwritten_since: float | None = None
+        self._passed_on = 0
+        """Segments of the ledger when the pool was told last that this runner lives."""
 
     def interrupt(self, why: str = "interrupted") -> None:
         """Begin nothing new; finish or give back what is in flight, then end with this status. May be
@@ -234,7 +236,9 @@ class Runner:
             {stage.name: count for stage, count in zip(self._plan.stages, running, strict=True) if count}
         )
         try:
-            if self._ledger.flush(now):
+            self._ledger.flush(now)
+            if self._ledger.segments != self._passed_on:  # the ledger's own heartbeats count, too
+                self._passed_on = self._ledger.segments
                 self._pool.heartbeat()
             self._unwritten_since = None
             return True

@@ -140,20 +140,19 @@ class CellRun:
         for name, product in self.step.layer_outputs:
             chunk = results.ready_chunk(self.step, name, made.chunks.get(name), box)
             empty = empty and isinstance(product.info, LabelsInfo) and not chunk.array.any()
-            self.usage.bytes_out += results.write_chunk(product, chunk)
+            results.write_chunk(product, chunk, self.usage)
         return empty and bool(self.step.layer_outputs)
 
     def write_table(self, table: TableFile) -> None:
         """Write this cell's file of the tables that the step makes."""
         for product in self.step.outputs.values():
             if isinstance(product.info, TableInfo):
-                data = table.end(self.step)
-                self.usage.bytes_out += self.tools.results.write_table(product, self.index, data)
+                self.tools.results.write_table(product, self.index, table.end(self.step), self.usage)
 
     def write_files(self, files: Mapping[str, Files]) -> list[str]:
         """Write files into the folders of the outputs; returns their names."""
         for name, written in files.items():
-            self.usage.bytes_out += self.tools.results.write_files(self.step.outputs[name], written)
+            self.tools.results.write_files(self.step.outputs[name], written, self.usage)
         return [name for written in files.values() for name in written]
 
     def put(

@@ -10,6 +10,7 @@ file, which every cell that gathers reads.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from chunkflow.data.checksums import seal, unseal
 from chunkflow.data.folder import Folder
 from chunkflow.errors import DamagedInput
 
@@ -49,10 +51,8 @@ class Parts:
         size = pieces = 0
         cells = []
         for cell, found in sent or ():
-            data = _encode(found, {})
-            self._put(f"{_place(stage, index)}-to-{cell}.arrow", data)
+            size += self._put(f"{_place(stage, index)}-to-{cell}.arrow", _encode(found, {}))
             cells.append(cell)
-            size += len(data)
         head: pa.Table | None = None
         for piece in rows:
             if head is None:
@@ -60,15 +60,12 @@ class Parts:
                 if sent is None or not len(piece):
                     continue
             pieces += 1
-            data = _encode(piece, {})
-            self._put(f"{_place(stage, index)}-{pieces}.arrow", data)
-            size += len(data)
+            size += self._put(f"{_place(stage, index)}-{pieces}.arrow", _encode(piece, {}))
         if head is None:
             head = pa.table({"id": pa.array([], pa.uint64())})
         metadata = {"pieces": str(pieces), "files": json.dumps(list(files))}
         data = _encode(head, metadata if sent is None else metadata | {"sent": json.dumps(cells)})
-        self._put(f"{_place(stage, index)}.arrow", data)
-        return size + len(data)
+        return size + self._put(f"{_place(stage, index)}.arrow", data)
 
     def gathered(self, stage: str, senders: int, cell: int) -> pa.Table:
         """What all cells of a stage, `senders` of them, sent to this one."""
@@ -109,9 +106,28 @@ class Parts:
             some = indexes[start : start + AT_ONCE]
             names = [f"{_place(stage, index)}.arrow" for index in some]
             for index, name, data in zip(some, names, self._folder.get_all(names), strict=True):
-                if data is not None:
+                if data is None:
+                    continue
+                try:
                     head = self._decoded(name, data).schema.metadata
                     yield _own_names(_place(stage, index), head), list(json.loads(head[b"files"]))
+                except (DamagedInput, KeyError, TypeError):  # what it named beside itself is not known
+                    yield self._names_there(_place(stage, index)), []
+
+    def _names_there(self, place: str) -> list[str]:
+        """The files of a part that are there, whatever it says itself."""
+        return [name for name in self._folder.list(place) if re.match(r"[-.]", name[len(place) :])]
+
+    def checked(self, stage: str, index: int) -> list[str]:
+        """The files that a cell wrote beside its part; raises DamagedInput where a file of the part itself is
+        missing or damaged."""
+        name = f"{_place(stage, index)}.arrow"
+        head = self._read(name).schema.metadata
+        if not head or b"files" not in head or b"pieces" not in head:
+            raise DamagedInput(f"The part {self._folder.url}/{name} is damaged: it does not say what it is.")
+        for other in _own_names(_place(stage, index), head)[1:]:
+            self._read(other)
+        return list(json.loads(head[b"files"]))
 
     def _heads(self, stage: str, indexes: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
         for start in range(0, len(indexes), HEADS_AT_ONCE):
@@ -120,19 +136,24 @@ class Parts:
 
     def put_values(self, stage: str, values: dict[str, object]) -> None:
         """What a `prepare` decided."""
-        self._put(f"parts/{stage}.json", json.dumps(values).encode())
+        self._put(values_file(stage), json.dumps(values).encode())
 
     def values(self, stage: str) -> dict[str, object]:
-        data = self._folder.get(f"parts/{stage}.json")
+        place = f"{self._folder.url}/{values_file(stage)}"
+        data = self._folder.get(values_file(stage))
         if data is None:
-            raise DamagedInput(
-                f"{self._folder.url}/parts/{stage}.json is missing: what was decided is not known."
-            )
-        return dict(json.loads(data))
+            raise DamagedInput(f"{place} is missing: what was decided is not known.")
+        try:
+            return dict(json.loads(unseal(data, place)))
+        except ValueError as error:
+            raise DamagedInput(f"{place} is damaged: {error}") from error
 
-    def _put(self, name: str, data: bytes) -> None:
+    def _put(self, name: str, data: bytes) -> int:
+        """Write a file with its checksum; returns the number of bytes."""
+        sealed = seal(data)
         if self._writes:
-            self._folder.put(name, data)
+            self._folder.put(name, sealed)
+        return len(sealed)
 
     def _read(self, name: str) -> pa.Table:
         return next(self._read_all([name]))
@@ -145,12 +166,18 @@ class Parts:
                 yield self._decoded(name, data)
 
     def _decoded(self, name: str, data: bytes | None) -> pa.Table:
+        place = f"The part {self._folder.url}/{name}"
         if data is None:
-            raise DamagedInput(f"The part {self._folder.url}/{name} is missing.")
+            raise DamagedInput(f"{place} is missing.")
         try:
-            return pa.ipc.open_file(pa.py_buffer(data)).read_all()
+            return pa.ipc.open_file(pa.py_buffer(unseal(data, place))).read_all()
         except (pa.ArrowInvalid, OSError) as error:
-            raise DamagedInput(f"The part {self._folder.url}/{name} is damaged: {error}") from error
+            raise DamagedInput(f"{place} is damaged: {error}") from error
+
+
+def values_file(stage: str) -> str:
+    """The name of the file that holds what a `prepare` decided, in the work folder."""
+    return f"parts/{stage}.json"
 
 
 def _place(stage: str, index: int) -> str:

@@ -13,11 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chunkflow.chunk import Chunk
-from chunkflow.data.folder import Folder
+from chunkflow.data.checksums import digest_of
 from chunkflow.data.info import FolderInfo, ImageInfo, LabelsInfo, SpaceInfo
-from chunkflow.data.volume import Volume
+from chunkflow.data.tables import table_file, table_writer
+from chunkflow.data.volume import files_of
 from chunkflow.engine.planning.plan import Product, Step
 from chunkflow.engine.worker.inputs import Inputs
+from chunkflow.engine.worker.owned_places import OwnedPlaces
+from chunkflow.engine.worker.usage import Usage
 from chunkflow.errors import ChunkflowError
 from chunkflow.geometry import Box
 from chunkflow.task import Counts, Files, Made, Result
@@ -80,12 +83,10 @@ def _only(step: Step, what: str, kinds: tuple[type[SpaceInfo], ...]) -> str:
 
 
 class Results:
-    """Writes for the steps of one plan, unless told not to; keeps the volumes open."""
+    """Writes for the steps of one plan, unless told not to."""
 
-    def __init__(self, inputs: Inputs, writes: bool = True) -> None:
-        self._inputs = inputs
-        self._writes = writes
-        self._volumes: dict[tuple[str, int], Volume] = {}
+    def __init__(self, inputs: Inputs, places: OwnedPlaces, writes: bool = True) -> None:
+        self._inputs, self._places, self._writes = inputs, places, writes
 
     def ready_chunk(self, step: Step, name: str, chunk: Chunk | None, box: Box) -> Chunk:
         """The voxels to write: cropped to the cell, masked, of the layer's type; zeros where None."""
@@ -106,25 +107,30 @@ class Results:
         chunk = self._inputs.apply_mask(step, chunk.crop(box))
         return chunk.like(np.asfortranarray(chunk.array, dtype=info.dtype))
 
-    def write_chunk(self, product: Product, chunk: Chunk) -> int:
-        if not self._writes:
-            return 0
-        key = (product.info.url, product.mip)
-        if key not in self._volumes:
-            self._volumes[key] = Volume(product.voxels)
-        return self._volumes[key].write(chunk)
-
-    def write_files(self, product: Product, files: Files) -> int:
+    def write_chunk(self, product: Product, chunk: Chunk, usage: Usage) -> None:
+        """Write the voxels of a layer."""
+        info = product.voxels
+        usage.bytes_out += chunk.array.nbytes
         if self._writes:
-            Folder(product.info.url).put_all(files)
-        return sum(map(len, files.values()))
+            files = files_of(info, chunk)
+            self._places.at(info.url).put_all(files, "gzip" if info.gzipped else "")
+            usage.wrote(digest_of(name, data) for name, data in files.items())
 
-    def write_table(self, product: Product, index: int, data: IO[bytes]) -> int:
-        """One file of a table."""
-        size = os.fstat(data.fileno()).st_size
+    def write_files(self, product: Product, files: Files, usage: Usage) -> None:
+        """Write files into a folder that the step makes."""
+        usage.bytes_out += sum(map(len, files.values()))
         if self._writes:
-            Folder(product.info.url).put(f"{index:06d}.parquet", data)
-        return size
+            self._places.at(product.info.url).put_all(files)
+            usage.wrote(digest_of(name, data) for name, data in files.items())
+
+    def write_table(self, product: Product, index: int, data: IO[bytes], usage: Usage) -> None:
+        """Write one file of a table."""
+        usage.bytes_out += os.fstat(data.fileno()).st_size
+        if self._writes:
+            name = table_file(index)
+            usage.wrote([digest_of(name, data)])
+            data.seek(0)
+            self._places.at(product.info.url).put(name, data)
 
 
 class TableFile:
@@ -145,7 +151,7 @@ class TableFile:
 
     def add(self, rows: pa.Table) -> None:
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file, rows.schema, compression="zstd")
+            self._writer = table_writer(self._file, rows.schema)
         if len(rows):
             self._writer.write_table(rows.cast(self._writer.schema))
 

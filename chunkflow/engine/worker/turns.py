@@ -44,6 +44,12 @@ class Turns:
         if self._leaves:
             raise Left
 
+    def check(self) -> None:
+        """Raise Overtaken where nothing may be written any more."""
+        silent = time.monotonic() - self._last_heartbeat
+        if silent > self._fence:
+            raise Overtaken(f"This worker has had no word from its runner for {silent:.0f} s.")
+
     @contextmanager
     def read(self, usage: Usage) -> Iterator[None]:
         with self._reading, usage.timed("read"):
@@ -66,9 +72,7 @@ class Turns:
     @contextmanager
     def write(self, usage: Usage) -> Iterator[None]:
         with self._writing, usage.timed("write"):
-            silent = time.monotonic() - self._last_heartbeat
-            if silent > self._fence:
-                raise Overtaken(f"This worker has had no word from its runner for {silent:.0f} s.")
+            self.check()
             yield
 
     @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from chunkflow.data.checksums import digest_of_all
 
 
 @dataclass
@@ -18,8 +20,14 @@ class Usage:
     bytes_in: int = 0
     bytes_out: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    digest: int = 0
+    """Of all files that were written, but for the parts, which carry their checksums."""
     map_began: float = 0.0
     """When, by the clock on the wall; reading ahead may have been done long before."""
+
+    def wrote(self, digests: Iterable[int]) -> None:
+        """Add the digests of files that were written."""
+        self.digest = digest_of_all((self.digest, *digests))
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:

@@ -11,21 +11,22 @@ import resource
 import sys
 import time
 import traceback
+from dataclasses import replace
 from typing import Any
 
-from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS
 from chunkflow.engine.planning.plan import Plan, Step
-from chunkflow.engine.queue.cells import NOWHERE, Answer, Cause, WorkerPlace, cause_of
+from chunkflow.engine.queue.cells import NOWHERE, Answer, Cause, Range, WorkerPlace, cause_of
 from chunkflow.engine.worker.cell_run import CellRun, Tools
 from chunkflow.engine.worker.inputs import Inputs
+from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.engine.worker.parts import Parts
 from chunkflow.engine.worker.results import Results
 from chunkflow.engine.worker.strategies import strategy_for
 from chunkflow.engine.worker.task_cells import TaskCells
 from chunkflow.engine.worker.turns import Left, Turns
 from chunkflow.engine.worker.usage import Usage
-from chunkflow.errors import Overtaken
+from chunkflow.errors import Overtaken, StorageError
 
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -33,13 +34,18 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 class Worker:
     """Does cells of one plan; one that does not write does all the same, and has no runner."""
 
-    def __init__(self, plan: Plan, name: str, writes: bool = True, place: WorkerPlace = NOWHERE) -> None:
+    def __init__(
+        self, plan: Plan, name: str, writes: bool = True, place: WorkerPlace = NOWHERE, owner: str = ""
+    ) -> None:
+        """`owner` is the run's, as which its files are written."""
         self.name = name
         self._place = place
         self._turns = Turns(FENCE_HEARTBEATS * plan.job.heartbeat if writes else math.inf)
-        inputs, parts = Inputs(plan), Parts(Folder(plan.work), writes)
+        self._places = OwnedPlaces(owner, self._turns.check)
+        inputs, parts = Inputs(plan), Parts(self._places.at(plan.work), writes)
         cells = TaskCells(plan, inputs, parts)
-        self._tools = Tools(plan, inputs, Results(inputs, writes), parts, self._turns, cells)
+        results = Results(inputs, self._places, writes)
+        self._tools = Tools(plan, inputs, results, parts, self._turns, cells)
 
     def leave(self) -> None:
         """The node is about to be taken: what is being mapped is finished, what is not is left for others."""
@@ -53,7 +59,20 @@ class Worker:
         """Let this worker decide a step's values for itself, without a word of it being written."""
         self._tools.cells.keep(step, self._tools.cells.decide(step))
 
-    def process(self, stage_index: int, index: int, skip: bool = False, alone: bool = False) -> Answer:
+    def process(self, batch: Range) -> list[Answer]:
+        """Do a batch of cells; whatever goes wrong is in the answers. What they say is done is durable."""
+        answers = [
+            self._attempt(batch.stage, index, batch.skip, batch.alone)
+            for index in range(batch.start, batch.stop)
+        ]
+        try:
+            self._places.sync()
+        except (StorageError, OSError) as error:
+            cause, trace = cause_of(error), traceback.format_exc()
+            return [a if a.cause else replace(a, cause=cause, traceback=trace, values=None) for a in answers]
+        return answers
+
+    def _attempt(self, stage_index: int, index: int, skip: bool, alone: bool) -> Answer:
         """Do one cell; whatever goes wrong is in the answer."""
         usage, started = Usage(), time.time()
         cause: Cause | None = None
@@ -84,6 +103,7 @@ class Worker:
             values,
             usage.counts,
             self._place,
+            usage.digest,
         )
 
     def do(

@@ -18,6 +18,7 @@ from chunkflow.engine.pool.executor import Executor
 from chunkflow.engine.pool.staff import Staff
 from chunkflow.engine.run.events import CellDone, Ended, Event, Said, Started
 from chunkflow.engine.run.outputs import delete
+from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.errors import BadInput, Overtaken
 from chunkflow.jobs.log import read_log
 from chunkflow.jobs.means import Means, SerialSite
@@ -40,10 +41,12 @@ def begin(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Let the executor of this process be as slow as Ray, which does `act` meanwhile."""
     made = SerialSite.executor
 
-    def executor(self: SerialSite, plan: Plan, staff: Staff, say: Callable[[str], None]) -> Executor:
+    def executor(
+        self: SerialSite, plan: Plan, staff: Staff, owner: str, say: Callable[[str], None]
+    ) -> Executor:
         say("Starting")
         act()
-        return made(self, plan, staff, say)
+        return made(self, plan, staff, owner, say)
 
     monkeypatch.setattr(SerialSite, "executor", executor)
 
@@ -66,10 +69,10 @@ def test_a_run_lives_while_it_deletes_what_is_made_again(
     assert first.wait() == "complete"
     deletes = threading.Event()
 
-    def slowly(plan: Plan, cleared: set[int]) -> None:
+    def slowly(plan: Plan, cleared: set[int], places: OwnedPlaces) -> None:
         deletes.set()
         time.sleep(SLOW_SECONDS)
-        delete(plan, cleared)
+        delete(plan, cleared, places)
 
     monkeypatch.setattr("chunkflow.engine.run.opening.delete", slowly)
     again = Run.of(job, SERIAL, restart=job.tasks[0].name)

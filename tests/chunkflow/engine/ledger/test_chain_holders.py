@@ -17,12 +17,12 @@ from chunkflow.engine.ledger import writer as writer_module
 from chunkflow.engine.ledger.chain import Chain, Held
 from chunkflow.engine.ledger.writer import Writer
 from chunkflow.errors import Overtaken
-from tests.support.chains import Clock, Process, numbers, taken
+from tests.support.ledgers import Clock, Process, numbers, taken
 
 
 def test_a_living_holder_is_not_followed(folder: Folder) -> None:
     holder, other, clock = taken(folder), Chain(folder), Clock()
-    other.load()
+    other.load(bytes)
     clock.then = lambda: (holder.append([]), None)[1]
     with pytest.raises(
         Held, match=f"is held by a runner on .*, process {os.getpid()}, since .* sign of life"
@@ -34,10 +34,10 @@ def test_a_living_holder_is_not_followed(folder: Folder) -> None:
 
 def test_a_silent_holder_is_followed_by_the_watchers_own_clock(folder: Folder) -> None:
     holder, other, clock = taken(folder), Chain(folder), Clock()
-    other.load()
+    other.load(bytes)
     said: list[str] = []
     other.take(lease=4, clock=clock, sleep=clock.sleep, say=said.append)
-    assert said[0].endswith("waiting up to 4 s for a sign of life")
+    assert said[0].endswith("waiting up to 4 s for a sign of life.")
     assert 1004 <= clock.now <= 1005
     with pytest.raises(Overtaken):
         holder.append([])
@@ -46,14 +46,14 @@ def test_a_silent_holder_is_followed_by_the_watchers_own_clock(folder: Folder) -
 def test_one_that_closed_is_followed_at_once(folder: Folder) -> None:
     holder, other, clock = taken(folder), Chain(folder), Clock()
     holder.close()
-    other.load()
+    other.load(bytes)
     other.take(clock=clock, sleep=clock.sleep)
     assert clock.now == 1000
 
 
 def test_one_that_closes_while_it_is_watched_is_followed(folder: Folder) -> None:
     holder, other, clock = taken(folder), Chain(folder), Clock()
-    other.load()
+    other.load(bytes)
 
     def close() -> None:
         holder.append([{"last": 1}])
@@ -71,7 +71,7 @@ def test_one_that_ended_after_a_last_word_is_followed(folder: Folder, tmp_path: 
     try:
         assert process.says() == "taken"
         other, clock = Chain(folder), Clock()
-        other.load()
+        other.load(bytes)
         known = other.number
         assert process.says() == "finished"
     finally:
@@ -88,7 +88,7 @@ def test_one_that_was_killed_on_this_machine_is_followed_at_once(folder: Folder,
     finally:
         process.end()
     other, clock = Chain(folder), Clock()
-    other.load()
+    other.load(bytes)
     other.take(clock=clock, sleep=clock.sleep)
     assert clock.now == 1000
 
@@ -107,7 +107,7 @@ def test_two_processes_leave_one_unbroken_chain(folder: Folder, tmp_path: Path) 
         if second is not None:
             second.end()
     assert words == ["taken", "finished"]
-    snapshot, loaded = Chain(folder).load()
+    snapshot, loaded = Chain(folder).load(bytes)
     segments = list(loaded)
     start = int(snapshot) if snapshot is not None else 0
     assert numbers(segments) == list(range(start + 1, start + len(segments) + 1))
@@ -124,18 +124,18 @@ def test_a_paused_writer_is_overtaken_and_stops_when_it_goes_on(folder: Folder, 
     try:
         assert process.says() == "taken"
         other = Chain(folder, heartbeat=0.2)
-        other.load()
+        other.load(bytes)
         with pytest.raises(Held, match=f"process {process.process.pid}"):
             other.take()
         os.kill(process.process.pid, signal.SIGSTOP)
-        other.load()
+        other.load(bytes)
         other.take(lease=3)
         number = other.append([{"mine": 1}]).number
         os.kill(process.process.pid, signal.SIGCONT)
         assert process.says().startswith("overtaken: ")
     finally:
         process.end()
-    assert list(Chain(folder).load()[1])[-1].number == number
+    assert list(Chain(folder).load(bytes)[1])[-1].number == number
 
 
 def test_only_a_process_that_is_surely_gone_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger import chain as chain_module
-from chunkflow.engine.ledger.ledger import Ledger, difference
-from chunkflow.engine.ledger.state import DONE, FAILED, UNKNOWN, pack_indexes, unpack_indexes
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.ledger.packing import pack_indexes, unpack_indexes
+from chunkflow.engine.ledger.record import difference
+from chunkflow.engine.ledger.state import DONE, FAILED, UNKNOWN
 from chunkflow.engine.queue.cells import Answer, Cause
 from tests.support.ledgers import CELLS, JOB, SPEC, done, failed
 

@@ -1,0 +1,172 @@
+"""Check of what a job has made: all that its ledger answers for is there, and is what was written.
+
+1. Of each finished cell the names of its files follow from the plan, and from the part that it left.
+2. A part and what `prepare` decided carry their checksums; every other file counts into the digest of the
+   cell's record. Where a cell writes storage chunks, these are read and compared only if the check is `deep`;
+   else it is enough that they are there.
+3. Deep, the voxels of every storage chunk are decoded as well.
+4. A cell of which anything is missing or damaged may be done again (`repair`); nothing else is: what others
+   made of it stays right, as it will write the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+from chunkflow.data.checksums import digest_of, digest_of_all
+from chunkflow.data.folder import Folder, side_by_side
+from chunkflow.data.info import FolderInfo, TableInfo
+from chunkflow.data.tables import table_file
+from chunkflow.data.volume import Volume, voxel_files
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.ledger.state import DONE
+from chunkflow.engine.planning.plan import Plan, Step
+from chunkflow.engine.planning.stages import Stage
+from chunkflow.engine.run.outputs import places_of
+from chunkflow.engine.worker.parts import Parts
+from chunkflow.errors import BadInput, DamagedInput
+
+AT_ONCE = 256
+"""Cells that are looked at together."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file, or a chunk's files, that are missing or damaged."""
+
+    task: str
+    """The stage whose chunk wrote it; empty for the ledger, and for descriptions of layers."""
+    index: int
+    """The chunk; -1 where it is no chunk's."""
+    said: str
+
+
+@dataclass
+class _Found:
+    """Files of one cell, as far as they were found."""
+
+    faults: list[str] = field(default_factory=list)
+    digests: list[int] = field(default_factory=list)
+
+    def read(self, url: str, name: str) -> None:
+        with Folder(url).opened(name) as file:
+            if file is None:
+                self.faults.append(f"{url}/{name} is missing.")
+            else:
+                self.digests.append(digest_of(name, file))
+
+
+def faults_of(plan: Plan, ledger: Ledger, deep: bool = False) -> Iterator[Fault]:
+    """All that is missing or damaged; nothing is changed."""
+    yield from (Fault("", -1, said) for said in ledger.damaged)
+    yield from (Fault("", -1, said) for said in _descriptions(plan, ledger))
+    parts = Parts(Folder(plan.work))
+    for stage in plan.stages:
+        record = ledger.stages.get(stage.name)
+        done = [int(index) for index in record.indexes(DONE)] if record is not None else []
+        for start in range(0, len(done), AT_ONCE):
+            assert record is not None
+            some = done[start : start + AT_ONCE]
+            digests = [int(digest) for digest in record.digests[some]]
+            look = partial(_cell_faults, plan, stage, parts, deep)
+            found = side_by_side(look, list(zip(some, digests, strict=True)))
+            for index, faults in zip(some, found, strict=True):
+                yield from (Fault(stage.name, index, said) for said in faults)
+
+
+def repair(plan: Plan, ledger: Ledger, faults: list[Fault]) -> int:
+    """Let the chunks whose files are missing or damaged be done again by the next run, and replace what is
+    damaged of the ledger, of which this process is the writer; returns how many chunks there are."""
+    if ledger.state.job is None:
+        raise BadInput(
+            f"The record of the job in {plan.work} is lost, so its ledger cannot be repaired: run the job in "
+            "another work folder."
+        )
+    chunks: dict[str, set[int]] = {}
+    for fault in faults:
+        if fault.task:
+            chunks.setdefault(fault.task, set()).add(fault.index)
+    for task, indexes in chunks.items():
+        ledger.record_undone(task, sorted(indexes))
+    if chunks:
+        ledger.record_ended("to be repaired")
+    ledger.flush(now=True)
+    ledger.mend()
+    return sum(map(len, chunks.values()))
+
+
+def _descriptions(plan: Plan, ledger: Ledger) -> Iterator[str]:
+    """The files `info` of what was made: the next run writes them anew."""
+    for url in places_of(plan)[1:]:
+        if url in ledger.state.created:
+            data = Folder(url).get("info")
+            try:
+                if data is None:
+                    yield f"{url}/info is missing."
+                else:
+                    json.loads(data)
+            except ValueError:
+                yield f"{url}/info is damaged."
+
+
+def _cell_faults(plan: Plan, stage: Stage, parts: Parts, deep: bool, cell: tuple[int, int]) -> list[str]:
+    """The faults of one cell, told by its index and its digest."""
+    index, digest = cell
+    step, found = plan.steps[stage.step], _Found()
+    if stage.kind == "prepare":
+        try:
+            parts.values(stage.name)
+        except DamagedInput as error:
+            found.faults.append(str(error))
+        return found.faults
+    whole = _look_at_voxels(step, stage, index, found, deep)
+    if step.leaves_parts:
+        _look_at_part(step, stage, parts, index, found)
+    if stage.kind == step.table_stage:
+        for product in step.outputs.values():
+            if isinstance(product.info, TableInfo):
+                found.read(product.info.url, table_file(index))
+    if whole and digest and not found.faults and digest_of_all(found.digests) != digest:
+        made = ", ".join(sorted({product.info.url for product in step.outputs.values()}))
+        found.faults.append(f"What this chunk wrote in {made} is damaged: its checksum is another.")
+    return found.faults
+
+
+def _look_at_voxels(step: Step, stage: Stage, index: int, found: _Found, deep: bool) -> bool:
+    """Look at the storage chunks or shards of a cell; returns whether all of its voxels were read."""
+    if stage.kind != "map":
+        return True
+    whole = True
+    for _, product in step.layer_outputs:
+        info, box = product.voxels, stage.grid.box(index)
+        for name in voxel_files(info, box):
+            if deep or info.sharded:
+                found.read(info.url, name)
+            elif not Folder(info.url).exists(name):
+                found.faults.append(f"{info.url}/{name} is missing.")
+        whole = whole and (deep or info.sharded)
+        if deep and not found.faults:
+            try:
+                Volume(info).read(box)
+            except DamagedInput as error:
+                found.faults.append(str(error))
+    return whole
+
+
+def _look_at_part(step: Step, stage: Stage, parts: Parts, index: int, found: _Found) -> None:
+    """Look at a part, and at the files that it names."""
+    try:
+        files = parts.checked(stage.name, index)
+    except DamagedInput as error:
+        found.faults.append(str(error))
+        return
+    folders = [product.info.url for product in step.outputs.values() if isinstance(product.info, FolderInfo)]
+    for name in files:
+        there = [url for url in folders if len(folders) == 1 or Folder(url).exists(name)]
+        for url in there:
+            found.read(url, name)
+        if not there:
+            found.faults.append(f"{name} is missing in {' and '.join(folders)}.")
