@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from chunkflow.errors import BadInput
 from chunkflow.extras import optional_import
 from chunkflow.formats.points.rows import BATCH, Rows, check_names
+from chunkflow.formats.stacks.outside import refuse_hdf5_references
 
 
 def open_parquet(path: Path) -> Rows:
@@ -36,6 +37,7 @@ def open_hdf5(path: Path) -> Rows:
     h5py = optional_import("h5py", f"Reading {path}")
     try:
         with h5py.File(path) as file:
+            refuse_hdf5_references(path, file)
             columns = {name: _type_of(path, name, file[name]) for name in file}
             lengths = {name: len(file[name]) for name in file}
     except OSError as error:

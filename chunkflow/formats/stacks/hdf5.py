@@ -15,6 +15,7 @@ from chunkflow.extras import optional_import
 from chunkflow.formats.stacks.arrays import chosen
 from chunkflow.formats.stacks.axes import Axes, moment_of, type_name
 from chunkflow.formats.stacks.facts import Facts, sizes_of
+from chunkflow.formats.stacks.outside import refuse_hdf5_references
 from chunkflow.formats.stacks.stack import refuse_unreadable
 from chunkflow.geometry import Box, Vec
 
@@ -33,6 +34,7 @@ def opened(path: Path) -> h5py.File:
 
 def open_hdf5(path: Path, name: str, axes: str, time: int | None) -> DatasetStack:
     with opened(path) as file:
+        refuse_hdf5_references(path, file)
         shapes: dict[str, tuple[int, ...]] = {}
 
         def note(found: str, node: Any) -> None:
@@ -101,6 +103,7 @@ class DatasetStack:
 def open_imaris(path: Path, name: str, axes: str, time: int | None) -> DatasetStack:
     """The finest level; its datasets may be padded, so the sizes are those that the file says."""
     with opened(path) as file:
+        refuse_hdf5_references(path, file)
         try:
             level = file["DataSet/ResolutionLevel 0"]
             image = file["DataSetInfo/Image"]

@@ -27,6 +27,7 @@ from chunkflow.extras import missing_package
 from chunkflow.formats.stacks.arrays import ArrayStack
 from chunkflow.formats.stacks.axes import Axes, type_name
 from chunkflow.formats.stacks.facts import Facts
+from chunkflow.formats.stacks.outside import refuse_tiffs_elsewhere
 from chunkflow.formats.stacks.stack import TIFF, Stack
 from chunkflow.formats.stacks.tiff_facts import facts_of
 from chunkflow.geometry import Box, Vec
@@ -67,6 +68,7 @@ def whole_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     logger.addHandler(omissions)
     try:
         with tifffile.TiffFile(path) as file:
+            refuse_tiffs_elsewhere(path, file)
             yield file
     except MALFORMED as error:
         if "imagecodecs" in str(error):
@@ -178,6 +180,8 @@ def read_section(page: tifffile.TiffPage, rows: slice, columns: slice) -> Array:
     shape = [{"Y": height, "X": width}.get(a, n) for a, n in zip(page.axes, page.shape, strict=True)]
     separate, _, _, _, samples = frame.shaped
     result = np.full((separate, 1, height, width, samples), frame.nodata, frame.dtype)
+    if handle.closed:  # another file of a set, which tifffile has closed once its pages were listed
+        handle.open()
     more = {"_fullsize": frame.is_tiled}
     if frame.compression in (6, 7, 34892, 33007):  # JPEG keeps its tables beside the pieces
         more |= {"jpegtables": page.jpegtables, "jpegheader": frame.jpegheader}

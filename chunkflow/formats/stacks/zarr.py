@@ -19,6 +19,7 @@ from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.formats.stacks.arrays import chosen
 from chunkflow.formats.stacks.axes import Axes, type_name
 from chunkflow.formats.stacks.facts import Facts, nanometres, offset_of, sizes_of
+from chunkflow.formats.stacks.outside import inside, refuse_links_out
 from chunkflow.formats.stacks.stack import is_zarr, refuse_unreadable
 from chunkflow.geometry import Box
 
@@ -34,7 +35,7 @@ class Node:
 
 
 def open_zarr(path: Path, name: str, axes: str, time: int | None) -> ChunkedStack:
-    node = find_array(read_node(path))
+    node = find_array(read_node(path), path)
     store = _opened(node)
     shape = tuple(store.shape)
     facts_of = _n5_facts if node.driver == "n5" else _ome_facts
@@ -47,14 +48,15 @@ def open_zarr(path: Path, name: str, axes: str, time: int | None) -> ChunkedStac
     order = Axes.of(node.path, axes or letters, shape, time)
     if axes and axes != letters:
         facts = Facts()  # what is said is said of other axes
-    return ChunkedStack(node.path, store, order, facts)
+    return ChunkedStack(node.path, store, order, facts, path)
 
 
 class ChunkedStack:
     """An array of chunks; only those that a box meets are read."""
 
-    def __init__(self, path: Path, store: ts.TensorStore, axes: Axes, facts: Facts) -> None:
-        self.path, self.store, self.axes = path, store, axes
+    def __init__(self, path: Path, store: ts.TensorStore, axes: Axes, facts: Facts, root: Path) -> None:
+        """`root` is the folder that was named, whose links may lead from place to place within it."""
+        self.path, self.store, self.axes, self.root = path, store, axes, root
         self.size, self.channels, self.dtype = axes.size, axes.channels, type_name(store.dtype.numpy_dtype)
         self.facts = facts if len(facts.names) == axes.channels else Facts(facts.voxel_size, facts.offset)
         self.block = axes.block(
@@ -62,7 +64,8 @@ class ChunkedStack:
         )
 
     def check(self) -> None:
-        """One chunk is decoded, to see that it can be; the others are looked at when they are read."""
+        """No chunk may be a link out of the folder, and one is decoded; the others are when they are read."""
+        refuse_links_out(self.path, self.root)
         refuse_unreadable(self, Box.of_size((1, 1, 1)))
 
     def read(self, box: Box, channel: int | None = None) -> Array:
@@ -111,23 +114,23 @@ def _json(path: Path) -> dict[str, Any] | None:
     return document
 
 
-def find_array(node: Node) -> Node:
-    """The array that a folder is or stands for."""
+def find_array(node: Node, root: Path) -> Node:
+    """The array that a folder is or stands for, within the folder that was named."""
     if node.driver:
         return node
     datasets = _datasets(node.attributes)
     if datasets:
-        found = read_node(node.path / str(datasets[0].get("path")))
+        found = read_node(inside(root, node.path / str(datasets[0].get("path"))))
         if not found.driver:
             raise BadInput(f"{node.path} lacks its finest level, {found.path.name}.")
         return found
-    children = [read_node(child) for child in sorted(node.path.iterdir()) if child.is_dir()]
+    children = [read_node(inside(root, child)) for child in sorted(node.path.iterdir()) if child.is_dir()]
     arrays = {child.path.name: child for child in children if child.driver}
     if "s0" in arrays:  # the levels of an N5
         return arrays["s0"]
     images = [child for child in children if _datasets(child.attributes)]
     if not arrays and len(images) == 1:
-        return find_array(images[0])
+        return find_array(images[0], root)
     if not arrays:
         named = ", ".join(child.path.name for child in images or children) or "nothing"
         raise BadInput(

@@ -2,7 +2,7 @@
 
 1. A request is GET or HEAD of /TOKEN/...; the token cannot be guessed, so that web pages see nothing.
 2. /TOKEN/ leads to the client (the one that the neuroglancer wheel carries), /TOKEN/state.json is its state.
-3. /TOKEN/layers/NAME/... is a file of that layer; no other folder can be reached.
+3. /TOKEN/layers/NAME/... is a file of that layer, wherever links lead; no other folder can be reached.
 4. A layer on this machine is read from its folder, any other through CloudFiles with this user's keys.
 """
 
@@ -15,6 +15,7 @@ import re
 import secrets
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +24,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from chunkflow.errors import BadInput
-from chunkflow.people.viewing.sources import ServedFile, source_of
+from chunkflow.people.viewing.sources import ServedFile, is_plain, source_of
 
 HOST = "127.0.0.1"
 BLOCK = 1 << 20
@@ -189,7 +190,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             self._send_found(found, MIME.get(Path(rest).suffix, "application/octet-stream"), body)
-        except ConnectionError:
+        except (OSError, EOFError, zlib.error):  # the browser has gone, or the file changed while it was sent
             self.close_connection = True
         finally:
             found.close()
@@ -209,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
             return ServedFile.of(client.read_bytes()) if client.is_file() else None
         layer, _, path = name.partition("/")
         source = self.server.sources.get(layer)
-        if part != "layers" or source is None or path == "" or ".." in path.split("/"):
+        if part != "layers" or source is None or not is_plain(path):
             return None
         gzipped = "gzip" in self.headers.get("Accept-Encoding", "")
         return source.find(path, gzipped, part="Range" in self.headers)

@@ -1,16 +1,38 @@
-"""Sources of a layer's files: a folder of this machine, or a bucket."""
+"""Sources of a layer's files: a folder of this machine, or a bucket.
+
+1. A name is a path below the layer, of plain parts: `is_plain` is asked before any source is.
+2. On a disk every name that is opened, with or without an ending added, is first followed through its links,
+   and must end inside the folder of the layer; what was found is opened without following links again.
+3. A compressed file is sent as it lies, or unpacked piece by piece: it may be far larger than the memory.
+"""
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
 import os
-from collections.abc import Callable
+import re
+import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from cloudfiles import CloudFiles
+from cloudfiles.compression import decompress
+
+NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f\\%?#]")
+"""What is in no name of a layer's file, and what a web server may read as another path."""
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+FOLDER_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe must not be waited for
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name can only lie below the folder that it is asked of, links apart."""
+    return not NOT_PLAIN.search(name) and not {"", ".", ".."} & set(name.split("/"))
 
 
 @dataclass(frozen=True)
@@ -23,8 +45,8 @@ class ServedFile:
     close: Callable[[], None] = lambda: None
 
     @classmethod
-    def of(cls, content: bytes) -> ServedFile:
-        return cls(len(content), lambda start, stop: content[start:stop])
+    def of(cls, content: bytes, encoding: str | None = None) -> ServedFile:
+        return cls(len(content), lambda start, stop: content[start:stop], encoding)
 
 
 class Source(Protocol):
@@ -35,30 +57,23 @@ class Source(Protocol):
 
 
 class LocalSource:
-    """A layer in a folder of this machine."""
+    """A layer in a folder of this machine, which may itself be a link."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
 
     def find(self, name: str, gzipped: bool, part: bool) -> ServedFile | None:
-        path = (self.folder / name).resolve()
-        if not path.is_relative_to(self.folder):
+        handle = open_inside(self.folder, name)
+        if handle is not None:
+            return as_it_lies(handle)
+        handle = open_inside(self.folder, f"{name}.gz")
+        if handle is None:
             return None
-        if path.is_file():
-            return opened(path)
-        packed = path.with_name(path.name + ".gz")
-        if not packed.is_file():
-            return None
-        found = opened(packed, "gzip")
-        if gzipped and not part:
-            return found
-        content = found.read(0, found.size)
-        found.close()
-        return ServedFile.of(gzip.decompress(content))
+        return as_it_lies(handle, "gzip") if gzipped and not part else unpacked(os.fdopen(handle, "rb"))
 
 
 class RemoteSource:
-    """A layer in a bucket or on another server, decompressed by CloudFiles."""
+    """A layer in a bucket or on another server; what is no gzip is decompressed by CloudFiles."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -69,8 +84,13 @@ class RemoteSource:
         if head and not head.get("Content-Encoding"):
             span = partial(self._read, files, name)
             return ServedFile(int(head["Content-Length"]), span)
-        content = files.get(name)
-        return None if content is None else ServedFile.of(content)
+        [found] = files.get([name], raw=True, raise_errors=True)
+        content, encoding = found["content"], found["compress"]
+        if content is None:
+            return None
+        if encoding != "gzip":
+            return ServedFile.of(decompress(content, encoding, name))
+        return ServedFile.of(content, encoding) if gzipped and not part else unpacked(io.BytesIO(content))
 
     @staticmethod
     def _read(files: Any, name: str, start: int, stop: int) -> bytes:
@@ -78,14 +98,58 @@ class RemoteSource:
         return content
 
 
-def opened(path: Path, encoding: str | None = None) -> ServedFile:
+def open_inside(folder: Path, name: str) -> int | None:
+    """A file below a folder, opened, wherever links lead; None where there is none, or it lies outside."""
+    found = Path(os.path.realpath(folder / name))
+    if found == folder or not found.is_relative_to(folder):
+        return None
+    try:
+        handle = _opened_without_links(folder, found.relative_to(folder).parts)
+    except OSError as error:
+        if error.errno in ABSENT:
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    return None
+
+
+def _opened_without_links(folder: Path, parts: Sequence[str]) -> int:
+    """Folder by folder, so that a link that was laid since the path was looked at is not followed."""
+    at = os.open(folder, FOLDER_FLAGS)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, FOLDER_FLAGS, dir_fd=at)
+            os.close(at)
+            at = below
+        return os.open(parts[-1], FILE_FLAGS, dir_fd=at)
+    finally:
+        os.close(at)
+
+
+def as_it_lies(handle: int, encoding: str | None = None) -> ServedFile:
     """The file as it is now; one that is replaced meanwhile is still read to its end."""
-    handle = os.open(path, os.O_RDONLY)
 
     def read(start: int, stop: int) -> bytes:
         return os.pread(handle, stop - start, start)
 
     return ServedFile(os.fstat(handle).st_size, read, encoding, partial(os.close, handle))
+
+
+def unpacked(packed: IO[bytes]) -> ServedFile:
+    """The content of a gzip file, unpacked once for its length and again as it is read, in pieces."""
+    content = gzip.GzipFile(fileobj=packed)
+
+    def read(start: int, stop: int) -> bytes:
+        content.seek(start)
+        return content.read(stop - start)
+
+    try:
+        return ServedFile(content.seek(0, os.SEEK_END), read, close=packed.close)
+    except BaseException:
+        packed.close()
+        raise
 
 
 def source_of(url: str) -> Source:
