@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from jsonschema import ValidationError  # type: ignore[import-untyped]
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from chunkflow.errors import BadInput, ChunkflowError
+from cluster.closed import write_token
 from cluster.cloud.file import CloudFile, WorkerType, resources_of
 from cluster.cloud.nodes import (
     FILES,
@@ -192,9 +192,9 @@ class CloudCluster(CloudFile):
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_files(self.folder)
         self.token.parent.mkdir(exist_ok=True)
+        self.token.parent.chmod(0o700)  # on the nodes, too
         self.token.unlink(missing_ok=True)
-        self.token.touch(mode=0o600)
-        self.token.write_text(secrets.token_hex(32))
+        write_token(self.token)
         path = self.folder / "ray.yaml"
         path.write_text(yaml.safe_dump(self.ray_config(), sort_keys=False))
         return path

@@ -24,6 +24,9 @@ TOKEN_FOLDER = "~/.ray"  # where Ray looks for auth_token
 PYTHON = "~/chunkflow/env/bin/python"
 _RAY = "~/chunkflow/env/bin/ray"
 _PORT = 6379
+_CLOSED = "chmod 700 ~/chunkflow"
+_RAYS_FOLDER = "--temp-dir=$HOME/chunkflow/ray"
+"""Ray opens it to all, so it lies in a folder that is closed."""
 _UV = "https://astral.sh/uv/install.sh"
 CONFIG = "~/ray_bootstrap_config.yaml"
 """Where Ray's launcher puts the cluster's whole config on the head."""
@@ -73,8 +76,8 @@ def head_commands(file: CloudFile) -> list[str]:
         f"--end {PYTHON} -m cluster.cloud.end cluster --provider {file.provider}"
     )
     return [
-        f"ulimit -n 65536; export {environment}; {_RAY} start --head --port={_PORT} "
-        f"--autoscaling-config={CONFIG} --dashboard-host=127.0.0.1 --disable-usage-stats",
+        f"ulimit -n 65536; export {environment}; {_CLOSED} && {_RAY} start --head --port={_PORT} "
+        f"--autoscaling-config={CONFIG} --dashboard-host=127.0.0.1 {_RAYS_FOLDER} --disable-usage-stats",
         _kept_running(f"export {environment}; {watch}", "head.log"),
     ]
 
@@ -82,9 +85,11 @@ def head_commands(file: CloudFile) -> list[str]:
 def worker_commands(file: CloudFile) -> list[str]:
     """Start Ray, and end the node when Ray ends."""
     environment = " ".join(f"{name}={value}" for name, value in _TOKEN.items())
-    start = f"{_RAY} start --address=$RAY_HEAD_IP:{_PORT} --disable-usage-stats --block"
+    start = f"{_RAY} start --address=$RAY_HEAD_IP:{_PORT} {_RAYS_FOLDER} --disable-usage-stats --block"
     end = f"{PYTHON} -m cluster.cloud.end node --provider {file.provider}"
-    return [_kept_running(f"ulimit -n 65536; export {environment}; {start}; {end}", "worker.log")]
+    return [
+        _kept_running(f"ulimit -n 65536; export {environment}; {_CLOSED} && {start}; {end}", "worker.log")
+    ]
 
 
 _TOKEN = {"RAY_AUTH_MODE": "token"}

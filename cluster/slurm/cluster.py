@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Self
 import yaml
 
 from chunkflow.errors import BadInput, ChunkflowError
+from cluster.closed import write_token
 from cluster.place import Say
 from cluster.slurm.checks import SlurmFacts, check
 from cluster.slurm.file import SlurmFile
@@ -82,13 +82,10 @@ class SlurmCluster:
 
     def _write(self, site: SlurmFacts) -> None:
         """All that the head and its workers read."""
-        stale = [self._folder / name for name in ("address", "address.next", REFUSED, FAILED)]
+        stale = [self._folder / name for name in ("address", "address.next", "token", REFUSED, FAILED)]
         for path in (*stale, *(self._folder / "asked").iterdir()):
             path.unlink(missing_ok=True)
-        token = self._folder / "token"
-        token.touch(mode=0o600)
-        token.chmod(0o600)
-        token.write_text(secrets.token_hex(32))
+        write_token(self._folder / "token")
         write_whole(self._folder / "head.sbatch", head_script(self._file))
         for name, group in self._file.workers.items():
             text = worker_script(self._file, name, group, site.limit(group))

@@ -14,7 +14,7 @@ from cluster.slurm.site import HEAD
 _NAME = r"^[a-z][a-z0-9-]{0,30}$"
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<rest>\d+(?::\d+){0,2})")
 _SOCKET_BYTES = 107
-_LONGEST_SOCKET = "/cf-12345678/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1"
+_LONGEST_SOCKET = "/cf-12345678/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1"
 _OURS = ("array", "job-name", "signal", "output", "open-mode", "requeue", "no-requeue", "nodes", "ntasks",
          "cpus-per-task", "mem", "partition", "account", "qos", "time", "gres", "wrap")  # fmt: skip
 

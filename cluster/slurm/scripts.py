@@ -41,15 +41,18 @@ end() {
 start() {
   local try
   for try in 1 2 3; do
-    ray start --block --temp-dir="$scratch" --object-store-memory=@store@ "${ports[@]}" "$@" &
+    ray start --block --temp-dir="$scratch/ray" --object-store-memory=@store@ "${ports[@]}" "$@" &
     ray=$!
     wait $ray
-    compgen -G "$scratch/session_*/logs/ray_process_exit.log" > /dev/null && break
-    rm -rf "${scratch:?}"/*
+    compgen -G "$scratch/ray/session_*/logs/ray_process_exit.log" > /dev/null && break
+    rm -rf "${scratch:?}/ray"
   done
 }
+# Ray opens its own folder to everybody, so it lies in one that was made for it here and is closed to others.
+refuse() { echo "Ray's folder is not safe: $1; name another place as scratch." >&2; exit 1; }
+[ -z "$(find -L @scratch@/ -maxdepth 0 -perm -o+w ! -perm -1000)" ] || refuse "anyone may replace $scratch"
+rm -rf "${scratch:?}" && mkdir -m 700 "$scratch" || refuse "$scratch is another user's"
 trap end EXIT
-rm -rf "${scratch:?}" && mkdir -m 700 "$scratch" || exit 1
 """
 
 _HEAD = """#!/bin/bash

@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
 import ray
 import ray.cloudpickle
+from ray._private import ray_constants
 from ray._private import worker as rays_worker
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
 
 from chunkflow.errors import BadInput
 from cluster import probe
+from cluster.closed import closed_folder, keep_token
 
 LOCAL_STORE_BYTES = 128 * 1024**2
 STARTS = 3
@@ -95,23 +97,41 @@ def _start(cores: float) -> None:
     """Start Ray. It gives itself half a minute, which may be too short where the machine is busy: then it is
     started again."""
     others = psutil.Process().children(recursive=True)
+    folder = closed_folder() / "ray"
+    keep_token()
     for tries_left in reversed(range(STARTS)):
         try:
-            ray.init(
-                address="local",
-                num_cpus=cores,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="ERROR",
-                object_store_memory=LOCAL_STORE_BYTES,
-                _memory=psutil.virtual_memory().total,
-                _system_config={"prestart_worker_first_driver": False},  # workers have processes of their own
-            )
+            with _on_loopback():
+                ray.init(
+                    address="local",
+                    num_cpus=cores,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    object_store_memory=LOCAL_STORE_BYTES,
+                    _memory=psutil.virtual_memory().total,
+                    _temp_dir=str(folder),
+                    _system_config={
+                        "prestart_worker_first_driver": False
+                    },  # workers have their own processes
+                )
             return
         except Exception as error:
             if not tries_left or STARTED_LATE not in str(error):
                 raise
             _end([child for child in psutil.Process().children(recursive=True) if child not in others])
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray listen on 127.0.0.1 alone, and be found there, by its switch for systems on which it makes no
+    clusters: else it puts the machine's own address in the place of this one."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _end(processes: list[psutil.Process]) -> None:
@@ -187,7 +207,8 @@ def _refuse_unlike(address: str) -> None:
 def _connect(address: str) -> None:
     for tries_left in reversed(range(CLIENT_TRIES)):
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            with _on_loopback():
+                ray.init(address=address, log_to_driver=False, logging_level="ERROR")
             return
         except AuthenticationError as error:
             raise BadInput(f"{' '.join(str(error).split()).partition('. ')[0]}. {TOKEN}") from error

@@ -19,6 +19,17 @@ from chunkflow.errors import BadInput, ChunkflowError
 from cluster.providers import load_place
 from cluster.slurm import provider as slurm_provider
 from cluster.slurm.site import run_here
+from tests.support.clusters.nobody import (
+    ASKS,
+    METRICS,
+    answers,
+    as_nobody,
+    listening,
+    needs_root,
+    open_to_nobody,
+    processes_of_job,
+    used_by,
+)
 from tests.support.clusters.slurm_site import Site, processes_of, slurm_site, wait_until
 from tests.support.clusters.slurm_up import CPU, GPU, Up, bring_up, job_file, small_job, write_file
 from tests.support.jobs import run_job
@@ -139,6 +150,23 @@ def test_what_slurm_refuses_is_asked_for_in_part(cluster: Up) -> None:
     wait_until(lambda: len(cluster.jobs("cpu")) == 1, "one to stay")
 
 
+@needs_root
+def test_another_user_of_a_node_finds_nothing_open(cluster: Up, site: Site) -> None:
+    """Neither in the folders of the head and its worker, nor in what they have open, nor at their ports."""
+    assert as_nobody(["cat", str(site.folder / "slurm.conf")]).stdout  # nobody comes as far as the folders
+    folders = list(site.folder.glob("cf-*"))
+    assert len([folder for folder in folders if list(folder.glob("ray/session_latest/sockets/raylet"))]) == 2
+    assert not open_to_nobody([*folders, cluster.folder], "-readable", "-writable", "-executable")
+    processes = [one for job in cluster.jobs("head") + cluster.jobs("cpu") for one in processes_of_job(job)]
+    used = used_by(processes)
+    assert [path for path in used if path.endswith("sockets/raylet")]
+    assert not [path for path in used if path.startswith("@")]
+    assert not open_to_nobody([Path(path) for path in used if path.startswith("/")], "-writable")
+    had = answers(listening(processes))
+    assert set(had.values()) == {ASKS, METRICS}, had
+    assert list(had.values()).count(ASKS) >= len(folders) * 4  # of each node, and of the head's services
+
+
 @pytest.mark.parametrize(
     ("groups", "asked", "stands_in"),
     [
@@ -217,6 +245,9 @@ def test_a_fixed_allocation_runs_a_job_and_ends(
     script = str(ROOT / "examples" / "slurm.sbatch")
     options = ["--nodes=2", "--cpus-per-task=2", "--mem=1G", "--time=10", f"--output={tmp_path}/log"]
     number = site.run("sbatch", "--parsable", *options, script, str(job_file(job, tmp_path))).strip()
+    folders = Path("/tmp")
+    wait_until(lambda: len(list(folders.glob(f"cf-{number}-*/**/sockets"))) == 2, "Ray on two nodes")
+    assert not open_to_nobody(folders.glob(f"cf-{number}-*"), "-readable", "-writable", "-executable")
     wait_until(lambda: not site.jobs(), "the allocation to end")
     assert_all_accounted(job, clean=True)
     assert not list(Path("/tmp").glob(f"cf-{number}-*"))

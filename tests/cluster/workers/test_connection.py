@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -78,9 +81,11 @@ OUTLIVES = """
 import threading
 import time
 
+import psutil
 import ray
 
 from cluster.workers.connection import start_here
+from tests.support.clusters.nobody import listening
 
 starting = [threading.Thread(target=start_here, args=(1,)) for _ in range(2)]
 for thread in starting:
@@ -89,14 +94,29 @@ for thread in starting:
     thread.join()
 time.sleep(1)
 print(len(ray.nodes()), ray.get(ray.remote(num_cpus=1)(lambda: "alive").remote(), timeout=60))
+here = psutil.Process()
+places = listening([here, *here.children(recursive=True)])
+print(len(places) >= 5, *{address for address, port in places})
 """
 
 
-def test_ray_is_started_once_and_outlives_the_threads_that_asked_for_it() -> None:
-    said = subprocess.run(
-        [sys.executable, "-c", OUTLIVES], cwd=ROOT, capture_output=True, text=True, timeout=180
-    )
-    assert (said.returncode, said.stdout) == (0, "1 alive\n"), said.stderr
+def test_ray_is_started_once_closed_to_others_and_outlives_the_threads_that_asked_for_it() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as home:  # short: names of sockets are
+        said = subprocess.run(
+            [sys.executable, "-c", OUTLIVES],
+            cwd=ROOT,
+            env={**environment, "HOME": home, "RAY_TMPDIR": home},
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        assert (said.returncode, said.stdout) == (0, "1 alive\nTrue 127.0.0.1\n"), said.stderr
+        folder, token = Path(home, f"chunkflow-{os.getuid()}"), Path(home, ".ray", "auth_token")
+        assert list(folder.glob("ray/session_*/sockets"))
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+        assert not list(Path(home).glob("ray"))
 
 
 ELSEWHERE = "ray://127.0.0.1:59999"
@@ -183,7 +203,9 @@ def client_address(ray_here: None) -> Iterator[str]:
     words = ["--host", "127.0.0.1", "--port", str(port), "--mode", "legacy"]
     words += ["--address", ray.get_runtime_context().gcs_address]
     server = subprocess.Popen(
-        [sys.executable, "-m", "ray.util.client.server", *words], stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "ray.util.client.server", *words],
+        env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},  # else Ray takes 127.0.0.1 for another
+        stderr=subprocess.DEVNULL,
     )
     try:
         for _ in range(600):

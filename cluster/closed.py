@@ -1,0 +1,72 @@
+"""A folder and a token that no other user of a machine may open.
+
+Ray opens its own folder, and all below, to everybody, and whoever writes there has their code run by the next
+worker. So its folder lies in one that is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+from chunkflow.errors import BadInput
+
+_OTHERS, _ALL_WRITE = 0o077, 0o002
+
+
+def closed_folder() -> Path:
+    """A folder of this machine that its user alone may enter; names in it must stay short, for sockets."""
+    within = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    within.mkdir(parents=True, exist_ok=True)
+    mode = within.stat().st_mode
+    if mode & _ALL_WRITE and not mode & stat.S_ISVTX:
+        raise BadInput(
+            f"In {within} anyone may replace Ray's folder: name another in RAY_TMPDIR, or run "
+            f"chmod +t {within}."
+        )
+    folder = within / f"chunkflow-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & _OTHERS:
+        raise BadInput(
+            f"{folder} is not a folder of this user alone, and Ray's would lie in it: remove it, or name "
+            "another place in RAY_TMPDIR."
+        )
+    return folder
+
+
+def write_token(path: Path) -> None:
+    """Write a new token where there is no file; from its first byte on its owner alone can read it."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+
+
+def keep_token() -> None:
+    """Make the token with which Ray starts on this machine, where there is none, as one that Ray makes itself
+    is for all to read; one that it has left is closed."""
+    if os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    path = Path.home() / ".ray" / "auth_token"  # where Ray looks for it
+    loader = AuthenticationTokenLoader.instance()
+    if not loader.has_token(ignore_auth_mode=True):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_once(path)
+        loader.reset_cache()
+    elif path.is_file() and path.stat().st_uid == os.getuid():
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~_OTHERS)
+
+
+def _write_once(path: Path) -> None:
+    """Seen whole or not at all: of processes that start together all take the first one's."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as own:
+        new = Path(own) / path.name
+        write_token(new)
+        with suppress(FileExistsError):
+            os.link(new, path)

@@ -1,0 +1,192 @@
+"""What is closed to the other users of a machine: Ray's folder, its token, and its ports."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import pytest
+from ray._raylet import AuthenticationTokenLoader
+
+from chunkflow.errors import BadInput
+from cluster.closed import closed_folder, keep_token, write_token
+from cluster.cloud.file import CloudFile
+from cluster.cloud.nodes import head_commands, worker_commands
+from cluster.slurm.file import SlurmFile
+from cluster.slurm.scripts import head_script, worker_script
+from tests.support.clusters.nobody import NOBODY, as_nobody, needs_root
+
+ROOT = Path(__file__).parents[2]
+RAY = """#!/bin/sh
+for word; do case $word in --temp-dir=*) folder=${word#--temp-dir=};; esac; done
+mkdir -p "$folder" && chmod 777 "$folder"
+"""
+"""Does with its folder as Ray does."""
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Ray's folder is made."""
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    return tmp_path / f"chunkflow-{os.getuid()}"
+
+
+def test_rays_folder_lies_in_one_that_is_closed(within: Path) -> None:
+    before = os.umask(0)
+    try:
+        assert closed_folder() == within
+    finally:
+        os.umask(before)
+    assert mode(within) == 0o700
+    assert closed_folder() == within
+
+
+def test_a_folder_that_is_open_or_leads_elsewhere_is_refused(within: Path, tmp_path: Path) -> None:
+    within.mkdir()
+    within.chmod(0o755)
+    with pytest.raises(BadInput, match=r"is not a folder of this user alone.*RAY_TMPDIR"):
+        closed_folder()
+    within.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    within.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match="is not a folder of this user alone"):
+        closed_folder()
+
+
+@needs_root
+def test_a_folder_of_another_user_is_refused(within: Path) -> None:
+    within.mkdir(mode=0o700)
+    os.chown(within, NOBODY, NOBODY)
+    with pytest.raises(BadInput, match="is not a folder of this user alone"):
+        closed_folder()
+
+
+def test_a_place_where_anyone_may_replace_the_folder_is_refused(within: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(BadInput, match=r"anyone may replace Ray's folder.*chmod \+t"):
+        closed_folder()
+    tmp_path.chmod(0o1777)
+    assert closed_folder() == within
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home without a token, where Ray is to have one."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    AuthenticationTokenLoader.instance().reset_cache()
+    yield tmp_path
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def test_the_token_is_its_owners_from_the_start(home: Path) -> None:
+    before = os.umask(0)
+    try:
+        keep_token()
+    finally:
+        os.umask(before)
+    token = home / ".ray" / "auth_token"
+    assert mode(token) == 0o600
+    assert mode(token.parent) == 0o700
+    assert [path.name for path in token.parent.iterdir()] == ["auth_token"]
+    assert len(token.read_text()) == 64
+    assert AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+
+
+def test_a_token_that_is_there_is_kept_and_closed(home: Path) -> None:
+    (home / ".ray").mkdir()
+    token = home / ".ray" / "auth_token"
+    token.write_text("of-an-earlier-ray")
+    token.chmod(0o644)
+    keep_token()
+    assert token.read_text() == "of-an-earlier-ray"
+    assert mode(token) == 0o600
+
+
+def test_of_runs_that_start_together_all_have_one_token(home: Path) -> None:
+    with ThreadPool(8) as pool:
+        tokens = set(pool.map(_kept, [home] * 8))
+    assert len(tokens) == 1
+    assert len(tokens.pop()) == 64
+
+
+def _kept(home: Path) -> str:
+    keep_token()
+    return (home / ".ray" / "auth_token").read_text()
+
+
+def test_no_token_is_made_where_ray_is_to_have_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    keep_token()
+    assert not (home / ".ray").exists()
+
+
+def test_a_token_is_not_written_into_a_file_that_another_has_laid(tmp_path: Path) -> None:
+    (tmp_path / "laid").touch()
+    (tmp_path / "token").symlink_to(tmp_path / "laid")
+    with pytest.raises(FileExistsError):
+        write_token(tmp_path / "token")
+    assert not (tmp_path / "laid").read_text()
+
+
+def slurm_file(folder: Path, scratch: Path) -> SlurmFile:
+    workers = {"cpu": {"cpus": 1, "memory": 1, "most": 1}}
+    document = {"provider": "slurm", "folder": str(folder / "cluster"), "scratch": str(scratch)}
+    return SlurmFile.from_document(document | {"workers": workers}, folder / "slurm.yaml")
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """As /tmp is on a node: anyone may write there, and nobody remove what is another's."""
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:  # short: names of sockets are
+        Path(folder).chmod(0o1777)
+        yield Path(folder)
+
+
+@needs_root
+@pytest.mark.parametrize("laid", ["folder", "link", "open"])
+@pytest.mark.parametrize("group", ["", "cpu"])
+def test_a_job_does_not_start_ray_in_what_another_user_has_laid(
+    scratch: Path, tmp_path: Path, laid: str, group: str
+) -> None:
+    file = slurm_file(tmp_path, scratch)
+    script = worker_script(file, group, file.workers[group], None) if group else head_script(file)
+    said = {"folder": "is another user's", "link": "is another user's", "open": "anyone may replace"}
+    if laid == "folder":
+        (scratch / "cf-7").mkdir(mode=0o777)
+    elif laid == "link":
+        (scratch / "elsewhere").mkdir()
+        (scratch / "elsewhere").chmod(0o777)
+        (scratch / "cf-7").symlink_to(scratch / "elsewhere")
+    else:
+        scratch.chmod(0o777)
+    ran = as_nobody(["bash", "-c", script], SLURM_JOB_ID="7", SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="0")
+    assert ran.returncode == 1
+    assert f"Ray's folder is not safe: {said[laid]}" in ran.stderr.replace(f"{scratch}/cf-7 ", "")
+    assert not list(scratch.glob("*/*"))
+
+
+def test_a_node_on_a_cloud_keeps_rays_folder_closed(tmp_path: Path) -> None:
+    document = {"provider": "aws", "name": "lab", "region": "us-east-1", "bucket": "s3://lab-brains"}
+    file = CloudFile.from_document(document | {"workers": [{"type": "m5.4xlarge", "most": 1}]}, tmp_path)
+    programs = tmp_path / "chunkflow" / "env" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "ray").write_text(RAY)
+    (programs / "ray").chmod(0o755)
+    start, _ = head_commands(file)
+    subprocess.run(["bash", "-c", start], env={**os.environ, "HOME": str(tmp_path)}, check=True)
+    assert mode(tmp_path / "chunkflow" / "ray") == 0o777
+    assert mode(tmp_path / "chunkflow") == 0o700
+    (start,) = worker_commands(file)
+    assert "chmod 700 ~/chunkflow && ~/chunkflow/env/bin/ray start" in start
+    assert "--temp-dir=$HOME/chunkflow/ray " in start
