@@ -1,0 +1,81 @@
+"""Damage to the files of a finished job."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from functools import partial
+from pathlib import Path
+
+import chunkflow as cf
+from benchmarks.chaos.attack import Attack, Outcome
+from benchmarks.chaos.runner import short_blocks
+from benchmarks.chaos.trial import Trial
+
+KINDS = {
+    "part": "work/parts/**/*.arrow",
+    "decided": "work/parts/*.prepare.json",
+    "snapshot": "work/ledger/*.snapshot",
+    "segment": "work/ledger/*.json",
+    "info": "**/info",
+    "table": "work/tables/**/*.parquet",
+    "chunk": "*/*_*_*/*-*_*-*_*-*",
+    "mesh": "nuclei/mesh/*:*",
+}
+NAMES = {
+    "part": "a part",
+    "decided": "what prepare decided",
+    "snapshot": "a snapshot of the ledger",
+    "segment": "a segment of the ledger",
+    "info": "an info file",
+    "table": "a file of a table",
+    "chunk": "a storage chunk",
+    "mesh": "a file of a mesh",
+}
+
+
+def damage(kind: str, trial: Trial, dice: random.Random) -> Outcome:
+    """Empty a file, cut it short, or flip a bit of it; have it found, and mended."""
+    job = trial.job()
+    trial.run_to_its_end(job)
+    path = dice.choice(sorted(trial.folder.glob(KINDS[kind])))
+    how = _harm(path, dice)
+    what = f"{path.relative_to(trial.folder)} {how}"
+    with short_blocks():
+        try:
+            found = cf.check(job["work"], deep=True).faults
+        except cf.DamagedInput as error:  # nothing is left of the job's record
+            assert str(path) in str(error), f"{what}: {error}"
+            shutil.rmtree(trial.folder)
+            trial.folder.mkdir()
+            found = None
+        if found is not None:
+            assert found, f"{what}: the check finds nothing"
+            cf.check(job["work"], deep=True, repair=True)
+    try:
+        trial.run_to_its_end(job)
+        trial.judge()
+    except AssertionError as error:
+        raise AssertionError(f"{what}, named as {found}, repaired: {error}") from error
+    with short_blocks():
+        left = cf.check(job["work"], deep=True).faults
+    assert not left, f"{what}: after the repair there is still {left}"
+    return "said so"
+
+
+def _harm(path: Path, dice: random.Random) -> str:
+    data = bytearray(path.read_bytes())
+    how = dice.choice(("emptied", "cut short", "flipped"))
+    if how == "emptied":
+        data.clear()
+    elif how == "cut short":
+        del data[dice.randrange(len(data)) :]
+    else:
+        at, bit = dice.randrange(len(data)), dice.randrange(8)
+        data[at] ^= 1 << bit
+        how = f"with bit {bit} of byte {at} flipped"
+    path.write_bytes(data)
+    return how
+
+
+ATTACKS = {kind: Attack(f"damaged: {NAMES[kind]}", partial(damage, kind)) for kind in KINDS}
