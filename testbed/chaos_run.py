@@ -1,7 +1,8 @@
 """Runs a job on a Ray cluster of this machine whose nodes are killed all the time, and whose runner is, too.
 
-`python -m testbed.chaos_run JOB.yaml [KILLS_OF_THE_RUNNER] [VICTIMS] [SEED]` prints what it took, as JSON; the
-victims are nodes (the default), workers or nothing. In a process of its own, as a process can hold one cluster.
+`python -m testbed.chaos_run JOB.yaml [KILLS_OF_THE_RUNNER] [VICTIMS] [SEED]` prints what it took, as JSON.
+The victims are nodes (the default), workers, or an empty word for none. In a process of its own, as a process
+can hold one cluster.
 
 1. The runner is killed early, each time once it has begun and its share of the first quarter is done, and is
    started again.

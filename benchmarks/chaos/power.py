@@ -16,7 +16,7 @@ from chunkflow.engine.ledger.ledger import Ledger
 from testbed.power_cuts import PROGRAMS, cut_disk
 
 WORKS, RESTS = 0.02, 0.05
-"""Seconds for which the run goes on and is stopped, in turn, so that the kernel's own seconds fall into it."""
+"""Seconds for which the run goes on and is stopped, in turn: the kernel's own seconds then fall into it."""
 
 
 def cut_the_power(trial: Trial, dice: random.Random) -> Outcome:
