@@ -118,6 +118,51 @@ def test_what_is_installed_is_not_taken_from_the_folder(tmp_path: Path) -> None:
     assert list(job.sources()) == ["own.py"]
 
 
+def test_a_checkout_is_not_taken_for_the_package_that_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But a whole package is, and a folder that Python finds as no more than that."""
+    wrong = ("job/checkout/setup.py", "job/checkout/checkout/__init__.py", "path/whole/__init__.py")
+    files = dict.fromkeys(wrong, "raise ImportError") | {"job/whole/__init__.py": "FACTOR = 5"}
+    files |= {"path/checkout/__init__.py": "FACTOR = 3", "job/loose/deep.py": "FACTOR = 2"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for folder in ("path", "job"):
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    text = task("checkout.FACTOR * loose.deep.FACTOR * whole.FACTOR", "import checkout, loose.deep, whole")
+    job = job_beside(tmp_path / "job", text)
+    assert list(job.sources()) == ["loose/deep.py", "own.py", "whole/__init__.py"]
+    assert factor_of(job) == 30
+    monkeypatch.delitem(sys.modules, "checkout")
+
+
+def test_what_lies_in_the_users_site_counts_where_python_looks_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("user", "job"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper.py").write_text("")
+    monkeypatch.setattr("site.getusersitepackages", lambda: str(tmp_path / "user"))
+    assert Modules(tmp_path / "job").reading(["helper"]).has("helper")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "user")])
+    assert not Modules(tmp_path / "job").reading(["helper"]).has("helper")
+
+
+def test_hidden_copies_are_no_part_of_a_package(tmp_path: Path) -> None:
+    copies = ["tools/.ipynb_checkpoints/deep-checkpoint.py", "tools/deeper/.trash/deep.py"]
+    others = dict.fromkeys(["tools/__init__.py", "tools/deeper/deep.py", *copies], "")
+    job = job_beside(tmp_path / ".hidden", task("1", "import tools"), others)
+    assert list(job.sources()) == ["own.py", "tools/__init__.py", "tools/deeper/deep.py"]
+
+
+def test_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = job_beside(tmp_path, task("1"))
+    own = job.modules.load("own")
+    monkeypatch.setattr("chunkflow.modules._hash", lambda parts: pytest.fail("hashed again"))
+    assert job.modules.load("own") is own
+
+
 @pytest.mark.parametrize("changed", ["own", "helper", "tools/deep"])
 def test_a_changed_task_is_refused_until_it_is_cleared(tmp_path: Path, changed: str) -> None:
     module = task("FACTOR", within="from tools import FACTOR")
