@@ -29,6 +29,7 @@ from chunkflow.jobs.means import HERE, Means, Money
 from chunkflow.jobs.notebook import notebook_progress
 from chunkflow.jobs.run import Run
 from chunkflow.jobs.status import Status
+from chunkflow.modules import Modules
 from chunkflow.people.reports.report import write_report
 from chunkflow.people.viewing.view import Viewer, view
 from chunkflow.registry import from_cluster
@@ -178,8 +179,7 @@ class Work(jobs.Work):
 
     def job(self) -> Job:
         """The job as it was run last."""
-        known = super().job()
-        return Job.model_validate(known.model_dump()).beside(self.plan().job.modules)
+        return Job.model_validate(super().job().model_dump()).beside(Modules(self.folder))
 
     def run(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from chunkflow.data.tables import Table
 from chunkflow.data.volume import Volume
 from chunkflow.engine.ledger.heartbeat import STOP
 from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
 from chunkflow.engine.queue.sqs.queues import dead_letters
@@ -60,10 +62,15 @@ class Work:
         return cls(url, ledger)
 
     def __repr__(self) -> str:
-        return repr(self.status())
+        return repr(self.status()) if self.ledger.refresh().job else self._not_begun
 
     def _repr_html_(self) -> str:
-        return self.status()._repr_html_()
+        begun = self.ledger.refresh().job
+        return self.status()._repr_html_() if begun else f"<p>{html.escape(self._not_begun)}</p>"
+
+    @property
+    def _not_begun(self) -> str:
+        return f"No job has run in {plain(self.url)} yet."
 
     @property
     def folder(self) -> Path:
@@ -75,25 +82,27 @@ class Work:
         lay = (Path(str(known.get("folder", ""))) for known in notes(self.url))
         return next((folder for folder in lay if folder.is_dir()), ran_from)
 
+    def record(self) -> JobRecord:
+        """The job as its last run had it, read from the ledger now."""
+        record = self.ledger.refresh().job
+        if record is None:
+            raise BadInput(self._not_begun)
+        return record
+
     def job(self) -> Job:
-        assert self.ledger.state.job is not None
-        return self.ledger.state.job.plan.job
+        return self.record().plan.job
 
     def box(self) -> Box | None:
-        assert self.ledger.state.job is not None
-        return self.ledger.state.job.plan.box
+        return self.record().plan.box
 
     def plan(self) -> Plan:
         """The plan as it was recorded; the user's own tasks are found where the job file lay."""
-        assert self.ledger.state.job is not None
-        return plan_of_spec(self.ledger.state.job.plan, Modules(self.folder))
+        return plan_of_spec(self.record().plan, Modules(self.folder))
 
     def status(self) -> Status:
         """The status of the job's run, read from its ledger now."""
-        state = self.ledger.refresh()
-        if state.job is None:
-            raise BadInput(f"No job has run in {plain(self.url)} yet.")
-        return Status.of(state)
+        self.record()
+        return Status.of(self.ledger.state)
 
     def stop(self) -> bool:
         """Ask the run to begin nothing new and finish what is in flight; False where none is at work."""
@@ -163,7 +172,8 @@ class Work:
 
     def table_info(self, name: str) -> TableInfo:
         """The description of a table of the job, which must be finished if the job makes it."""
-        plan, records = self.plan(), self.ledger.stages
+        plan = self.plan()
+        records = self.ledger.stages  # as they were read for the plan, just now
         product = plan.products.get((name, 0))
         if product is None or not isinstance(product.info, TableInfo):
             named = sorted(self.tables())
