@@ -24,7 +24,7 @@ from chunkflow.engine.worker.worker import Worker
 from chunkflow.errors import BadInput, ChunkflowError, Incomplete
 from chunkflow.geometry import Box
 from chunkflow.jobs.notes import notes
-from chunkflow.jobs.status import Status, alive
+from chunkflow.jobs.status import Followed, Status, alive
 from chunkflow.modules import Modules
 from chunkflow.words import in_words, plain
 
@@ -51,6 +51,8 @@ class Work:
 
     url: str
     ledger: Ledger
+    runs_before: int = 0
+    """The runs that `wait` takes no notice of: those before the job was submitted."""
 
     @classmethod
     def open(cls, location: str | Path) -> Self:
@@ -112,12 +114,28 @@ class Work:
         return True
 
     def until_ended(self) -> Iterator[int]:
-        """The number of chunks in flight, every second until the run has ended."""
-        state = self.ledger.state
-        while alive(state):
-            yield sum(record.running for record in state.stages.values())
+        """The number of chunks in flight, every second until the run has ended or is silent."""
+        followed = Followed(self.ledger, heard=True)
+        while followed.goes_on:
+            yield sum(record.running for record in followed.state.stages.values())
             time.sleep(POLL_SECONDS)
-            state = self.ledger.refresh()
+            followed.look()
+
+    def wait(self, timeout: float = float("inf")) -> Status:
+        """Wait until a run elsewhere has ended, at most `timeout` seconds; raises as `Job.run` does."""
+        followed, until = Followed(self.ledger, heard=True), time.monotonic() + timeout
+        while followed.goes_on or not self._has_begun:
+            if time.monotonic() >= until:
+                said = f"The run in {plain(self.url)} has not ended within {timeout:g} seconds."
+                raise TimeoutError(said)
+            time.sleep(min(POLL_SECONDS, max(until - time.monotonic(), 0)))
+            followed.look()
+        return self.status().complete(self.url)
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether the run that is waited for has opened the work folder."""
+        return len(self.ledger.state.runs) > self.runs_before
 
     def replay(self, task: str, index: int) -> Replayed:
         """Run one chunk of a task again, in this process; what it makes is not written.

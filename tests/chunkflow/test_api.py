@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +16,11 @@ import pytest
 import chunkflow as cf
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.ledger.state import State
+from chunkflow.engine.planning.job import Job
+from chunkflow.engine.run.opening import open_run
+from chunkflow.jobs.planned import open_plan
+from tests.support.smooth_jobs import smooth_job
 
 
 def test_the_size_of_voxels_is_taken_as_it_is_given(brain: Path, tmp_path: Path) -> None:
@@ -55,3 +65,87 @@ def test_a_work_folder_follows_its_ledger(brain: Path, tmp_path: Path) -> None:
     assert (work.job().name, type(work.job())) == ("rat", cf.Job)
     assert repr(work).startswith("rat: complete")
     assert "rat: complete" in work._repr_html_()
+
+
+HEARTBEAT = 0.2
+
+
+@contextmanager
+def a_run_elsewhere(folder: Path, clock: float) -> Iterator[tuple[Job, Ledger]]:
+    """The ledger of a run on a machine whose clock is behind by so many seconds, or ahead."""
+    job = smooth_job(folder, heartbeat=HEARTBEAT)
+    here = SimpleNamespace(**{**vars(time), "time": lambda: time.time() + clock})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chunkflow.jobs.status.time", here)
+        with open_run(open_plan(job), {}) as ledger:
+            yield job, ledger
+
+
+def waiting(folder: Path) -> tuple[threading.Thread, list[Any]]:
+    """Someone who waits for the run in a work folder, and what comes of it."""
+    heard: list[Any] = []
+
+    def wait() -> None:
+        try:
+            heard.append(cf.open(folder).wait(timeout=60).ended)
+        except BaseException as error:
+            heard.append(error)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread, heard
+
+
+def test_a_run_is_waited_for_whatever_its_clock_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chunkflow.jobs.work.POLL_SECONDS", HEARTBEAT / 4)
+    with a_run_elsewhere(tmp_path, 3600) as (job, ledger):
+        thread, heard = waiting(tmp_path / "work")
+        stopping = cf.open(job.work).until_ended()
+        for _ in range(15):
+            time.sleep(HEARTBEAT)
+            ledger.flush()
+            assert (next(stopping), heard) == (0, [])
+        ledger.record_ended("complete")
+    thread.join(60)
+    assert heard == ["complete"]
+    assert list(stopping) == []
+
+
+def test_a_run_that_falls_silent_is_waited_for_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last heartbeats may seem to come for an hour yet."""
+    monkeypatch.setattr("chunkflow.jobs.work.POLL_SECONDS", HEARTBEAT / 4)
+    with a_run_elsewhere(tmp_path, -3600):
+        thread, heard = waiting(tmp_path / "work")
+        thread.join(60)
+        assert [type(error) for error in heard] == [cf.Interrupted]
+
+
+def test_storage_that_does_not_answer_for_a_while_ends_no_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chunkflow.jobs.work.POLL_SECONDS", HEARTBEAT / 4)
+    with a_run_elsewhere(tmp_path, 0) as (job, ledger):
+        work, refresh, failed = cf.open(job.work), Ledger.refresh, []
+
+        def stumble(self: Ledger) -> State:
+            if self is work.ledger and len(failed) < 3:
+                failed.append(True)
+                raise cf.StorageError("The bucket does not answer.")
+            if self is work.ledger:
+                ledger.record_ended("complete")
+                ledger.flush(now=True)
+            return refresh(self)
+
+        monkeypatch.setattr(Ledger, "refresh", stumble)
+        assert work.wait(timeout=60).ended == "complete"
+        assert len(failed) == 3
+
+
+def test_a_run_that_has_not_begun_is_waited_for(brain: Path, tmp_path: Path) -> None:
+    made = cf.open(brain / "made")
+    assert made.wait().ended == "complete"
+    for work in (begun_nowhere(tmp_path), replace(made, runs_before=1)):
+        with pytest.raises(TimeoutError, match=r"has not ended within 0\.2 seconds"):
+            work.wait(timeout=0.2)
