@@ -21,14 +21,17 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
 from chunkflow.engine.queue.sqs.queues import dead_letters
 from chunkflow.engine.worker.worker import Worker
-from chunkflow.errors import BadInput, ChunkflowError, Incomplete
+from chunkflow.errors import BadInput, ChunkflowError, Incomplete, Interrupted
 from chunkflow.geometry import Box
 from chunkflow.jobs.notes import notes
 from chunkflow.jobs.status import Followed, Status, alive
 from chunkflow.modules import Modules
+from chunkflow.registry import from_cluster
 from chunkflow.words import in_words, plain
 
 POLL_SECONDS = 1.0
+ASK_SECONDS = 10.0
+"""How often a cluster is asked what became of a job whose run has not begun."""
 SHOWN_OF_LETTER = 200
 
 
@@ -124,7 +127,11 @@ class Work:
     def wait(self, timeout: float = float("inf")) -> Status:
         """Wait until a run elsewhere has ended, at most `timeout` seconds; raises as `Job.run` does."""
         followed, until = Followed(self.ledger, heard=True), time.monotonic() + timeout
+        ask = time.monotonic() + ASK_SECONDS
         while followed.goes_on or not self._has_begun:
+            if not self._has_begun and time.monotonic() > ask:
+                self._refuse_lost(followed)
+                ask = time.monotonic() + ASK_SECONDS
             if time.monotonic() >= until:
                 said = f"The run in {plain(self.url)} has not ended within {timeout:g} seconds."
                 raise TimeoutError(said)
@@ -136,6 +143,16 @@ class Work:
     def _has_begun(self) -> bool:
         """Whether the run that is waited for has opened the work folder."""
         return len(self.ledger.state.runs) > self.runs_before
+
+    def _refuse_lost(self, followed: Followed) -> None:
+        """Raise Interrupted where the cluster has ended the submission before its run began."""
+        found = from_cluster("submission")(self.url)
+        followed.look()  # it may have begun and ended meanwhile
+        if found is not None and found[1].has_ended and not self._has_begun:
+            raise Interrupted(
+                f"The job that was submitted to {found[0].address} ended ({found[1].state.lower()}) before "
+                f"its run began. See: chunkflow logs {plain(self.url)}"
+            )
 
     def replay(self, task: str, index: int) -> Replayed:
         """Run one chunk of a task again, in this process; what it makes is not written.

@@ -20,6 +20,7 @@ from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.opening import open_run
 from chunkflow.jobs.planned import open_plan
+from cluster.submission.jobs import Submission
 from tests.support.smooth_jobs import smooth_job
 
 
@@ -149,3 +150,17 @@ def test_a_run_that_has_not_begun_is_waited_for(brain: Path, tmp_path: Path) -> 
     for work in (begun_nowhere(tmp_path), replace(made, runs_before=1)):
         with pytest.raises(TimeoutError, match=r"has not ended within 0\.2 seconds"):
             work.wait(timeout=0.2)
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "FAILED"])
+def test_a_submitted_job_whose_driver_has_died_is_waited_for_no_longer(
+    tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = Submission("raysubmit_1", "rat", "later", state, 0.0)
+    jobs = SimpleNamespace(address="http://head:8265")
+    monkeypatch.setattr("chunkflow.jobs.work.ASK_SECONDS", 0.0)
+    monkeypatch.setattr("cluster.submission.submitted.find", lambda work, address: (jobs, submission))
+    said = r"submitted to http://head:8265 ended \(failed\) before its run began. See: chunkflow logs"
+    raised = (cf.Interrupted, said) if state == "FAILED" else (TimeoutError, "within 2 seconds")
+    with pytest.raises(raised[0], match=raised[1]):
+        begun_nowhere(tmp_path).wait(timeout=2)
