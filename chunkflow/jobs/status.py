@@ -15,6 +15,7 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import DONE, FAILED, Failure, StageRecord, State
 from chunkflow.errors import Incomplete, Interrupted, StorageError
 from chunkflow.geometry import Vec
+from chunkflow.jobs.budget import OVER_BUDGET
 from chunkflow.words import dollars, html_table, in_words, plain, text_table
 
 RECENT_HEARTBEATS = 6
@@ -185,6 +186,14 @@ class Status:
         """The status itself; Interrupted or Incomplete where the job in the work folder is not complete."""
         if self.ended is None or self.ended == "interrupted":
             raise Interrupted(f"The run in {plain(url)} did not finish: {self.standing}.")
+        if self.ended == OVER_BUDGET:
+            done = sum(stage.done for stage in self.stages.values())
+            chunks = sum(stage.chunks for stage in self.stages.values())
+            raise Incomplete(
+                f"The budget ended the run in {plain(url)}: {done:,} of {chunks:,} chunks are done, and "
+                f"{dollars(self.cost or 0)} was spent. Go on with another budget, or with prices for all "
+                f"devices: chunkflow retry {plain(url)}"
+            )
         if self.ended != "complete":
             failed = sum(stage.failed for stage in self.stages.values())
             raise Incomplete(f"The job in {plain(url)} is {self.ended}: {failed:,} chunks failed.")

@@ -19,6 +19,7 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.opening import open_run
+from chunkflow.jobs.budget import OVER_BUDGET
 from chunkflow.jobs.planned import open_plan
 from cluster.submission.jobs import Submission
 from tests.support.smooth_jobs import smooth_job
@@ -28,6 +29,14 @@ def test_the_size_of_voxels_is_taken_as_it_is_given(brain: Path, tmp_path: Path)
     size = (1234.567, 0.25, 12345.678)
     work = cf.ingest(brain / "stack.npy", tmp_path / "stack", size, axes="xyz", serial=True)
     assert work.volume("layer").info.voxel_size == size
+
+
+def test_a_run_that_its_budget_ended_is_told_from_one_that_failed(brain: Path) -> None:
+    status = replace(cf.open(brain / "made").status(), ended=OVER_BUDGET, cost=2.5)
+    with pytest.raises(cf.Incomplete, match=r"^The budget ended the run in /w: (\d+) of \1 .* \$2\.50 was"):
+        status.complete("file:///w")
+    with pytest.raises(cf.Incomplete, match=r"^The job in /w is incomplete: 0 chunks failed"):
+        replace(status, ended="incomplete").complete("file:///w")
 
 
 def begun_nowhere(folder: Path) -> cf.Work:
