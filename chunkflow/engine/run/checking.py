@@ -11,8 +11,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,9 +24,9 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import DONE
 from chunkflow.engine.planning.plan import Plan, Step
 from chunkflow.engine.planning.stages import Stage
-from chunkflow.engine.run.outputs import places_of
+from chunkflow.engine.run.outputs import documents_of, is_description
 from chunkflow.engine.worker.parts import Parts
-from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.errors import DamagedInput
 
 AT_ONCE = 256
 """Cells that are looked at together."""
@@ -42,6 +41,9 @@ class Fault:
     index: int
     """The chunk; -1 where it is no chunk's."""
     said: str
+
+    def __str__(self) -> str:
+        return f"{self.task} chunk {self.index}: {self.said}" if self.task else self.said
 
 
 @dataclass
@@ -77,14 +79,9 @@ def faults_of(plan: Plan, ledger: Ledger, deep: bool = False) -> Iterator[Fault]
                 yield from (Fault(stage.name, index, said) for said in faults)
 
 
-def repair(plan: Plan, ledger: Ledger, faults: list[Fault]) -> int:
+def mark_undone(ledger: Ledger, faults: Iterable[Fault]) -> int:
     """Let the chunks whose files are missing or damaged be done again by the next run, and replace what is
     damaged of the ledger, of which this process is the writer; returns how many chunks there are."""
-    if ledger.state.job is None:
-        raise BadInput(
-            f"The record of the job in {plan.work} is lost, so its ledger cannot be repaired: run the job in "
-            "another work folder."
-        )
     chunks: dict[str, set[int]] = {}
     for fault in faults:
         if fault.task:
@@ -92,24 +89,21 @@ def repair(plan: Plan, ledger: Ledger, faults: list[Fault]) -> int:
     for task, indexes in chunks.items():
         ledger.record_undone(task, sorted(indexes))
     if chunks:
-        ledger.record_ended("to be repaired")
+        ledger.record_ended("incomplete")
     ledger.flush(now=True)
     ledger.mend()
     return sum(map(len, chunks.values()))
 
 
 def _descriptions(plan: Plan, ledger: Ledger) -> Iterator[str]:
-    """The files `info` of what was made: the next run writes them anew."""
-    for url in places_of(plan)[1:]:
+    """What is wrong with the descriptions of what was made: the next run writes them anew."""
+    for url, name, document in documents_of(plan):
         if url in ledger.state.created:
-            data = Folder(url).get("info")
-            try:
-                if data is None:
-                    yield f"{url}/info is missing."
-                else:
-                    json.loads(data)
-            except ValueError:
-                yield f"{url}/info is damaged."
+            data = Folder(url).get(name)
+            if data is None:
+                yield f"{url}/{name} is missing."
+            elif not is_description(data, document):
+                yield f"{url}/{name} is damaged: it is not what was written."
 
 
 def _cell_faults(plan: Plan, stage: Stage, parts: Parts, deep: bool, cell: tuple[int, int]) -> list[str]:
