@@ -92,7 +92,12 @@ def check(location: str | Path, deep: bool = False, repair: bool = False) -> Che
         return Checked(plain(work.url), chunks, tuple(faults_of(plan, ledger, deep)))
     with ledger.take(plan.job.heartbeat):
         faults = tuple(faults_of(plan, ledger, deep))
-        return Checked(plain(work.url), chunks, faults, mark_undone(ledger, faults))
+        repaired = mark_undone(ledger, faults)
+        if repaired:
+            ledger.record_ended("incomplete")
+        ledger.flush(now=True)
+        ledger.mend()
+    return Checked(plain(work.url), chunks, faults, repaired)
 
 
 @dataclass(frozen=True, repr=False)

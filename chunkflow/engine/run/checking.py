@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -65,33 +66,60 @@ def faults_of(plan: Plan, ledger: Ledger, deep: bool = False) -> Iterator[Fault]
     """All that is missing or damaged; nothing is changed."""
     yield from (Fault("", -1, said) for said in ledger.damaged)
     yield from (Fault("", -1, said) for said in _descriptions(plan, ledger))
-    parts = Parts(Folder(plan.work))
     for stage in plan.stages:
-        record = ledger.stages.get(stage.name)
-        done = [int(index) for index in record.indexes(DONE)] if record is not None else []
-        for start in range(0, len(done), AT_ONCE):
-            assert record is not None
-            some = done[start : start + AT_ONCE]
-            digests = [int(digest) for digest in record.digests[some]]
-            look = partial(_cell_faults, plan, stage, parts, deep)
-            found = side_by_side(look, list(zip(some, digests, strict=True)))
-            for index, faults in zip(some, found, strict=True):
-                yield from (Fault(stage.name, index, said) for said in faults)
+        if stage.name in ledger.stages:
+            indexes = ledger.stages[stage.name].indexes(DONE).tolist()
+            yield from _faults_in(plan, ledger, stage, indexes, deep)
+
+
+def faults_behind(plan: Plan, ledger: Ledger, failed: Mapping[int, Iterable[int]]) -> Iterator[Fault]:
+    """What is missing or damaged of what failed cells read, by the indexes of stages; all of it is read."""
+    for number, cells in _behind(plan, failed).items():
+        stage = plan.stages[number]
+        states = ledger.stages[stage.name].states
+        yield from _faults_in(plan, ledger, stage, [cell for cell in cells if states[cell] == DONE], True)
+
+
+def _behind(plan: Plan, failed: Mapping[int, Iterable[int]]) -> dict[int, list[int]]:
+    """The cells that these wait for: of their own step all those before, of other steps the next ones."""
+    found: dict[int, set[int]] = {}
+    ahead = [(stage, cell) for stage, cells in failed.items() for cell in cells]
+    while ahead:
+        number, cell = ahead.pop()
+        stage = plan.stages[number]
+        for wait in stage.waits:
+            other = plan.stages[wait.stage]
+            i, j, k = (range(s.start, s.stop) for s in wait.needed(stage.grid.position(cell)))
+            needed = {other.grid.index(position) for position in itertools.product(i, j, k)}
+            fresh = needed - found.setdefault(wait.stage, set())
+            found[wait.stage] |= fresh
+            if other.step == stage.step:
+                ahead += [(wait.stage, cell) for cell in fresh]
+    return {number: sorted(cells) for number, cells in sorted(found.items())}
+
+
+def _faults_in(
+    plan: Plan, ledger: Ledger, stage: Stage, indexes: Sequence[int], deep: bool
+) -> Iterator[Fault]:
+    """The faults of some cells of a stage."""
+    look = partial(_cell_faults, plan, stage, Parts(Folder(plan.work)), deep)
+    for start in range(0, len(indexes), AT_ONCE):
+        some = indexes[start : start + AT_ONCE]
+        digests = ledger.stages[stage.name].digests[some].tolist()
+        found = side_by_side(look, list(zip(some, digests, strict=True)))
+        for index, faults in zip(some, found, strict=True):
+            yield from (Fault(stage.name, index, said) for said in faults)
 
 
 def mark_undone(ledger: Ledger, faults: Iterable[Fault]) -> int:
-    """Let the chunks whose files are missing or damaged be done again by the next run, and replace what is
-    damaged of the ledger, of which this process is the writer; returns how many chunks there are."""
+    """Record that the chunks whose files are missing or damaged are to be done again; returns how many there
+    are. This process is the ledger's writer."""
     chunks: dict[str, set[int]] = {}
     for fault in faults:
         if fault.task:
             chunks.setdefault(fault.task, set()).add(fault.index)
     for task, indexes in chunks.items():
         ledger.record_undone(task, sorted(indexes))
-    if chunks:
-        ledger.record_ended("incomplete")
-    ledger.flush(now=True)
-    ledger.mend()
     return sum(map(len, chunks.values()))
 
 

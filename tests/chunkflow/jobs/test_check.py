@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 import chunkflow as cf
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.run.events import CellDone, Event
-from tests.support.files.damage import DAMAGES, Damage, empty
+from tests.support.files.damage import DAMAGES, Damage, cut_short, empty
 from tests.support.four_tasks import job_of
 from tests.support.jobs import run_job
 from tests.support.same import all_made, assert_same
@@ -90,6 +92,24 @@ def test_a_description_is_written_anew(folder: Path, damage: Damage) -> None:
     assert f"{folder}/tiles/info" in fault.said
     assert run_job(job) == "complete"
     assert not cf.check(job.work, deep=True).faults
+
+
+@pytest.mark.parametrize("what", ["a part", "a storage chunk"])
+def test_what_failed_by_damage_is_mended_by_the_next_run(
+    folder: Path, finished: tuple[Path, dict[str, Any]], what: str
+) -> None:
+    job = job_of(folder)
+    cut_short(sorted(folder.glob(FILES[what]))[-1])
+    with Ledger.load(Folder(job.work)).take() as ledger:
+        for stage in ("Count", "Count.merge1"):
+            if not (stage == "Count" and what == "a part"):
+                ledger.record_undone(stage, range(ledger.stages[stage].cells))
+    assert run_job(job) == "incomplete"
+    assert {failure.outcome.partition(",")[0] for failure in cf.open(job.work).status().failures} == {
+        "damaged input"
+    }
+    assert run_job(job) == "complete"
+    assert_same(all_made(job), finished[1], what)
 
 
 def test_a_ledger_that_lost_its_job_is_refused(folder: Path) -> None:
