@@ -157,10 +157,11 @@ import sys
 import ray
 
 from chunkflow.errors import BadInput
-from cluster.workers.connection import join
+from cluster.workers.connection import _on_loopback, join
 
 address, own, elsewhere = sys.argv[1:]
-ray.init(address=own, log_to_driver=False)
+with _on_loopback():  # where the Ray of these tests listens
+    ray.init(address=own, log_to_driver=False)
 join(address)
 join(address)
 try:
