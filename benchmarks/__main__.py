@@ -17,7 +17,8 @@ from benchmarks.figure import Figure
 MODULES = {
     "segment_kernel": "benchmarks.segment_kernel",
     "engine": "benchmarks.engine.engine",
-    "chaos": "benchmarks.engine.chaos",
+    "disturbed": "benchmarks.engine.disturbed",
+    "chaos": "benchmarks.chaos.table",
     "ledger": "benchmarks.engine.ledger",
     "scaling": "benchmarks.engine.scaling",
     "mesh": "benchmarks.outputs.mesh",

@@ -37,6 +37,7 @@ class Figure:
         peer = f"{self.peer:,.4g} {self.unit} ({self.peer_name})" if self.peer is not None else ""
         ratio = f"{self.ratio:.2f}x" if self.ratio is not None else ""
         sign = "at least" if self.better == "higher" or self.peer is not None else "at most"
-        target = f"{sign} {self.target:g}" + ("x" if self.peer is not None else "") if self.target else ""
+        unit = "x" if self.peer is not None else ""
+        target = f"{sign} {self.target:g}{unit}" if self.target is not None else ""
         reached = {None: "", True: "yes", False: "NO"}[self.reached]
         return [self.what, f"{self.ours:,.4g} {self.unit}", peer, ratio, target, reached]

@@ -1,12 +1,13 @@
 """Runs a job on a Ray cluster of this machine whose nodes are killed all the time, and whose runner is, too.
 
-`python -m testbed.chaos_run JOB.yaml [KILLS_OF_THE_RUNNER]` prints what it took, as JSON; without kills of
-the runner nothing is disturbed. In a process of its own, as a process can hold one cluster.
+`python -m testbed.chaos_run JOB.yaml [KILLS_OF_THE_RUNNER] [VICTIMS] [SEED]` prints what it took, as JSON.
+The victims are nodes (the default), workers, or an empty word for none. In a process of its own, as a process
+can hold one cluster.
 
 1. The runner is killed early, each time once it has begun and its share of the first quarter is done, and is
    started again.
-2. From then on to the end a node is killed, with all that runs on it, a second or two after the last one and
-   once something more is done; another takes its place.
+2. From then on to the end a node is killed, with all that runs on it, or a worker, a second or two after the
+   last one and once something more is done; another takes its place.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ MOST_KILLS = 12
 class Chaos:
     """A cluster, the runner of one job, and the dice."""
 
-    def __init__(self, job: Path, runner_kills: int) -> None:
-        self._job, self._runner_kills = job, runner_kills
+    def __init__(self, job: Path, runner_kills: int, victims: str, seed: int) -> None:
+        self._job, self._runner_kills, self._victims = job, runner_kills, victims
         self._work = Folder(yaml.safe_load(job.read_text())["work"])
-        self._dice = random.Random(1)
+        self._dice = random.Random(seed)
         self._cluster = Cluster(initialize_head=True, head_node_args=_node(0))
         self._nodes = [self._added() for _ in range(NODES)]  # one after another
-        self.killed = {"nodes": 0, "runners": 0}
+        self.killed = {"nodes": 0, "workers": 0, "runners": 0}
 
     def run(self) -> tuple[int, float]:
         """The runner's exit code once it ends by itself, and the seconds until then."""
@@ -61,8 +62,8 @@ class Chaos:
                 share = (self.killed["runners"] + 1) / (4 * self._runner_kills)
                 if done > cells * share and runs > self.killed["runners"]:
                     runner = self._another(runner)
-            elif self._runner_kills and time.monotonic() > next_kill and done - before > cells / MOST_KILLS:
-                self._kill_a_node()
+            elif self._victims and time.monotonic() > next_kill and done - before > cells / MOST_KILLS:
+                self._kill_a_node() if self._victims == "nodes" else self._kill_a_worker()
                 next_kill, before = time.monotonic() + self._pause(), done
         runner.kill()
         return runner.wait(), time.monotonic() - begin
@@ -96,6 +97,12 @@ class Chaos:
         self.killed["nodes"] += 1
         self._nodes.append(self._added())
 
+    def _kill_a_worker(self) -> None:
+        workers = [worker for node in self._nodes for worker in _actors(node)]
+        if workers:
+            self._dice.choice(workers).kill()
+            self.killed["workers"] += 1
+
     def _added(self) -> Any:
         """One more node; Ray gives up on one that has not started in half a minute, as on a busy machine."""
         for _ in range(3):
@@ -122,8 +129,8 @@ def _node(cpus: int) -> dict[str, Any]:
     return {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE}
 
 
-def main(job: str, runner_kills: str = "0") -> None:
-    chaos = Chaos(Path(job), int(runner_kills))
+def main(job: str, runner_kills: str = "0", victims: str = "nodes", seed: str = "1") -> None:
+    chaos = Chaos(Path(job), int(runner_kills), victims, int(seed))
     try:
         code, seconds = chaos.run()
     finally:

@@ -1,1 +1,1 @@
-"""Figures of the engine: scheduling, the ledger, many workers, chaos."""
+"""Figures of the engine: scheduling, the ledger, many workers, kills."""

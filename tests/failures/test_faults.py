@@ -29,8 +29,8 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import CellDone, Event
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.geometry import Box
+from testbed.fault_proxy import Faults, fault_proxy
 from testbed.moto import moto_server
-from tests.support.fault_proxy import Faults, fault_proxy
 from tests.support.jobs import make_job, read_layer, run_job
 from tests.support.same import assert_all_accounted
 from tests.support.servers import gcs_at, gcs_server, s3_at

@@ -22,8 +22,8 @@ from chunkflow.people.viewing.server import layer_address
 from chunkflow.people.viewing.view import layers_to_show, start_server
 from cli.demo.nuclei import document
 from cli.main import main
+from testbed.fault_proxy import FAULTS, Faults, fault_proxy
 from testbed.moto import moto_server
-from tests.support.fault_proxy import FAULTS, Faults, fault_proxy
 from tests.support.jobs import read_layer, run_job
 from tests.support.same import assert_all_accounted, assert_same, files_of
 from tests.support.servers import gcs_at, gcs_server, s3_at

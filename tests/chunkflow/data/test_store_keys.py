@@ -18,8 +18,8 @@ from cloudfiles import CloudFiles
 from cloudvolume import CloudVolume
 
 from chunkflow.data.folder import Folder
+from testbed.fault_proxy import Faults, fault_proxy
 from testbed.moto import moto_server
-from tests.support.fault_proxy import Faults, fault_proxy
 from tests.support.servers import instance_role, s3_at
 
 ROOT = Path(__file__).parents[3]

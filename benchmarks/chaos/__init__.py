@@ -1,0 +1,1 @@
+"""Attacks on whole jobs, at random: what came of each, counted."""
