@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from chunkflow.geometry import Vec as Vec
     from chunkflow.geometry import VoxelSize as VoxelSize
     from chunkflow.jobs.importing import import_points as import_points
+    from chunkflow.jobs.work import check as check
     from chunkflow.people.evaluation.evaluate import evaluate as evaluate
     from chunkflow.people.learning.train import train as train
     from chunkflow.people.learning.tuning import tune as tune
@@ -93,6 +94,7 @@ _NAMES = {
     "chunkflow.formats.export.export": ("export",),
     "chunkflow.geometry": ("Box", "Grid", "Vec", "VoxelSize"),
     "chunkflow.jobs.importing": ("import_points",),
+    "chunkflow.jobs.work": ("check",),
     "chunkflow.people.evaluation.evaluate": ("evaluate",),
     "chunkflow.people.learning.train": ("train",),
     "chunkflow.people.learning.tuning": ("tune",),

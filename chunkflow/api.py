@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,13 +27,12 @@ from chunkflow.jobs.ingesting import ingest_job
 from chunkflow.jobs.means import HERE, Means, Money
 from chunkflow.jobs.notebook import notebook_progress
 from chunkflow.jobs.run import Run
-from chunkflow.jobs.status import Status
+from chunkflow.modules import Modules
 from chunkflow.people.reports.report import write_report
 from chunkflow.people.viewing.view import Viewer, view
 from chunkflow.registry import from_cluster
 from chunkflow.resources import Resources
 from chunkflow.task import Task
-from chunkflow.words import plain
 
 
 class Job(planning.Job):
@@ -173,13 +171,9 @@ class Work(jobs.Work):
     8
     """
 
-    runs_before: int = 0
-    """The runs that `wait` takes no notice of: those before the job was submitted."""
-
     def job(self) -> Job:
         """The job as it was run last."""
-        known = super().job()
-        return Job.model_validate(known.model_dump()).beside(self.plan().job.modules)
+        return Job.model_validate(super().job().model_dump()).beside(Modules(self.folder))
 
     def run(
         self,
@@ -196,18 +190,6 @@ class Work(jobs.Work):
         """
         means = Means(workers, address, serial, Money(Path(prices), budget))
         return _to_end(Run(self.plan(), means, ledger=Ledger.load(Folder(self.url))), listeners)
-
-    def wait(self, timeout: float = float("inf")) -> Status:
-        """Wait until a run elsewhere has ended, at most `timeout` seconds; raises as `Job.run` does."""
-        until = time.monotonic() + timeout
-        while time.monotonic() < until:
-            state = self.ledger.refresh()
-            if state.job is not None and len(state.runs) > self.runs_before:
-                status = Status.of(state)
-                if not status.alive:
-                    return status.complete(self.url)
-            time.sleep(min(jobs.POLL_SECONDS, max(until - time.monotonic(), 0)))
-        raise TimeoutError(f"The run in {plain(self.url)} has not ended within {timeout:g} seconds.")
 
     def report(self) -> str:
         """Write the report of the job's run; returns the URL of the page."""

@@ -8,7 +8,8 @@ of their own, so that two jobs in one process, each with a smooth.py, do not see
 2. Each module of it is given an `__import__` by which bare names that were read mean the modules of this
    package, also in functions that import later, in any thread. `sys.path` stays as it is.
 3. Python's own modules and installed packages come first: a file beside a job may bear the name of one, and
-   is not taken for it.
+   is not taken for it. Nor is a folder without `__init__.py` taken for a package that Python finds elsewhere,
+   as it may be that package's checkout.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
+import importlib.util
 import site
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -81,7 +83,9 @@ class Modules:
         """The files of a module that was not read yet; packages are taken whole."""
         if self.folder is None or self.has(top) or not top.isidentifier() or _is_installed(top):
             return {}
-        found = (self.folder / f"{top}.py", *(self.folder / top).rglob("*.py"))
+        package = self.folder / top
+        is_package = (package / "__init__.py").is_file() or not _is_found(top)
+        found = (self.folder / f"{top}.py", *(_sources_in(package) if is_package else ()))
         try:
             read = {file: file.read_bytes() for file in found if file.is_file()}
         except OSError as error:
@@ -90,10 +94,15 @@ class Modules:
             ) from error
         return {file.relative_to(self.folder).as_posix(): data for file, data in read.items()}
 
-    def _package(self) -> str:
-        """The package that the files are loaded into: another for others."""
+    @cached_property
+    def _name(self) -> str:
+        """The name of the package that the files are loaded into: another for others."""
         content = (f"{path}\0{_hash(data)}" for path, data in self.files.items())
-        package = _PACKAGE + _hash([str(self.folder), *content])
+        return _PACKAGE + _hash([str(self.folder), *content])
+
+    def _package(self) -> str:
+        """The package itself, which is made where this process has not loaded it yet; returns its name."""
+        package = self._name
         if _FINDER not in sys.meta_path:
             sys.meta_path.insert(0, _FINDER)  # before the one for folders, which finds files as they are now
         sys.modules.setdefault(package, _Package(package, self))
@@ -156,7 +165,7 @@ class _Finder(MetaPathFinder):
             if inside in files:
                 file = str(package.modules.folder / inside)
                 loader = _Loader(fullname, file, files[inside], package)
-                return spec_from_file_location(
+                return importlib.util.spec_from_file_location(
                     fullname, file, loader=loader, submodule_search_locations=locations
                 )
         if any(inside.startswith(f"{place}/") for inside in files):
@@ -191,8 +200,25 @@ _FINDER = _Finder()
 
 
 def _is_installed(top: str) -> bool:
-    places = [*site.getsitepackages(), site.getusersitepackages()]
+    user = site.getusersitepackages()  # which most environments leave out
+    places = [*site.getsitepackages(), *([user] if user in sys.path else [])]
     return top in OURS or top in sys.stdlib_module_names or PathFinder.find_spec(top, places) is not None
+
+
+def _is_found(top: str) -> bool:
+    """Whether Python itself finds a module of this name, and more than folders that lack `__init__.py`."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # it is loaded, and does not tell from where
+        return True
+    return spec is not None and spec.origin is not None
+
+
+def _sources_in(package: Path) -> Iterator[Path]:
+    """The files of a package, without what hidden folders hold, as the copies that notebooks keep."""
+    for file in package.rglob("*.py"):
+        if not any(part.startswith(".") for part in file.relative_to(package).parts):
+            yield file
 
 
 def _with_imports(names: Iterable[str], files_of: Callable[[str], dict[str, bytes]]) -> dict[str, bytes]:

@@ -28,9 +28,10 @@ CLUSTER = {
     "machine": "cluster.workers.site:Machine",
     "cluster": "cluster.workers.site:Cluster",
     "submit": "cluster.submission.submit:submit",
+    "submission": "cluster.submission.submitted:reachable",
 }
-"""Places where jobs run on Ray, and the way to give one to a cluster. Ray, which takes two seconds, is
-imported where one of them is used."""
+"""Places where jobs run on Ray, and the ways to give a job to a cluster and to ask for it there. Ray, which
+takes two seconds, is imported where one of them is used."""
 
 
 def builtin_tasks() -> dict[str, str]:

@@ -64,12 +64,17 @@ class ReducedRows:
     row_by_row: ClassVar[bool] = False
     leaves_rows: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        key: object = self.key
+        if not (isinstance(key, tuple) and key and all(isinstance(name, str) for name in key)):
+            raise TypeError(f'key takes the names of columns, as in ReducedRows(key=("id",)), not {key!r}.')
+
 
 Shape = Voxels | RowByRow | MergedRows | SentRows | ReducedRows
 
 
-def check_shape(task: type, shape: object) -> None:
-    """Refuse a class whose shape and methods contradict each other."""
+def check_shape(task: type, shape: object, finishes: bool) -> None:
+    """Refuse a class whose shape and methods contradict each other; one that `finishes` defines `finish`."""
     if not isinstance(shape, Shape):
         raise TypeError(f"{task.__name__}: shape must be a shape such as MergedRows(), not {shape!r}.")
     for other in (MergedRows, SentRows, ReducedRows):
@@ -81,3 +86,8 @@ def check_shape(task: type, shape: object) -> None:
                 f"{task.__name__} defines {other.needs}, but declares {shape}; "
                 f"declare `shape = {other.__name__}()`."
             )
+    if finishes and not shape.leaves_rows:
+        raise TypeError(
+            f"{task.__name__} defines finish, but declares {shape}, which leaves no rows to finish; "
+            "declare another shape, or do it in map."
+        )

@@ -187,7 +187,7 @@ class Task(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        check_shape(cls, cls.shape)
+        check_shape(cls, cls.shape, cls.finish is not Task.finish)
 
     @classmethod
     def roles(cls) -> list[FieldRole]:

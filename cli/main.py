@@ -30,6 +30,7 @@ COMMANDS = {
     "stop": "cli.jobs.stop",
     "status": "cli.jobs.status",
     "failed": "cli.jobs.status",
+    "check": "cli.jobs.check",
     "retry": "cli.jobs.run",
     "work": "cli.jobs.work",
     "replay": "cli.jobs.replay",

@@ -4,12 +4,14 @@ million chunks, and the overhead and memory of the whole job."""
 from __future__ import annotations
 
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import ray
@@ -23,6 +25,7 @@ from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.planning.stages import Stage, wait_for, wait_for_offset
 from chunkflow.engine.pool.pool import Pool
+from chunkflow.engine.pool.serial import SerialExecutor
 from chunkflow.engine.queue.cells import Answer
 from chunkflow.engine.queue.memory import MemoryQueue
 from chunkflow.engine.queue.schedule import DONE, Schedule
@@ -38,11 +41,18 @@ from testbed.simulated import layer_without_voxels
 
 WORKERS = 2
 WHOLE_SIZE = (512, 512, 256)
+SYNC_SIZE, SYNC_TURNS = (256, 256, 128), 5
 
 
 def run() -> list[Figure]:
     with _scratch() as folder:
-        return [*scheduling(), *a_million_chunks(folder), *empty_chunks(folder), *whole_job(folder)]
+        return [
+            *scheduling(),
+            *a_million_chunks(folder),
+            *empty_chunks(folder),
+            *whole_job(folder),
+            *durability(folder),
+        ]
 
 
 @contextmanager
@@ -165,6 +175,25 @@ def whole_job(folder: Path) -> list[Figure]:
     ]
 
 
+def durability(folder: Path) -> list[Figure]:
+    """The demo's job in this process with all it writes put onto the disk, and without, in turns."""
+    took: dict[str, list[float]] = {"durable": [], "not": []}
+    for turn in range(SYNC_TURNS):
+        for kind, seconds in took.items():
+            place = folder / f"{kind}{turn}"
+            plan = open_plan(Job.from_document(document(place, SYNC_SIZE, 1), folder))
+            syncs = nullcontext() if kind == "durable" else mock.patch("os.fsync", return_value=None)
+            queue = MemoryQueue(len(plan.worker_kinds))
+            with syncs, open_run(plan, {}) as ledger:
+                begin = time.perf_counter()
+                Runner(plan, ledger, queue, Pool(queue, SerialExecutor(plan, ledger.owner), [1])).run()
+                seconds.append(time.perf_counter() - begin)
+    durable, without = (statistics.median(seconds) for seconds in took.values())
+    return [
+        Figure("whole job, one worker: wall clock", durable, "s", without, "nothing synced", "lower", 0.95)
+    ]
+
+
 def _on_ray(plan: Plan, listeners: list[Any]) -> tuple[float, str]:
     """Seconds from the moment all workers are up until the last chunk is recorded."""
     start_here(WORKERS)
@@ -176,7 +205,7 @@ def _on_ray(plan: Plan, listeners: list[Any]) -> tuple[float, str]:
             first.append(event.answer.started)
 
     with open_run(plan, {}) as ledger:
-        pool = Pool(queue, RayExecutor(plan), [WORKERS])
+        pool = Pool(queue, RayExecutor(plan, ledger.owner), [WORKERS])
         status = Runner(plan, ledger, queue, pool, [begun, *listeners]).run()
         took = time.time() - first[0]
     return took, status

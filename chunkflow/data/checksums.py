@@ -28,10 +28,10 @@ def unseal(data: bytes, place: str) -> bytes:
     """
     if not data:
         raise DamagedInput(f"{place} is empty.")
-    if data[-_SIZE:-9] != _MARK:
+    if _MARK not in data[-_SIZE:]:
         return data
     content = data[:-_SIZE]
-    if data[-9:] != b"%08x\n" % google_crc32c.value(content):
+    if data[-_SIZE:] != _MARK + b"%08x\n" % google_crc32c.value(content):
         raise DamagedInput(f"{place} is damaged: its checksum is another.")
     return content
 

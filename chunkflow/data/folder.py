@@ -199,7 +199,8 @@ class Folder:
                 yield from self._cloud.list(prefix)
                 return
             start = self.root / posixpath.dirname(prefix)
-            for folder, _, files in os.walk(start):
+            for folder, folders, files in os.walk(start):
+                folders[:] = [inner for inner in folders if not is_temporary(inner)]
                 inside = os.path.relpath(folder, self.root)
                 for file in files:
                     name = file if inside == "." else f"{inside}/{file}"

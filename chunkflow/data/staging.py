@@ -38,8 +38,11 @@ class Staging:
 
     def make(self) -> None:
         """Make the folder, with the place that it lies in. To be called once, by the owner."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        self.path.mkdir()
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir()
+        except OSError as error:
+            raise StorageError(f"could not make a folder in {self._root}: {error.strerror}") from error
 
     def write(self, target: Path, data: bytes | IO[bytes]) -> None:
         """Write or replace a file, whole."""
@@ -86,6 +89,8 @@ class Staging:
             os.rename(self.path, closed)
         except FileNotFoundError:  # it was closed off before
             return
+        except OSError as error:
+            raise StorageError(f"could not close off {self.path}: {error.strerror}") from error
         for attempt in range(_TRIES):
             shutil.rmtree(closed, ignore_errors=True)
             if not os.path.lexists(closed):

@@ -19,7 +19,7 @@ from chunkflow.engine.ledger.state import DONE, FAILED
 from chunkflow.engine.planning.plan import Plan
 from chunkflow.engine.run.events import CellAgain, CellDone, CellFailed, Decided, Ended, Event, Started
 from chunkflow.errors import BadInput, StorageError
-from chunkflow.jobs.status import alive
+from chunkflow.jobs.status import Followed
 from chunkflow.jobs.work import Work
 from chunkflow.words import in_words, plain
 
@@ -145,17 +145,18 @@ def log_lines(work: Work, follow: bool = False) -> Iterator[dict[str, Any]]:
     """The lines of all runs; following, those of files that appear, until the end of the run was told. One
     that was killed has none, and one that ends writes it after the ledger, when its workers have ended."""
     folder, told = Folder(work.url), set[str]()
+    followed = Followed(work.ledger, heard=follow)
     until, ended = time.monotonic(), 0.0
     while True:
-        state = work.ledger.refresh()
-        if follow and alive(state):
+        followed.look()
+        if followed.goes_on:
             until = time.monotonic() + LATE_SECONDS
         for name in sorted(set(folder.list(LOGS)) - told):
             told.add(name)
             for line in lines_of_file(folder, name):
                 yield line
                 ended = line["at"] if is_end(line) else ended
-        if time.monotonic() >= until or ended >= state.runs[-1][2]:
+        if time.monotonic() >= until or ended >= followed.state.runs[-1][2]:
             return
         time.sleep(POLL_SECONDS)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import chunkflow
 from chunkflow.data.folder import Folder
 from chunkflow.data.info import full_url
-from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS, STOP
+from chunkflow.engine.ledger.heartbeat import STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import State
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
@@ -32,48 +32,12 @@ from chunkflow.engine.run.opening import canonical, changes_of
 from chunkflow.errors import BadInput, Interrupted, StorageError
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.queues import run_of, sqs_queue
+from chunkflow.jobs.status import LOOK_SECONDS, Followed
 from chunkflow.modules import Modules
 from chunkflow.words import counted
 
-LOOK_SECONDS = 2.0
-"""How often a work folder is looked at in which there is no run."""
 TIMING = Timing(look=5.0)
 """A pool need not know the length of the queue as well as the runner."""
-
-
-class _Followed:
-    """The ledger of a work folder, and whether a run is on, as seen from here."""
-
-    def __init__(self, folder: Folder) -> None:
-        self._ledger = Ledger.load(folder)
-        self._segments = self._ledger.segments
-        self._grown = float("-inf")
-
-    @property
-    def state(self) -> State:
-        return self._ledger.state
-
-    def look(self) -> bool:
-        """Read on; whether there was a heartbeat of the runner. Storage that does not answer says nothing."""
-        try:
-            self._ledger.refresh()
-        except StorageError:
-            return False
-        if self._ledger.segments == self._segments:
-            return False
-        self._segments, self._grown = self._ledger.segments, time.monotonic()
-        return True
-
-    @property
-    def is_on(self) -> bool:
-        """Whether a run has given signs of life of late and has not ended."""
-        is_open = self.state.begun == len(self.state.runs) > 0 and self.state.ended is None
-        return is_open and time.monotonic() - self._grown < FENCE_HEARTBEATS * self.heartbeat
-
-    @property
-    def heartbeat(self) -> float:
-        """Seconds between the runner's signs of life."""
-        return self.state.job.plan.job.heartbeat if self.state.job else LOOK_SECONDS
 
 
 class PoolProcess:
@@ -85,7 +49,7 @@ class PoolProcess:
         """The user's own tasks lie in the folder `modules`."""
         self._url, self._means, self._modules, self._listeners = full_url(location), means, modules, listeners
         self._folder = Folder(self._url)
-        self._followed = _Followed(self._folder)
+        self._followed = Followed(Ledger.load(self._folder))
         self._interrupts: deque[None] = deque()
         """One for each: to append is safe in any thread, and in a signal that comes while another appends."""
         self._has_served = False

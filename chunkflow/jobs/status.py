@@ -10,22 +10,71 @@ import numpy as np
 import numpy.typing as npt
 
 from chunkflow.engine.cost.accounts import dollars_of, read_accounts
+from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS
+from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import DONE, FAILED, Failure, StageRecord, State
-from chunkflow.errors import Incomplete, Interrupted
+from chunkflow.errors import Incomplete, Interrupted, StorageError
 from chunkflow.geometry import Vec
+from chunkflow.jobs.budget import OVER_BUDGET
 from chunkflow.words import dollars, html_table, in_words, plain, text_table
 
 RECENT_HEARTBEATS = 6
+LOOK_SECONDS = 2.0
+"""How often a work folder is looked at in which there is no run."""
 WIDEST = 64
 SHADES = " ░▒▓█"
 
 
 def alive(state: State) -> bool:
-    """Whether a run has given a sign of life of late."""
+    """Whether a run has given a sign of life of late, if its machine's clock is as this one's."""
     if state.job is None:
         return False
     heartbeat = state.job.plan.job.heartbeat
     return state.ended is None and time.time() - state.last_heartbeat < RECENT_HEARTBEATS * heartbeat
+
+
+class Followed:
+    """The ledger of a work folder, and whether a run goes on, as seen from here.
+
+    Each segment is a sign of life. When it was heard is told by this machine's clock, as that of the run's
+    machine may be another.
+    """
+
+    def __init__(self, ledger: Ledger, heard: bool = False) -> None:
+        """`heard` where a run that has not ended is thought to go on until it was silent for long enough."""
+        self._ledger = ledger
+        self._segments = ledger.segments
+        self._heard = time.monotonic() if heard else float("-inf")
+
+    @property
+    def state(self) -> State:
+        return self._ledger.state
+
+    def look(self) -> bool:
+        """Read on; whether there was a heartbeat of the runner. Storage that does not answer says nothing."""
+        try:
+            self._ledger.refresh()
+        except StorageError:
+            return False
+        if self._ledger.segments == self._segments:
+            return False
+        self._segments, self._heard = self._ledger.segments, time.monotonic()
+        return True
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a run has given signs of life of late and has not ended."""
+        return self.state.ended is None and time.monotonic() - self._heard < FENCE_HEARTBEATS * self.heartbeat
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has also recorded its job, so that its chunks can be worked on."""
+        return self.state.begun == len(self.state.runs) > 0 and self.goes_on
+
+    @property
+    def heartbeat(self) -> float:
+        """Seconds between the runner's signs of life."""
+        return self.state.job.plan.job.heartbeat if self.state.job else LOOK_SECONDS
 
 
 @dataclass(frozen=True)
@@ -137,6 +186,14 @@ class Status:
         """The status itself; Interrupted or Incomplete where the job in the work folder is not complete."""
         if self.ended is None or self.ended == "interrupted":
             raise Interrupted(f"The run in {plain(url)} did not finish: {self.standing}.")
+        if self.ended == OVER_BUDGET:
+            done = sum(stage.done for stage in self.stages.values())
+            chunks = sum(stage.chunks for stage in self.stages.values())
+            raise Incomplete(
+                f"The budget ended the run in {plain(url)}: {done:,} of {chunks:,} chunks are done, and "
+                f"{dollars(self.cost or 0)} was spent. Go on with another budget, or with prices for all "
+                f"devices: chunkflow retry {plain(url)}"
+            )
         if self.ended != "complete":
             failed = sum(stage.failed for stage in self.stages.values())
             raise Incomplete(f"The job in {plain(url)} is {self.ended}: {failed:,} chunks failed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,18 +16,23 @@ from chunkflow.data.tables import Table
 from chunkflow.data.volume import Volume
 from chunkflow.engine.ledger.heartbeat import STOP
 from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
 from chunkflow.engine.queue.sqs.queues import dead_letters
+from chunkflow.engine.run.checking import Fault, faults_of, mark_undone
 from chunkflow.engine.worker.worker import Worker
-from chunkflow.errors import BadInput, ChunkflowError, Incomplete
+from chunkflow.errors import BadInput, ChunkflowError, DamagedInput, Incomplete, Interrupted
 from chunkflow.geometry import Box
 from chunkflow.jobs.notes import notes
-from chunkflow.jobs.status import Status, alive
+from chunkflow.jobs.status import Followed, Status, alive
 from chunkflow.modules import Modules
-from chunkflow.words import in_words, plain
+from chunkflow.registry import from_cluster
+from chunkflow.words import counted, in_words, plain
 
 POLL_SECONDS = 1.0
+ASK_SECONDS = 10.0
+"""How often a cluster is asked what became of a job whose run has not begun."""
 SHOWN_OF_LETTER = 200
 
 
@@ -44,26 +50,90 @@ class Replayed:
 
 
 @dataclass(frozen=True, repr=False)
+class Checked:
+    """The result of a check: all that is missing or damaged of what a job has made."""
+
+    work: str
+    chunks: int
+    """The finished chunks that were looked at."""
+    faults: tuple[Fault, ...]
+    repaired: int | None = None
+    """How many chunks will be done again by the next run; None where that was not asked for."""
+
+    def __repr__(self) -> str:
+        first = f"{counted(self.chunks, 'finished chunk')} of {self.work}: {self._verdict}"
+        return "\n".join([first, *map(str, self.faults)])
+
+    @property
+    def _verdict(self) -> str:
+        if not self.faults:
+            return "nothing is missing, nothing is damaged."
+        found = f"{counted(len(self.faults), 'fault')}."
+        if self.repaired is None:
+            return found
+        return f"{found} {counted(self.repaired, 'chunk')} will be done again by the next run."
+
+
+def check(location: str | Path, deep: bool = False, repair: bool = False) -> Checked:
+    """Check that all that a job's ledger answers for is there, and is what was written.
+
+    The ledger itself, parts, tables, meshes and shards are read and held against their checksums; of storage
+    chunks it is seen whether they are there, and with `deep` they are read and decoded, too. `repair` lets
+    the chunks whose files are missing or damaged be done again by the next run, and takes damaged files of
+    the ledger out of it; no run may be at work.
+
+    >>> check(work.url, deep=True)
+    8 finished chunks of ...: nothing is missing, nothing is damaged.
+    """
+    work = Work.open(location, tolerant=True)
+    plan, ledger = work.plan(), work.ledger
+    chunks = sum(record.done for record in ledger.stages.values())
+    if not repair:
+        return Checked(plain(work.url), chunks, tuple(faults_of(plan, ledger, deep)))
+    with ledger.take(plan.job.heartbeat):
+        faults = tuple(faults_of(plan, ledger, deep))
+        repaired = mark_undone(ledger, faults)
+        if repaired:
+            ledger.record_ended("incomplete")
+        ledger.flush(now=True)
+        ledger.mend()
+    return Checked(plain(work.url), chunks, faults, repaired)
+
+
+@dataclass(frozen=True, repr=False)
 class Work:
     """The work folder of a job: its status, its tables and volumes, and the way to stop its run."""
 
     url: str
     ledger: Ledger
+    runs_before: int = 0
+    """The runs that `wait` takes no notice of: those before the job was submitted."""
 
     @classmethod
-    def open(cls, location: str | Path) -> Self:
-        """The work folder at a path or URL, in which a job has run."""
+    def open(cls, location: str | Path, tolerant: bool = False) -> Self:
+        """The work folder at a path or URL, in which a job has run; `tolerant` passes over what is damaged of
+        its ledger."""
         url = full_url(str(location))
-        ledger = Ledger.load(Folder(url))
+        ledger = Ledger.load(Folder(url), tolerant=tolerant)
         if ledger.state.job is None:
+            if ledger.damaged:
+                raise DamagedInput(
+                    f"The record of the job in {plain(url)} is lost: {' '.join(ledger.damaged)} "
+                    "Run the job in another work folder."
+                )
             raise BadInput(f"{plain(url)} is not a work folder: no job has run there yet.")
         return cls(url, ledger)
 
     def __repr__(self) -> str:
-        return repr(self.status())
+        return repr(self.status()) if self.ledger.refresh().job else self._not_begun
 
     def _repr_html_(self) -> str:
-        return self.status()._repr_html_()
+        begun = self.ledger.refresh().job
+        return self.status()._repr_html_() if begun else f"<p>{html.escape(self._not_begun)}</p>"
+
+    @property
+    def _not_begun(self) -> str:
+        return f"No job has run in {plain(self.url)} yet."
 
     @property
     def folder(self) -> Path:
@@ -75,25 +145,27 @@ class Work:
         lay = (Path(str(known.get("folder", ""))) for known in notes(self.url))
         return next((folder for folder in lay if folder.is_dir()), ran_from)
 
+    def record(self) -> JobRecord:
+        """The job as its last run had it, read from the ledger now."""
+        record = self.ledger.refresh().job
+        if record is None:
+            raise BadInput(self._not_begun)
+        return record
+
     def job(self) -> Job:
-        assert self.ledger.state.job is not None
-        return self.ledger.state.job.plan.job
+        return self.record().plan.job
 
     def box(self) -> Box | None:
-        assert self.ledger.state.job is not None
-        return self.ledger.state.job.plan.box
+        return self.record().plan.box
 
     def plan(self) -> Plan:
         """The plan as it was recorded; the user's own tasks are found where the job file lay."""
-        assert self.ledger.state.job is not None
-        return plan_of_spec(self.ledger.state.job.plan, Modules(self.folder))
+        return plan_of_spec(self.record().plan, Modules(self.folder))
 
     def status(self) -> Status:
         """The status of the job's run, read from its ledger now."""
-        state = self.ledger.refresh()
-        if state.job is None:
-            raise BadInput(f"No job has run in {plain(self.url)} yet.")
-        return Status.of(state)
+        self.record()
+        return Status.of(self.ledger.state)
 
     def stop(self) -> bool:
         """Ask the run to begin nothing new and finish what is in flight; False where none is at work."""
@@ -103,12 +175,42 @@ class Work:
         return True
 
     def until_ended(self) -> Iterator[int]:
-        """The number of chunks in flight, every second until the run has ended."""
-        state = self.ledger.state
-        while alive(state):
-            yield sum(record.running for record in state.stages.values())
+        """The number of chunks in flight, every second until the run has ended or is silent."""
+        followed = Followed(self.ledger, heard=True)
+        while followed.goes_on:
+            yield sum(record.running for record in followed.state.stages.values())
             time.sleep(POLL_SECONDS)
-            state = self.ledger.refresh()
+            followed.look()
+
+    def wait(self, timeout: float = float("inf")) -> Status:
+        """Wait until a run elsewhere has ended, at most `timeout` seconds; raises as `Job.run` does."""
+        followed, until = Followed(self.ledger, heard=True), time.monotonic() + timeout
+        ask = time.monotonic() + ASK_SECONDS
+        while followed.goes_on or not self._has_begun:
+            if not self._has_begun and time.monotonic() > ask:
+                self._refuse_lost(followed)
+                ask = time.monotonic() + ASK_SECONDS
+            if time.monotonic() >= until:
+                said = f"The run in {plain(self.url)} has not ended within {timeout:g} seconds."
+                raise TimeoutError(said)
+            time.sleep(min(POLL_SECONDS, max(until - time.monotonic(), 0)))
+            followed.look()
+        return self.status().complete(self.url)
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether the run that is waited for has opened the work folder."""
+        return len(self.ledger.state.runs) > self.runs_before
+
+    def _refuse_lost(self, followed: Followed) -> None:
+        """Raise Interrupted where the cluster has ended the submission before its run began."""
+        found = from_cluster("submission")(self.url)
+        followed.look()  # it may have begun and ended meanwhile
+        if found is not None and found[1].has_ended and not self._has_begun:
+            raise Interrupted(
+                f"The job that was submitted to {found[0].address} ended ({found[1].state.lower()}) before "
+                f"its run began. See: chunkflow logs {plain(self.url)}"
+            )
 
     def replay(self, task: str, index: int) -> Replayed:
         """Run one chunk of a task again, in this process; what it makes is not written.
@@ -163,7 +265,8 @@ class Work:
 
     def table_info(self, name: str) -> TableInfo:
         """The description of a table of the job, which must be finished if the job makes it."""
-        plan, records = self.plan(), self.ledger.stages
+        plan = self.plan()
+        records = self.ledger.stages  # as they were read for the plan, just now
         product = plan.products.get((name, 0))
         if product is None or not isinstance(product.info, TableInfo):
             named = sorted(self.tables())

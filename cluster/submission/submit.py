@@ -192,7 +192,7 @@ def _stacks(job: Job) -> Iterator[str]:
 
 
 def _task_texts(job: Job) -> Iterator[bytes]:
-    """The modules of the built-in tasks of a job: one of each name, and those that go with it."""
+    """The sources of all folders in which the built-in tasks of a job lie."""
     for entry in job.tasks:
         if entry.type in builtin_tasks():
             file = Path(inspect.getfile(task_type(entry.type, job.modules)))

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chunkflow.data.folder import Folder
+from chunkflow.data.info import full_url
+from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.jobs.log import log_texts
 from chunkflow.jobs.notes import notes
@@ -94,8 +97,8 @@ def stop_run(work: str, now: bool = False, address: str = "") -> Work | tuple[Jo
     Where `now` asks for it, or no run has opened the folder, the driver of a submitted job is told to end:
     returns its cluster and submission.
     """
-    known = _opened(work)
-    if not now and known is not None and known.stop():
+    known = None if now else _opened(work)
+    if known is not None and known.stop():
         return known
     found = find(work, address) if now else reachable(work, address)
     if found is None or found[1].has_ended:
@@ -108,7 +111,6 @@ def stop_run(work: str, now: bool = False, address: str = "") -> Work | tuple[Jo
 
 def _opened(work: str) -> Work | None:
     """The work folder; None where the run has not opened it yet, or it is not seen from here."""
-    try:
-        return Work.open(work)
-    except BadInput:
-        return None
+    url = full_url(work)
+    ledger = Ledger.load(Folder(url))
+    return Work(url, ledger) if ledger.state.job is not None else None

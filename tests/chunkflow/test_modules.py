@@ -118,6 +118,44 @@ def test_what_is_installed_is_not_taken_from_the_folder(tmp_path: Path) -> None:
     assert list(job.sources()) == ["own.py"]
 
 
+def test_a_checkout_is_not_taken_for_the_package_that_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But a whole package is, and a folder that Python finds as no more than that."""
+    wrong = ("job/checkout/setup.py", "job/checkout/checkout/__init__.py", "path/whole/__init__.py")
+    files = dict.fromkeys(wrong, "raise ImportError") | {"job/whole/__init__.py": "FACTOR = 5"}
+    files |= {"path/checkout/__init__.py": "FACTOR = 3", "job/loose/deep.py": "FACTOR = 2"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for folder in ("path", "job"):
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    text = task("checkout.FACTOR * loose.deep.FACTOR * whole.FACTOR", "import checkout, loose.deep, whole")
+    job = job_beside(tmp_path / "job", text)
+    assert list(job.sources()) == ["loose/deep.py", "own.py", "whole/__init__.py"]
+    assert factor_of(job) == 30
+    monkeypatch.delitem(sys.modules, "checkout")
+
+
+def test_what_lies_in_the_users_site_counts_where_python_looks_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("user", "job"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper.py").write_text("")
+    monkeypatch.setattr("site.getusersitepackages", lambda: str(tmp_path / "user"))
+    assert Modules(tmp_path / "job").reading(["helper"]).has("helper")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "user")])
+    assert not Modules(tmp_path / "job").reading(["helper"]).has("helper")
+
+
+def test_hidden_copies_are_no_part_of_a_package(tmp_path: Path) -> None:
+    copies = ["tools/.ipynb_checkpoints/deep-checkpoint.py", "tools/deeper/.trash/deep.py"]
+    others = dict.fromkeys(["tools/__init__.py", "tools/deeper/deep.py", *copies], "")
+    job = job_beside(tmp_path / ".hidden", task("1", "import tools"), others)
+    assert list(job.sources()) == ["own.py", "tools/__init__.py", "tools/deeper/deep.py"]
+
+
 @pytest.mark.parametrize("changed", ["own", "helper", "tools/deep"])
 def test_a_changed_task_is_refused_until_it_is_cleared(tmp_path: Path, changed: str) -> None:
     module = task("FACTOR", within="from tools import FACTOR")
@@ -153,7 +191,7 @@ def test_what_is_recorded_and_sent_is_what_runs(tmp_path: Path) -> None:
         run_job(read_again(job))
 
 
-def test_tasks_of_a_job_share_what_they_import(tmp_path: Path) -> None:
+def test_tasks_of_a_job_share_what_they_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = task("1", "import helper")
     beside = Modules(job_beside(tmp_path, text, {"helper.py": "", "other.py": text}).modules.folder)
     read = beside.reading(["own", "other"])
@@ -161,6 +199,8 @@ def test_tasks_of_a_job_share_what_they_import(tmp_path: Path) -> None:
     assert own is not other
     assert own.helper is other.helper
     assert read.code("own") == beside.reading(["own"]).code("own"), "whatever else the job reads"
+    monkeypatch.setattr("chunkflow.modules._hash", lambda parts: pytest.fail("hashed again"))
+    assert read.load("own") is own
 
 
 def test_what_was_read_is_kept_as_more_is_read(tmp_path: Path) -> None:
@@ -213,6 +253,25 @@ def test_a_job_takes_tasks_as_objects(tmp_path: Path, monkeypatch: pytest.Monkey
     assert factor_of(job.until("Times")) == 2
     for module in ("own", "helper"):
         monkeypatch.delitem(sys.modules, module)
+
+
+def test_tasks_by_name_lie_in_the_working_folder_or_beside_the_job_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = job_beside(tmp_path / "read", task("3"))
+    made = job_beside(tmp_path / "made", task("2"))
+    monkeypatch.chdir(tmp_path / "made")
+    keys = {"name": "made", "work": "work", "layers": made.layers, "chunk": (64, 64, 64)}
+    jobs = [
+        Job(tasks=[written], **keys) for written in ("own:Times", {"own:Times": made.tasks[0].parameters})
+    ]
+    assert [job.modules.folder for job in jobs] == [Path.cwd()] * 2
+    assert [list(job.sources()) for job in jobs] == [["own.py"]] * 2
+    assert factor_of(jobs[1]) == 2
+    record = jobs[1].model_dump(mode="json")
+    assert Job.model_validate(record).modules == Modules(), "which says nothing of the folder"
+    for document in (record, read.model_dump() | {"tasks": ["own:Times"]}):
+        assert Job.from_document(document, tmp_path / "read").sources() == read.sources()
 
 
 def test_tasks_as_objects_lie_in_one_folder(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.support.clusters.ray_head import Head
 
 NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),
-    *("evaluate", "export", "import_points", "ingest", "train", "tune"),
+    *("check", "evaluate", "export", "import_points", "ingest", "train", "tune"),
     *("Task", "Cell", "Chunk", "Counts", "Files", "Layout", "Resources", "Result", "WindowTooSmall"),
     *("Annotations", "File", "Image", "Labels", "Layer", "Meshes", "Objects", "Out", "Report", "Tags"),
     *("MergedRows", "ReducedRows", "RowByRow", "SentRows", "Voxels"),
@@ -43,7 +43,7 @@ SHOWN = [
     "open",
     "view",
 ]
-SHOWN += ["evaluate", "export", "import_points", "ingest", "train", "tune"]
+SHOWN += ["check", "evaluate", "export", "import_points", "ingest", "train", "tune"]
 
 
 def public(name: str) -> Any:

@@ -88,6 +88,8 @@ def test_an_installed_task_is_recorded_alike_however_it_is_given(package: Path) 
         for written in ({"borrowed:Sharpen": given}, {"sharpen": given}, task)
     ]
     assert [job.tasks[0].type for job in jobs] == ["sharpen"] * 3
+    folder = package / "lab"
+    assert Job.from_document({"job": "rat", "work": "work", "tasks": [task]}, folder).modules.folder == folder
 
 
 def test_what_is_installed_is_gone_through_once_and_only_for_names_that_are_not_built_in(
@@ -107,4 +109,4 @@ def test_what_is_installed_is_gone_through_once_and_only_for_names_that_are_not_
 
 
 def test_parts_of_the_cluster_are_found_by_name() -> None:
-    assert {from_cluster(name).__name__ for name in CLUSTER} == {"Machine", "Cluster", "submit"}
+    assert {from_cluster(name).__name__ for name in CLUSTER} == {"Machine", "Cluster", "submit", "reachable"}

@@ -38,6 +38,24 @@ def test_a_method_and_its_shape_come_together(method: Callable[..., Any], shape:
     assert task_class({"shape": shape, name: method}).shape == shape
 
 
+@pytest.mark.parametrize("shape", [Voxels(), RowByRow()])
+def test_what_leaves_no_rows_finishes_none(shape: Shape) -> None:
+    def finish(self: Task, cell: Cell, rows: pa.Table) -> pa.Table:
+        return rows
+
+    said = "Mine defines finish, but declares .*, which leaves no rows to finish; declare another shape"
+    with pytest.raises(TypeError, match=said):
+        task_class({"finish": finish, "shape": shape})
+    parent = task_class({"shape": MergedRows(), "merge": merge, "finish": finish})
+    assert type("Child", (parent,), {"__module__": __name__}).finish is finish
+
+
+@pytest.mark.parametrize("key", ["id", (), ["id"], ("id", 3)])
+def test_rows_are_sorted_by_the_names_of_columns(key: Any) -> None:
+    with pytest.raises(TypeError, match=r"key takes the names of columns, as in ReducedRows\(key="):
+        ReducedRows(key)
+
+
 def test_a_class_in_place_of_a_shape_is_refused() -> None:
     with pytest.raises(TypeError, match=r"must be a shape such as MergedRows\(\)"):
         task_class({"shape": RowByRow})

@@ -268,7 +268,8 @@ class Ledger:
         state, segments = self._chain.load(State.decode)
         self.state = state or self.state
         for segment in segments:
-            self.state.apply(segment)
+            with suppress(*[KeyError] * bool(self.damaged)):  # it tells of what is lost with another
+                self.state.apply(segment)
         self._cells = {name: stage.cells for name, stage in self.state.stages.items()}
 
     def _apply(self, segment: LedgerSegment) -> None:
@@ -282,10 +283,9 @@ class Ledger:
         self._add({"kind": kind, "step": stage, "index": pack_indexes(named)})
 
     def _add(self, record: Record) -> None:
-        """Buffer a record after the units that were finished before it, as JSON will give it back."""
+        """Buffer a record after the cells that were finished before it, as JSON will give it back."""
         self._close_batches()
-        plain: Record = json.loads(json.dumps(record))
-        self._records.append(plain)
+        self._records.append(json.loads(json.dumps(record)))
 
     def _check(self, stage: str, indexes: Sequence[int]) -> None:
         """Refuse what could not be applied: written once, it would spoil the ledger for every reader."""

@@ -16,6 +16,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -147,18 +148,24 @@ class Job(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _beside_its_tasks(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """The user's own tasks of a job that was given as objects are where their classes lie."""
+    def _beside_its_tasks(
+        cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """The user's own tasks lie with the classes of those given as objects, else beside the job file, of
+        a job made in Python in the working folder; a record does not say where."""
         try:
             job = handler(data)
         except ValidationError as error:
             raise BadInput(f"The job: {first_fault(error, cls)}") from error
-        folders = _folders(data["tasks"]) if isinstance(data, Mapping) else set()
+        if not isinstance(data, Mapping):
+            return job
+        folders = _folders(data["tasks"])
         if len(folders) > 1:
             places = " and ".join(sorted(map(str, folders)))
             raise BadInput(f"The job's own tasks lie in {places}: put their files into one folder.")
-        if folders:
-            job._modules = Modules(folders.pop()).reading(job._own())
+        elsewhere = None if all(map(_is_recorded, data["tasks"])) else Path.cwd()
+        folder = next(iter(folders), info.context["base"] if info.context else elsewhere)
+        job._modules = Modules(folder).reading(job._own())
         return job
 
     @classmethod
@@ -173,8 +180,8 @@ class Job(BaseModel):
     @classmethod
     def from_document(cls, document: Mapping[str, Any], base: Path) -> Self:
         """Check a job as written by a person; relative paths count from `base`."""
-        job = cls.model_validate({"tasks": None, **_with_whole_places(document, base)})
-        job = job if job.modules.folder else job.beside(Modules(base))
+        written = {"tasks": None, **_with_whole_places(document, base)}
+        job = cls.model_validate(written, context={"base": base})
         return job.model_copy(update={"tasks": [entry.located(base, job.modules) for entry in job.tasks]})
 
     @property
@@ -237,9 +244,7 @@ def _task_entries(tasks: Any) -> list[Any]:
     entries: list[Any] = []
     used: dict[str, int] = {}
     for item in tasks:
-        if isinstance(item, TaskEntry) or (
-            isinstance(item, dict) and set(item) == set(TaskEntry.model_fields)
-        ):
+        if _is_recorded(item):
             entries.append(item)
             continue
         name, kind, parameters = _named_task(item)
@@ -247,6 +252,13 @@ def _task_entries(tasks: Any) -> list[Any]:
         unique = name if used[name] == 1 else f"{name}-{used[name]}"
         entries.append({"name": unique, "type": kind, "parameters": parameters})
     return entries
+
+
+def _is_recorded(item: Any) -> bool:
+    """Whether a task is given as an entry of a job that was checked before."""
+    return isinstance(item, TaskEntry) or (
+        isinstance(item, dict) and set(item) == set(TaskEntry.model_fields)
+    )
 
 
 def _named_task(item: Any) -> tuple[str, str, dict[str, Any]]:
@@ -268,6 +280,7 @@ def _named_task(item: Any) -> tuple[str, str, dict[str, Any]]:
 
 
 def _folders(tasks: Any) -> set[Path]:
-    """Where the modules of those tasks lie that were given as objects and are not installed."""
+    """Where the modules of those tasks lie that were given as objects and have no short name."""
     objects = (item[1] if isinstance(item, tuple) else item for item in tasks)
-    return {folder for task in objects if isinstance(task, Task) and (folder := folder_of(type(task)))}
+    kinds = {type(task) for task in objects if isinstance(task, Task)}
+    return {folder for kind in kinds if ":" in name_of(kind) and (folder := folder_of(kind))}

@@ -21,7 +21,7 @@ def job_of_task(
     storage: Vec | None = None,
     encoding: str = "",
 ) -> Job:
-    """The job of the task `name` alone.
+    """The job of the task `name` alone; one of the user's own lies in the working folder.
 
     `parameters` are the task's as in a job file, but layers are their paths or URLs, perhaps with @mip. The
     work folder is by default NAME.work in the working folder. What the job makes is stored in chunks of
@@ -32,7 +32,8 @@ def job_of_task(
     layers: dict[str, Any] = {}
     given = dict(parameters)
     made: list[str] = []
-    for role in task_type(name, Modules()).roles():
+    own, _, short = name.rpartition(":")
+    for role in task_type(name, Modules(Path.cwd()).reading([own])).roles():
         places = given.get(role.name) or []
         places = [places] if isinstance(places, str | Path) else places
         names = [_named(layers, str(place), role.name) for place in places]
@@ -45,7 +46,7 @@ def job_of_task(
         stored = {split_mip(layer)[0] for layer in made}
         layers |= {layer: {"url": layers[layer], "encoding": encoding} for layer in stored}
     sizes = {key: size for key, size in (("chunk", chunk), ("storage", storage)) if size is not None}
-    document = {"job": name, "work": work or f"./{name}.work", "layers": layers, **sizes}
+    document = {"job": short, "work": work or f"./{short}.work", "layers": layers, **sizes}
     return Job.from_document(document | {"tasks": [{name: given}]}, Path.cwd())
 
 

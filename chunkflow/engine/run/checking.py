@@ -11,8 +11,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,9 +25,9 @@ from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import DONE
 from chunkflow.engine.planning.plan import Plan, Step
 from chunkflow.engine.planning.stages import Stage
-from chunkflow.engine.run.outputs import places_of
+from chunkflow.engine.run.outputs import documents_of, is_description
 from chunkflow.engine.worker.parts import Parts
-from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.errors import DamagedInput
 
 AT_ONCE = 256
 """Cells that are looked at together."""
@@ -42,6 +42,9 @@ class Fault:
     index: int
     """The chunk; -1 where it is no chunk's."""
     said: str
+
+    def __str__(self) -> str:
+        return f"{self.task} chunk {self.index}: {self.said}" if self.task else self.said
 
 
 @dataclass
@@ -63,53 +66,72 @@ def faults_of(plan: Plan, ledger: Ledger, deep: bool = False) -> Iterator[Fault]
     """All that is missing or damaged; nothing is changed."""
     yield from (Fault("", -1, said) for said in ledger.damaged)
     yield from (Fault("", -1, said) for said in _descriptions(plan, ledger))
-    parts = Parts(Folder(plan.work))
     for stage in plan.stages:
-        record = ledger.stages.get(stage.name)
-        done = [int(index) for index in record.indexes(DONE)] if record is not None else []
-        for start in range(0, len(done), AT_ONCE):
-            assert record is not None
-            some = done[start : start + AT_ONCE]
-            digests = [int(digest) for digest in record.digests[some]]
-            look = partial(_cell_faults, plan, stage, parts, deep)
-            found = side_by_side(look, list(zip(some, digests, strict=True)))
-            for index, faults in zip(some, found, strict=True):
-                yield from (Fault(stage.name, index, said) for said in faults)
+        if stage.name in ledger.stages:
+            indexes = ledger.stages[stage.name].indexes(DONE).tolist()
+            yield from _faults_in(plan, ledger, stage, indexes, deep)
 
 
-def repair(plan: Plan, ledger: Ledger, faults: list[Fault]) -> int:
-    """Let the chunks whose files are missing or damaged be done again by the next run, and replace what is
-    damaged of the ledger, of which this process is the writer; returns how many chunks there are."""
-    if ledger.state.job is None:
-        raise BadInput(
-            f"The record of the job in {plan.work} is lost, so its ledger cannot be repaired: run the job in "
-            "another work folder."
-        )
+def faults_behind(plan: Plan, ledger: Ledger, failed: Mapping[int, Iterable[int]]) -> Iterator[Fault]:
+    """What is missing or damaged of what failed cells read, by the indexes of stages; all of it is read."""
+    for number, cells in _behind(plan, failed).items():
+        stage = plan.stages[number]
+        states = ledger.stages[stage.name].states
+        yield from _faults_in(plan, ledger, stage, [cell for cell in cells if states[cell] == DONE], True)
+
+
+def _behind(plan: Plan, failed: Mapping[int, Iterable[int]]) -> dict[int, list[int]]:
+    """The cells that these wait for: of their own step all those before, of other steps the next ones."""
+    found: dict[int, set[int]] = {}
+    ahead = [(stage, cell) for stage, cells in failed.items() for cell in cells]
+    while ahead:
+        number, cell = ahead.pop()
+        stage = plan.stages[number]
+        for wait in stage.waits:
+            other = plan.stages[wait.stage]
+            i, j, k = (range(s.start, s.stop) for s in wait.needed(stage.grid.position(cell)))
+            needed = {other.grid.index(position) for position in itertools.product(i, j, k)}
+            fresh = needed - found.setdefault(wait.stage, set())
+            found[wait.stage] |= fresh
+            if other.step == stage.step:
+                ahead += [(wait.stage, cell) for cell in fresh]
+    return {number: sorted(cells) for number, cells in sorted(found.items())}
+
+
+def _faults_in(
+    plan: Plan, ledger: Ledger, stage: Stage, indexes: Sequence[int], deep: bool
+) -> Iterator[Fault]:
+    """The faults of some cells of a stage."""
+    look = partial(_cell_faults, plan, stage, Parts(Folder(plan.work)), deep)
+    for start in range(0, len(indexes), AT_ONCE):
+        some = indexes[start : start + AT_ONCE]
+        digests = ledger.stages[stage.name].digests[some].tolist()
+        found = side_by_side(look, list(zip(some, digests, strict=True)))
+        for index, faults in zip(some, found, strict=True):
+            yield from (Fault(stage.name, index, said) for said in faults)
+
+
+def mark_undone(ledger: Ledger, faults: Iterable[Fault]) -> int:
+    """Record that the chunks whose files are missing or damaged are to be done again; returns how many there
+    are. This process is the ledger's writer."""
     chunks: dict[str, set[int]] = {}
     for fault in faults:
         if fault.task:
             chunks.setdefault(fault.task, set()).add(fault.index)
     for task, indexes in chunks.items():
         ledger.record_undone(task, sorted(indexes))
-    if chunks:
-        ledger.record_ended("to be repaired")
-    ledger.flush(now=True)
-    ledger.mend()
     return sum(map(len, chunks.values()))
 
 
 def _descriptions(plan: Plan, ledger: Ledger) -> Iterator[str]:
-    """The files `info` of what was made: the next run writes them anew."""
-    for url in places_of(plan)[1:]:
+    """What is wrong with the descriptions of what was made: the next run writes them anew."""
+    for url, name, document in documents_of(plan):
         if url in ledger.state.created:
-            data = Folder(url).get("info")
-            try:
-                if data is None:
-                    yield f"{url}/info is missing."
-                else:
-                    json.loads(data)
-            except ValueError:
-                yield f"{url}/info is damaged."
+            data = Folder(url).get(name)
+            if data is None:
+                yield f"{url}/{name} is missing."
+            elif not is_description(data, document):
+                yield f"{url}/{name} is damaged: it is not what was written."
 
 
 def _cell_faults(plan: Plan, stage: Stage, parts: Parts, deep: bool, cell: tuple[int, int]) -> list[str]:

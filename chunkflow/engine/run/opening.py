@@ -14,6 +14,8 @@ from chunkflow.engine.ledger.record import JobRecord, difference
 from chunkflow.engine.ledger.state import FAILED, State
 from chunkflow.engine.planning.job import Job, TaskEntry
 from chunkflow.engine.planning.plan import Plan, plan_of_spec, spec_of
+from chunkflow.engine.queue.cells import Cause
+from chunkflow.engine.run.checking import faults_behind, mark_undone
 from chunkflow.engine.run.outputs import (
     create,
     delete,
@@ -172,7 +174,14 @@ def _refuse_what_came_between(
 
 
 def _record_retried(plan: Plan, ledger: Ledger) -> None:
-    """Whoever runs a job again gives what was set aside new attempts."""
+    """Whoever runs a job again gives what was set aside new attempts. Where something failed as what it read
+    was damaged, that is made again by the chunks that wrote it, if the job did."""
+    failed: dict[int, list[int]] = {}
+    for number, stage in enumerate(plan.stages):
+        if stage.name in ledger.stages:
+            failures = ledger.stages[stage.name].failures.values()
+            failed[number] = [failure.index for failure in failures if failure.cause == Cause.DAMAGED]
+    mark_undone(ledger, faults_behind(plan, ledger, failed))
     for stage in plan.stages:
         record = ledger.state.stages.get(stage.name)
         if record is not None and record.failed:

@@ -50,6 +50,11 @@ def create(plan: Plan, ledger: Ledger, places: OwnedPlaces) -> None:
         ledger.record_created(url, plan.steps[step].name)
     if fresh:
         ledger.flush(now=True)
+    side_by_side(lambda wanted: _put_changed(places, *wanted), documents_of(plan))
+
+
+def documents_of(plan: Plan) -> list[tuple[str, str, dict[str, Any]]]:
+    """The descriptions of all that a run makes, each with its place and name."""
     documents: list[tuple[str, str, dict[str, Any]]] = []
     for name, mips in plan.made_layers().items():
         url = mips[0].info.url
@@ -60,7 +65,7 @@ def create(plan: Plan, ledger: Ledger, places: OwnedPlaces) -> None:
         document = _other_document(plan, product)
         if document:
             documents.append((product.info.url, "info", document))
-    side_by_side(lambda wanted: _put_changed(places, *wanted), documents)
+    return documents
 
 
 def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[str]]]:
@@ -107,9 +112,14 @@ def _made_urls(plan: Plan) -> dict[str, int]:
 def _put_changed(places: OwnedPlaces, url: str, name: str, document: dict[str, Any]) -> None:
     folder = places.at(url)
     before = folder.get(name)
-    if before is None or _undated(before) != _undated(json.dumps(document).encode()):
+    if before is None or not is_description(before, document):
         folder.put(name, json.dumps(document, indent=1).encode())
         folder.sync()
+
+
+def is_description(data: bytes, document: dict[str, Any]) -> bool:
+    """Whether a file says what a document does, whoever wrote it, and when."""
+    return _undated(data) == _undated(json.dumps(document).encode())
 
 
 def _undated(data: bytes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,17 @@ class Gathered:
         return content.hexdigest()
 
 
+@contextmanager
+def told_with(remarks: Sequence[str]) -> Iterator[None]:
+    """Append what is to be told of the labels to a BadInput: what was left out may be the reason."""
+    try:
+        yield
+    except BadInput as error:
+        if not remarks:
+            raise
+        raise BadInput(" ".join([f"{str(error).rstrip('.')}.", *remarks])) from error
+
+
 def gather(
     tables: ObjectTable | Sequence[ObjectTable],
     labels: str | Path | Sequence[str | Path],
@@ -71,6 +83,8 @@ def gather(
     """Read the labelled objects of every table; `labels` has one file for each."""
     tables = [tables] if isinstance(tables, ObjectTable) else tables
     labels = [labels] if isinstance(labels, str | Path) else labels
+    if not tables:
+        raise BadInput("There is no table to train on: give one table of objects, or several.")
     if len(labels) != len(tables):
         raise BadInput(
             f"There are {counted(len(tables), 'table')} and {counted(len(labels), 'file')} of labels: "
@@ -89,9 +103,9 @@ def gather(
     classes = np.concatenate([part.classes for part in parts])
     names, numbers = np.unique(classes, return_inverse=True)
     if len(names) < 2:
-        raise BadInput(
-            f"All {len(classes)} labelled objects are of the class {names[0]}: label some of another, too."
-        )
+        said = f"All {len(classes)} labelled objects are of the class {names[0]}: label some of another, too."
+        with told_with(remarks):
+            raise BadInput(said)
     groups = None
     if group:
         keys = [np.full(len(part.classes), n) for n, part in enumerate(parts)]

@@ -13,7 +13,7 @@ import numpy as np
 from chunkflow.data.atomic import refuse_existing
 from chunkflow.errors import BadInput
 from chunkflow.people.learning.estimator import DEFAULT, Recipe
-from chunkflow.people.learning.examples import Gathered, ObjectTable, gather
+from chunkflow.people.learning.examples import Gathered, ObjectTable, gather, told_with
 from chunkflow.people.learning.features import FEATURES
 from chunkflow.people.learning.model import Description, save, versions
 from chunkflow.people.learning.page import training_parts
@@ -116,20 +116,26 @@ def train(
     recipe = Recipe.of(estimator, parameters or {}, seed)
     gathered = gather(tables, labels, features, group, unit)
     examples = gathered.examples
-    refuse_few(examples, folds)
-    if positive and positive not in examples.names:
-        raise BadInput(f"No label is of the positive class {positive}, but {', '.join(examples.names)}.")
-    number = examples.names.index(positive) if positive else None
-    try:
-        judged = cross_validate(recipe.build, examples, folds, seed, number)
-    except (ValueError, TypeError) as error:  # an estimator looks at its parameters when it is fitted
-        raise BadInput(f"{recipe} cannot be trained: {' '.join(str(error).split())}") from error
+    with told_with(gathered.remarks):
+        judged = _judged(recipe, examples, folds, seed, positive)
     known = _described(gathered, str(recipe), judged, positive, seed, {"folds": folds, "group": group})
     names = np.array(examples.names)[examples.classes]
     save(to, recipe.build(examples.smallest).fit(examples.features, names), known)
     trained = Trained(to, known, tuple(gathered.remarks), examples, judged)
     trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
     return trained
+
+
+def _judged(recipe: Recipe, examples: Examples, folds: int, seed: int, positive: str) -> Judged:
+    """What each example is judged to be by the others; refuses what cannot be learned from."""
+    refuse_few(examples, folds)
+    if positive and positive not in examples.names:
+        raise BadInput(f"No label is of the positive class {positive}, but {', '.join(examples.names)}.")
+    number = examples.names.index(positive) if positive else None
+    try:
+        return cross_validate(recipe.build, examples, folds, seed, number)
+    except (ValueError, TypeError) as error:  # an estimator looks at its parameters when it is fitted
+        raise BadInput(f"{recipe} cannot be trained: {' '.join(str(error).split())}") from error
 
 
 def _report_of(model: Path) -> Path:

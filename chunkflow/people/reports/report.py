@@ -15,6 +15,7 @@ from chunkflow.engine.cost.accounts import Account, read_accounts
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import StageRecord, State
 from chunkflow.engine.planning.job import Job
+from chunkflow.errors import BadInput
 from chunkflow.jobs.log import read_log
 from chunkflow.people.reports.costs import estimate_and_actual
 from chunkflow.people.reports.files import files_for_people
@@ -32,8 +33,9 @@ def write_report(work: str) -> str:
     """Write report.html into the work folder from what its ledger and logs say; returns where it is."""
     folder = Folder(work)
     state = Ledger.load(folder).state
+    if state.job is None:
+        raise BadInput(f"No job has run in {plain(work)} yet.")
     left = files_for_people(folder, (re.split("[/.]", name)[0] for name in state.stages))
-    assert state.job is not None
     planned = state.job.plan
     accounts = [one for one in read_accounts(planned.job.work) if one.box == str(planned.box or "")]
     page = report(state, read_log(folder, MOST_LINES), left, accounts)

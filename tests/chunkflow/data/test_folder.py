@@ -20,6 +20,7 @@ from cloudfiles import CloudFiles
 
 from chunkflow.data.atomic import is_temporary, write_whole
 from chunkflow.data.folder import Folder
+from chunkflow.data.owned import staging_of
 from chunkflow.errors import BadInput, StorageError
 from tests.support.servers import gcs_at, gcs_server, s3_bucket
 
@@ -143,6 +144,15 @@ def test_a_file_under_another_compression_goes(tmp_path: Path) -> None:
     files.put("x", b"zipped", compress="gzip")
     assert Folder(str(tmp_path)).delete(["t.json", "x"]) == 1
     assert os.listdir(tmp_path) == []
+
+
+def test_what_an_owner_has_not_placed_is_no_data(tmp_path: Path) -> None:
+    owned = staging_of(str(tmp_path), "A")
+    assert owned is not None
+    owned.make()
+    (owned.path / "half").write_bytes(b"of a file")
+    Folder(str(tmp_path)).put("whole", b"")
+    assert list(Folder(str(tmp_path)).list()) == ["whole"]
 
 
 def test_deleting_leaves_no_empty_folders(tmp_path: Path) -> None:

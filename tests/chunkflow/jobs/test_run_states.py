@@ -23,6 +23,8 @@ from chunkflow.errors import BadInput, Overtaken
 from chunkflow.jobs.log import read_log
 from chunkflow.jobs.means import Means, SerialSite
 from chunkflow.jobs.run import Run
+from tests.support.four_tasks import contents
+from tests.support.jobs import run_job
 from tests.support.smooth_jobs import as_without_fault, smooth_job, state_of
 
 SERIAL = Means(serial=True)
@@ -99,6 +101,24 @@ def test_a_run_that_is_overtaken_while_its_workers_start_stops(
     run.start()
     with pytest.raises(Overtaken):
         run.wait()
+
+
+def test_a_run_that_is_overtaken_while_it_deletes_deletes_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = smooth_job(tmp_path, heartbeat=HEARTBEAT)
+    assert run_job(job) == "complete"
+
+    def overtaken(plan: Plan, cleared: set[int], places: OwnedPlaces) -> None:
+        Ledger.load(Folder(job.work))._chain._make_taken()
+        time.sleep(2 * HEARTBEAT)
+        delete(plan, cleared, places)
+
+    monkeypatch.setattr("chunkflow.engine.run.opening.delete", overtaken)
+    before = contents(tmp_path / "out")
+    with pytest.raises(Overtaken):
+        Run.of(job, SERIAL, restart=job.tasks[0].name).start()
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_run_is_started_once(tmp_path: Path) -> None:

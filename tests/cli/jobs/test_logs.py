@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -66,6 +67,8 @@ def test_logs_of_a_run_that_was_not_submitted_are_a_line_a_chunk(lab: Path, comm
 def test_who_follows_a_run_is_told_of_its_end(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chunkflow.jobs.log.POLL_SECONDS", 0.05)
     monkeypatch.setattr("chunkflow.jobs.log.EVERY_SECONDS", 0.0)
+    clock = SimpleNamespace(**{**vars(time), "time": lambda: time.time() + 3600})  # another than the run's
+    monkeypatch.setattr("chunkflow.jobs.status.time", clock)
     job = Job.from_file(lab / "job.yaml")
     told: list[str] = []
 

@@ -6,6 +6,7 @@ import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -197,6 +198,33 @@ def test_labels_that_contradict_each_other_are_left_out_and_told(
     assert "1 rows of" in said.out
     assert "labels of" in said.out
     assert load(str(tmp_path / "m.skops")).description.classes == ["large", "small"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "options", "said"),
+    [
+        ("a", {}, "are of the class a: label some of another, too"),
+        ("aaaab", {}, "but b has 2: label more, or ask for fewer folds"),
+        ("ab", {"positive": "c"}, "No label is of the positive class c, but a, b"),
+        ("ab", {"group": "work"}, "5 folds need as many groups, but there is 1 group: .* group out"),
+        ("ab", {"parameters": {"var_smoothing": "none"}}, "cannot be trained: .*"),
+    ],
+)
+def test_what_was_left_out_is_told_where_the_rest_cannot_be_learned_from(
+    brain: Path, tmp_path: Path, kinds: str, options: dict[str, Any], said: str
+) -> None:
+    objects = read_table(brain / "work" / "tables" / "objects")
+    ids = objects["id"].to_pylist()[:10]
+    rows = [f"{number},{kinds[n % len(kinds)]}" for n, number in enumerate(ids)]
+    labels = write(tmp_path / "labels.csv", "\n".join(["id,class", *rows, "7,a", f"{ids[0]},"]))
+    left_out = r"\. 1 rows of .* name no class and are left out\. 1 of 11 labels of .* mean no object"
+    with pytest.raises(BadInput, match=said + left_out):
+        train_model(brain / "work", labels, tmp_path / "m.skops", estimator=NAIVE[1], **options)
+
+
+def test_without_a_table_nothing_can_be_learned(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="There is no table to train on: give one"):
+        train_model([], [], tmp_path / "m.skops")
 
 
 def test_only_what_has_a_model_can_be_trained(brain: Path, tmp_path: Path, command: Command) -> None:

@@ -151,6 +151,41 @@ print(len(ray.nodes()) > 0)
 """
 
 
+BY_RAY = """
+import sys
+
+import ray
+
+from chunkflow.errors import BadInput
+from cluster.workers.connection import _on_loopback, join
+
+address, own, elsewhere = sys.argv[1:]
+with _on_loopback():  # where the Ray of these tests listens
+    ray.init(address=own, log_to_driver=False)
+join(address)
+join(address)
+try:
+    join(elsewhere)
+except BadInput as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("auto", [False, True], ids=["by-its-own-address", "auto"])
+def test_a_cluster_that_this_process_joined_by_ray_itself_is_taken(ray_here: None, auto: bool) -> None:
+    own = ray.get_runtime_context().gcs_address
+    address = "auto" if auto else own
+    said = subprocess.run(
+        [sys.executable, "-c", BY_RAY, address, own, "127.0.0.1:59999"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith(f"This process has joined the Ray cluster at {address} already")
+
+
 @pytest.mark.parametrize("by_client", [False, True], ids=["by-its-own-address", "by-rays-client"])
 def test_workers_of_this_machine_are_refused_where_a_cluster_was_joined(
     by_client: bool, client_address: str

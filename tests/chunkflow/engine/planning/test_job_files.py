@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from chunkflow import Job
 from chunkflow.data.folder import Folder
@@ -105,3 +106,35 @@ def test_paths_in_a_job_file_count_from_it(tmp_path: Path) -> None:
     assert ingest["source"] == str(tmp_path / "stack.npy")
     assert classify["model"] == "/models/cells.skops"
     assert coincide["channels"] == {"cfos": f"{tmp_path}/models/cfos.skops", "dapi": "auto", "sox": 3}
+
+
+STORED = {"url": "file:///first", "encoding": "compressed_segmentation", "sharded": True}
+
+
+@pytest.mark.parametrize("name", ["nuclei", "Cy5.5"])
+@pytest.mark.parametrize("how", ["layers", "settings", "--set"])
+def test_a_layer_that_is_placed_elsewhere_is_stored_as_the_file_says(
+    tmp_path: Path, name: str, how: str
+) -> None:
+    task = {"segment": {"image": "dapi", "labels": name}}
+    file, place = tmp_path / "job.yaml", str(tmp_path / "second")
+    layers = {"dapi": "file:///dapi", name: STORED}
+    file.write_text(yaml.safe_dump({"job": "rat", "work": "work", "layers": layers, "tasks": [task]}))
+    job = {
+        "layers": lambda: Job.read(file, layers={name: place}),
+        "settings": lambda: Job.read(file, settings={f"layers.{name}": place}),
+        "--set": lambda: Job.from_file(file, [f"layers.{name}={place}"]),
+    }[how]()
+    assert set(job.layers) == {"dapi", name}
+    assert job.layers["dapi"].url == "file:///dapi"
+    assert job.layers[name].model_dump() == {**STORED, "url": f"file://{place}"}
+
+
+def test_a_layer_that_the_file_does_not_name_is_added(tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("{job: rat, work: work, tasks: [{segment: {image: Cy5.5, labels: nuclei}}]}")
+    job = Job.read(file, layers={"Cy5.5": tmp_path / "image"})
+    assert {name: entry.url for name, entry in job.layers.items()} == {"Cy5.5": f"file://{tmp_path}/image"}
+    file.write_text("{job: rat, work: work, layers: [dapi], tasks: [segment]}")
+    with pytest.raises(BadInput, match="layers must be names with places"):
+        Job.read(file, layers={"dapi": tmp_path})

@@ -34,3 +34,17 @@ def test_what_is_made_is_stored_as_asked(tmp_path: Path) -> None:
 def test_a_task_that_there_is_not_is_refused() -> None:
     with pytest.raises(BadInput, match="nonesuch"):
         job_of_task("nonesuch", {})
+
+
+def test_a_task_of_ones_own_lies_in_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text(
+        "from chunkflow.task import Image, Out, Task\n"
+        "class Sharpen(Task):\n    image: Image\n    sharp: Image = Out()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    job = job_of_task("own:Sharpen", {"image": "dapi", "sharp": "made"})
+    assert (job.name, job.work) == ("Sharpen", f"file://{tmp_path}/Sharpen.work")
+    assert list(job.sources()) == ["own.py"]
+    assert job.tasks[0].parameters == {"image": "dapi", "sharp": "made"}
