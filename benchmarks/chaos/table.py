@@ -11,7 +11,7 @@ from benchmarks.chaos.trial import Trial
 from benchmarks.figure import Figure
 
 ATTACKS = kills.ATTACKS | stops.ATTACKS | power.ATTACKS | damage.ATTACKS | storage.ATTACKS
-ROUNDS = {"runner": 18, "workers": 2, "nodes": 2, "stop": 12, "restart": 12, "power": 10, "storage": 6}
+ROUNDS = {"runner": 20, "workers": 1, "nodes": 1, "stop": 14, "restart": 14, "power": 8, "storage": 4}
 ROUNDS |= dict.fromkeys(damage.ATTACKS, 5)
 
 
