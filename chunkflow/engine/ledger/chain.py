@@ -31,6 +31,7 @@ from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.segment import LedgerSegment, Record, SegmentKind
 from chunkflow.engine.ledger.writer import Writer
 from chunkflow.errors import BadInput, DamagedInput, Overtaken, StorageError
+from chunkflow.words import plain
 
 BLOCK = 500
 """Segments between two snapshots."""
@@ -241,7 +242,8 @@ class Chain:
             self.damaged[name] = str(error)
             if self._tolerant:
                 return LedgerSegment.lost(number)
-            raise
+            remedy = f"chunkflow check {plain(self.folder.url)} --repair"
+            raise DamagedInput(f"{error} Have what is lost by it made again: {remedy}") from error
 
     def _whole_snapshot(self, number: int, decode: Callable[[bytes], Kept]) -> Kept | None:
         """The snapshot after a segment; None where there is none, or a damaged one."""

@@ -27,7 +27,7 @@ from chunkflow.engine.planning.plan import Plan, Step
 from chunkflow.engine.planning.stages import Stage
 from chunkflow.engine.run.outputs import documents_of, is_description
 from chunkflow.engine.worker.parts import Parts
-from chunkflow.errors import DamagedInput
+from chunkflow.errors import BadInput, DamagedInput
 
 AT_ONCE = 256
 """Cells that are looked at together."""
@@ -175,6 +175,8 @@ def _look_at_voxels(step: Step, stage: Stage, index: int, found: _Found, deep: b
                 Volume(info).read(box)
             except DamagedInput as error:
                 found.faults.append(str(error))
+            except BadInput:  # its description is damaged, of which there is a fault already
+                pass
     return whole
 
 

@@ -24,7 +24,7 @@ from chunkflow.engine.run.outputs import (
     places_of,
     refuse_foreign,
 )
-from chunkflow.engine.run.ownership import close_off_former, make_staging, released
+from chunkflow.engine.run.ownership import close_off_former, make_staging, release
 from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.errors import BadInput
 
@@ -118,8 +118,7 @@ def open_run(
         ledger.flush(now=True)
         create(plan, ledger, places)
     except BaseException:
-        with released(ledger):
-            pass
+        release(ledger)
         ledger.close()
         raise
     return ledger

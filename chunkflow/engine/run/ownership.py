@@ -37,18 +37,23 @@ def make_staging(ledger: Ledger, urls: Iterable[str]) -> None:
     ledger.flush(now=True)
 
 
+def release(ledger: Ledger) -> None:
+    """Close off this owner's staging folders, if it is the owner still."""
+    owner = ledger.owner
+    with suppress(StorageError):  # then the next owner does it
+        for staging in _stagings(ledger.state.staged.get(owner, []), owner):
+            staging.close_off()
+        if owner:
+            ledger.record_unstaged(owner)
+
+
 @contextmanager
 def released(ledger: Ledger) -> Iterator[None]:
-    """Close off this owner's staging folders in the end, if it is the owner still."""
+    """Release what this owner has in the end."""
     try:
         yield
     finally:
-        owner = ledger.owner
-        if owner:
-            with suppress(StorageError):  # then the next owner does it
-                for staging in _stagings(ledger.state.staged.get(owner, []), owner):
-                    staging.close_off()
-                ledger.record_unstaged(owner)
+        release(ledger)
 
 
 def _stagings(urls: Iterable[str], owner: str) -> Iterator[Staging]:
