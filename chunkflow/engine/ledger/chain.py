@@ -242,8 +242,8 @@ class Chain:
             self.damaged[name] = str(error)
             if self._tolerant:
                 return LedgerSegment.lost(number)
-            remedy = f"chunkflow check {plain(self.folder.url)} --repair"
-            raise DamagedInput(f"{error} Have what is lost by it made again: {remedy}") from error
+            remedy = f"A check of {plain(self.folder.url)} with `repair` lets what it told be made again."
+            raise DamagedInput(f"{error} {remedy}") from error
 
     def _whole_snapshot(self, number: int, decode: Callable[[bytes], Kept]) -> Kept | None:
         """The snapshot after a segment; None where there is none, or a damaged one."""
@@ -261,6 +261,15 @@ class Chain:
         except Exception as error:  # of an earlier chunkflow, without a seal: whatever decoding may raise
             self.damaged[name] = f"{place} is damaged: {type(error).__name__}: {error}"
         return None
+
+    def verify(self) -> None:
+        """Find what is damaged among all files of the chain, those included that are no longer read."""
+        for name in sorted(self.folder.list(f"{self._prefix}/")):
+            data = self.folder.get(name) if name.endswith((".json", ".snapshot")) else None
+            try:
+                unseal(data if data is not None else b"{}", f"{self.folder.url}/{name}")
+            except DamagedInput as error:
+                self.damaged.setdefault(name, str(error))
 
     def mend(self) -> None:
         """Put an empty segment, or nothing, in the place of each damaged file, which is kept beside it. For

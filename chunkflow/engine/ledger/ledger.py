@@ -41,7 +41,7 @@ class Ledger:
     """The ledger of one work folder, loaded to be read or opened to be written."""
 
     def __init__(self, chain: Chain, state: State) -> None:
-        """For `load` and `open` to call."""
+        """For `load` to call."""
         self.state = state
         self.took_over = False  # whether the writer before did not close: its workers may still write
         self._chain = chain
@@ -59,6 +59,8 @@ class Ledger:
         state. A `tolerant` reader passes over what cannot be read; `damaged` tells of it."""
         ledger = Ledger(Chain(folder, prefix, tolerant=tolerant), State())
         ledger._load()
+        if tolerant:
+            ledger._chain.verify()
         return ledger
 
     def take(
@@ -86,7 +88,6 @@ class Ledger:
     def refresh(self) -> State:
         """Read what was written since (when only reading) and return the state."""
         if self._chain.is_behind():
-            self.state = State()
             self._load()
         else:
             for segment in self._chain.follow():
@@ -209,8 +210,7 @@ class Ledger:
     def flush(self, now: bool = False) -> bool:
         """Write what is buffered, or a heartbeat that is due; return whether a segment was written.
 
-        Raises Overtaken when another runner has the ledger. After a StorageError nothing is lost: flush
-        again.
+        Raises Overtaken where another has the ledger. After a StorageError nothing is lost: flush again.
         """
         with self._lock:
             self.check()
@@ -266,7 +266,7 @@ class Ledger:
 
     def _load(self) -> None:
         state, segments = self._chain.load(State.decode)
-        self.state = state or self.state
+        self.state = state or State()
         for segment in segments:
             with suppress(*[KeyError] * bool(self.damaged)):  # it tells of what is lost with another
                 self.state.apply(segment)

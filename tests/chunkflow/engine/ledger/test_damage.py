@@ -10,7 +10,7 @@ from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger import chain as chain_module
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.errors import DamagedInput
-from tests.support.files.damage import DAMAGES, Damage
+from tests.support.files.damage import DAMAGES, Damage, flip
 from tests.support.ledgers import CELLS, JOB, done
 
 
@@ -30,6 +30,15 @@ def long_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
 def newest(folder: Folder, ending: str) -> Path:
     assert folder.root is not None
     return sorted((folder.root / "ledger").glob(f"*.{ending}"))[-1]
+
+
+def test_a_segment_that_is_no_longer_read_is_found_too(long_ledger: Folder) -> None:
+    first = newest(long_ledger, "json").with_name("0000000001.json")
+    flip(first)
+    assert not Ledger.load(long_ledger).damaged
+    assert Ledger.load(long_ledger, tolerant=True).damaged == [
+        f"file://{first} is damaged: its checksum is another."
+    ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES[:3], ids=lambda damage: damage.__name__)
