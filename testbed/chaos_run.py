@@ -61,7 +61,7 @@ class Chaos:
             if self.killed["runners"] < self._runner_kills:  # early: while a node starts nothing is looked at
                 share = (self.killed["runners"] + 1) / (4 * self._runner_kills)
                 if done > cells * share and runs > self.killed["runners"]:
-                    runner = self._another(runner)
+                    runner, before = self._another(runner), done
             elif self._victims and time.monotonic() > next_kill and done - before > cells / MOST_KILLS:
                 self._kill_a_node() if self._victims == "nodes" else self._kill_a_worker()
                 next_kill, before = time.monotonic() + self._pause(), done
