@@ -66,7 +66,7 @@ def _check(job: dict[str, Any], repair: bool = False) -> list[str]:
     with short_blocks():
         try:
             return [str(fault) for fault in cf.check(job["work"], deep=True, repair=repair).faults]
-        except (cf.BadInput, cf.StorageError) as error:
+        except cf.DamagedInput as error:
             return [str(error)]
 
 
