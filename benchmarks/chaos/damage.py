@@ -10,7 +10,7 @@ from typing import Any
 
 import chunkflow as cf
 from benchmarks.chaos.attack import Attack, Outcome
-from benchmarks.chaos.runner import BLOCK, short_blocks
+from benchmarks.chaos.runner import short_blocks
 from benchmarks.chaos.trial import Trial
 
 KINDS = {
@@ -34,8 +34,6 @@ NAMES = {
     "files": "a file of meshes or annotations",
 }
 
-OF_THE_LEDGER = ("snapshot", "segment")
-"""Kinds of which only the newest are read."""
 RECORD_LOST = "The record of the job in"
 """So begins what is said where nothing of the ledger can be kept, and all is to be made again."""
 
@@ -44,8 +42,7 @@ def damage(kind: str, trial: Trial, dice: random.Random) -> Outcome:
     """Empty a file, cut it short, or flip a bit of it; have it found, and mended."""
     job = trial.job()
     trial.finish()
-    paths = sorted(trial.folder.glob(KINDS[kind]))
-    path = dice.choice(paths[-BLOCK:] if kind in OF_THE_LEDGER else paths)
+    path = dice.choice(sorted(trial.folder.glob(KINDS[kind])))
     what = f"{path.relative_to(trial.folder)} {_harm(path, dice)}"
     found = _check(job, repair=True)
     if any(said.startswith(RECORD_LOST) for said in found):
@@ -58,7 +55,7 @@ def damage(kind: str, trial: Trial, dice: random.Random) -> Outcome:
         assert not left, f"the check still finds {left}"
     except AssertionError as error:
         raise AssertionError(f"{what}, told as {found or 'nothing'}, and repaired: {error}") from error
-    return "said so" if found else "identical"  # as where an old snapshot, or a checksum alone, was cut off
+    return "said so" if found else "identical"  # as where nobody reads any more what was damaged
 
 
 def _check(job: dict[str, Any], repair: bool = False) -> list[str]:
