@@ -11,6 +11,7 @@ not asked again.
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import boto3
@@ -59,6 +60,8 @@ def is_refusal(error: BaseException) -> bool:
 
 def said(error: BaseException) -> str:
     """What went wrong; where there are no keys, also where they are looked for."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full"
     if not isinstance(error, _KEYLESS):
         return str(error)
     return (

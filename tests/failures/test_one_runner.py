@@ -135,7 +135,7 @@ def test_runner_and_workers_are_killed_again_and_again(tmp_path: Path, ray_here:
             while process.poll() is None and share_done(job) < share:
                 time.sleep(dice.random() * 0.4)
                 found = actors()
-                if found and kills < allowed and dice.random() < 0.3:
+                if found and kills < allowed and dice.random() < 0.6:
                     kills += 1
                     os.kill(dice.choice(found).pid, signal.SIGKILL)
             if process.poll() is None:

@@ -3,8 +3,7 @@
 1. the runner calls a `record_...` method, which only buffers;
 2. `flush`, called often by the runner's loop, writes what is buffered as one segment of the chain, at most
    one a second, or an empty one when a heartbeat is due;
-3. a segment that is made is applied to `state`; what is only buffered is not in it, and is lost if the
-   runner dies: those cells run again, harmlessly.
+3. a segment that is made is applied to `state`; what is only buffered is lost if the runner dies.
 
 A stage is a name and a number of cells: chunks of a task, blocks of its tree of parts, its ranges of ids.
 """
@@ -13,6 +12,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -47,7 +47,7 @@ class Ledger:
         self._chain = chain
         self._records: list[Record] = []
         self._batches: dict[str, DoneBatch] = {}
-        self._waiting = 0  # cells in the batches
+        self._waiting, self._written = 0, 0.0  # cells in the batches; when records were written last
         self._cells: dict[str, int] = {}  # of the stages, those included that are only buffered
         self._running: dict[str, int] = {}
         self._lock = threading.RLock()  # for what the heartbeat's thread writes, too
@@ -235,16 +235,16 @@ class Ledger:
 
     def _flush(self, now: bool) -> bool:
         settled = self._settle()
-        since = self._chain.seconds_since_append()
-        waiting = bool(self._records or self._batches)
-        due = waiting and (now or since >= PACE or self._waiting >= MANY)
-        if not due and since < self._chain.heartbeat:
+        ripe = time.monotonic() - self._written >= min(PACE, self._chain.heartbeat)  # heartbeats do not count
+        due = bool(self._records or self._batches) and (now or ripe or self._waiting >= MANY)
+        if not due and self._chain.seconds_since_append() < self._chain.heartbeat:
             return settled
         self._close_batches()
         if self._running:
             self._records.append({"kind": "running", "counts": self._running})
         # The chain holds the records from here on, also when the append fails.
         records, self._records, self._waiting = self._records, [], 0
+        self._written = time.monotonic()
         self._apply(self._chain.append(records))
         return True
 

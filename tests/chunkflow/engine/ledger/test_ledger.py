@@ -14,7 +14,7 @@ import pytest
 
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger import chain as chain_module
-from chunkflow.engine.ledger.ledger import PACE, Ledger
+from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import DONE, FAILED, State
 from chunkflow.errors import BadInput, Overtaken, StorageError
 from tests.support.ledgers import CELLS, JOB, done, failed
@@ -118,42 +118,6 @@ def test_a_record_that_could_not_be_applied_is_refused(folder: Folder, ledger: L
     with pytest.raises(BadInput, match="has 12 chunks in the ledger, not 13"):
         ledger.record_stage("segment", 13)
     assert not ledger.flush(now=True)
-
-
-def test_records_are_written_at_most_each_second(folder: Folder) -> None:
-    with Ledger.load(folder).take() as ledger:
-        ledger.record_job(JOB, {}, CELLS)
-        assert not ledger.flush()
-        ledger._chain._appended -= PACE
-        assert ledger.flush()
-        assert not ledger.flush()
-
-
-def test_a_writer_gives_signs_of_life_from_the_first_to_the_last(folder: Folder) -> None:
-    reader = Ledger.load(folder)
-    with Ledger.load(folder).take(heartbeat=0.04):
-        for _ in range(3):  # it is asleep, or at work for long
-            before = reader.segments
-            while reader.segments == before:
-                reader.refresh()
-    reader.refresh()
-    last = reader.segments
-    time.sleep(0.2)
-    reader.refresh()
-    assert reader.segments == last
-
-
-def test_who_is_overtaken_while_it_is_at_something_else_hears_of_it(folder: Folder) -> None:
-    first = Ledger.load(folder).take(heartbeat=0.04)
-    second = Ledger.load(folder).take(heartbeat=0.04, lease=0)
-    while first.is_writing:
-        time.sleep(0.01)
-    with pytest.raises(Overtaken):
-        first.check()
-    with pytest.raises(Overtaken):
-        first.flush()
-    second.close()
-    assert Ledger.load(folder).state.runs[-1][4] is None
 
 
 def test_a_resumed_run_finds_what_the_last_left(folder: Folder) -> None:
