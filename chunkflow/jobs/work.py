@@ -82,8 +82,8 @@ def check(location: str | Path, deep: bool = False, repair: bool = False) -> Che
     the chunks whose files are missing or damaged be done again by the next run, and takes damaged files of
     the ledger out of it; no run may be at work.
 
-    >>> check(work.url, deep=True)
-    8 finished chunks of ...: nothing is missing, nothing is damaged.
+    >>> check(work.url, deep=True).faults
+    ()
     """
     work = Work.open(location, tolerant=True)
     plan, ledger = work.plan(), work.ledger
