@@ -27,7 +27,6 @@ from chunkflow.engine.pool.staff import Staff
 from chunkflow.engine.queue.schedule import FAILED
 from chunkflow.engine.run.events import Ended, Event, Listener, Said
 from chunkflow.engine.run.opening import open_run, refuse_unfit
-from chunkflow.engine.run.ownership import released
 from chunkflow.engine.run.runner import Runner
 from chunkflow.errors import BadInput, Incomplete, Interrupted, StorageError
 from chunkflow.geometry import Box
@@ -174,7 +173,7 @@ class Run:
 
     def _run(self, opened: _Opened) -> str:
         plan, site, staff, meter = self.plan, self._means.site, opened.staff, opened.meter
-        with opened.ledger as ledger, released(ledger), opened.queue.opened(ledger.state) as queue:
+        with opened.ledger as ledger, opened.queue.opened(ledger.state) as queue:
             executor = site.executor(plan, staff, ledger.owner, self._say)
             pool = Pool(queue, executor, staff.sizes, idle_seconds=staff.idle_seconds)
             # What the run leaves is written first, whatever comes of those who only look on.

@@ -44,6 +44,7 @@ class Ledger:
         """For `load` to call."""
         self.state = state
         self.took_over = False  # whether the writer before did not close: its workers may still write
+        self.before_close: Callable[[], None] = lambda: None  # what its writer does first in the end
         self._chain = chain
         self._records: list[Record] = []
         self._batches: dict[str, DoneBatch] = {}
@@ -168,18 +169,9 @@ class Ledger:
     def record_failed(self, stage: str, answer: Answer, attempt: int, final: bool) -> None:
         """Record a failed attempt; `final` sets the cell aside. `attempt` counts those that are charged."""
         self._check(stage, (answer.index,))
-        self._add(
-            {
-                "kind": "failed",
-                "step": stage,
-                "index": answer.index,
-                "attempt": attempt,
-                "cause": str(answer.cause),
-                "traceback": answer.traceback[-_TRACEBACK:],
-                "final": final,
-                "worker": answer.worker,
-            }
-        )
+        came = {"attempt": attempt, "cause": str(answer.cause), "final": final, "worker": answer.worker}
+        traceback = answer.traceback[-_TRACEBACK:]
+        self._add({"kind": "failed", "step": stage, "index": answer.index, "traceback": traceback, **came})
 
     def record_retried(self, stage: str, indexes: Indexes) -> None:
         """Record that cells that were set aside are tried again, their attempts counted from none."""
@@ -252,6 +244,7 @@ class Ledger:
         """Write what is buffered and let another runner follow at once; nothing is done after Overtaken."""
         try:
             if self.is_writing:
+                self.before_close()
                 self.flush(now=True)
                 with self._lock, suppress(StorageError):  # all is recorded: whoever follows waits for nothing
                     self._apply(self._chain.close())

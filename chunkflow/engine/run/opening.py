@@ -24,7 +24,7 @@ from chunkflow.engine.run.outputs import (
     places_of,
     refuse_foreign,
 )
-from chunkflow.engine.run.ownership import close_off_former, make_staging, release
+from chunkflow.engine.run.ownership import close_off_former, make_staging
 from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.errors import BadInput
 
@@ -118,7 +118,6 @@ def open_run(
         ledger.flush(now=True)
         create(plan, ledger, places)
     except BaseException:
-        release(ledger)
         ledger.close()
         raise
     return ledger

@@ -3,13 +3,14 @@
 1. Whoever takes the ledger closes off the staging folders of all owners that it records.
 2. It makes its own, and records them before it writes through them: where another has taken the ledger
    meanwhile, who does not know of them, the record is refused.
-3. In the end it closes off its own.
+3. As it closes the ledger it closes off its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import partial
 
 from chunkflow.data.owned import staging_of
 from chunkflow.data.staging import Staging
@@ -33,27 +34,16 @@ def make_staging(ledger: Ledger, urls: Iterable[str]) -> None:
     places = list(dict.fromkeys(urls))
     for staging in _stagings(places, ledger.owner):
         staging.make()
+    ledger.before_close = partial(_close_off_own, ledger)
     ledger.record_staged(places)
     ledger.flush(now=True)
 
 
-def release(ledger: Ledger) -> None:
-    """Close off this owner's staging folders, if it is the owner still."""
-    owner = ledger.owner
+def _close_off_own(ledger: Ledger) -> None:
     with suppress(StorageError):  # then the next owner does it
-        for staging in _stagings(ledger.state.staged.get(owner, []), owner):
+        for staging in _stagings(ledger.state.staged.get(ledger.owner, []), ledger.owner):
             staging.close_off()
-        if owner:
-            ledger.record_unstaged(owner)
-
-
-@contextmanager
-def released(ledger: Ledger) -> Iterator[None]:
-    """Release what this owner has in the end."""
-    try:
-        yield
-    finally:
-        release(ledger)
+        ledger.record_unstaged(ledger.owner)
 
 
 def _stagings(urls: Iterable[str], owner: str) -> Iterator[Staging]:
