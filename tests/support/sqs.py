@@ -89,8 +89,10 @@ class SqsPair:
         self.pool.release()
         while any(self.pool._leases.waiting(kind)[0] for kind in range(len(self._queues.work))):
             time.sleep(0.05)
-        for _ in range(10):
+        for turn in range(200):
             found += self.runner.withdraw()
+            if turn >= 10 and not any(self.backlog()):
+                break
             time.sleep(0.05)
         return found
 

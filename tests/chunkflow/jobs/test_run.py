@@ -249,7 +249,7 @@ def test_the_ledger_and_the_accounts_are_read_once(
     assert in_a_thread(Run.of(job, SERIAL)) == "complete"
     loaded, listed = [], []
     load, get_all = Chain.load, Folder.get_all
-    monkeypatch.setattr(Chain, "load", lambda chain: loaded.append(chain) or load(chain))
+    monkeypatch.setattr(Chain, "load", lambda chain, decode: loaded.append(chain) or load(chain, decode))
     monkeypatch.setattr(
         Folder, "get_all", lambda folder, names: listed.extend(names) or get_all(folder, names)
     )
