@@ -26,8 +26,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from chunkflow.data.checksums import seal, unseal
+from chunkflow.data.checksums import seal
 from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.files import SNAPSHOT, ChainFiles
 from chunkflow.engine.ledger.segment import LedgerSegment, Record, SegmentKind
 from chunkflow.engine.ledger.writer import Writer
 from chunkflow.errors import BadInput, DamagedInput, Overtaken, StorageError
@@ -49,15 +50,15 @@ class Chain:
     def __init__(
         self, folder: Folder, prefix: str = "ledger", heartbeat: float = 5.0, tolerant: bool = False
     ) -> None:
-        """A `tolerant` one takes a damaged segment as one without records; else it raises DamagedInput."""
+        """A `tolerant` one takes a damaged segment as one that is lost; else it raises DamagedInput."""
         self.folder = folder
+        self.files = ChainFiles(folder, prefix)
         self.heartbeat = heartbeat
         self.damaged: dict[str, str] = {}
         """A sentence on each file that could not be read."""
         self._tolerant = tolerant
         self.last: LedgerSegment | None = None
         self.writer: Writer | None = None  # this process, once it has taken the chain
-        self._prefix = prefix
         self._unsure: LedgerSegment | None = None  # its put raised, so it may have been made or not
         self._appended = 0.0
 
@@ -77,25 +78,26 @@ class Chain:
                 snapshot = self._whole_snapshot(block * BLOCK, decode)
                 # Its writer may have ended before it made this one; the segments since the last are there.
                 block -= snapshot is None
-            found = list(self._read_on(block * BLOCK + 1))
+            found = self.files.read_all(block * BLOCK + 1)
+            if any(data is None for _, data in found) and self._last_block() != begun:
+                continue  # the chain has moved on while it was read, and what was looked for is deleted
             self.last = self._decoded(*found[-1]) if found else self._read(block * BLOCK)
             if begun == 0 or self.number > begun * BLOCK:
                 return snapshot, (self._decoded(number, data) for number, data in found)
-            # The chain has moved on while it was read, and what was looked for is deleted: look again.
         if self.damaged:
             raise DamagedInput(f"The ledger cannot be read: {' '.join(self.damaged.values())}")
         raise StorageError(f"the ledger in {self.folder.url} has a gap: files of it were deleted")
 
     def follow(self) -> list[LedgerSegment]:
         """The segments that came since; after a long absence there may be a gap, so then load again."""
-        news = [self._decoded(number, data) for number, data in self._read_on(self.number + 1)]
+        news = [self._decoded(number, data) for number, data in self.files.read_on(self.number + 1)]
         if news:
             self.last = news[-1]
         return news
 
     def is_behind(self) -> bool:
         """Whether the chain has gone on to a later block, so that following could miss what is deleted."""
-        return self.folder.exists(self._segment(_block_of(self.number) * BLOCK + BLOCK + 1))
+        return self.folder.exists(self.files.segment(_block_of(self.number) * BLOCK + BLOCK + 1))
 
     def take(
         self,
@@ -113,7 +115,7 @@ class Chain:
         if self.last is not None and not self._is_free():
             seconds = lease * self.last.heartbeat
             say(f"{self._whose(self.last)}: waiting up to {seconds:.0f} s for a sign of life.")
-            following = self._segment(self.number + 1)
+            following = self.files.segment(self.number + 1)
             while clock() - watched < seconds and not self._is_free() and not self.folder.exists(following):
                 sleep(min(self.last.heartbeat / 4, 1.0))
         news = self.follow()
@@ -151,20 +153,19 @@ class Chain:
         return self.number > 0 and self.number % BLOCK == 0
 
     def keep(self, snapshot: bytes) -> None:
-        """Keep the state after the last segment, which must end a block, and delete what it makes
-        needless."""
-        self.folder.put(self._snapshot(self.number), seal(snapshot))
-        self.folder.make_durable([self._snapshot(self.number)])  # before what it stands for is deleted
-        kept = self.number - BLOCK
-        old = []
-        for name in self.folder.list(f"{self._prefix}/"):
-            stem, _, ending = name.rpartition("/")[2].partition(".")
-            if not stem.isdigit():
-                continue
-            number = int(stem)
-            if number < kept if ending == "snapshot" else number <= kept and number % BLOCK != 1:
-                old.append(name)
-        self.folder.discard(old)
+        """Keep the state after the last segment, which must end a block. What the snapshot before does not
+        need is deleted: that one stays, in case this one comes to harm."""
+        name = self.files.snapshot(self.number)
+        self.folder.put(name, seal(snapshot))
+        self.folder.make_durable([name])  # before what it stands for is deleted
+        there = list(self.files.listed())
+        snapshots = [number for number, kind, _ in there if kind == SNAPSHOT]
+        before = max((number for number in snapshots if number < self.number), default=0)
+        self.folder.discard(
+            name
+            for number, kind, name in there
+            if (number < before if kind == SNAPSHOT else number <= before and number % BLOCK != 1)
+        )
 
     def close(self) -> LedgerSegment:
         """Append a last segment that lets another writer follow at once."""
@@ -180,14 +181,15 @@ class Chain:
             raise Held(str(error)) from error
 
     def _make(self, segment: LedgerSegment) -> LedgerSegment:
-        name = self._segment(segment.number)
+        name = self.files.segment(segment.number)
         self._unsure = segment
         made = self.folder.put_if_absent(name, segment.encode())
         if not made:
             other = self._read(segment.number)
             if other is None or other.writer.id != segment.writer.id:
                 self._stop(other)
-        elif self.folder.exists(self._segment(_block_of(segment.number) * BLOCK + BLOCK + 1)):
+            self.folder.make_durable([name])  # it may be there, and not durable yet
+        elif self.folder.exists(self.files.segment(_block_of(segment.number) * BLOCK + BLOCK + 1)):
             self.folder.discard([name])  # long past: nobody reads it there
             self._stop(None)
         self._unsure = None
@@ -209,17 +211,11 @@ class Chain:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(writer.since))
         return f"{self.folder.url} is held by a runner on {writer.host}, process {writer.pid}, since {since}"
 
-    def _segment(self, number: int) -> str:
-        return f"{self._prefix}/{number:010d}.json"
-
-    def _snapshot(self, number: int) -> str:
-        return f"{self._prefix}/{number:010d}.snapshot"
-
     def _last_block(self) -> int:
         """The block in which the chain ends, 0 for an empty chain."""
 
         def begun(block: int) -> bool:
-            return self.folder.exists(self._segment(block * BLOCK + 1))
+            return self.folder.exists(self.files.segment(block * BLOCK + 1))
 
         above = 1
         while begun(above):
@@ -231,69 +227,35 @@ class Chain:
         return below
 
     def _read(self, number: int) -> LedgerSegment | None:
-        data = self.folder.get(self._segment(number)) if number > 0 else None
+        data = self.folder.get(self.files.segment(number)) if number > 0 else None
         return self._decoded(number, data) if data is not None else None
 
-    def _decoded(self, number: int, data: bytes) -> LedgerSegment:
-        name = self._segment(number)
+    def _decoded(self, number: int, data: bytes | None) -> LedgerSegment:
         try:
-            return LedgerSegment.decode(data, f"{self.folder.url}/{name}")
+            return self.files.decoded(number, data)
         except DamagedInput as error:
-            self.damaged[name] = str(error)
+            self.damaged[self.files.segment(number)] = str(error)
             if self._tolerant:
                 return LedgerSegment.lost(number)
-            remedy = f"A check of {plain(self.folder.url)} with `repair` lets what it told be made again."
+            remedy = f"`chunkflow check {plain(self.folder.url)} --repair` lets what it told be done again."
             raise DamagedInput(f"{error} {remedy}") from error
 
     def _whole_snapshot(self, number: int, decode: Callable[[bytes], Kept]) -> Kept | None:
         """The snapshot after a segment; None where there is none, or a damaged one."""
-        data = self.folder.get(self._snapshot(number))
-        if data is None:
-            return None
-        name = self._snapshot(number)
-        place = f"{self.folder.url}/{name}"
         try:
-            return decode(unseal(data, place))
+            return self.files.whole_snapshot(number, decode)
         except DamagedInput as error:
-            self.damaged[name] = str(error)
-        except BadInput:  # it is whole, but of a later chunkflow
-            raise
-        except Exception as error:  # of an earlier chunkflow, without a seal: whatever decoding may raise
-            self.damaged[name] = f"{place} is damaged: {type(error).__name__}: {error}"
-        return None
+            self.damaged[self.files.snapshot(number)] = str(error)
+            return None
 
-    def verify(self) -> None:
+    def verify(self, decode: Callable[[bytes], object]) -> None:
         """Find what is damaged among all files of the chain, those included that are no longer read."""
-        for name in sorted(self.folder.list(f"{self._prefix}/")):
-            data = self.folder.get(name) if name.endswith((".json", ".snapshot")) else None
-            try:
-                unseal(data if data is not None else b"{}", f"{self.folder.url}/{name}")
-            except DamagedInput as error:
-                self.damaged.setdefault(name, str(error))
+        self.damaged = self.files.damaged(decode)
 
     def mend(self) -> None:
-        """Put an empty segment, or nothing, in the place of each damaged file, which is kept beside it. For
-        the writer of a chain that was loaded as tolerant, once the state after it is as it should be."""
-        for name, data in zip(self.damaged, self.folder.get_all(list(self.damaged)), strict=True):
-            self.folder.put(f"{name}.damaged", data or b"")
-            number, _, ending = name.rpartition("/")[2].partition(".")
-            if ending == "json":
-                self.folder.put(name, LedgerSegment.lost(int(number)).encode())
-                self.folder.make_durable([name])
-            else:
-                self.folder.discard([name])
+        """Take what is damaged out of the chain. For its writer, which loaded it as tolerant."""
+        self.files.mend(self.damaged)
         self.damaged = {}
-
-    def _read_on(self, number: int) -> Iterator[tuple[int, bytes]]:
-        """The segments from this number to the first that is not there, fetched in ever larger groups."""
-        together = 1
-        while True:
-            for data in self.folder.get_all([self._segment(number + i) for i in range(together)]):
-                if data is None:
-                    return
-                yield number, data
-                number += 1
-            together = min(2 * together, 128)
 
 
 def _block_of(number: int) -> int:

@@ -29,7 +29,7 @@ from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.ledger.segment import LedgerSegment, Record
 from chunkflow.engine.ledger.state import StageRecord, State
 from chunkflow.engine.queue.cells import Answer
-from chunkflow.errors import BadInput, Overtaken, StorageError
+from chunkflow.errors import BadInput, StorageError
 
 Indexes = Iterable[int] | NDArray[np.integer[Any]]
 PACE = 1.0  # seconds between two segments, unless much is buffered
@@ -61,7 +61,7 @@ class Ledger:
         ledger = Ledger(Chain(folder, prefix, tolerant=tolerant), State())
         ledger._load()
         if tolerant:
-            ledger._chain.verify()
+            ledger._chain.verify(State.decode)
         return ledger
 
     def take(
@@ -118,6 +118,11 @@ class Ledger:
     def mend(self) -> None:
         """Replace what is damaged of the chain, once the state without it is as it should be."""
         self._chain.mend()
+
+    @property
+    def seconds_since_written(self) -> float:
+        """How long ago this writer's last segment was made."""
+        return self._chain.seconds_since_append()
 
     @property
     def is_writing(self) -> bool:
@@ -209,7 +214,7 @@ class Ledger:
             return self._flush(now)
 
     def check(self) -> None:
-        """Raise Overtaken where another runner was found to have the ledger."""
+        """Raise what ended the heartbeat: Overtaken where another runner has the ledger."""
         self._heartbeat.check()
 
     def _beat(self) -> None:
@@ -241,10 +246,10 @@ class Ledger:
         return True
 
     def close(self) -> None:
-        """Write what is buffered and let another runner follow at once; nothing is done after Overtaken."""
+        """Write what is buffered and let another runner follow at once; after Overtaken write nothing."""
         try:
+            self.before_close()
             if self.is_writing:
-                self.before_close()
                 self.flush(now=True)
                 with self._lock, suppress(StorageError):  # all is recorded: whoever follows waits for nothing
                     self._apply(self._chain.close())
@@ -255,14 +260,13 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._heartbeat.stop() if isinstance(error, Overtaken) else self.close()
+        self.close()
 
     def _load(self) -> None:
         state, segments = self._chain.load(State.decode)
         self.state = state or State()
         for segment in segments:
-            with suppress(*[KeyError] * bool(self.damaged)):  # it tells of what is lost with another
-                self.state.apply(segment)
+            self.state.apply(segment)
         self._cells = {name: stage.cells for name, stage in self.state.stages.items()}
 
     def _apply(self, segment: LedgerSegment) -> None:

@@ -12,6 +12,7 @@ from chunkflow.errors import DamagedInput
 
 SegmentKind = Literal["taken", "records", "closed"]
 Record = dict[str, Any]
+_LOST: Record = {"kind": "lost"}
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,13 @@ class LedgerSegment:
 
     @staticmethod
     def lost(number: int) -> LedgerSegment:
-        """A segment without records, in the place of one that cannot be read."""
-        return LedgerSegment(number, "records", Writer("", "", 0, "", 0, 0.0), 0.0, 5.0, [])
+        """A segment that stands for one that is lost, or cannot be read."""
+        return LedgerSegment(number, "records", Writer("", "", 0, "", 0, 0.0), 0.0, 5.0, [_LOST])
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether what it told is not known."""
+        return self.records == [_LOST]
 
     def encode(self) -> bytes:
         body = {

@@ -27,6 +27,8 @@ KEPT_FAILURES = 1000
 KEPT_WORKERS = 10_000
 _TIMES = ("read", "map", "write")
 _ARRAYS = ("states", "attempts", "empties", "digests")
+_OF_STAGES = ("done", "failed", "retried", "undone", "again", "prepared")
+"""Kinds of records that speak of a stage that is there."""
 _ON_DISK = {"last_heartbeat": "heard", "cells": "units"}
 """Fields whose names in a snapshot are those of the first ledgers."""
 
@@ -167,9 +169,13 @@ class State:
     """[host, pid, first segment at, last segment at, how it ended]."""
     last_heartbeat: float = 0.0  # when the last segment was made, by its writer's clock
     progress: list[list[Any]] = field(default_factory=list)  # [at, {stage: done}] of the last minutes
+    lossy: bool = False  # whether a segment is lost: others may speak of what it told
 
     def apply(self, segment: LedgerSegment) -> None:
         """Add one segment."""
+        if segment.is_lost:
+            self.lossy = True
+            return
         if segment.kind == "taken" or not self.runs:
             self.runs.append([segment.writer.host, segment.writer.pid, segment.at, segment.at, None])
             self.ended, self.progress = None, []
@@ -198,6 +204,8 @@ class State:
 
     def _apply_record(self, record: Record, at: float) -> None:
         kind = record["kind"]
+        if self.lossy and kind in _OF_STAGES and record["step"] not in self.stages:
+            return
         if kind in ("done", "failed", "retried", "undone"):
             apply = getattr(self.stages[record["step"]], f"apply_{kind}")
             apply(record)
@@ -234,7 +242,7 @@ class State:
             self.history.append({"at": at, "job": self.job, "versions": self.versions})
 
     def _apply_stage(self, name: str, cells: int) -> None:
-        if name not in self.stages:
+        if name not in self.stages or self.stages[name].cells != cells:  # where its clearing is lost
             self.stages[name] = StageRecord(name, cells)
 
     def _apply_cleared(self, names: Sequence[str]) -> None:
