@@ -35,6 +35,7 @@ class Staging:
     def __init__(self, root: Path, owner: str) -> None:
         self._root = root
         self.path = root / f".~{owner}.tmp"
+        self._closed = root / f".~{owner}-closed.tmp"
 
     def make(self) -> None:
         """Make the folder, with the place that it lies in. To be called once, by the owner."""
@@ -84,19 +85,23 @@ class Staging:
 
     def close_off(self) -> None:
         """Let nothing come in by this folder any more; for its owner in the end, or for a successor."""
-        closed = self.path.with_name(f".~{secrets.token_hex(8)}.tmp")
         try:
-            os.rename(self.path, closed)
-        except FileNotFoundError:  # it was closed off before
-            return
+            os.rename(self.path, self._closed)
+        except FileNotFoundError:  # it was closed off before, but may not be removed yet
+            pass
         except OSError as error:
             raise StorageError(f"could not close off {self.path}: {error.strerror}") from error
         for attempt in range(_TRIES):
-            shutil.rmtree(closed, ignore_errors=True)
-            if not os.path.lexists(closed):
+            shutil.rmtree(self._closed, ignore_errors=True)  # another may remove it, or write there, too
+            if not os.path.lexists(self._closed):
                 return
             time.sleep(_PAUSE_SECONDS * attempt)
-        raise StorageError(f"{closed} cannot be removed: another process goes on writing there.")
+        try:
+            shutil.rmtree(self._closed)
+        except OSError as error:
+            raise StorageError(
+                f"could not remove {error.filename or self._closed}: {error.strerror}"
+            ) from error
 
     def _unless_closed(self, do: Callable[[], Made]) -> Made:
         try:

@@ -22,9 +22,11 @@ from chunkflow.engine.run.outputs import (
     deleted_size,
     parameters_of,
     places_of,
+    places_there,
+    record_created,
     refuse_foreign,
 )
-from chunkflow.engine.run.ownership import close_off_former, make_staging
+from chunkflow.engine.run.ownership import close_off_former, forget_former, make_staging
 from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.errors import BadInput
 
@@ -97,16 +99,17 @@ def open_run(
     known = ledger.segments
     ledger.take(plan.job.heartbeat, say=say)
     try:
-        alone = close_off_former(ledger)
+        may_write = close_off_former(ledger)
         Folder(plan.work).discard([STOP])
         _refuse_what_came_between(plan, known, ledger, wanted, cleared)
         before = _plan_before(ledger.state, plan)
         begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
-        make_staging(ledger, [*places_of(before), *places_of(plan)])
+        deletes = bool(cleared or begun)
+        make_staging(ledger, [*(places_there(before) if deletes else []), *places_of(plan)])
         places = OwnedPlaces(ledger.owner, ledger.check)
-        if cleared or begun:
-            if not alone:
-                _wait_for_fences(plan, ledger)
+        if deletes:
+            if may_write:
+                _wait_for_fences(plan, ledger, say)
             _clear(before, ledger, _steps_of(before, cleared) | begun, places)
         grids = {stage.name: stage.grid.shape for stage in plan.stages}
         ledger.record_job(
@@ -115,8 +118,9 @@ def open_run(
             {stage.name: len(stage.grid) for stage in plan.stages},
         )
         _record_retried(plan, ledger)
+        record_created(plan, ledger)
         ledger.flush(now=True)
-        create(plan, ledger, places)
+        create(plan, places)
     except BaseException:
         ledger.close()
         raise
@@ -231,12 +235,15 @@ def _refuse_changes(known: State, wanted: dict[str, Any], cleared: set[str]) -> 
         )
 
 
-def _wait_for_fences(plan: Plan, ledger: Ledger) -> None:
-    """Where nothing can be closed off, wait until the fences of a former owner's workers have fallen."""
-    until = time.monotonic() + FENCE_HEARTBEATS * plan.job.heartbeat
+def _wait_for_fences(plan: Plan, ledger: Ledger, say: Callable[[str], None]) -> None:
+    """Wait until the fences of former owners' workers have fallen, where nothing can be closed off."""
+    seconds = FENCE_HEARTBEATS * plan.job.heartbeat
+    say(f"Waiting {seconds:.0f} s, until workers of the run before can write no more.")
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         ledger.check()
         time.sleep(min(plan.job.heartbeat / 2, 1.0))
+    forget_former(ledger)
 
 
 def _clear(plan: Plan, ledger: Ledger, cleared: set[int], places: OwnedPlaces) -> None:

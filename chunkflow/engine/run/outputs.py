@@ -43,13 +43,21 @@ def places_of(plan: Plan) -> list[str]:
     return [plan.work, *_made_urls(plan)]
 
 
-def create(plan: Plan, ledger: Ledger, places: OwnedPlaces) -> None:
-    """Make what is not there yet, and bring the descriptions of what is there up to date."""
-    fresh = {url: step for url, step in _made_urls(plan).items() if url not in ledger.state.created}
-    for url, step in fresh.items():
-        ledger.record_created(url, plan.steps[step].name)
-    if fresh:
-        ledger.flush(now=True)
+def places_there(plan: Plan) -> list[str]:
+    """Those of them that are there; an object store's always are."""
+    return [url for url in places_of(plan) if (root := Folder(url).root) is None or root.is_dir()]
+
+
+def record_created(plan: Plan, ledger: Ledger) -> None:
+    """Record what is not there yet, and is about to be made."""
+    for url, step in _made_urls(plan).items():
+        if url not in ledger.state.created:
+            ledger.record_created(url, plan.steps[step].name)
+
+
+def create(plan: Plan, places: OwnedPlaces) -> None:
+    """Make what is not there yet, once that is recorded, and bring the descriptions of what is there up to
+    date."""
     side_by_side(lambda wanted: _put_changed(places, *wanted), documents_of(plan))
 
 

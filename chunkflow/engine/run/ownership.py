@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -19,31 +19,49 @@ from chunkflow.errors import StorageError
 
 
 def close_off_former(ledger: Ledger) -> bool:
-    """Close off what owners before this one have; whether none of them can write anything any more."""
-    former = {owner: urls for owner, urls in ledger.state.staged.items() if owner != ledger.owner}
+    """Close off what owners before this one have; whether any may write all the same, as it has places in an
+    object store: it does until its workers' fences have fallen, and is forgotten then."""
+    former = _former(ledger)
     for owner, urls in former.items():
         for staging in _stagings(urls, owner):
             staging.close_off()
+    closed = [owner for owner, urls in former.items() if all(staging_of(url, owner) for url in urls)]
+    _forget(ledger, closed)
+    unknown = ledger.took_over and not former  # of an earlier chunkflow
+    return unknown or len(closed) < len(former)
+
+
+def forget_former(ledger: Ledger) -> None:
+    """Record that no owner before this one can write any more."""
+    _forget(ledger, _former(ledger))
+
+
+def _former(ledger: Ledger) -> dict[str, list[str]]:
+    return {owner: urls for owner, urls in ledger.state.staged.items() if owner != ledger.owner}
+
+
+def _forget(ledger: Ledger, owners: Iterable[str]) -> None:
+    for owner in owners:
         ledger.record_unstaged(owner)
-    on_disks = all(staging_of(url, owner) for owner, urls in former.items() for url in urls)
-    return not ledger.took_over or (bool(former) and on_disks)
 
 
 def make_staging(ledger: Ledger, urls: Iterable[str]) -> None:
     """Make this owner's staging folders, through which alone it and its workers write."""
     places = list(dict.fromkeys(urls))
-    for staging in _stagings(places, ledger.owner):
+    own = list(_stagings(places, ledger.owner))
+    ledger.before_close = partial(_close_off_own, ledger, ledger.owner, own)
+    for staging in own:
         staging.make()
-    ledger.before_close = partial(_close_off_own, ledger)
     ledger.record_staged(places)
     ledger.flush(now=True)
 
 
-def _close_off_own(ledger: Ledger) -> None:
+def _close_off_own(ledger: Ledger, owner: str, own: Sequence[Staging]) -> None:
     with suppress(StorageError):  # then the next owner does it
-        for staging in _stagings(ledger.state.staged.get(ledger.owner, []), ledger.owner):
+        for staging in own:
             staging.close_off()
-        ledger.record_unstaged(ledger.owner)
+        if ledger.is_writing:
+            ledger.record_unstaged(owner)
 
 
 def _stagings(urls: Iterable[str], owner: str) -> Iterator[Staging]:

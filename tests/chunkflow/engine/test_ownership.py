@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,8 +15,9 @@ from chunkflow.data.owned import OwnedFolder
 from chunkflow.data.staging import Staging
 from chunkflow.engine.ledger.chain import Held
 from chunkflow.engine.ledger.ledger import Ledger
-from chunkflow.engine.run.ownership import close_off_former, make_staging
-from chunkflow.errors import Overtaken
+from chunkflow.engine.run import ownership
+from chunkflow.engine.run.ownership import close_off_former, forget_former, make_staging
+from chunkflow.errors import Overtaken, StorageError
 from tests.support.schedules import Actor, explore
 
 NAMES = ("1_1_1/a", "1_1_1/b")
@@ -126,3 +129,66 @@ def test_of_two_runs_the_last_that_took_the_ledger_has_its_way(
         assert len(Ledger.load(folder).state.staged) == 1
 
     assert explore(make, judge, ("link", "rename", "replace", "mkdir")) >= 50
+
+
+def staging_folders(folder: Path) -> list[Path]:
+    return list(folder.rglob(".~*"))
+
+
+def test_a_run_that_cannot_be_opened_leaves_no_staging_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, other, closed = (str(tmp_path / name) for name in ("work", "other", "file/below"))
+    (tmp_path / "file").write_text("no folder")
+    with Ledger.load(Folder(work)).take() as ledger, pytest.raises(StorageError, match="could not make"):
+        make_staging(ledger, [work, other, closed])
+    assert not staging_folders(tmp_path)
+    with Ledger.load(Folder(work)).take() as ledger:
+        with monkeypatch.context() as patch:
+            patch.setattr(Folder, "put_if_absent", refuse)
+            with pytest.raises(StorageError, match="no connection"):
+                make_staging(ledger, [work, other])
+        assert staging_folders(tmp_path)
+    assert not staging_folders(tmp_path)
+
+
+def refuse(folder: Folder, name: str, data: bytes) -> bool:
+    raise StorageError("no connection")
+
+
+def test_a_staging_folder_that_could_not_be_removed_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = Staging(tmp_path, "A")
+    staging.make()
+    with monkeypatch.context() as patch:
+        patch.setattr("chunkflow.data.staging._TRIES", 0)
+        patch.setattr(shutil, "rmtree", forbid)
+        with pytest.raises(StorageError, match=r"could not remove .*: Permission denied"):
+            staging.close_off()
+    assert staging_folders(tmp_path)
+    staging.close_off()
+    assert not staging_folders(tmp_path)
+
+
+def forbid(path: Path, ignore_errors: bool = False) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+def test_where_nothing_can_be_closed_off_former_owners_are_known_until_they_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an object store: also where another run came and went meanwhile."""
+    monkeypatch.setattr(ownership, "staging_of", lambda url, owner: None)
+    folder = Folder(str(tmp_path))
+    killed = take(folder)
+    make_staging(killed, [folder.url])
+    for _ in range(2):
+        with take(folder) as ledger:
+            assert close_off_former(ledger)
+            make_staging(ledger, [folder.url])
+    with take(folder) as ledger:
+        assert close_off_former(ledger)
+        forget_former(ledger)
+    with take(folder) as ledger:
+        assert not close_off_former(ledger)
