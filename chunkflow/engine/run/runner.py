@@ -75,7 +75,6 @@ class Runner:
         self._beaten = self._looked = 0.0
         self._interrupted_at: float | None = None
         self._why, self._told, self._stopped = "interrupted", False, False
-        self._unwritten_since: float | None = None
         self._passed_on = 0
         """Segments of the ledger when the pool was told last that this runner lives."""
 
@@ -171,7 +170,10 @@ class Runner:
             self._schedule.give_back(lease)
 
     def _tell_pools(self) -> None:
-        """Pools of other clusters learn by a file that they are to drain."""
+        """Pools of other clusters learn by a file that they are to drain; it is not for those of another
+        runner, which may have taken over."""
+        if not self._flush(now=True):
+            return
         try:
             self._folder.put(STOP, b"")
             self._told = True
@@ -240,12 +242,9 @@ class Runner:
             if self._ledger.segments != self._passed_on:  # the ledger's own heartbeats count, too
                 self._passed_on = self._ledger.segments
                 self._pool.heartbeat()
-            self._unwritten_since = None
             return True
         except StorageError:
-            self._unwritten_since = self._unwritten_since or time.monotonic()
-            patience = LEDGER_PATIENCE_HEARTBEATS * self._plan.job.heartbeat
-            if time.monotonic() - self._unwritten_since > patience:
+            if self._ledger.seconds_since_written > LEDGER_PATIENCE_HEARTBEATS * self._plan.job.heartbeat:
                 raise
             time.sleep(min(1.0, self._plan.job.heartbeat / 5))
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import chunkflow.engine.run.runner
 from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.chain import Held
 from chunkflow.engine.ledger.heartbeat import STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
@@ -24,6 +26,7 @@ from chunkflow.engine.queue.schedule import DONE
 from chunkflow.engine.run.events import CellDone, Ended, Event
 from chunkflow.engine.run.opening import open_run
 from chunkflow.engine.run.runner import Runner
+from chunkflow.errors import Overtaken
 from chunkflow.jobs.planned import open_plan
 from chunkflow.resources import Resources
 from testbed.simulated import SimulatedExecutor, job_of
@@ -94,6 +97,28 @@ def test_the_workers_of_another_pool_are_found_and_fed(tmp_path: Path) -> None:
         other.stop()
     assert nodes.count("other") > 256, "30 of 31 workers are there"
     assert_nothing_lost(plan, complete=True)
+
+
+def test_a_runner_that_was_overtaken_stops_no_pool_of_its_successor(tmp_path: Path) -> None:
+    plan = open_plan(job_in(tmp_path, queue="sqs://queue"))
+    folder = Folder(plan.work)
+    queue = MemoryQueue(len(plan.worker_kinds))
+    taken: list[Ledger] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, CellDone) and not taken:
+            while not taken:
+                with suppress(Held):  # the runner's heartbeat was just written
+                    taken.append(Ledger.load(folder).take(heartbeat=100, lease=0))
+            runner.interrupt()
+
+    with open_run(plan, {}) as ledger:
+        pool = Pool(queue, SimulatedExecutor(lambda stage: 0.01), [2])
+        runner = Runner(plan, ledger, queue, pool, [listen])
+        with pytest.raises(Overtaken):
+            runner.run()
+    assert not folder.exists(STOP)
+    taken[0].close()
 
 
 @pytest.mark.parametrize("how", ["file", "budget"])
