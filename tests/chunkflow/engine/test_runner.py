@@ -99,14 +99,20 @@ def test_the_workers_of_another_pool_are_found_and_fed(tmp_path: Path) -> None:
     assert_nothing_lost(plan, complete=True)
 
 
-def test_a_runner_that_was_overtaken_stops_no_pool_of_its_successor(tmp_path: Path) -> None:
+def test_a_runner_that_was_overtaken_stops_no_pool_of_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunkflow.engine.run.runner, "BEAT_SECONDS", 60.0)  # it does not find out by itself
     plan = open_plan(job_in(tmp_path, queue="sqs://queue"))
     folder = Folder(plan.work)
     queue = MemoryQueue(len(plan.worker_kinds))
     taken: list[Ledger] = []
+    done: list[int] = []
 
     def listen(event: Event) -> None:
-        if isinstance(event, CellDone) and not taken:
+        if isinstance(event, CellDone):
+            done.append(event.answer.index)
+        if len(done) > 100 and not taken:
             while not taken:
                 with suppress(Held):  # the runner's heartbeat was just written
                     taken.append(Ledger.load(folder).take(heartbeat=100, lease=0))
