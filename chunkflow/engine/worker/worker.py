@@ -14,12 +14,12 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
+from chunkflow.data.owned import OwnedPlaces
 from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS
 from chunkflow.engine.planning.plan import Plan, Step
 from chunkflow.engine.queue.cells import NOWHERE, Answer, Cause, Range, WorkerPlace, cause_of
 from chunkflow.engine.worker.cell_run import CellRun, Tools
 from chunkflow.engine.worker.inputs import Inputs
-from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.engine.worker.parts import Parts
 from chunkflow.engine.worker.results import Results
 from chunkflow.engine.worker.strategies import strategy_for
