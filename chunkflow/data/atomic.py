@@ -28,6 +28,8 @@ from chunkflow.errors import BadInput
 COMPRESSIONS = (".gz", ".br", ".zstd", ".xz", ".bz2")
 _TEMPORARY = re.compile(r"^\.~.*\.tmp$")
 SYNCS_AT_ONCE = 8
+FEW_SYNCS = 4
+"""Up to so many are quicker one after another than with threads of their own."""
 _STALE_SECONDS = 600.0  # no single file takes this long: whoever began it was killed
 
 
@@ -122,14 +124,28 @@ def create_once(path: Path, data: bytes) -> bool:
     return made
 
 
-def make_durable(files: Iterable[Path], folders: Iterable[Path]) -> None:
-    """Put files that were written whole onto the disk, and which files these folders hold.
+def make_durable(paths: Iterable[Path]) -> None:
+    """Put files that were written whole onto the disk, and of folders the names that they hold. Where one
+    fails, the OSError names it.
 
     Many at a time, as a file system commits together what is asked for together. (One syncfs was quicker
     where nobody else writes; it waits for all that others write, too.)
     """
+    asked = list(paths)
+    if len(asked) <= FEW_SYNCS:
+        for path in asked:
+            _sync_by_name(path)
+        return
     with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
-        list(pool.map(_sync, [*files, *folders]))
+        list(pool.map(_sync_by_name, asked))
+
+
+def _sync_by_name(path: Path) -> None:
+    try:
+        _sync(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _sync(path: Path) -> None:
@@ -146,6 +162,6 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise BadInput(f"{path} exists already: name another, or allow it to be replaced (overwrite).")
 
 
-def twins_of(path: Path, compression: str = "") -> list[Path]:
-    """The names under which other compressions of the file `path` (without its ending) would lie."""
-    return [path.with_name(path.name + ending) for ending in ("", *COMPRESSIONS) if ending != compression]
+def twins_of(path: Path) -> list[Path]:
+    """The names under which a file would lie if it were compressed."""
+    return [path.with_name(path.name + ending) for ending in COMPRESSIONS]

@@ -12,7 +12,7 @@ from chunkflow.errors import DamagedInput
 _MARK = b"\ncrc32c:"
 _SIZE = len(_MARK) + 9
 _PIECE = 2**20
-DIGESTS = 2**32
+_DIGESTS = 2**32
 """A digest is less than this."""
 
 
@@ -49,4 +49,4 @@ def digest_of(name: str, data: bytes | IO[bytes]) -> int:
 
 def digest_of_all(digests: Iterable[int]) -> int:
     """The digest of several files, in whatever order they were written."""
-    return sum(digests) % DIGESTS
+    return sum(digests) % _DIGESTS

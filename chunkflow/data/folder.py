@@ -12,8 +12,8 @@ import io
 import os
 import posixpath
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -49,6 +49,21 @@ def side_by_side(do: Callable[[Item], Made], items: Sequence[Item]) -> list[Made
         return list(pool.map(do, items))
 
 
+def as_they_come(do: Callable[[Item], object], items: Iterable[Item]) -> None:
+    """Do each of these, many at a time. No more of them are asked for, and held, than are under way; after
+    one has failed, none."""
+    under_way: set[Future[object]] = set()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for item in items:
+            under_way.add(pool.submit(do, item))
+            if len(under_way) == AT_ONCE:
+                ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    future.result()
+        for future in under_way:
+            future.result()
+
+
 class Folder:
     """A folder of files, by a plain path, file://, s3:// or gs:// (http:// and mem:// can only be read and
     put)."""
@@ -79,28 +94,15 @@ class Folder:
                 write_whole(path, data, twins_of(path))
             else:
                 content = data if isinstance(data, bytes) else data.read()
+                # CloudVolume lets storage chunks be cached for an hour; a rerun may replace ours
                 self._cloud.put(name, content, compress=compress or None, cache_control="no-cache")
-
-    def put_all(self, files: Mapping[str, bytes], compress: str = "") -> None:
-        """Write many files, each whole, where none lies compressed (a folder that only we write); to a cloud
-        side by side, compressed as `put` does.
-
-        To look for compressed twins of each would cost more than the writing, as every look gives other
-        threads of the process their turn.
-        """
-        if self.root is None:
-            side_by_side(lambda name: self.put(name, files[name], compress), list(files))
-            return
-        for name, data in files.items():
-            with self._speaking_of("write", name):
-                write_whole(self._path(name), data)
 
     def make_durable(self, names: Sequence[str]) -> None:
         """Let files that were put here outlast a cut of power; in a cloud they do, as they are put."""
         if self.root is not None:
             paths = [self._path(name) for name in names]
             with self._speaking_of("make durable", names[0]):
-                make_durable(paths, {path.parent for path in paths})
+                make_durable([*paths, *{path.parent for path in paths}])
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Make a file unless there is one of this name; say whether it was made.

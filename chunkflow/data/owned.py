@@ -1,16 +1,21 @@
-"""A folder that one owner of a job writes, until its successor closes it off."""
+"""Folders that one owner of a job writes, until its successor closes them off."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
 from chunkflow.data.atomic import make_durable, twins_of, write_whole
-from chunkflow.data.folder import AT_ONCE, Folder, side_by_side
+from chunkflow.data.clients import said
+from chunkflow.data.folder import Folder, as_they_come
 from chunkflow.data.staging import Staging
+from chunkflow.errors import StorageError
+
+DISCARDED_AT_ONCE = 20_000
+"""Files that a store is asked to delete between two looks at the fence; S3 takes a thousand in a request."""
 
 
 def staging_of(url: str, owner: str) -> Staging | None:
@@ -23,7 +28,7 @@ class OwnedFolder(Folder):
     """A folder whose files come in by a staging folder, and are durable once `sync` returns.
 
     Where there is no staging folder (an object store, or no owner) `check` alone keeps a former owner from
-    writing: it is called before each file on a disk, and before each group of files in a store.
+    writing: it is called before each file, and in a store before each group of files that are deleted.
     """
 
     def __init__(self, url: str, owner: str = "", check: Callable[[], None] = lambda: None) -> None:
@@ -46,25 +51,27 @@ class OwnedFolder(Folder):
                 if os.path.lexists(twin):
                     self._remove(twin)
 
-    def put_all(self, files: Mapping[str, bytes], compress: str = "") -> None:
-        names = list(files)
+    def put_all(self, files: Iterable[tuple[str, bytes]], compress: str = "") -> None:
+        """Write files as they come, by their names, each whole, where none lies compressed (a folder that
+        only we write); to a store side by side, compressed as `put` does.
+
+        To look for compressed twins of each would cost more than the writing, as every look gives other
+        threads of the process their turn.
+        """
         if self.root is None:
-            for start in range(0, len(names), AT_ONCE):
-                self._check()
-                some = names[start : start + AT_ONCE]
-                side_by_side(lambda name: Folder.put(self, name, files[name], compress), some)
+            as_they_come(lambda file: self.put(*file, compress), files)
             return
-        for name in names:
+        for name, data in files:
             self._check()
             with self._speaking_of("write", name):
-                self._write(self._path(name), files[name])
+                self._write(self._path(name), data)
 
     def discard(self, names: Iterable[str]) -> None:
         named = list(names)
         if self.root is None:
-            for start in range(0, len(named), AT_ONCE):
+            for start in range(0, len(named), DISCARDED_AT_ONCE):
                 self._check()
-                super().discard(named[start : start + AT_ONCE])
+                super().discard(named[start : start + DISCARDED_AT_ONCE])
             return
         for name in named:
             self._check()
@@ -76,13 +83,7 @@ class OwnedFolder(Folder):
     def sync(self) -> None:
         """Make durable what this thread has put here, or deleted, since it last did. In an object store all
         is, as it is put."""
-        files, folders = self._pending()
-        if not files and not folders:
-            return
-        self._unsynced.__dict__.clear()
-        with self._speaking_of("make durable what was written in", ""):
-            make_durable(files, self._with_new(folders))
-        self._known |= folders
+        _sync([self])
 
     def _write(self, path: Path, data: bytes | IO[bytes]) -> None:
         if self._staging is not None:
@@ -109,6 +110,12 @@ class OwnedFolder(Folder):
             kept["files"], kept["folders"] = {}, set()
         return kept["files"], kept["folders"]
 
+    def _taken(self) -> tuple[list[Path], set[Path]]:
+        """The files to sync and all folders to sync with them, which are pending no longer."""
+        files, folders = self._pending()
+        self._unsynced.__dict__.clear()
+        return list(files), self._with_new(folders) if folders else set()
+
     def _with_new(self, folders: set[Path]) -> set[Path]:
         """These folders, and of those that may be new all that hold them, up to the place itself."""
         assert self.root is not None
@@ -119,3 +126,35 @@ class OwnedFolder(Folder):
                 found.add(folder)
             found.add(self.root.parent)
         return {folder for folder in found if folder.exists()}
+
+
+class OwnedPlaces:
+    """The folders that one owner writes, by their URLs: opened once, and made durable together."""
+
+    def __init__(self, owner: str = "", check: Callable[[], None] = lambda: None) -> None:
+        """`owner` has its staging folders there; `check` raises Overtaken once nothing may be written."""
+        self._owner, self._check = owner, check
+        self._open: dict[str, OwnedFolder] = {}
+
+    def at(self, url: str) -> OwnedFolder:
+        """The folder at a URL, the same for all threads."""
+        if url not in self._open:
+            self._open.setdefault(url, OwnedFolder(url, self._owner, self._check))
+        return self._open[url]
+
+    def sync(self) -> None:
+        """Make durable all that this thread has written or deleted."""
+        _sync(list(self._open.values()))
+
+
+def _sync(folders: list[OwnedFolder]) -> None:
+    """Make durable what this thread has changed in these, all at once. Where that fails nothing stays
+    pending: all of it has to be written again."""
+    taken = [(folder, *folder._taken()) for folder in folders]
+    try:
+        make_durable(path for _, files, held in taken for path in (*files, *held))
+    except OSError as error:
+        why = said(OSError(error.errno, error.strerror))
+        raise StorageError(f"could not make {error.filename} durable: {why}") from error
+    for folder, _, held in taken:
+        folder._known |= held

@@ -7,6 +7,7 @@ chunks, so it is written whole by the one cell that fills its space.
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -43,16 +44,18 @@ def sharding_of(bounds: Box, storage: Vec, compressed: bool) -> Sharding:
     )
 
 
-def chunk_files(info: VoxelsInfo, chunk: Chunk) -> dict[str, bytes]:
-    """The files of a mip that a chunk fills, by their names in the mip's folder; it must be made of whole
-    ones."""
-    if info.sharded:
-        return shard_files(chunk, info.bounds, info.storage, info.encoding, info.compressed)
-    grid = Grid.chunks(info.bounds, info.storage)
+def chunk_files(info: VoxelsInfo, chunk: Chunk) -> Iterator[tuple[str, bytes]]:
+    """The files of a mip that a chunk fills, with their names in the mip's folder, each encoded as it is
+    asked for; the chunk must be made of whole ones."""
+    grid = Grid.chunks(info.bounds, info.write_block)
     boxes = [grid.box(index) for index in grid.indexes_meeting(chunk.box)]
     if not all(chunk.box.contains(box) for box in boxes):
-        raise ValueError(f"{chunk.box} is not made of whole storage chunks of {info.url}")
-    return {str(box): _encoded(chunk.crop(box), info.encoding, False) for box in boxes}
+        raise ValueError(f"{chunk.box} is not made of whole storage chunks or shards of {info.url}")
+    for box in boxes:
+        if info.sharded:
+            yield _shard_file(chunk.crop(box), info)
+        else:
+            yield str(box), _encoded(chunk.crop(box), info.encoding, False)
 
 
 def file_names(info: VoxelsInfo, box: Box) -> list[str]:
@@ -63,16 +66,19 @@ def file_names(info: VoxelsInfo, box: Box) -> list[str]:
     return [str(grid.box(index)) for index in grid.indexes_meeting(box)]
 
 
-def shard_files(chunk: Chunk, bounds: Box, storage: Vec, encoding: str, compressed: bool) -> dict[str, bytes]:
-    """The files of all shards that a chunk fills; it must be made of whole ones."""
-    sharding, shape = sharding_of(bounds, storage, compressed), chunks_of(bounds, storage)
-    grid = Grid.chunks(bounds, storage)
+def _shard_file(chunk: Chunk, info: VoxelsInfo) -> tuple[str, bytes]:
+    """The name and content of the shard that a chunk fills."""
+    grid = Grid.chunks(info.bounds, info.storage)
+    sharding = sharding_of(info.bounds, info.storage, info.compressed)
     indexes = list(grid.indexes_meeting(chunk.box))
-    codes = morton_encode(np.array([grid.position(index) for index in indexes]), shape)
+    codes = morton_encode(np.array([grid.position(index) for index in indexes]), grid.shape)
     order = sharding.order(codes)
-    values = [_encoded(chunk.crop(grid.box(indexes[n])), encoding, compressed) for n in order]
+    values = [_encoded(chunk.crop(grid.box(indexes[n])), info.encoding, info.compressed) for n in order]
     sizes = np.array([len(value) for value in values], np.int64)
-    return encode_shards(sharding, codes[order], sizes, np.frombuffer(b"".join(values), np.uint8))
+    data = np.frombuffer(b"".join(values), np.uint8)
+    values.clear()  # else the shard would be held once more while it is put together
+    (file,) = encode_shards(sharding, codes[order], sizes, data).items()
+    return file
 
 
 def shard_names(bounds: Box, storage: Vec, box: Box | None = None) -> list[str]:

@@ -170,6 +170,8 @@ def _opened(info: TableInfo, index: int) -> Iterator[pq.ParquetFile]:
             # else all that will be asked for is read ahead, and memory grows with the file
             yield pq.ParquetFile(data, pre_buffer=False, page_checksum_verification=True)
         except (pa.ArrowInvalid, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # it is the disk's, and may pass; what Arrow finds wrong has no number
             raise DamagedInput(f"The file {info.url}/{name} of a table is damaged: {error}") from error
 
 

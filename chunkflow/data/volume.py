@@ -1,9 +1,9 @@
-"""A volume: one precomputed layer at one mip, read and written through CloudVolume."""
+"""A volume: one precomputed layer at one mip, read through CloudVolume, and the files of its voxels."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from cloudvolume.lib import Bbox
 from chunkflow.chunk import Array, Chunk
 from chunkflow.data.clients import is_fault, is_refusal
 from chunkflow.data.encodings import require_codec
-from chunkflow.data.folder import Folder
 from chunkflow.data.info import VoxelsInfo
 from chunkflow.data.sharded import chunk_files, file_names, sharding_of
 from chunkflow.errors import BadInput, DamagedInput, StorageError
@@ -25,7 +24,7 @@ _DAMAGE = {"DecompressionError", "IntegrityError", "CRC32CIntegrityError", "MD5I
 
 
 class Volume:
-    """A layer at one mip: reads any box, and writes boxes that are aligned to its storage chunks.
+    """A layer at one mip, of which any box can be read.
 
     Indexed by voxels (x, y, z), counted as the layer counts them, it gives an array of numpy:
 
@@ -92,17 +91,14 @@ class Volume:
         array = np.asarray(cutout)
         return Chunk(array[..., 0] if self.info.channels == 1 else array, box, self.info.voxel_size)
 
-    def write(self, chunk: Chunk) -> None:
-        """Write a chunk, which must be made of whole storage chunks."""
-        Folder(self.url).put_all(files_of(self.info, chunk), "gzip" if self.info.gzipped else "")
 
-
-def files_of(info: VoxelsInfo, chunk: Chunk) -> dict[str, bytes]:
-    """The files that a chunk fills, by their names in the layer's folder."""
+def files_of(info: VoxelsInfo, chunk: Chunk) -> Iterator[tuple[str, bytes]]:
+    """The files that a chunk fills, with their names in the layer's folder, each encoded as it is asked
+    for."""
     if chunk.array.dtype != info.dtype:
         raise ValueError(f"{info.url} holds {info.dtype}, not {chunk.array.dtype}")
     key = scale_key(info.voxel_size)
-    return {f"{key}/{name}": data for name, data in chunk_files(info, chunk).items()}
+    return ((f"{key}/{name}", data) for name, data in chunk_files(info, chunk))
 
 
 def voxel_files(info: VoxelsInfo, box: Box) -> list[str]:

@@ -13,7 +13,11 @@ from typing import IO, Any
 
 import pytest
 
-from chunkflow.engine.run.events import Event
+from chunkflow.data.folder import Folder
+from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.engine.pool.serial import SerialExecutor
+from chunkflow.engine.run.events import Ended, Event
 from chunkflow.errors import StorageError
 from tests.support.jobs import run_job
 from tests.support.smooth_jobs import ROOT, as_without_fault, smooth_job, state_of
@@ -64,19 +68,29 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
         subprocess.run(["umount", str(place)], check=True)
 
 
+def as_owner(plan: Plan) -> SerialExecutor:
+    """Writes as the owner of the ledger, so through its staging folders."""
+    (owner,) = Ledger.load(Folder(plan.work)).state.staged
+    return SerialExecutor(plan, owner)
+
+
 def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
     (tmp_path / "out").symlink_to(small_disk)
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(2**20 - 200_000))
     job = smooth_job(tmp_path)
-    assert run_job(job, backoff=0.001) == "incomplete"
+    staged: list[Path] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, Ended):
+            staged.extend(path for folder in small_disk.rglob(".~*") for path in (folder, *folder.iterdir()))
+
+    assert run_job(job, executor=as_owner, listeners=[look], backoff=0.001) == "incomplete"
     step = state_of(job).stages["Smooth"]
     assert 0 < step.done < 8
     assert all("disk is full" in f.traceback for f in step.failures.values())
-    leftovers = [
-        name for name in os.listdir(small_disk / "smooth" / "1000_1000_2000") if name.endswith(".tmp")
-    ]
-    assert not leftovers
+    assert len(staged) == 1, "the staging folder, with nothing in it"
+    assert not list(small_disk.rglob(".~*"))
     ballast.unlink()
     as_without_fault(job, tmp_path)
 

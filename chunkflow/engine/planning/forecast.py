@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from urllib.parse import urlsplit
 
 from chunkflow.data.info import FolderInfo, ImageInfo, LabelsInfo, TableInfo, VoxelsInfo
@@ -158,7 +159,21 @@ def _memory(step: Step, cell: Box, read: int, written: int) -> int:
     """One cell is read while one is mapped, and one either waits for that, read already, or is written.
     Where no voxels are read, those that are made are worked on."""
     voxels = read / max(_main_voxel_bytes(step), 1) if read else cell.voxels if written else 0
-    return BASE_BYTES + 2 * read + int(step.task.working_bytes * voxels) + max(read, 2 * written)
+    working = int(step.task.working_bytes * voxels)
+    return BASE_BYTES + 2 * read + working + max(read, 2 * written + _shard_bytes(step, cell))
+
+
+def _shard_bytes(step: Step, cell: Box) -> int:
+    """What one shard takes while it is put together: its chunks in a row, a copy of these,
+    and the file. Labels that are compressed take next to nothing; other files are written as they are
+    encoded."""
+    found = [0]
+    for _, product in step.layer_outputs:
+        layer = product.voxels
+        is_small = isinstance(layer, LabelsInfo) and layer.compressed
+        if layer.sharded and layer.encoding == "raw" and not is_small:
+            found.append(3 * min(prod(layer.write_block), cell.voxels) * layer.bytes_per_voxel)
+    return max(found)
 
 
 def _main_voxel_bytes(step: Step) -> int:

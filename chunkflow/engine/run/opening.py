@@ -8,6 +8,7 @@ from typing import Any
 
 import chunkflow
 from chunkflow.data.folder import Folder
+from chunkflow.data.owned import OwnedPlaces
 from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS, STOP
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.record import JobRecord, difference
@@ -27,7 +28,6 @@ from chunkflow.engine.run.outputs import (
     refuse_foreign,
 )
 from chunkflow.engine.run.ownership import close_off_former, forget_former, make_staging
-from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.errors import BadInput
 
 MEANS = {"name", "work", "memory", "resources", "queue", "heartbeat", "tasks"}

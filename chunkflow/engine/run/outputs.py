@@ -17,12 +17,12 @@ from typing import Any
 import chunkflow
 from chunkflow.data.folder import Folder, side_by_side
 from chunkflow.data.info import FolderInfo, TableInfo
+from chunkflow.data.owned import OwnedPlaces
 from chunkflow.data.tables import table_file
 from chunkflow.data.volume import layer_document, voxel_files
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job, TaskEntry
 from chunkflow.engine.planning.plan import Plan, Product, Step
-from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.engine.worker.parts import Parts, values_file
 from chunkflow.errors import BadInput
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 from chunkflow.chunk import Chunk
 from chunkflow.data.checksums import digest_of
 from chunkflow.data.info import FolderInfo, ImageInfo, LabelsInfo, SpaceInfo
+from chunkflow.data.owned import OwnedPlaces
 from chunkflow.data.tables import table_file, table_writer
 from chunkflow.data.volume import files_of
 from chunkflow.engine.planning.plan import Product, Step
 from chunkflow.engine.worker.inputs import Inputs
-from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.engine.worker.usage import Usage
 from chunkflow.errors import ChunkflowError
 from chunkflow.geometry import Box
@@ -112,25 +112,30 @@ class Results:
         info = product.voxels
         usage.bytes_out += chunk.array.nbytes
         if self._writes:
-            files = files_of(info, chunk)
+            files = _digested(files_of(info, chunk), usage)
             self._places.at(info.url).put_all(files, "gzip" if info.gzipped else "")
-            usage.wrote(digest_of(name, data) for name, data in files.items())
 
     def write_files(self, product: Product, files: Files, usage: Usage) -> None:
         """Write files into a folder that the step makes."""
         usage.bytes_out += sum(map(len, files.values()))
         if self._writes:
-            self._places.at(product.info.url).put_all(files)
-            usage.wrote(digest_of(name, data) for name, data in files.items())
+            self._places.at(product.info.url).put_all(_digested(files.items(), usage))
 
     def write_table(self, product: Product, index: int, data: IO[bytes], usage: Usage) -> None:
         """Write one file of a table."""
         usage.bytes_out += os.fstat(data.fileno()).st_size
         if self._writes:
             name = table_file(index)
-            usage.wrote([digest_of(name, data)])
+            usage.wrote(digest_of(name, data))
             data.seek(0)
             self._places.at(product.info.url).put(name, data)
+
+
+def _digested(files: Iterable[tuple[str, bytes]], usage: Usage) -> Iterator[tuple[str, bytes]]:
+    """The same files, whose digests are added up as they are written."""
+    for name, data in files:
+        usage.wrote(digest_of(name, data))
+        yield name, data
 
 
 class TableFile:

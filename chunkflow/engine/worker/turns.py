@@ -17,6 +17,13 @@ from chunkflow.engine.worker.usage import Usage
 from chunkflow.errors import Overtaken
 
 
+def clock() -> float:
+    """Seconds of a clock that nobody sets and, where there is one, that goes on while the machine sleeps:
+    on Linux `monotonic` stands still then, and a worker that wakes up would take its last word for new."""
+    boottime: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+
+
 class Left(Exception):
     """A cell was not begun, as the worker's node is about to be taken."""
 
@@ -30,11 +37,11 @@ class Turns:
     def __init__(self, fence: float) -> None:
         self._reading, self._mapping, self._writing = threading.Lock(), threading.Lock(), threading.Lock()
         self._fence = fence
-        self._last_heartbeat = time.monotonic()
+        self._last_heartbeat = clock()
         self._leaves = False
 
     def heartbeat(self) -> None:
-        self._last_heartbeat = time.monotonic()
+        self._last_heartbeat = clock()
 
     def leave(self) -> None:
         self._leaves = True
@@ -46,7 +53,7 @@ class Turns:
 
     def check(self) -> None:
         """Raise Overtaken where nothing may be written any more."""
-        silent = time.monotonic() - self._last_heartbeat
+        silent = clock() - self._last_heartbeat
         if silent > self._fence:
             raise Overtaken(f"This worker has had no word from its runner for {silent:.0f} s.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -25,9 +25,9 @@ class Usage:
     map_began: float = 0.0
     """When, by the clock on the wall; reading ahead may have been done long before."""
 
-    def wrote(self, digests: Iterable[int]) -> None:
-        """Add the digests of files that were written."""
-        self.digest = digest_of_all((self.digest, *digests))
+    def wrote(self, digest: int) -> None:
+        """Add the digest of a file that is written."""
+        self.digest = digest_of_all((self.digest, digest))
 
     @contextmanager
     def timed(self, what: str) -> Iterator[None]:

@@ -14,12 +14,12 @@ import traceback
 from dataclasses import replace
 from typing import Any
 
+from chunkflow.data.owned import OwnedPlaces
 from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS
 from chunkflow.engine.planning.plan import Plan, Step
 from chunkflow.engine.queue.cells import NOWHERE, Answer, Cause, Range, WorkerPlace, cause_of
 from chunkflow.engine.worker.cell_run import CellRun, Tools
 from chunkflow.engine.worker.inputs import Inputs
-from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.engine.worker.parts import Parts
 from chunkflow.engine.worker.results import Results
 from chunkflow.engine.worker.strategies import strategy_for
@@ -65,12 +65,14 @@ class Worker:
             self._attempt(batch.stage, index, batch.skip, batch.alone)
             for index in range(batch.start, batch.stop)
         ]
+        usage, failed = Usage(), dict[str, Any]()
         try:
-            self._places.sync()
+            with usage.timed("write"):
+                self._places.sync()
         except (StorageError, OSError) as error:
-            cause, trace = cause_of(error), traceback.format_exc()
-            return [a if a.cause else replace(a, cause=cause, traceback=trace, values=None) for a in answers]
-        return answers
+            failed = {"cause": cause_of(error), "traceback": traceback.format_exc(), "values": None}
+        share = usage.write / len(answers)
+        return [_synced(answer, share, {} if answer.cause else failed) for answer in answers]
 
     def _attempt(self, stage_index: int, index: int, skip: bool, alone: bool) -> Answer:
         """Do one cell; whatever goes wrong is in the answer."""
@@ -128,3 +130,9 @@ class Worker:
         with self._turns.write(run.usage):
             self._tools.parts.put_values(run.stage.name, values)
         return values
+
+
+def _synced(answer: Answer, seconds: float, failed: dict[str, Any]) -> Answer:
+    """The answer after its files were made durable, which took so long, or could not be."""
+    read, mapped, written = answer.seconds
+    return replace(answer, seconds=(read, mapped, written + seconds), **failed)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from chunkflow.data.folder import Folder
+from chunkflow.data.owned import OwnedPlaces
 from chunkflow.engine.cost.accounts import read_accounts
 from chunkflow.engine.ledger.chain import Held
 from chunkflow.engine.ledger.ledger import Ledger
@@ -18,7 +19,6 @@ from chunkflow.engine.pool.executor import Executor
 from chunkflow.engine.pool.staff import Staff
 from chunkflow.engine.run.events import CellDone, Ended, Event, Said, Started
 from chunkflow.engine.run.outputs import delete
-from chunkflow.engine.worker.owned_places import OwnedPlaces
 from chunkflow.errors import BadInput, Overtaken
 from chunkflow.jobs.log import read_log
 from chunkflow.jobs.means import Means, SerialSite

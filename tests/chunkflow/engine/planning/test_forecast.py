@@ -89,3 +89,16 @@ def test_what_reads_no_voxels_takes_memory_for_those_that_it_makes(tmp_path: Pat
     assert cell[0] >= 64
     assert steps["stitch/fuse-dapi"].memory == BASE_BYTES + prod(cell) * (12 + 2 * 2)
     assert steps["stitch/links"].memory == steps["stitch/report"].memory == BASE_BYTES
+
+
+def test_a_shard_takes_memory_while_it_is_put_together(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((64, 64, 64), np.float32))
+    source = {"source": str(tmp_path / "a.npy"), "voxel_size": "1,1,1um", "layer": "image"}
+    memory = {}
+    for sharded in (True, False):
+        layers = {"image": {"url": str(tmp_path / "image"), "sharded": sharded}}
+        keys = {"chunk": [64, 64, 64], "storage": [4, 4, 4]}
+        plan = open_plan(make_job(tmp_path, layers, [{"ingest": source}], **keys))  # type: ignore[arg-type]
+        (step,) = forecast(plan)
+        memory[sharded] = step.memory
+    assert memory[True] - memory[False] == 3 * 32**3 * 4

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from chunkflow.engine.ledger.heartbeat import FENCE_HEARTBEATS
+from chunkflow.engine.worker import turns
 from chunkflow.engine.worker.worker import Worker
 from chunkflow.jobs.planned import open_plan
 from tests.support.four_tasks import contents, job_of
@@ -31,6 +31,6 @@ def test_no_word_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     job = job_of(tmp_path)
     assert run_job(job) == "complete"
     worker = Worker(open_plan(job), "replay", writes=False)
-    later = time.monotonic() + FENCE_HEARTBEATS * job.heartbeat + 1
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    later = turns.clock() + FENCE_HEARTBEATS * job.heartbeat + 1
+    monkeypatch.setattr(turns, "clock", lambda: later)
     worker.do(0, 0)

@@ -1,8 +1,9 @@
-"""The turns of a worker whose node is about to be taken."""
+"""The turns of a worker: once its node is about to be taken, and once it has slept."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -10,6 +11,7 @@ import pytest
 
 from chunkflow.engine.worker.turns import Left, Turns
 from chunkflow.engine.worker.usage import Usage
+from chunkflow.errors import Overtaken
 from tests.support.puppet import eventually
 
 Turn = Callable[[Turns, Usage], AbstractContextManager[None]]
@@ -34,3 +36,21 @@ def test_what_waits_for_its_turn_is_not_begun_once_the_worker_leaves(turn: Turn)
         turns.leave()
     waiting.join(10)
     assert happened == ["waits", "left"]
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="no clock here goes on in sleep")
+def test_the_fence_falls_also_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All other clocks of Linux that nobody can set stand still for so long."""
+    clocks, slept = time.clock_gettime, [0.0]
+
+    def clock_gettime(clock: int) -> float:
+        return clocks(clock) + slept[0] * (clock == time.CLOCK_BOOTTIME)
+
+    monkeypatch.setattr(time, "clock_gettime", clock_gettime)
+    turns = Turns(fence=60.0)
+    turns.check()
+    slept[0] = 61.0
+    with pytest.raises(Overtaken, match="no word from its runner for 61 s"):
+        turns.check()
+    turns.heartbeat()
+    turns.check()
