@@ -18,7 +18,7 @@ def test_what_is_damaged_is_named_and_made_again(lab: Path, command: Command) ->
     flip(part)
     said = command("check", "work", "--deep")
     assert said.code == 1
-    assert f"measure chunk 1: The part file://{part} is damaged: its checksum is another." in said.out
+    assert f"measure chunk 1: The part file://{part} is damaged: its checksum does not match." in said.out
     assert f"1 fault in {lab}/work. Have them made again: chunkflow check {lab}/work --repair" in said.err
     said = command("check", "work", "--repair")
     assert said.code == 0

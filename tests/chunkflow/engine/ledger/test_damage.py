@@ -37,7 +37,7 @@ def test_a_segment_that_is_no_longer_read_is_found_too(long_ledger: Folder) -> N
     flip(first)
     assert not Ledger.load(long_ledger).damaged
     assert Ledger.load(long_ledger, tolerant=True).damaged == [
-        f"file://{first} is damaged: its checksum is another."
+        f"file://{first} is damaged: its checksum does not match."
     ]
 
 
