@@ -149,6 +149,29 @@ def _cells_at_once(plan: Plan, stage: Stage) -> int:
     return min(AT_ONCE, max(HELD_BYTES // max(sizes, default=1), 1))
 
 
+def repair(ledger: Ledger, plan: Callable[[], Plan], deep: bool = False) -> tuple[tuple[Fault, ...], int]:
+    """Let what is missing or damaged be made again by the next run: the faults, and how many chunks it will
+    do again. This process is the ledger's writer, and `plan` tells what the job is by now.
+
+    It was no run of the job, so how the last one ended stays on record; one that was killed was interrupted.
+    """
+    before = ledger.state.runs[-2][4] if len(ledger.state.runs) > 1 else None
+    again = 0
+    try:
+        known = plan()
+        faults = tuple(faults_of(known, ledger, deep))
+        again = mark_undone(ledger, faults)
+        ledger.flush(now=True)
+        if before == "complete":  # also what was lost with the ledger's own files
+            records = [ledger.stages[stage.name] for stage in known.stages if stage.name in ledger.stages]
+            again = sum(record.cells - record.done for record in records)
+        ledger.mend()
+        return faults, again
+    finally:
+        ended = "incomplete" if again and before == "complete" else before
+        ledger.record_ended(ended or "interrupted")
+
+
 def mark_undone(ledger: Ledger, faults: Iterable[Fault]) -> int:
     """Record that the chunks whose files are missing or damaged are to be done again; returns how many there
     are. This process is the ledger's writer."""
