@@ -32,7 +32,7 @@ def unseal(data: bytes, place: str) -> bytes:
         return data
     content = data[:-_SIZE]
     if data[-_SIZE:] != _MARK + b"%08x\n" % google_crc32c.value(content):
-        raise DamagedInput(f"{place} is damaged: its checksum is another.")
+        raise DamagedInput(f"{place} is damaged: its checksum does not match.")
     return content
 
 

@@ -16,7 +16,7 @@ from chunkflow.engine.ledger.state import DONE, FAILED, Failure, StageRecord, St
 from chunkflow.errors import Incomplete, Interrupted, StorageError
 from chunkflow.geometry import Vec
 from chunkflow.jobs.budget import OVER_BUDGET
-from chunkflow.words import dollars, html_table, in_words, plain, text_table
+from chunkflow.words import counted, dollars, html_table, in_words, plain, text_table
 
 RECENT_HEARTBEATS = 6
 LOOK_SECONDS = 2.0
@@ -195,9 +195,17 @@ class Status:
                 f"devices: chunkflow retry {plain(url)}"
             )
         if self.ended != "complete":
-            failed = sum(stage.failed for stage in self.stages.values())
-            raise Incomplete(f"The job in {plain(url)} is {self.ended}: {failed:,} chunks failed.")
+            raise Incomplete(f"The job in {plain(url)} is {self.ended}: {self._lacking(url)}.")
         return self
+
+    def _lacking(self, url: str) -> str:
+        """What keeps the job from being complete, in words: where none failed, a check found chunks that are
+        to be done again."""
+        failed = sum(stage.failed for stage in self.stages.values())
+        if failed:
+            return f"{counted(failed, 'chunk')} failed"
+        left = sum(stage.chunks - stage.done for stage in self.stages.values())
+        return f"{counted(left, 'chunk')} to be done again: chunkflow retry {plain(url)}"
 
     @property
     def title(self) -> str:
@@ -208,7 +216,8 @@ class Status:
     @property
     def head(self) -> list[str]:
         """The names of a row's columns; behind what failed nothing waits any more."""
-        rest = "blocked" if self.ended == "incomplete" else "waiting"
+        failed = any(stage.failed for stage in self.stages.values())
+        rest = "blocked" if failed and self.ended == "incomplete" else "waiting"
         return ["task", "chunks", "done", "running", rest, "failed", "rate", "left"]
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,7 +20,8 @@ from chunkflow.engine.ledger.record import JobRecord
 from chunkflow.engine.planning.job import Job
 from chunkflow.engine.planning.plan import Plan, plan_of_spec
 from chunkflow.engine.queue.sqs.queues import dead_letters
-from chunkflow.engine.run.checking import Fault, faults_of, mark_undone
+from chunkflow.engine.run.checking import Fault, faults_of
+from chunkflow.engine.run.checking import repair as repair_all
 from chunkflow.engine.worker.worker import Worker
 from chunkflow.errors import BadInput, ChunkflowError, DamagedInput, Incomplete, Interrupted
 from chunkflow.geometry import Box
@@ -60,13 +61,17 @@ class Checked:
     repaired: int | None = None
     """How many chunks will be done again by the next run; None where that was not asked for."""
 
+    @property
+    def title(self) -> str:
+        """What was looked at, and how many faults were found, in a line."""
+        return f"{counted(self.chunks, 'finished chunk')} of {self.work}: {self._verdict}"
+
     def __repr__(self) -> str:
-        first = f"{counted(self.chunks, 'finished chunk')} of {self.work}: {self._verdict}"
-        return "\n".join([first, *map(str, self.faults)])
+        return "\n".join([self.title, *map(str, self.faults)])
 
     @property
     def _verdict(self) -> str:
-        if not self.faults:
+        if not self.faults and not self.repaired:
             return "nothing is missing, nothing is damaged."
         found = f"{counted(len(self.faults), 'fault')}."
         if self.repaired is None:
@@ -74,29 +79,30 @@ class Checked:
         return f"{found} {counted(self.repaired, 'chunk')} will be done again by the next run."
 
 
-def check(location: str | Path, deep: bool = False, repair: bool = False) -> Checked:
+def check(
+    location: str | Path,
+    deep: bool = False,
+    repair: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Checked:
     """Check that all that a job's ledger answers for is there, and is what was written.
 
     The ledger itself, parts, tables, meshes and shards are read and held against their checksums; of storage
-    chunks it is seen whether they are there, and with `deep` they are read and decoded, too. `repair` lets
-    the chunks whose files are missing or damaged be done again by the next run, and takes damaged files of
-    the ledger out of it; no run may be at work.
+    chunks it is seen whether they are there, and with `deep` they are read, too. `repair` lets the chunks
+    whose files are missing or damaged be done again by the next run, and takes damaged files of the ledger
+    out of it; no run may be at work. `say` is told where a run that was killed is waited for.
 
     >>> check(work.url, deep=True).faults
     ()
     """
     work = Work.open(location, tolerant=True)
     plan, ledger = work.plan(), work.ledger
-    chunks = sum(record.done for record in ledger.stages.values())
     if not repair:
+        chunks = sum(record.done for record in ledger.stages.values())
         return Checked(plain(work.url), chunks, tuple(faults_of(plan, ledger, deep)))
-    with ledger.take(plan.job.heartbeat):
-        faults = tuple(faults_of(plan, ledger, deep))
-        repaired = mark_undone(ledger, faults)
-        if repaired:
-            ledger.record_ended("incomplete")
-        ledger.flush(now=True)
-        ledger.mend()
+    with ledger.take(plan.job.heartbeat, say=say):
+        chunks = sum(record.done for record in ledger.stages.values())
+        faults, repaired = repair_all(ledger, work.known_plan, deep)
     return Checked(plain(work.url), chunks, faults, repaired)
 
 
@@ -119,7 +125,8 @@ class Work:
             if ledger.damaged:
                 raise DamagedInput(
                     f"The record of the job in {plain(url)} is lost: {' '.join(ledger.damaged)} "
-                    "Run the job in another work folder."
+                    "Run the job in another work folder, and name other places for what it makes, or delete "
+                    "what it made."
                 )
             raise BadInput(f"{plain(url)} is not a work folder: no job has run there yet.")
         return cls(url, ledger)
@@ -160,7 +167,13 @@ class Work:
 
     def plan(self) -> Plan:
         """The plan as it was recorded; the user's own tasks are found where the job file lay."""
-        return plan_of_spec(self.record().plan, Modules(self.folder))
+        self.record()
+        return self.known_plan()
+
+    def known_plan(self) -> Plan:
+        """The same without another look at the ledger, which its writer must not take."""
+        assert self.ledger.state.job is not None
+        return plan_of_spec(self.ledger.state.job.plan, Modules(self.folder))
 
     def status(self) -> Status:
         """The status of the job's run, read from its ledger now."""
@@ -177,6 +190,7 @@ class Work:
     def until_ended(self) -> Iterator[int]:
         """The number of chunks in flight, every second until the run has ended or is silent."""
         followed = Followed(self.ledger, heard=True)
+        followed.look()
         while followed.goes_on:
             yield sum(record.running for record in followed.state.stages.values())
             time.sleep(POLL_SECONDS)
@@ -186,6 +200,7 @@ class Work:
         """Wait until a run elsewhere has ended, at most `timeout` seconds; raises as `Job.run` does."""
         followed, until = Followed(self.ledger, heard=True), time.monotonic() + timeout
         ask = time.monotonic() + ASK_SECONDS
+        followed.look()  # another run may have come since the work folder was opened
         while followed.goes_on or not self._has_begun:
             if not self._has_begun and time.monotonic() > ask:
                 self._refuse_lost(followed)

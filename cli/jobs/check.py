@@ -17,7 +17,7 @@ SHOWN = 100
 
 def check(
     work: WorkUrl,
-    deep: Annotated[bool, typer.Option("--deep", help="Read and decode every storage chunk, too.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every storage chunk, too.")] = False,
     repair: Annotated[
         bool, typer.Option("--repair", help="Let what is missing or damaged be made again by the next run.")
     ] = False,
@@ -26,16 +26,17 @@ def check(
 
     Example: chunkflow check /data/jobs/rat-cortex --deep
     """
-    checked = check_work(work, deep, repair)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    first, *faults = repr(checked).splitlines()
-    console.print("\n".join([first, *faults[:SHOWN]]))
+    checked = check_work(work, deep, repair, console.print)
+    faults = checked.faults
+    console.print("\n".join([checked.title, *map(str, faults[:SHOWN])]))
     if len(faults) > SHOWN:
         console.print(f"... and {len(faults) - SHOWN:,} more.")
-    if repair and faults:
+    if checked.repaired:
         console.print(f"Go on with: chunkflow retry {checked.work}")
-    elif faults:
+    elif faults and not repair:
+        options = "--deep --repair" if deep else "--repair"
         raise Incomplete(
             f"{counted(len(faults), 'fault')} in {checked.work}. "
-            f"Have them made again: chunkflow check {checked.work} --repair, then retry"
+            f"Have them made again: chunkflow check {checked.work} {options}, then retry"
         )

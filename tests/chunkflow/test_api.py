@@ -35,7 +35,7 @@ def test_a_run_that_its_budget_ended_is_told_from_one_that_failed(brain: Path) -
     status = replace(cf.open(brain / "made").status(), ended=OVER_BUDGET, cost=2.5)
     with pytest.raises(cf.Incomplete, match=r"^The budget ended the run in /w: (\d+) of \1 .* \$2\.50 was"):
         status.complete("file:///w")
-    with pytest.raises(cf.Incomplete, match=r"^The job in /w is incomplete: 0 chunks failed"):
+    with pytest.raises(cf.Incomplete, match=r"^The job in /w is incomplete: 0 chunks to be done again"):
         replace(status, ended="incomplete").complete("file:///w")
 
 
@@ -121,12 +121,31 @@ def test_a_run_is_waited_for_whatever_its_clock_says(tmp_path: Path, monkeypatch
     assert list(stopping) == []
 
 
+def test_a_run_that_came_since_the_work_folder_was_opened_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chunkflow.jobs.work.POLL_SECONDS", HEARTBEAT / 4)
+    with a_run_elsewhere(tmp_path, 0) as (job, ledger):
+        ledger.record_ended("complete")
+    work, stopping, heard = cf.open(job.work), cf.open(job.work).until_ended(), []
+    thread = threading.Thread(target=lambda: heard.append(work.wait(timeout=60).ended), daemon=True)
+    with a_run_elsewhere(tmp_path, 0) as (_, ledger):
+        thread.start()
+        assert next(stopping) == 0
+        time.sleep(2 * HEARTBEAT)
+        assert heard == []
+        ledger.record_ended("complete")
+    thread.join(60)
+    assert heard == ["complete"]
+
+
 def test_a_run_that_falls_silent_is_waited_for_no_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its last heartbeats may seem to come for an hour yet."""
     monkeypatch.setattr("chunkflow.jobs.work.POLL_SECONDS", HEARTBEAT / 4)
-    with a_run_elsewhere(tmp_path, -3600):
+    with a_run_elsewhere(tmp_path, -3600) as (_, ledger):
+        ledger._heartbeat.stop()
         thread, heard = waiting(tmp_path / "work")
         thread.join(60)
         assert [type(error) for error in heard] == [cf.Interrupted]

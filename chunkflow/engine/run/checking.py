@@ -1,36 +1,35 @@
 """Check of what a job has made: all that its ledger answers for is there, and is what was written.
 
 1. Of each finished cell the names of its files follow from the plan, and from the part that it left.
-2. A part and what `prepare` decided carry their checksums; every other file counts into the digest of the
-   cell's record. Where a cell writes storage chunks, these are read and compared only if the check is `deep`;
-   else it is enough that they are there.
-3. Deep, the voxels of every storage chunk are decoded as well.
-4. A cell of which anything is missing or damaged may be done again (`repair`); nothing else is: what others
+2. A cell of which anything is missing or damaged may be done again (`repair`); nothing else is: what others
    made of it stays right, as it will write the same.
+3. Where a cell failed as what it read was damaged, only what it read is looked at: first what its own step
+   left for it, and then what other steps wrote.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 
-from chunkflow.data.checksums import digest_of, digest_of_all
 from chunkflow.data.folder import Folder, side_by_side
-from chunkflow.data.info import FolderInfo, TableInfo
-from chunkflow.data.tables import table_file
-from chunkflow.data.volume import Volume, voxel_files
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.ledger.state import DONE
-from chunkflow.engine.planning.plan import Plan, Step
-from chunkflow.engine.planning.stages import Stage
-from chunkflow.engine.run.outputs import documents_of, is_description
-from chunkflow.engine.worker.parts import Parts
-from chunkflow.errors import BadInput, DamagedInput
+from chunkflow.engine.planning.plan import Plan
+from chunkflow.engine.planning.stages import Stage, Wait
+from chunkflow.engine.run.cell_look import CellLook, noting
+from chunkflow.engine.run.outputs import agrees, documents_of
+from chunkflow.shapes import SentRows
 
 AT_ONCE = 256
 """Cells that are looked at together."""
+HELD_BYTES = 2**31
+"""Fewer where the files that are held of them would take more."""
+
+Cells = dict[int, list[int]]
+"""Cells by the index of their stage."""
 
 
 @dataclass(frozen=True)
@@ -47,68 +46,130 @@ class Fault:
         return f"{self.task} chunk {self.index}: {self.said}" if self.task else self.said
 
 
-@dataclass
-class _Found:
-    """Files of one cell, as far as they were found."""
-
-    faults: list[str] = field(default_factory=list)
-    digests: list[int] = field(default_factory=list)
-
-    def read(self, url: str, name: str) -> None:
-        with Folder(url).opened(name) as file:
-            if file is None:
-                self.faults.append(f"{url}/{name} is missing.")
-            else:
-                self.digests.append(digest_of(name, file))
-
-
 def faults_of(plan: Plan, ledger: Ledger, deep: bool = False) -> Iterator[Fault]:
     """All that is missing or damaged; nothing is changed."""
     yield from (Fault("", -1, said) for said in ledger.damaged)
     yield from (Fault("", -1, said) for said in _descriptions(plan, ledger))
+    look = CellLook(plan, deep).cell
     for stage in plan.stages:
         if stage.name in ledger.stages:
             indexes = ledger.stages[stage.name].indexes(DONE).tolist()
-            yield from _faults_in(plan, ledger, stage, indexes, deep)
+            yield from _faults_in(plan, ledger, stage, indexes, look)
 
 
 def faults_behind(plan: Plan, ledger: Ledger, failed: Mapping[int, Iterable[int]]) -> Iterator[Fault]:
-    """What is missing or damaged of what failed cells read, by the indexes of stages; all of it is read."""
-    for number, cells in _behind(plan, failed).items():
+    """What is missing or damaged of what failed cells read, by the indexes of stages."""
+    look = CellLook(plan, deep=True)
+    for number, some in failed.items():
+        cells = list(some)
+        own = _all_faults(plan, ledger, _before_in_step(plan, number, cells), look.part)
+        if first := next(own, None):
+            yield first
+            yield from own
+        else:
+            yield from _all_faults(plan, ledger, _read_of_others(plan, number, cells), look.cell)
+
+
+def _before_in_step(plan: Plan, number: int, cells: Iterable[int]) -> Cells:
+    """The cells of the same step, near and far, whose parts these cells of a stage may read."""
+    step = plan.stages[number].step
+    found: dict[int, set[int]] = {}
+    ahead = {number: set(cells)}
+    while ahead:
+        at, some = ahead.popitem()
+        waits = [w for w in plan.stages[at].waits if w.stage != at and plan.stages[w.stage].step == step]
+        for other, needed in _needed(plan.stages[at], some, waits, plan).items():
+            fresh = needed - found.setdefault(other, set())
+            found[other] |= fresh
+            if fresh:
+                ahead.setdefault(other, set()).update(fresh)
+    return {other: sorted(needed) for other, needed in sorted(found.items())}
+
+
+def _read_of_others(plan: Plan, number: int, cells: Iterable[int]) -> Cells:
+    """The cells of other steps whose layers and tables these cells of a stage read. Beside `prepare` and
+    `map` only the finish of rows that are sent row by row reads any: what the maps over its box do."""
+    stage = plan.stages[number]
+    shape = plan.steps[stage.step].shape
+    if stage.kind == "finish" and isinstance(shape, SentRows) and shape.row_by_row:
+        boxes = [stage.grid.box(cell) for cell in cells]
+        stage = plan.stages[plan.stages_of(stage.step, "map")[0]]
+        cells = {cell for box in boxes for cell in stage.grid.indexes_meeting(box)}
+    elif stage.kind not in ("prepare", "map"):
+        return {}
+    waits = [wait for wait in stage.waits if plan.stages[wait.stage].step != stage.step]
+    found = _needed(stage, cells, waits, plan)
+    return {other: sorted(needed) for other, needed in sorted(found.items())}
+
+
+def _needed(stage: Stage, cells: Iterable[int], waits: Iterable[Wait], plan: Plan) -> dict[int, set[int]]:
+    """What cells of a stage wait for; the same range is gone through once, however many wait for it."""
+    positions = [stage.grid.position(cell) for cell in cells]
+    found: dict[int, set[int]] = {}
+    for wait in waits:
+        grid = plan.stages[wait.stage].grid
+        ranges = {tuple(range(s.start, s.stop) for s in wait.needed(position)) for position in positions}
+        needed = (grid.index((i, j, k)) for x, y, z in ranges for i, j, k in itertools.product(x, y, z))
+        found.setdefault(wait.stage, set()).update(needed)
+    return found
+
+
+def _all_faults(
+    plan: Plan, ledger: Ledger, cells: Cells, look: Callable[[Stage, int, int], list[str]]
+) -> Iterator[Fault]:
+    """The faults of cells of several stages, of those that are done."""
+    for number, some in cells.items():
         stage = plan.stages[number]
         states = ledger.stages[stage.name].states
-        yield from _faults_in(plan, ledger, stage, [cell for cell in cells if states[cell] == DONE], True)
-
-
-def _behind(plan: Plan, failed: Mapping[int, Iterable[int]]) -> dict[int, list[int]]:
-    """The cells that these wait for: of their own step all those before, of other steps the next ones."""
-    found: dict[int, set[int]] = {}
-    ahead = [(stage, cell) for stage, cells in failed.items() for cell in cells]
-    while ahead:
-        number, cell = ahead.pop()
-        stage = plan.stages[number]
-        for wait in stage.waits:
-            other = plan.stages[wait.stage]
-            i, j, k = (range(s.start, s.stop) for s in wait.needed(stage.grid.position(cell)))
-            needed = {other.grid.index(position) for position in itertools.product(i, j, k)}
-            fresh = needed - found.setdefault(wait.stage, set())
-            found[wait.stage] |= fresh
-            if other.step == stage.step:
-                ahead += [(wait.stage, cell) for cell in fresh]
-    return {number: sorted(cells) for number, cells in sorted(found.items())}
+        yield from _faults_in(plan, ledger, stage, [cell for cell in some if states[cell] == DONE], look)
 
 
 def _faults_in(
-    plan: Plan, ledger: Ledger, stage: Stage, indexes: Sequence[int], deep: bool
+    plan: Plan,
+    ledger: Ledger,
+    stage: Stage,
+    indexes: Sequence[int],
+    look: Callable[[Stage, int, int], list[str]],
 ) -> Iterator[Fault]:
-    """The faults of some cells of a stage."""
-    look = partial(_cell_faults, plan, stage, Parts(Folder(plan.work)), deep)
-    for start in range(0, len(indexes), AT_ONCE):
-        some = indexes[start : start + AT_ONCE]
-        digests = ledger.stages[stage.name].digests[some].tolist()
-        found = side_by_side(look, list(zip(some, digests, strict=True)))
+    """The faults of some cells of a stage, each told by its index and its digest."""
+    digests, together = ledger.stages[stage.name].digests, _cells_at_once(plan, stage)
+    for start in range(0, len(indexes), together):
+        some = indexes[start : start + together]
+        found = side_by_side(lambda index: look(stage, index, int(digests[index])), some)
         for index, faults in zip(some, found, strict=True):
             yield from (Fault(stage.name, index, said) for said in faults)
+
+
+def _cells_at_once(plan: Plan, stage: Stage) -> int:
+    """How many cells may be looked at together: of each a file is held, if it lies in a store, or one storage
+    chunk, once it is decoded."""
+    made = plan.steps[stage.step].layer_outputs if stage.kind == "map" else []
+    layers = [product.voxels for _, product in made]
+    sizes = [prod(i.write_block if i.compressed else i.storage) * i.bytes_per_voxel for i in layers]
+    return min(AT_ONCE, max(HELD_BYTES // max(sizes, default=1), 1))
+
+
+def repair(ledger: Ledger, plan: Callable[[], Plan], deep: bool = False) -> tuple[tuple[Fault, ...], int]:
+    """Let what is missing or damaged be made again by the next run: the faults, and how many chunks it will
+    do again. This process is the ledger's writer, and `plan` tells what the job is by now.
+
+    It was no run of the job, so how the last one ended stays on record; one that was killed was interrupted.
+    """
+    before = ledger.state.runs[-2][4] if len(ledger.state.runs) > 1 else None
+    again = 0
+    try:
+        known = plan()
+        faults = tuple(faults_of(known, ledger, deep))
+        again = mark_undone(ledger, faults)
+        ledger.flush(now=True)
+        if before == "complete":  # also what was lost with the ledger's own files
+            records = [ledger.stages[stage.name] for stage in known.stages if stage.name in ledger.stages]
+            again = sum(record.cells - record.done for record in records)
+        ledger.mend()
+        return faults, again
+    finally:
+        ended = "incomplete" if again and before == "complete" else before
+        ledger.record_ended(ended or "interrupted")
 
 
 def mark_undone(ledger: Ledger, faults: Iterable[Fault]) -> int:
@@ -123,74 +184,18 @@ def mark_undone(ledger: Ledger, faults: Iterable[Fault]) -> int:
     return sum(map(len, chunks.values()))
 
 
-def _descriptions(plan: Plan, ledger: Ledger) -> Iterator[str]:
+def _descriptions(plan: Plan, ledger: Ledger) -> list[str]:
     """What is wrong with the descriptions of what was made: the next run writes them anew."""
+    faults: list[str] = []
     for url, name, document in documents_of(plan):
-        if url in ledger.state.created:
+        if url not in ledger.state.created:
+            continue
+        with noting(faults, f"{url}/{name}"):
             data = Folder(url).get(name)
             if data is None:
-                yield f"{url}/{name} is missing."
-            elif not is_description(data, document):
-                yield f"{url}/{name} is damaged: it is not what was written."
-
-
-def _cell_faults(plan: Plan, stage: Stage, parts: Parts, deep: bool, cell: tuple[int, int]) -> list[str]:
-    """The faults of one cell, told by its index and its digest."""
-    index, digest = cell
-    step, found = plan.steps[stage.step], _Found()
-    if stage.kind == "prepare":
-        try:
-            parts.values(stage.name)
-        except DamagedInput as error:
-            found.faults.append(str(error))
-        return found.faults
-    whole = _look_at_voxels(step, stage, index, found, deep)
-    if step.leaves_parts:
-        _look_at_part(step, stage, parts, index, found)
-    if stage.kind == step.table_stage:
-        for product in step.outputs.values():
-            if isinstance(product.info, TableInfo):
-                found.read(product.info.url, table_file(index))
-    if whole and digest and not found.faults and digest_of_all(found.digests) != digest:
-        made = ", ".join(sorted({product.info.url for product in step.outputs.values()}))
-        found.faults.append(f"What this chunk wrote in {made} is damaged: its checksum is another.")
-    return found.faults
-
-
-def _look_at_voxels(step: Step, stage: Stage, index: int, found: _Found, deep: bool) -> bool:
-    """Look at the storage chunks or shards of a cell; returns whether all of its voxels were read."""
-    if stage.kind != "map":
-        return True
-    whole = True
-    for _, product in step.layer_outputs:
-        info, box = product.voxels, stage.grid.box(index)
-        for name in voxel_files(info, box):
-            if deep or info.sharded:
-                found.read(info.url, name)
-            elif not Folder(info.url).exists(name):
-                found.faults.append(f"{info.url}/{name} is missing.")
-        whole = whole and (deep or info.sharded)
-        if deep and not found.faults:
-            try:
-                Volume(info).read(box)
-            except DamagedInput as error:
-                found.faults.append(str(error))
-            except BadInput:  # its description is damaged, of which there is a fault already
-                pass
-    return whole
-
-
-def _look_at_part(step: Step, stage: Stage, parts: Parts, index: int, found: _Found) -> None:
-    """Look at a part, and at the files that it names."""
-    try:
-        files = parts.checked(stage.name, index)
-    except DamagedInput as error:
-        found.faults.append(str(error))
-        return
-    folders = [product.info.url for product in step.outputs.values() if isinstance(product.info, FolderInfo)]
-    for name in files:
-        there = [url for url in folders if len(folders) == 1 or Folder(url).exists(name)]
-        for url in there:
-            found.read(url, name)
-        if not there:
-            found.faults.append(f"{name} is missing in {' and '.join(folders)}.")
+                faults.append(f"{url}/{name} is missing; the next run writes it anew.")
+            elif not agrees(name, data, document):
+                faults.append(
+                    f"{url}/{name} is damaged: it is not what was written; the next run writes it anew."
+                )
+    return faults

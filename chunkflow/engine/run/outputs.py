@@ -23,7 +23,7 @@ from chunkflow.data.volume import layer_document, voxel_files
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job, TaskEntry
 from chunkflow.engine.planning.plan import Plan, Product, Step
-from chunkflow.engine.worker.parts import Parts, values_file
+from chunkflow.engine.worker.parts import UNTOLD, Parts, values_file
 from chunkflow.errors import BadInput
 
 
@@ -86,7 +86,9 @@ def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[s
         cells = range(len(stage.grid)) if stage.kind != "prepare" and step.leaves_parts else range(0)
         for found, files in parts.written(stage.name, cells):
             own += found
-            yield from ((p.info.url, files) for p in step.outputs.values() if isinstance(p.info, FolderInfo))
+            for field, product in step.outputs.items():
+                if isinstance(product.info, FolderInfo):
+                    yield product.info.url, [*files.get(field, ()), *files.get(UNTOLD, ())]
         yield plan.work, own
         if stage.kind == step.table_stage:
             tables = [p.info.url for p in step.outputs.values() if isinstance(p.info, TableInfo)]
@@ -128,6 +130,31 @@ def _put_changed(places: OwnedPlaces, url: str, name: str, document: dict[str, A
 def is_description(data: bytes, document: dict[str, Any]) -> bool:
     """Whether a file says what a document does, whoever wrote it, and when."""
     return _undated(data) == _undated(json.dumps(document).encode())
+
+
+def agrees(name: str, data: bytes, document: dict[str, Any]) -> bool:
+    """Whether a file describes what a document does: others may have added to it, and of where a layer comes
+    from an earlier chunkflow has told otherwise."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return False
+    if name == "provenance":
+        return isinstance(found, dict) and all(
+            isinstance(found.get(key), type(value)) for key, value in document.items()
+        )
+    return _holds(found, json.loads(json.dumps(document)))
+
+
+def _holds(found: Any, wanted: Any) -> bool:
+    """Whether all that is wanted is found, be there more of the keys, or of the mips."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(
+            key in found and _holds(found[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list) and wanted and isinstance(wanted[0], dict):
+        return isinstance(found, list) and len(found) >= len(wanted) and all(map(_holds, found, wanted))
+    return bool(found == wanted)
 
 
 def _undated(data: bytes) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -116,7 +116,7 @@ class CellRun:
 
     def finish(self, pieces: Iterator[pa.Table], others: Mapping[str, Any]) -> None:
         """Make complete rows, and what else is read, into the table or the files of the step."""
-        files: list[str] = []
+        files: dict[str, list[str]] = {}
         turns, step, cell = self.tools.turns, self.step, self.cell
         with TableFile() as table:
             while True:
@@ -128,7 +128,8 @@ class CellRun:
                     if made.rows is not None:
                         table.add(made.rows)
                 with turns.write(self.usage):
-                    files += self.write_files(made.files)
+                    for name, written in self.write_files(made.files).items():
+                        files.setdefault(name, []).extend(written)
             with turns.write(self.usage):
                 self.write_table(table)
                 self.put((), files)
@@ -149,17 +150,17 @@ class CellRun:
             if isinstance(product.info, TableInfo):
                 self.tools.results.write_table(product, self.index, table.end(self.step), self.usage)
 
-    def write_files(self, files: Mapping[str, Files]) -> list[str]:
-        """Write files into the folders of the outputs; returns their names."""
+    def write_files(self, files: Mapping[str, Files]) -> dict[str, list[str]]:
+        """Write files into the folders of the outputs; returns their names, by the outputs."""
         for name, written in files.items():
             self.tools.results.write_files(self.step.outputs[name], written, self.usage)
-        return [name for written in files.values() for name in written]
+        return {name: list(written) for name, written in files.items()}
 
     def put(
         self,
         rows: Iterable[pa.Table],
-        files: Iterable[str] = (),
+        files: Mapping[str, Sequence[str]] | None = None,
         sent: Iterable[tuple[int, pa.Table]] | None = None,
     ) -> None:
         """Leave a part for the stages that follow."""
-        self.usage.bytes_out += self.tools.parts.put(self.stage.name, self.index, rows, list(files), sent)
+        self.usage.bytes_out += self.tools.parts.put(self.stage.name, self.index, rows, files, sent)

@@ -28,6 +28,11 @@ AT_ONCE = 256
 """Files that are asked for together."""
 HEADS_AT_ONCE = 8
 """The same where each may hold as many rows as a batch."""
+UNTOLD = ""
+"""Stands for the output in parts of an earlier chunkflow, which do not tell in which one a file lies."""
+
+Files = Mapping[str, Sequence[str]]
+"""The names of files, by the output in whose folder they lie."""
 
 
 class Parts:
@@ -43,7 +48,7 @@ class Parts:
         stage: str,
         index: int,
         rows: Iterable[pa.Table],
-        files: Sequence[str] = (),
+        files: Files | None = None,
         sent: Iterable[tuple[int, pa.Table]] | None = None,
     ) -> int:
         """Write a part: pieces in the order of their ids, and what its cell sends to others, each of them
@@ -63,7 +68,7 @@ class Parts:
             size += self._put(f"{_place(stage, index)}-{pieces}.arrow", _encode(piece, {}))
         if head is None:
             head = pa.table({"id": pa.array([], pa.uint64())})
-        metadata = {"pieces": str(pieces), "files": json.dumps(list(files))}
+        metadata = {"pieces": str(pieces), "files": json.dumps(files or {})}
         data = _encode(head, metadata if sent is None else metadata | {"sent": json.dumps(cells)})
         return size + self._put(f"{_place(stage, index)}.arrow", data)
 
@@ -99,7 +104,7 @@ class Parts:
         for piece in range(1, int(head.schema.metadata[b"pieces"]) + 1):
             yield self._read(f"{_place(stage, index)}-{piece}.arrow").replace_schema_metadata(None)
 
-    def written(self, stage: str, indexes: Sequence[int]) -> Iterator[tuple[list[str], list[str]]]:
+    def written(self, stage: str, indexes: Sequence[int]) -> Iterator[tuple[list[str], Files]]:
         """Of each part that was written, the files that it consists of, and those that its cell wrote beside
         it."""
         for start in range(0, len(indexes), AT_ONCE):
@@ -110,24 +115,28 @@ class Parts:
                     continue
                 try:
                     head = self._decoded(name, data).schema.metadata
-                    yield _own_names(_place(stage, index), head), list(json.loads(head[b"files"]))
+                    yield _own_names(_place(stage, index), head), _files(head)
                 except (DamagedInput, KeyError, TypeError):  # what it named beside itself is not known
-                    yield self._names_there(_place(stage, index)), []
+                    yield self._names_there(_place(stage, index)), {}
 
     def _names_there(self, place: str) -> list[str]:
         """The files of a part that are there, whatever it says itself."""
         return [name for name in self._folder.list(place) if re.match(r"[-.]", name[len(place) :])]
 
-    def checked(self, stage: str, index: int) -> list[str]:
+    def place(self, stage: str, index: int) -> str:
+        """The part in words, and the URL of the first of its files."""
+        return f"The part {self._folder.url}/{_place(stage, index)}.arrow"
+
+    def checked(self, stage: str, index: int) -> Files:
         """The files that a cell wrote beside its part; raises DamagedInput where a file of the part itself is
         missing or damaged."""
         name = f"{_place(stage, index)}.arrow"
         head = self._read(name).schema.metadata
         if not head or b"files" not in head or b"pieces" not in head:
-            raise DamagedInput(f"The part {self._folder.url}/{name} is damaged: it does not say what it is.")
+            raise DamagedInput(f"{self.place(stage, index)} is damaged: it does not say what it is.")
         for other in _own_names(_place(stage, index), head)[1:]:
             self._read(other)
-        return list(json.loads(head[b"files"]))
+        return _files(head)
 
     def _heads(self, stage: str, indexes: Sequence[int]) -> Iterator[tuple[int, pa.Table]]:
         for start in range(0, len(indexes), HEADS_AT_ONCE):
@@ -190,6 +199,11 @@ def _own_names(place: str, head: Mapping[bytes, bytes]) -> list[str]:
         *(f"{place}-{piece}.arrow" for piece in range(1, int(head[b"pieces"]) + 1)),
         *(f"{place}-to-{cell}.arrow" for cell in json.loads(head.get(b"sent", b"[]"))),
     ]
+
+
+def _files(head: Mapping[bytes, bytes]) -> Files:
+    found = json.loads(head[b"files"])
+    return found if isinstance(found, dict) else {UNTOLD: list(found)}
 
 
 def _encode(rows: pa.Table, metadata: dict[str, str]) -> bytes:

@@ -12,7 +12,9 @@ import pytest
 import chunkflow as cf
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
+from chunkflow.engine.planning.job import Job
 from chunkflow.engine.run.events import CellDone, Event
+from chunkflow.jobs.budget import OVER_BUDGET
 from tests.support.files.damage import DAMAGES, Damage, cut_short, empty
 from tests.support.four_tasks import job_of
 from tests.support.jobs import run_job
@@ -112,8 +114,81 @@ def test_what_failed_by_damage_is_mended_by_the_next_run(
     assert_same(all_made(job), finished[1], what)
 
 
+def let_end(job: Job, ended: str | None) -> None:
+    """Let the last run of a job have ended so; None for one that was killed."""
+    with Ledger.load(Folder(job.work)).take() as ledger:
+        if ended is not None:
+            ledger.record_ended(ended)
+
+
+@pytest.mark.parametrize("ended", ["complete", "interrupted", OVER_BUDGET, None])
+def test_how_the_last_run_ended_stays_on_record(
+    folder: Path, ended: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_of(folder)
+    let_end(job, ended)
+    assert cf.check(job.work, repair=True).repaired == 0
+    assert cf.open(job.work).status().ended == (ended or "interrupted")
+    with monkeypatch.context() as patch:
+        patch.setattr("chunkflow.engine.run.checking.documents_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cf.check(job.work, repair=True)
+    assert cf.open(job.work).status().ended == (ended or "interrupted")
+    sorted(folder.glob(FILES["a part"]))[-1].unlink()
+    assert cf.check(job.work, repair=True).repaired == 1
+    after = cf.open(job.work).status()
+    assert after.ended == ("incomplete" if ended == "complete" else ended or "interrupted")
+    assert "waiting" in after.head
+    if ended == "complete":
+        with pytest.raises(cf.Incomplete, match=f"is incomplete: 1 chunk to be done again: .* {folder}/work"):
+            after.complete(job.work)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_it_is_said_that_another_run_is_waited_for(folder: Path) -> None:
+    job, said = job_of(folder), list[str]()
+    with Ledger.load(Folder(job.work)).take(0.2), pytest.raises(cf.BadInput, match="is held by"):
+        cf.check(job.work, repair=True, say=said.append)
+    assert [sentence.rpartition(": ")[2] for sentence in said] == ["waiting up to 1 s for a sign of life."]
+
+
+def test_what_another_run_did_meanwhile_is_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check waits for the ledger, which another run may have had until then."""
+    job, take = job_of(folder), Ledger.take
+
+    def late(self: Ledger, *given: Any, **named: Any) -> Ledger:
+        monkeypatch.setattr(Ledger, "take", take)
+        with Ledger.load(Folder(job.work)).take() as other:
+            other.record_undone("Count", [0, 1])
+            other.record_ended("interrupted")
+        return take(self, *given, **named)
+
+    before = cf.check(job.work).chunks
+    monkeypatch.setattr(Ledger, "take", late)
+    checked = cf.check(job.work, repair=True)
+    assert (checked.chunks, checked.repaired) == (before - 2, 0)
+    assert cf.open(job.work).status().ended == "interrupted"
+
+
+def test_chunks_of_which_a_ledger_has_lost_the_record_are_done_again(folder: Path) -> None:
+    """As where a damaged segment told of them, and a later one of the end."""
+    job = job_of(folder)
+    with Ledger.load(Folder(job.work)).take() as ledger:
+        ledger.record_undone("Count", [0, 1])
+        ledger.record_ended("complete")
+    assert cf.check(job.work, repair=True).repaired == 2
+    assert cf.open(job.work).status().ended == "incomplete"
+    assert run_job(job) == "complete"
+
+
 def test_a_ledger_that_lost_its_job_is_refused(folder: Path) -> None:
     for path in (folder / "work" / "ledger").glob("*.json"):
         empty(path)
-    with pytest.raises(cf.DamagedInput, match=r"The record of the job in .* is lost: .*01\.json is empty"):
+    with pytest.raises(
+        cf.DamagedInput, match=r"The record of the job in .* is lost: .*01\.json is empty"
+    ) as told:
         cf.check(folder / "work")
+    assert "another work folder, and name other places for what it makes" in str(told.value)

@@ -65,10 +65,10 @@ def test_columns_that_only_some_have() -> None:
 def test_a_part_in_pieces(tmp_path: Path) -> None:
     parts = Parts(Folder(str(tmp_path)))
     table = rows(list(range(10)))
-    size = parts.put("count", 12_345, in_order([table], 4), ["a", "b"])
+    size = parts.put("count", 12_345, in_order([table], 4), {"meshes": ["a", "b"]})
     files = {str(f.relative_to(tmp_path)): f.stat().st_size for f in tmp_path.rglob("*") if f.is_file()}
     ((own, beside),) = parts.written("count", [3, 12_345])
-    assert (set(own), beside) == (set(files), ["a", "b"])
+    assert (set(own), beside) == (set(files), {"meshes": ["a", "b"]})
     assert sum(files.values()) == size
     assert [len(piece) for piece in parts.rows("count", 12_345)] == [4, 4, 2]
     assert pa.concat_tables(parts.rows("count", 12_345)).equals(table)
