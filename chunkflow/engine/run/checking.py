@@ -120,8 +120,9 @@ def _all_faults(
     """The faults of cells of several stages, of those that are done."""
     for number, some in cells.items():
         stage = plan.stages[number]
-        states = ledger.stages[stage.name].states
-        yield from _faults_in(plan, ledger, stage, [cell for cell in some if states[cell] == DONE], look)
+        if (record := ledger.stages.get(stage.name)) is not None:
+            done = [cell for cell in some if record.states[cell] == DONE]
+            yield from _faults_in(plan, ledger, stage, done, look)
 
 
 def _faults_in(
