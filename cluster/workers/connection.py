@@ -48,14 +48,17 @@ def start_here(cores: float) -> None:
     """Start Ray on this machine with so many cores to give to workers, at least those that it has, and all
     its GPUs; nothing is done where this process has started it already."""
     with _LOCK:
-        refuse_joined()
+        refuse_unstartable()
         if not ray.is_initialized():
             _in_lasting_thread(lambda: _start(max(cores, os.cpu_count() or 1)))
 
 
-def refuse_joined() -> None:
-    """Raise BadInput where workers of this machine cannot be had, as this process has joined a cluster."""
-    if ray.is_initialized() and not _has_started():
+def refuse_unstartable() -> None:
+    """Raise BadInput where workers of this machine cannot be had, as this process has joined a cluster, or
+    Ray has no safe folder. To be called before anything is written, too."""
+    if not ray.is_initialized():
+        closed_folder()
+    elif not _has_started():
         raise BadInput(_has_another("workers of this machine"))
 
 

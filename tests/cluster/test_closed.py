@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import pytest
+import ray
 from ray._raylet import AuthenticationTokenLoader
 
+from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import Run
+from cli.demo.nuclei import document
 from cluster.closed import closed_folder, keep_token, write_token
 from cluster.cloud.file import CloudFile
 from cluster.cloud.nodes import head_commands, worker_commands
@@ -34,10 +40,17 @@ def mode(path: Path) -> int:
 
 
 @pytest.fixture
-def within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place() -> Iterator[Path]:
+    """A folder of a short name, as those of sockets below it are."""
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def within(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where Ray's folder is made."""
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    return tmp_path / f"chunkflow-{os.getuid()}"
+    monkeypatch.setenv("RAY_TMPDIR", str(place))
+    return place / f"cf-u{os.getuid()}"
 
 
 def test_rays_folder_lies_in_one_that_is_closed(within: Path) -> None:
@@ -50,14 +63,14 @@ def test_rays_folder_lies_in_one_that_is_closed(within: Path) -> None:
     assert closed_folder() == within
 
 
-def test_a_folder_that_is_open_or_leads_elsewhere_is_refused(within: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_open_or_leads_elsewhere_is_refused(within: Path, place: Path) -> None:
     within.mkdir()
     within.chmod(0o755)
     with pytest.raises(BadInput, match=r"is not a folder of this user alone.*RAY_TMPDIR"):
         closed_folder()
     within.rmdir()
-    (tmp_path / "elsewhere").mkdir(mode=0o700)
-    within.symlink_to(tmp_path / "elsewhere")
+    (place / "elsewhere").mkdir(mode=0o700)
+    within.symlink_to(place / "elsewhere")
     with pytest.raises(BadInput, match="is not a folder of this user alone"):
         closed_folder()
 
@@ -70,11 +83,59 @@ def test_a_folder_of_another_user_is_refused(within: Path) -> None:
         closed_folder()
 
 
-def test_a_place_where_anyone_may_replace_the_folder_is_refused(within: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
+def test_a_folder_that_cannot_be_made_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(place / "file" / "below"))
+    with pytest.raises(BadInput, match=r"cannot be made \(Not a directory\): name another place"):
+        closed_folder()
+
+
+@pytest.fixture
+def long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary folder of so long a name that the system would not take those of the sockets in it."""
+    place = tmp_path / ("a" * (107 - len(str(tmp_path))))
+    monkeypatch.setenv("RAY_TMPDIR", str(place))
+    return place
+
+
+def test_a_place_of_too_long_a_name_is_refused_with_what_to_do(long: Path) -> None:
+    with pytest.raises(
+        BadInput, match=rf"^{long} is too long a name .* a shorter place in TMPDIR or RAY_TMPDIR"
+    ):
+        closed_folder()
+    assert not long.exists()
+
+
+def test_a_place_of_28_letters_holds_rays_sockets(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As batch systems name those of a job."""
+    monkeypatch.setenv("RAY_TMPDIR", f"{place}/{'a' * (28 - len(f'{place}/'))}")
+    assert closed_folder().parent.is_dir()
+
+
+def test_on_a_mac_rays_folder_lies_in_tmp(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of its own temporary folders are too long."""
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert closed_folder().parent == Path("/tmp")
+
+
+def test_a_run_is_refused_for_its_place_before_anything_is_written(
+    long: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    before = sorted(tmp_path.rglob("*"))
+    job = Job.from_document(document(tmp_path / "demo", (64, 64, 32), 3), tmp_path)
+    with pytest.raises(BadInput, match="is too long a name"):
+        Run.of(job, Means(workers=1)).start()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_place_where_anyone_may_replace_the_folder_is_refused(within: Path, place: Path) -> None:
+    place.chmod(0o777)
     with pytest.raises(BadInput, match=r"anyone may replace Ray's folder.*chmod \+t"):
         closed_folder()
-    tmp_path.chmod(0o1777)
+    place.chmod(0o1777)
     assert closed_folder() == within
 
 
@@ -146,11 +207,10 @@ def slurm_file(folder: Path, scratch: Path) -> SlurmFile:
 
 
 @pytest.fixture
-def scratch() -> Iterator[Path]:
+def scratch(place: Path) -> Path:
     """As /tmp is on a node: anyone may write there, and nobody remove what is another's."""
-    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:  # short: names of sockets are
-        Path(folder).chmod(0o1777)
-        yield Path(folder)
+    place.chmod(0o1777)
+    return place
 
 
 @needs_root

@@ -112,7 +112,7 @@ def test_ray_is_started_once_closed_to_others_and_outlives_the_threads_that_aske
             timeout=180,
         )
         assert (said.returncode, said.stdout) == (0, "1 alive\nTrue 127.0.0.1\n"), said.stderr
-        folder, token = Path(home, f"chunkflow-{os.getuid()}"), Path(home, ".ray", "auth_token")
+        folder, token = Path(home, f"cf-u{os.getuid()}"), Path(home, ".ray", "auth_token")
         assert list(folder.glob("ray/session_*/sockets"))
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE(token.stat().st_mode) == 0o600
