@@ -6,7 +6,9 @@ worker. So its folder lies in one that is closed.
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import secrets
 import stat
 import sys
@@ -19,7 +21,7 @@ from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
 from chunkflow.errors import BadInput
 
-_OTHERS, _ALL_WRITE = 0o077, 0o002
+_OTHERS, _OTHERS_WRITE = 0o077, 0o022
 
 
 def closed_folder() -> Path:
@@ -63,13 +65,31 @@ def _refuse_long(folder: Path) -> None:
 
 
 def _refuse_replaceable(within: Path) -> None:
-    """Raise BadInput where anyone could remove a folder that was made here, and lay one of their own."""
-    mode = within.stat().st_mode
-    if mode & _ALL_WRITE and not mode & stat.S_ISVTX:
+    """Raise BadInput where others could remove a folder that was made here, and lay one of their own."""
+    found = within.stat()
+    roots = {0, os.stat("/dev/null").st_uid}  # in a container root may go by another number
+    if found.st_uid not in {os.getuid(), *roots}:
         raise BadInput(
-            f"In {within} anyone may replace Ray's folder: name another in RAY_TMPDIR, or run "
+            f"{within} is another user's, who may replace Ray's folder in it: name another place in "
+            "RAY_TMPDIR."
+        )
+    theirs = found.st_mode & _OTHERS_WRITE
+    if theirs == stat.S_IWGRP and _is_own_group(found.st_gid):
+        theirs = 0
+    if theirs and not found.st_mode & stat.S_ISVTX:
+        raise BadInput(
+            f"In {within} other users may replace Ray's folder: name another place in RAY_TMPDIR, or run "
             f"chmod +t {within}."
         )
+
+
+def _is_own_group(group: int) -> bool:
+    """Whether this is the group that many systems make for each user, with no one else in it."""
+    try:
+        user, found = pwd.getpwuid(os.getuid()), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return (group, found.gr_name) == (user.pw_gid, user.pw_name) and set(found.gr_mem) <= {user.pw_name}
 
 
 def write_token(path: Path) -> None:

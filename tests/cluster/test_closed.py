@@ -1,8 +1,10 @@
-"""What is closed to the other users of a machine: Ray's folder, its token, and its ports."""
+"""What is closed to the other users of a machine: Ray's folder and its token."""
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -23,9 +26,7 @@ from cli.demo.nuclei import document
 from cluster.closed import closed_folder, keep_token, write_token
 from cluster.cloud.file import CloudFile
 from cluster.cloud.nodes import head_commands, worker_commands
-from cluster.slurm.file import SlurmFile
-from cluster.slurm.scripts import head_script, worker_script
-from tests.support.clusters.nobody import NOBODY, as_nobody, needs_root
+from tests.support.clusters.nobody import NOBODY, needs_root
 
 ROOT = Path(__file__).parents[2]
 RAY = """#!/bin/sh
@@ -131,12 +132,44 @@ def test_a_run_is_refused_for_its_place_before_anything_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_place_where_anyone_may_replace_the_folder_is_refused(within: Path, place: Path) -> None:
-    place.chmod(0o777)
-    with pytest.raises(BadInput, match=r"anyone may replace Ray's folder.*chmod \+t"):
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o2770])
+def test_a_place_where_others_may_replace_the_folder_is_refused(
+    within: Path, place: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    let_group(monkeypatch, "lab")
+    place.chmod(mode)
+    with pytest.raises(BadInput, match=r"other users may replace Ray's folder.*chmod \+t"):
         closed_folder()
-    place.chmod(0o1777)
+    place.chmod(0o1000 | mode)
     assert closed_folder() == within
+
+
+@pytest.mark.parametrize(("others", "fits"), [([], True), (["guest"], False)])
+def test_a_place_may_be_open_to_the_group_that_is_the_users_alone(
+    within: Path, place: Path, monkeypatch: pytest.MonkeyPatch, others: list[str], fits: bool
+) -> None:
+    """Many systems give each user one, and leave the user's own folders open to it."""
+    let_group(monkeypatch, pwd.getpwuid(os.getuid()).pw_name, *others)
+    os.chown(place, -1, pwd.getpwuid(os.getuid()).pw_gid)
+    place.chmod(0o775)
+    if fits:
+        assert closed_folder() == within
+    else:
+        with pytest.raises(BadInput, match="other users may replace Ray's folder"):
+            closed_folder()
+
+
+def let_group(monkeypatch: pytest.MonkeyPatch, name: str, *members: str) -> None:
+    """Let all groups of this machine have this name, and these members."""
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_name=name, gr_mem=members))
+
+
+@needs_root
+def test_a_place_of_another_user_is_refused(within: Path, place: Path) -> None:
+    place.chmod(0o1777)
+    os.chown(place, NOBODY, NOBODY)
+    with pytest.raises(BadInput, match=r"is another user's, who may replace Ray's folder"):
+        closed_folder()
 
 
 @pytest.fixture
@@ -198,42 +231,6 @@ def test_a_token_is_not_written_into_a_file_that_another_has_laid(tmp_path: Path
     with pytest.raises(FileExistsError):
         write_token(tmp_path / "token")
     assert not (tmp_path / "laid").read_text()
-
-
-def slurm_file(folder: Path, scratch: Path) -> SlurmFile:
-    workers = {"cpu": {"cpus": 1, "memory": 1, "most": 1}}
-    document = {"provider": "slurm", "folder": str(folder / "cluster"), "scratch": str(scratch)}
-    return SlurmFile.from_document(document | {"workers": workers}, folder / "slurm.yaml")
-
-
-@pytest.fixture
-def scratch(place: Path) -> Path:
-    """As /tmp is on a node: anyone may write there, and nobody remove what is another's."""
-    place.chmod(0o1777)
-    return place
-
-
-@needs_root
-@pytest.mark.parametrize("laid", ["folder", "link", "open"])
-@pytest.mark.parametrize("group", ["", "cpu"])
-def test_a_job_does_not_start_ray_in_what_another_user_has_laid(
-    scratch: Path, tmp_path: Path, laid: str, group: str
-) -> None:
-    file = slurm_file(tmp_path, scratch)
-    script = worker_script(file, group, file.workers[group], None) if group else head_script(file)
-    said = {"folder": "is another user's", "link": "is another user's", "open": "anyone may replace"}
-    if laid == "folder":
-        (scratch / "cf-7").mkdir(mode=0o777)
-    elif laid == "link":
-        (scratch / "elsewhere").mkdir()
-        (scratch / "elsewhere").chmod(0o777)
-        (scratch / "cf-7").symlink_to(scratch / "elsewhere")
-    else:
-        scratch.chmod(0o777)
-    ran = as_nobody(["bash", "-c", script], SLURM_JOB_ID="7", SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="0")
-    assert ran.returncode == 1
-    assert f"Ray's folder is not safe: {said[laid]}" in ran.stderr.replace(f"{scratch}/cf-7 ", "")
-    assert not list(scratch.glob("*/*"))
 
 
 def test_a_node_on_a_cloud_keeps_rays_folder_closed(tmp_path: Path) -> None:
