@@ -20,6 +20,7 @@ import ray.cloudpickle
 from ray._private import ray_constants
 from ray._private import worker as rays_worker
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
+from ray.util.client import ray as rays_client
 
 from chunkflow.errors import BadInput
 from cluster import probe
@@ -179,9 +180,15 @@ def join(address: str) -> None:
 
 
 def _may_be(address: str, own: str) -> bool:
-    """Whether the Ray that this process has, which goes by `own`, may be the cluster that is meant: a proxy's
-    address and `auto` do not tell."""
-    return not _has_started() and (address in (own, "auto") or address.startswith("ray://"))
+    """Whether the Ray that this process has joined, which goes by `own`, is the cluster that is meant: `auto`
+    is whichever it has joined, and a proxy's address must be the one to which Ray's client is connected."""
+    return not _has_started() and address in (own, "auto", _dialled())
+
+
+def _dialled() -> str | None:
+    """The address to which Ray's client is connected in this process; None where it has no client."""
+    client = rays_client.get_context().client_worker
+    return None if client is None else f"ray://{client._conn_str}"
 
 
 def _join(address: str) -> None:
