@@ -64,7 +64,7 @@ class Modules:
 
     def load(self, name: str) -> ModuleType:
         """Import a module as it was read, or else as Python finds it."""
-        return importlib.import_module(f"{self._package()}.{name}" if self.has(name) else name)
+        return importlib.import_module(f"{self._make_package()}.{name}" if self.has(name) else name)
 
     def code(self, name: str) -> str:
         """A hash of all that a module brings from the folder; empty where it lies elsewhere."""
@@ -100,8 +100,8 @@ class Modules:
         content = (f"{path}\0{_hash(data)}" for path, data in self.files.items())
         return _PACKAGE + _hash([str(self.folder), *content])
 
-    def _package(self) -> str:
-        """The package itself, which is made where this process has not loaded it yet; returns its name."""
+    def _make_package(self) -> str:
+        """Make the package that the files are loaded into, where this process has none yet; its name."""
         package = self._name
         if _FINDER not in sys.meta_path:
             sys.meta_path.insert(0, _FINDER)  # before the one for folders, which finds files as they are now

@@ -28,7 +28,7 @@ CLUSTER = {
     "machine": "cluster.workers.site:Machine",
     "cluster": "cluster.workers.site:Cluster",
     "submit": "cluster.submission.submit:submit",
-    "submission": "cluster.submission.submitted:reachable",
+    "submission": "cluster.submission.submitted:submission_of",
 }
 """Places where jobs run on Ray, and the ways to give a job to a cluster and to ask for it there. Ray, which
 takes two seconds, is imported where one of them is used."""

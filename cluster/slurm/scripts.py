@@ -17,7 +17,7 @@ TURN_SECONDS = 5.0
 STORE_BYTES = 256 * 2**20
 """Of Ray's object store: chunks go through storage, not through Ray."""
 
-_COMMON = """
+_COMMON = r"""
 # Everything of this job is in a folder of its own, under its own ports: the node may be shared.
 scratch=@scratch@/cf-${SLURM_JOB_ID:?}
 base=$(( 24000 + SLURM_JOB_ID % 800 * 10 ))  # Ray's client takes 23000 to 23999
@@ -49,9 +49,15 @@ start() {
   done
 }
 # Ray opens its own folder to everybody, so it lies in one that was made for it here and is closed to others.
+# They can lay no other where the place is root's or this user's, and has the sticky bit, by which each takes
+# away only what is their own, or is for this user to write alone, or with a group in which no one else is.
 refuse() { echo "Ray's folder is not safe: $1; name another place as scratch." >&2; exit 1; }
-[ -z "$(find -L @scratch@/ -maxdepth 0 -perm -o+w ! -perm -1000)" ] || refuse "anyone may replace $scratch"
-rm -rf "${scratch:?}" && mkdir -m 700 "$scratch" || refuse "$scratch is another user's"
+closed=(-perm -1000 -o ! -perm /022)
+[[ $(getent group "$(id -g)") == "$(id -un)":*: ]] && closed+=(-o ! -perm /002 -gid "$(id -g)")
+[ -d @scratch@/ ] || refuse "there is no folder "@scratch@
+[ "$(find -L @scratch@/ -maxdepth 0 \( -uid 0 -o -uid $UID \) \( "${closed[@]}" \))" ] ||
+  refuse "others may replace $scratch"
+rm -rf "${scratch:?}" && mkdir -m 700 "$scratch" || refuse "$scratch cannot be made, or is another user's"
 trap end EXIT
 """
 

@@ -71,7 +71,7 @@ def find(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
     return None
 
 
-def reachable(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
+def submission_of(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
     """The same, but None also where the cluster is gone or does not know the job any more."""
     try:
         return find(work, address)
@@ -83,7 +83,7 @@ def reachable(work: str, address: str = "") -> tuple[Jobs, Submission] | None:
 
 def run_log(work: str, follow: bool = False, address: str = "") -> Iterator[str]:
     """The log of a job in pieces of text: of a submitted one what its driver printed, else its folder's."""
-    found = reachable(work, address)
+    found = submission_of(work, address)
     if found is None:
         yield from (f"{line}\n" for line in log_texts(Work.open(work), follow))
         return
@@ -100,7 +100,7 @@ def stop_run(work: str, now: bool = False, address: str = "") -> Work | tuple[Jo
     known = None if now else _opened(work)
     if known is not None and known.stop():
         return known
-    found = find(work, address) if now else reachable(work, address)
+    found = find(work, address) if now else submission_of(work, address)
     if found is None or found[1].has_ended:
         ended = known.ledger.state.ended if known is not None else None
         raise BadInput(f"Nothing runs in {plain(work)}{f': the last run ended {ended}' if ended else ''}.")

@@ -20,6 +20,7 @@ import ray.cloudpickle
 from ray._private import ray_constants
 from ray._private import worker as rays_worker
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError
+from ray.util.client import ray as rays_client
 
 from chunkflow.errors import BadInput
 from cluster import probe
@@ -48,14 +49,17 @@ def start_here(cores: float) -> None:
     """Start Ray on this machine with so many cores to give to workers, at least those that it has, and all
     its GPUs; nothing is done where this process has started it already."""
     with _LOCK:
-        refuse_joined()
+        refuse_unstartable()
         if not ray.is_initialized():
             _in_lasting_thread(lambda: _start(max(cores, os.cpu_count() or 1)))
 
 
-def refuse_joined() -> None:
-    """Raise BadInput where workers of this machine cannot be had, as this process has joined a cluster."""
-    if ray.is_initialized() and not _has_started():
+def refuse_unstartable() -> None:
+    """Raise BadInput where workers of this machine cannot be had, as this process has joined a cluster, or
+    Ray has no safe folder. To be called before anything is written, too."""
+    if not ray.is_initialized():
+        closed_folder()
+    elif not _has_started():
         raise BadInput(_has_another("workers of this machine"))
 
 
@@ -176,9 +180,15 @@ def join(address: str) -> None:
 
 
 def _may_be(address: str, own: str) -> bool:
-    """Whether the Ray that this process has, which goes by `own`, may be the cluster that is meant: a proxy's
-    address and `auto` do not tell."""
-    return not _has_started() and (address in (own, "auto") or address.startswith("ray://"))
+    """Whether the Ray that this process has joined, which goes by `own`, is the cluster that is meant: `auto`
+    is whichever it has joined, and a proxy's address must be the one to which Ray's client is connected."""
+    return not _has_started() and address in (own, "auto", _dialled())
+
+
+def _dialled() -> str | None:
+    """The address to which Ray's client is connected in this process; None where it has no client."""
+    client = rays_client.get_context().client_worker
+    return None if client is None else f"ray://{client._conn_str}"
 
 
 def _join(address: str) -> None:

@@ -13,7 +13,7 @@ from chunkflow.engine.pool.staff import Staff, staff_for
 from chunkflow.engine.run.events import Listener
 from chunkflow.words import counted
 from cluster.workers.capacity import room_here, room_of
-from cluster.workers.connection import join, refuse_dead, refuse_joined, start_here
+from cluster.workers.connection import join, refuse_dead, refuse_unstartable, start_here
 from cluster.workers.executor import RayExecutor
 from cluster.workers.metrics import Metrics
 from cluster.workers.sampling import measure_on_devices
@@ -26,7 +26,7 @@ class Machine:
     workers: int
 
     def staff(self, plan: Plan) -> Staff:
-        refuse_joined()
+        refuse_unstartable()
         return staff_for(plan, room_here(self.workers), self.workers)
 
     def executor(self, plan: Plan, staff: Staff, owner: str, say: Callable[[str], None]) -> RayExecutor:

@@ -109,4 +109,9 @@ def test_what_is_installed_is_gone_through_once_and_only_for_names_that_are_not_
 
 
 def test_parts_of_the_cluster_are_found_by_name() -> None:
-    assert {from_cluster(name).__name__ for name in CLUSTER} == {"Machine", "Cluster", "submit", "reachable"}
+    assert {from_cluster(name).__name__ for name in CLUSTER} == {
+        "Machine",
+        "Cluster",
+        "submit",
+        "submission_of",
+    }

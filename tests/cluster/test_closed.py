@@ -1,25 +1,32 @@
-"""What is closed to the other users of a machine: Ray's folder, its token, and its ports."""
+"""What is closed to the other users of a machine: Ray's folder and its token."""
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
 from ray._raylet import AuthenticationTokenLoader
 
+from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
+from chunkflow.jobs.means import Means
+from chunkflow.jobs.run import Run
+from cli.demo.nuclei import document
 from cluster.closed import closed_folder, keep_token, write_token
 from cluster.cloud.file import CloudFile
 from cluster.cloud.nodes import head_commands, worker_commands
-from cluster.slurm.file import SlurmFile
-from cluster.slurm.scripts import head_script, worker_script
-from tests.support.clusters.nobody import NOBODY, as_nobody, needs_root
+from tests.support.clusters.nobody import NOBODY, needs_root
 
 ROOT = Path(__file__).parents[2]
 RAY = """#!/bin/sh
@@ -34,10 +41,17 @@ def mode(path: Path) -> int:
 
 
 @pytest.fixture
-def within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place() -> Iterator[Path]:
+    """A folder of a short name, as those of sockets below it are."""
+    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def within(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where Ray's folder is made."""
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    return tmp_path / f"chunkflow-{os.getuid()}"
+    monkeypatch.setenv("RAY_TMPDIR", str(place))
+    return place / f"cf-u{os.getuid()}"
 
 
 def test_rays_folder_lies_in_one_that_is_closed(within: Path) -> None:
@@ -50,14 +64,14 @@ def test_rays_folder_lies_in_one_that_is_closed(within: Path) -> None:
     assert closed_folder() == within
 
 
-def test_a_folder_that_is_open_or_leads_elsewhere_is_refused(within: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_open_or_leads_elsewhere_is_refused(within: Path, place: Path) -> None:
     within.mkdir()
     within.chmod(0o755)
     with pytest.raises(BadInput, match=r"is not a folder of this user alone.*RAY_TMPDIR"):
         closed_folder()
     within.rmdir()
-    (tmp_path / "elsewhere").mkdir(mode=0o700)
-    within.symlink_to(tmp_path / "elsewhere")
+    (place / "elsewhere").mkdir(mode=0o700)
+    within.symlink_to(place / "elsewhere")
     with pytest.raises(BadInput, match="is not a folder of this user alone"):
         closed_folder()
 
@@ -70,12 +84,92 @@ def test_a_folder_of_another_user_is_refused(within: Path) -> None:
         closed_folder()
 
 
-def test_a_place_where_anyone_may_replace_the_folder_is_refused(within: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    with pytest.raises(BadInput, match=r"anyone may replace Ray's folder.*chmod \+t"):
+def test_a_folder_that_cannot_be_made_is_told(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "file").touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(place / "file" / "below"))
+    with pytest.raises(BadInput, match=r"cannot be made \(Not a directory\): name another place"):
         closed_folder()
-    tmp_path.chmod(0o1777)
+
+
+@pytest.fixture
+def long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary folder of so long a name that the system would not take those of the sockets in it."""
+    place = tmp_path / ("a" * (107 - len(str(tmp_path))))
+    monkeypatch.setenv("RAY_TMPDIR", str(place))
+    return place
+
+
+def test_a_place_of_too_long_a_name_is_refused_with_what_to_do(long: Path) -> None:
+    with pytest.raises(
+        BadInput, match=rf"^{long} is too long a name .* a shorter place in TMPDIR or RAY_TMPDIR"
+    ):
+        closed_folder()
+    assert not long.exists()
+
+
+def test_a_place_of_28_letters_holds_rays_sockets(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As batch systems name those of a job."""
+    monkeypatch.setenv("RAY_TMPDIR", f"{place}/{'a' * (28 - len(f'{place}/'))}")
+    assert closed_folder().parent.is_dir()
+
+
+def test_on_a_mac_rays_folder_lies_in_tmp(long: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of its own temporary folders are too long."""
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert closed_folder().parent == Path("/tmp")
+
+
+def test_a_run_is_refused_for_its_place_before_anything_is_written(
+    long: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    before = sorted(tmp_path.rglob("*"))
+    job = Job.from_document(document(tmp_path / "demo", (64, 64, 32), 3), tmp_path)
+    with pytest.raises(BadInput, match="is too long a name"):
+        Run.of(job, Means(workers=1)).start()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o2770])
+def test_a_place_where_others_may_replace_the_folder_is_refused(
+    within: Path, place: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    let_group(monkeypatch, "lab")
+    place.chmod(mode)
+    with pytest.raises(BadInput, match=r"other users may replace Ray's folder.*chmod \+t"):
+        closed_folder()
+    place.chmod(0o1000 | mode)
     assert closed_folder() == within
+
+
+@pytest.mark.parametrize(("others", "fits"), [([], True), (["guest"], False)])
+def test_a_place_may_be_open_to_the_group_that_is_the_users_alone(
+    within: Path, place: Path, monkeypatch: pytest.MonkeyPatch, others: list[str], fits: bool
+) -> None:
+    """Many systems give each user one, and leave the user's own folders open to it."""
+    let_group(monkeypatch, pwd.getpwuid(os.getuid()).pw_name, *others)
+    os.chown(place, -1, pwd.getpwuid(os.getuid()).pw_gid)
+    place.chmod(0o775)
+    if fits:
+        assert closed_folder() == within
+    else:
+        with pytest.raises(BadInput, match="other users may replace Ray's folder"):
+            closed_folder()
+
+
+def let_group(monkeypatch: pytest.MonkeyPatch, name: str, *members: str) -> None:
+    """Let all groups of this machine have this name, and these members."""
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_name=name, gr_mem=members))
+
+
+@needs_root
+def test_a_place_of_another_user_is_refused(within: Path, place: Path) -> None:
+    place.chmod(0o1777)
+    os.chown(place, NOBODY, NOBODY)
+    with pytest.raises(BadInput, match=r"is another user's, who may replace Ray's folder"):
+        closed_folder()
 
 
 @pytest.fixture
@@ -137,43 +231,6 @@ def test_a_token_is_not_written_into_a_file_that_another_has_laid(tmp_path: Path
     with pytest.raises(FileExistsError):
         write_token(tmp_path / "token")
     assert not (tmp_path / "laid").read_text()
-
-
-def slurm_file(folder: Path, scratch: Path) -> SlurmFile:
-    workers = {"cpu": {"cpus": 1, "memory": 1, "most": 1}}
-    document = {"provider": "slurm", "folder": str(folder / "cluster"), "scratch": str(scratch)}
-    return SlurmFile.from_document(document | {"workers": workers}, folder / "slurm.yaml")
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    """As /tmp is on a node: anyone may write there, and nobody remove what is another's."""
-    with tempfile.TemporaryDirectory(prefix="s", dir="/tmp") as folder:  # short: names of sockets are
-        Path(folder).chmod(0o1777)
-        yield Path(folder)
-
-
-@needs_root
-@pytest.mark.parametrize("laid", ["folder", "link", "open"])
-@pytest.mark.parametrize("group", ["", "cpu"])
-def test_a_job_does_not_start_ray_in_what_another_user_has_laid(
-    scratch: Path, tmp_path: Path, laid: str, group: str
-) -> None:
-    file = slurm_file(tmp_path, scratch)
-    script = worker_script(file, group, file.workers[group], None) if group else head_script(file)
-    said = {"folder": "is another user's", "link": "is another user's", "open": "anyone may replace"}
-    if laid == "folder":
-        (scratch / "cf-7").mkdir(mode=0o777)
-    elif laid == "link":
-        (scratch / "elsewhere").mkdir()
-        (scratch / "elsewhere").chmod(0o777)
-        (scratch / "cf-7").symlink_to(scratch / "elsewhere")
-    else:
-        scratch.chmod(0o777)
-    ran = as_nobody(["bash", "-c", script], SLURM_JOB_ID="7", SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="0")
-    assert ran.returncode == 1
-    assert f"Ray's folder is not safe: {said[laid]}" in ran.stderr.replace(f"{scratch}/cf-7 ", "")
-    assert not list(scratch.glob("*/*"))
 
 
 def test_a_node_on_a_cloud_keeps_rays_folder_closed(tmp_path: Path) -> None:

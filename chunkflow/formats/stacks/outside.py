@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -96,20 +97,23 @@ def _text(name: bytes) -> str:
     return name.decode(errors="replace")
 
 
-def refuse_tiffs_elsewhere(path: Path, file: tifffile.TiffFile) -> None:
-    """Look at the names of the files that make a set with this one; they lie beside it."""
-    for name in _names_in_set(path, file):
-        beside = path.parent / name
-        if not Path(os.path.realpath(beside)).is_relative_to(os.path.realpath(path.parent)):
-            inside(path.resolve().parent, beside)  # the set lies where the named file is a link to
+def refuse_tiffs_elsewhere(file: tifffile.TiffFile) -> None:
+    """Look at the files that make a set with this one. tifffile looks for them beside the file itself, also
+    where a link to it was named."""
+    folder = Path(file.filehandle.dirname)
+    for name in _names_in_set(folder, file):
+        inside(folder, folder / name)
 
 
-def _names_in_set(path: Path, file: tifffile.TiffFile) -> Iterator[str]:
-    """The files that tifffile would open with this one: of an OME-TIFF, and of Micro-Manager's NDTiff."""
+def _names_in_set(folder: Path, file: tifffile.TiffFile) -> Iterator[str]:
+    """The files that tifffile would open with this one: of an OME-TIFF, an NDTiff or an MMStack."""
     if file.is_ndtiff:
         from tifffile import read_ndtiff_index
 
-        yield from {fields[1] for fields in read_ndtiff_index(path.parent / "NDTiff.index")}
+        index = inside(folder, folder / "NDTiff.index")
+        yield from {fields[1] for fields in read_ndtiff_index(index)}
+    if file.is_mmstack:
+        yield from _names_of_mmstack(folder, file)
     try:
         root = ElementTree.fromstring(file.ome_metadata or "<none/>")
     except ElementTree.ParseError:
@@ -118,3 +122,14 @@ def _names_in_set(path: Path, file: tifffile.TiffFile) -> Iterator[str]:
     for element in root.iter():
         if "FileName" in element.attrib and (own is None or element.text != own):
             yield element.attrib["FileName"]
+
+
+def _names_of_mmstack(folder: Path, file: tifffile.TiffFile) -> list[str]:
+    """The files beside this one that have its prefix, by the pattern with which tifffile looks for them."""
+    summary = file.micromanager_metadata["Summary"]
+    if not isinstance(summary, dict):
+        return []  # tifffile takes it for no such set
+    prefix = summary.get("Prefix", file.filename.split("_MMStack")[0])
+    if not file.filename.startswith(prefix):
+        return []
+    return glob(os.path.join(folder, f"{prefix}_MMStack*.tif"))

@@ -68,7 +68,7 @@ def whole_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
     logger.addHandler(omissions)
     try:
         with tifffile.TiffFile(path) as file:
-            refuse_tiffs_elsewhere(path, file)
+            refuse_tiffs_elsewhere(file)
             yield file
     except MALFORMED as error:
         if "imagecodecs" in str(error):

@@ -3,7 +3,9 @@
 1. A name is a path below the layer, of plain parts: `is_plain` is asked before any source is.
 2. On a disk every name that is opened, with or without an ending added, is first followed through its links,
    and must end inside the folder of the layer; what was found is opened without following links again.
-3. A compressed file is sent as it lies, or unpacked piece by piece: it may be far larger than the memory.
+3. A file on a disk may be far larger than the memory: it is read in pieces, and gzip is unpacked in pieces.
+   Of a bucket a file is fetched whole where it is compressed or no part of it is asked for, and what is no
+   gzip is unpacked whole.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_ray_is_started_once_closed_to_others_and_outlives_the_threads_that_aske
             timeout=180,
         )
         assert (said.returncode, said.stdout) == (0, "1 alive\nTrue 127.0.0.1\n"), said.stderr
-        folder, token = Path(home, f"chunkflow-{os.getuid()}"), Path(home, ".ray", "auth_token")
+        folder, token = Path(home, f"cf-u{os.getuid()}"), Path(home, ".ray", "auth_token")
         assert list(folder.glob("ray/session_*/sockets"))
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         assert stat.S_IMODE(token.stat().st_mode) == 0o600
@@ -159,31 +159,48 @@ import ray
 from chunkflow.errors import BadInput
 from cluster.workers.connection import _on_loopback, join
 
-address, own, elsewhere = sys.argv[1:]
+dialled, address, *elsewhere = sys.argv[1:]
 with _on_loopback():  # where the Ray of these tests listens
-    ray.init(address=own, log_to_driver=False)
+    ray.init(address=dialled, log_to_driver=False)
+
+
+def refused():
+    for other in elsewhere:
+        try:
+            join(other)
+            print("joined", other)
+        except BadInput as error:
+            print(error)
+
+
+refused()
 join(address)
 join(address)
-try:
-    join(elsewhere)
-except BadInput as error:
-    print(error)
+refused()
 """
 
 
-@pytest.mark.parametrize("auto", [False, True], ids=["by-its-own-address", "auto"])
-def test_a_cluster_that_this_process_joined_by_ray_itself_is_taken(ray_here: None, auto: bool) -> None:
+@pytest.mark.parametrize("way", ["by-its-own-address", "auto", "by-rays-client"])
+def test_a_cluster_that_this_process_joined_by_ray_itself_is_taken_and_no_other(
+    way: str, client_address: str
+) -> None:
+    """A proxy elsewhere may be that of another cluster."""
     own = ray.get_runtime_context().gcs_address
-    address = "auto" if auto else own
+    dialled = client_address if way == "by-rays-client" else own
+    address = "auto" if way == "auto" else dialled
     said = subprocess.run(
-        [sys.executable, "-c", BY_RAY, address, own, "127.0.0.1:59999"],
+        [sys.executable, "-c", BY_RAY, dialled, address, "127.0.0.1:59999", ELSEWHERE],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=180,
     )
     assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith(f"This process has joined the Ray cluster at {address} already")
+    has = "This process has joined the Ray cluster at"
+    lines = said.stdout.splitlines()
+    assert [line.partition(" already")[0] for line in lines] == [f"{has} {own}"] * 2 + [
+        f"{has} {address}"
+    ] * 2
 
 
 @pytest.mark.parametrize("by_client", [False, True], ids=["by-its-own-address", "by-rays-client"])

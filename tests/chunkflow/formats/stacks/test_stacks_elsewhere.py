@@ -6,23 +6,20 @@ import json
 import os
 import re
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-import tifffile
 
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.binary import open_hdf5
-from chunkflow.jobs.ingesting import ingest_job
 from tasks.volumes.ingest import Ingest
+from tests.support.files.refused import refusal
 from tests.support.files.stack_files import (
-    MICROMETRES,
+    SIZE,
     ZYX,
-    Array,
     whole,
     write_h5,
     write_imaris,
@@ -31,17 +28,6 @@ from tests.support.files.stack_files import (
     write_planes,
     write_zarr,
 )
-
-SIZE = "0.5,0.5,2um"
-
-
-def refusal(tmp_path: Path, source: Path | str) -> str:
-    """What is said to who brings the stack in, and nothing is written."""
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(BadInput) as refused:
-        ingest_job(str(source), str(tmp_path / "to" / "layer"), {"voxel_size": SIZE})
-    assert sorted(tmp_path.rglob("*")) == before
-    return str(refused.value)
 
 
 def external_storage(file: h5py.File, name: str, other: Path) -> None:
@@ -174,99 +160,6 @@ def test_links_within_a_zarr_and_a_link_to_all_of_it_are_followed(tmp_path: Path
     task = Ingest(source=str(tmp_path / "linked.zarr"), layer="x")
     assert (whole(task) == ZYX.T).all()
     assert "name that place itself or a folder that holds both" in refusal(tmp_path, path / "0")
-
-
-def ome_set(folder: Path, other: str, elsewhere: Path) -> Path:
-    """Two files of one OME-TIFF: the second half of the planes is in the other."""
-    half = 5
-    sizes = "".join(f' Size{a}="{n}"' for a, n in zip("XYZCT", (17, 21, 2 * half, 1, 1), strict=True))
-    physical = "".join(
-        f' PhysicalSize{a}="{n}" PhysicalSize{a}Unit="um"' for a, n in zip("XYZ", MICROMETRES, strict=True)
-    )
-    data = "".join(
-        f'<TiffData FirstZ="{half * k}" IFD="0" PlaneCount="{half}"><UUID FileName="{name}">'
-        f"urn:uuid:{k}</UUID></TiffData>"
-        for k, name in enumerate(("a.ome.tif", other))
-    )
-    text = (
-        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:0">'
-        f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16"{sizes}{physical}>'
-        f'<Channel ID="Channel:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
-    )
-    elsewhere.parent.mkdir(exist_ok=True)
-    tifffile.imwrite(elsewhere, ZYX[half : 2 * half], description=text, metadata=None, compression="zlib")
-    path = folder / "a.ome.tif"
-    tifffile.imwrite(path, ZYX[:half], description=text, metadata=None, compression="zlib")
-    return path
-
-
-@pytest.mark.parametrize(
-    "name", ["../private/b.ome.tif", "{folder}/private/b.ome.tif", "&#46;./private/b.ome.tif"]
-)
-def test_an_ome_tiff_whose_set_lies_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "given").mkdir()
-    other = tmp_path / "private" / "b.ome.tif"
-    path = ome_set(tmp_path / "given", name.format(folder=tmp_path), other)
-    assert f"leads out of {path.parent}, to {other}" in refusal(tmp_path, path)
-
-
-def test_an_ome_tiff_whose_set_lies_beside_it_is_read_also_by_a_link(tmp_path: Path) -> None:
-    path = ome_set(tmp_path, "b.ome.tif", tmp_path / "b.ome.tif")
-    (tmp_path / "links").mkdir()
-    for name in ("a.ome.tif", "b.ome.tif"):
-        (tmp_path / "links" / name).symlink_to(tmp_path / name)
-    for source in (path, tmp_path / "links" / "a.ome.tif"):
-        assert (whole(Ingest(source=str(source), voxel_size=SIZE, layer="x")) == ZYX[:10].T).all()
-
-
-def test_an_ome_tiff_may_bear_a_name_that_it_once_had(tmp_path: Path) -> None:
-    """It is the file itself by its UUID, so the name is not followed."""
-    path = tmp_path / "a.ome.tif"
-    tifffile.imwrite(path, ZYX, ome=True, metadata={"axes": "ZYX"}, compression="zlib")
-    text = tifffile.tiffcomment(path)
-    assert isinstance(text, str)
-    uuid = re.findall(r'UUID="([^"]*)"', text)[0]
-    named = re.sub(
-        r"<TiffData ([^>]*)/>|<TiffData ([^>]*)>.*?</TiffData>",
-        rf'<TiffData \1\2><UUID FileName="/once/b.tif">{uuid}</UUID></TiffData>',
-        text,
-    )
-    assert "/once/b.tif" in named
-    tifffile.tiffcomment(path, named.encode())
-    assert (whole(Ingest(source=str(path), voxel_size=SIZE, layer="x")) == ZYX.T).all()
-
-
-def ndtiff(path: Path, plane: Array) -> None:
-    """A TIFF of one plane with the header of Micro-Manager's NDTiff, version 2."""
-    summary, text = b"{}", b'{"a": 1}'
-    data = struct.pack("<IIII", 483729, 2, 2355492, len(summary)) + summary + text
-    at = 8 + len(data)
-    rows, columns = plane.shape
-    tags = [(256, 4, columns), (257, 4, rows), (258, 4, 16), (259, 4, 1), (262, 4, 1), (273, 4, at)]
-    tags += [(277, 4, 1), (278, 4, rows), (279, 4, plane.nbytes)]
-    entries = [struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags]
-    entries.append(struct.pack("<HHII", 51123, 2, len(text), at - len(text)))
-    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
-    header = b"II*\0" + struct.pack("<I", at + plane.nbytes)
-    path.write_bytes(header + data + plane.tobytes() + directory)
-
-
-@pytest.mark.parametrize("name", ["b.tif", "../private/b.tif"])
-def test_an_ndtiff_whose_index_names_a_file_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    for folder in ("given", "private"):
-        (tmp_path / folder).mkdir()
-    index = b""
-    for z, file in enumerate(("a.tif", name)):
-        ndtiff(tmp_path / "given" / file, ZYX[z])
-        axes = json.dumps({"z": z}).encode()
-        index += struct.pack("<I", len(axes)) + axes + struct.pack("<I", len(file)) + file.encode()
-        index += struct.pack("<IiiiiIii", 26, 17, 21, 1, 0, 0, 0, 0)
-    (tmp_path / "given" / "NDTiff.index").write_bytes(index)
-    path = tmp_path / "given" / "a.tif"
-    if name == "b.tif":
-        assert (whole(Ingest(source=str(path), voxel_size=SIZE, layer="x")) == ZYX[:2].T).all()
-    else:
-        assert f"leads out of {path.parent}, to {tmp_path / 'private' / 'b.tif'}" in refusal(tmp_path, path)
 
 
 def test_planes_may_be_links_to_whole_tiffs_and_to_nothing_else(tmp_path: Path) -> None:
