@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -133,20 +132,25 @@ def test_a_run_that_is_interrupted_twice_ends_at_once(tmp_path: Path) -> None:
 def test_the_stop_button_of_a_notebook_interrupts_the_run_that_it_waits_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, waiting = Run.of(smoothing(tmp_path), SERIAL), threading.Event()
-    result = run._result.result
+    run, waiting, heard = Run.of(smoothing(tmp_path), SERIAL), threading.Event(), threading.Event()
+    result, interrupt = run._result.result, run.interrupt
 
     def waited_for() -> str:
         waiting.set()
         return result()
 
+    def interrupted() -> None:
+        interrupt()
+        heard.set()
+
     monkeypatch.setattr(run._result, "result", waited_for)
+    monkeypatch.setattr(run, "interrupt", interrupted)
 
     def press(event: Event) -> None:
         if isinstance(event, Started):
             assert waiting.wait(60)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            time.sleep(0.5)
+            assert heard.wait(60)
 
     run.listeners.append(press)
     run.start()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -208,8 +209,6 @@ def test_a_gzip_that_is_cut_short_is_an_answer_and_is_left_open_by_none(tmp_path
     (tmp_path / "cut.gz").write_bytes(gzip.compress(os.urandom(10_000))[:5_000])
     with LayerServer({"a": str(tmp_path)}).start() as server:
         assert ask(server, "layers/a/cut") == (502, b"")
-    before = len(os.listdir("/dev/fd"))
-    for _ in range(5):
-        with pytest.raises(EOFError):
-            LocalSource(tmp_path).find("cut", gzipped=False, part=False)
-    assert len(os.listdir("/dev/fd")) == before
+    with pytest.raises(EOFError):
+        LocalSource(tmp_path).find("cut", gzipped=False, part=False)
+    assert str(tmp_path / "cut.gz") not in {file.path for file in psutil.Process().open_files()}
