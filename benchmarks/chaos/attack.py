@@ -29,18 +29,19 @@ class Attack:
 class Round:
     """What came of one round."""
 
-    attack: Attack
+    name: str
+    """That of the attack."""
     seed: int
     outcome: Outcome | Literal["failed"]
     said: str = ""
 
 
-def attacked(attack: Attack, trial: Trial, seed: int) -> Round:
-    """Do one round."""
+def attacked(name: str, attack: Attack, trial: Trial, seed: int) -> Round:
+    """Do one round of an attack."""
     try:
         with trial.begun():
-            return Round(attack, seed, attack.harm(trial, random.Random(seed)))
+            return Round(name, seed, attack.harm(trial, random.Random(seed)))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = str(error).strip() or f"{type(error).__name__} in line {where.lineno} of {where.filename}"
-        return Round(attack, seed, "failed", said[:600])
+        return Round(name, seed, "failed", said[:600])

@@ -39,7 +39,7 @@ RECORD_LOST = "The record of the job in"
 
 
 def damage(kind: str, trial: Trial, dice: random.Random) -> Outcome:
-    """Empty a file, cut it short, or flip a bit of it; have it found, and mended."""
+    """Remove a file, empty it, cut it short, or flip a bit of it; have it found, and mended."""
     job = trial.job()
     trial.finish()
     path = dice.choice(sorted(trial.folder.glob(KINDS[kind])))
@@ -69,7 +69,10 @@ def _check(job: dict[str, Any], repair: bool = False) -> list[str]:
 
 def _harm(path: Path, dice: random.Random) -> str:
     data = bytearray(path.read_bytes())
-    how = dice.choice(("emptied", "cut short", "flipped"))
+    how = dice.choice(("removed", "emptied", "cut short", "flipped"))
+    if how == "removed":
+        path.unlink()
+        return how
     if how == "emptied":
         data.clear()
     elif how == "cut short":
