@@ -167,9 +167,9 @@ class Chain:
             if (number < before if kind == SNAPSHOT else number <= before and number % BLOCK != 1)
         )
 
-    def close(self) -> LedgerSegment:
-        """Append a last segment that lets another writer follow at once."""
-        segment = self.append([], "closed")
+    def close(self, records: list[Record]) -> LedgerSegment:
+        """Append a last segment, which lets another writer follow at once."""
+        segment = self.append(records, "closed")
         self.writer = None
         return segment
 
@@ -237,7 +237,7 @@ class Chain:
             self.damaged[self.files.segment(number)] = str(error)
             if self._tolerant:
                 return LedgerSegment.lost(number)
-            remedy = f"`chunkflow check {plain(self.folder.url)} --repair` lets what it told be done again."
+            remedy = f"A check of {plain(self.folder.url)} with `repair` lets what it told of be done again."
             raise DamagedInput(f"{error} {remedy}") from error
 
     def _whole_snapshot(self, number: int, decode: Callable[[bytes], Kept]) -> Kept | None:

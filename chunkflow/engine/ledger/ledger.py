@@ -248,11 +248,14 @@ class Ledger:
     def close(self) -> None:
         """Write what is buffered and let another runner follow at once; after Overtaken write nothing."""
         try:
-            self.before_close()
-            if self.is_writing:
-                self.flush(now=True)
-                with self._lock, suppress(StorageError):  # all is recorded: whoever follows waits for nothing
-                    self._apply(self._chain.close())
+            try:
+                if self.is_writing:
+                    self.flush(now=True)
+            finally:
+                self.before_close()
+            with self._lock, suppress(StorageError):  # all that matters is recorded
+                if self.is_writing:
+                    self._apply(self._chain.close(self._records))
         finally:
             self._heartbeat.stop()
 

@@ -45,7 +45,7 @@ def test_a_silent_holder_is_followed_by_the_watchers_own_clock(folder: Folder) -
 
 def test_one_that_closed_is_followed_at_once(folder: Folder) -> None:
     holder, other, clock = taken(folder), Chain(folder), Clock()
-    holder.close()
+    holder.close([])
     other.load(bytes)
     other.take(clock=clock, sleep=clock.sleep)
     assert clock.now == 1000
@@ -57,7 +57,7 @@ def test_one_that_closes_while_it_is_watched_is_followed(folder: Folder) -> None
 
     def close() -> None:
         holder.append([{"last": 1}])
-        holder.close()
+        holder.close([])
         clock.then = lambda: None
 
     clock.then = close

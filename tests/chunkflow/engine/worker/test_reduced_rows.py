@@ -278,8 +278,7 @@ def test_all_that_is_written_is_known(tmp_path: Path) -> None:
     """So a restart clears it, and no row lies there twice."""
     job = job_of(tmp_path, "Joined", (16, 16, 16))
     assert run_job(job) == "complete"
-    plan = open_plan(job)
-    folder = Folder(plan.work)
+    plan, folder = open_plan(job), Folder(job.work)
     named = [names for url, names in names_of(plan, plan.steps[1], Parts(folder)) if url == plan.work]
     there = {name for name in folder.list() if name.startswith("parts/Joined")}
     assert there == {name for names in named for name in names}
