@@ -57,7 +57,11 @@ closed=(-perm -1000 -o ! -perm /022)
 [ -d @scratch@/ ] || refuse "there is no folder "@scratch@
 [ "$(find -L @scratch@/ -maxdepth 0 \( -uid 0 -o -uid $UID \) \( "${closed[@]}" \))" ] ||
   refuse "others may replace $scratch"
-rm -rf "${scratch:?}" && mkdir -m 700 "$scratch" || refuse "$scratch cannot be made, or is another user's"
+for try in 1 2 3; do  # what a script before this one ended may write for a moment longer
+  rm -rf "${scratch:?}" && break
+  sleep 1
+done
+mkdir -m 700 "$scratch" || refuse "$scratch cannot be made, or is another user's"
 trap end EXIT
 """
 
