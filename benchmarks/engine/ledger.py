@@ -41,7 +41,7 @@ def write_a_million_cells(folder: Folder, cells_a_flush: int = 800) -> float:
     work = [(stage, int(index)) for stage, cells in STAGES.items() for index in order.permutation(cells)]
     job = Job(name="bench", work="file:///bench", tasks=[TaskEntry(name="segment", type="segment")])
     plan = PlanSpec(job=job, box=None, chunk=(64, 64, 64), layers=[])
-    record = JobRecord(spec={}, plan=plan, grids={})
+    record = JobRecord(spec={"tasks": [{"segment": {"type": "segment"}}]}, plan=plan, grids={})
     start = time.perf_counter()
     with Ledger.load(folder).take() as ledger:
         ledger.record_job(record, {}, STAGES)
