@@ -12,8 +12,8 @@ How a writer appends:
 4. after the last segment of a block the caller's state is kept as a snapshot, which says all that came
    before, and what lies before the snapshot before that is deleted.
 
-How a reader finds the end without listing: by doubling, then halving, over the first segments of the
-blocks, which are all there up to the last one; then it reads the newest snapshot and the segments after it.
+How a reader finds the end: by a listing, so that a file that is lost ends nothing; then it reads the newest
+snapshot and the segments after it.
 
 How a chain changes hands: every segment, empty ones too, is a sign of life. A writer that closed says so;
 one that was a process of this machine can be seen to be gone; any other is watched, by this machine's clock
@@ -213,18 +213,7 @@ class Chain:
 
     def _last_block(self) -> int:
         """The block in which the chain ends, 0 for an empty chain."""
-
-        def begun(block: int) -> bool:
-            return self.folder.exists(self.files.segment(block * BLOCK + 1))
-
-        above = 1
-        while begun(above):
-            above *= 2
-        below = above // 2
-        while above - below > 1:
-            middle = (above + below) // 2
-            below, above = (middle, above) if begun(middle) else (below, middle)
-        return below
+        return _block_of(self.files.last())
 
     def _read(self, number: int) -> LedgerSegment | None:
         data = self.folder.get(self.files.segment(number)) if number > 0 else None

@@ -40,6 +40,10 @@ class ChainFiles:
             if number.isdigit() and kind in (SEGMENT, SNAPSHOT):
                 yield int(number), kind, name
 
+    def last(self) -> int:
+        """The number of the last segment, 0 for none."""
+        return max((number for number, kind, _ in self.listed() if kind == SEGMENT), default=0)
+
     def read_on(self, number: int) -> Iterator[tuple[int, bytes]]:
         """The segments from this number to the first that is not there, fetched in ever larger groups."""
         together = 1
@@ -54,7 +58,7 @@ class ChainFiles:
     def read_all(self, number: int) -> list[tuple[int, bytes | None]]:
         """All segments from this number on; None for one that is lost, as there are others after it."""
         found: list[tuple[int, bytes | None]] = list(self.read_on(number))
-        last = max((there for there, kind, _ in self.listed() if kind == SEGMENT), default=0)
+        last = self.last()
         while (following := number + len(found)) <= last:
             found += list(self.read_on(following)) or [(following, None)]
         return found

@@ -59,6 +59,11 @@ def test_a_lost_file_that_is_no_longer_read_is_found_too(long_ledger: Folder) ->
     assert Ledger.load(long_ledger, tolerant=True).damaged == [f"file://{lost} is missing."]
 
 
+def test_the_first_of_an_old_block_may_be_lost(long_ledger: Folder) -> None:
+    newest(long_ledger, "json").with_name("0000000005.json").unlink()
+    assert Ledger.load(long_ledger).stages["segment"].done == 9
+
+
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_an_older_snapshot_is_used_where_the_newest_is_damaged(long_ledger: Folder, damage: Damage) -> None:
     snapshot = newest(long_ledger, "snapshot")
