@@ -72,14 +72,15 @@ class Chain:
         takes many times its room, as it is asked for."""
         for _ in range(5):
             self.damaged = {}
-            begun = self._last_block()
+            last = self.files.last()
+            begun = _block_of(last)
             snapshot, block = None, begun + 1
             while snapshot is None and block > 0:
                 snapshot = self._whole_snapshot(block * BLOCK, decode)
                 # Its writer may have ended before it made this one; the segments since the last are there.
                 block -= snapshot is None
-            found = self.files.read_all(block * BLOCK + 1)
-            if any(data is None for _, data in found) and self._last_block() != begun:
+            found = self.files.read_all(block * BLOCK + 1, last)
+            if any(data is None for _, data in found) and _block_of(self.files.last()) != begun:
                 continue  # the chain has moved on while it was read, and what was looked for is deleted
             self.last = self._decoded(*found[-1]) if found else self._read(block * BLOCK)
             if begun == 0 or self.number > begun * BLOCK:
@@ -210,10 +211,6 @@ class Chain:
         writer = segment.writer
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(writer.since))
         return f"{self.folder.url} is held by a runner on {writer.host}, process {writer.pid}, since {since}"
-
-    def _last_block(self) -> int:
-        """The block in which the chain ends, 0 for an empty chain."""
-        return _block_of(self.files.last())
 
     def _read(self, number: int) -> LedgerSegment | None:
         data = self.folder.get(self.files.segment(number)) if number > 0 else None

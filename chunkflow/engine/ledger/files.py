@@ -55,10 +55,10 @@ class ChainFiles:
                 number += 1
             together = min(2 * together, 128)
 
-    def read_all(self, number: int) -> list[tuple[int, bytes | None]]:
-        """All segments from this number on; None for one that is lost, as there are others after it."""
+    def read_all(self, number: int, last: int) -> list[tuple[int, bytes | None]]:
+        """All segments from this number on, at least to the `last` that was listed; None for one that is
+        lost, as there are others after it."""
         found: list[tuple[int, bytes | None]] = list(self.read_on(number))
-        last = self.last()
         while (following := number + len(found)) <= last:
             found += list(self.read_on(following)) or [(following, None)]
         return found
