@@ -81,7 +81,7 @@ def test_each_level_of_detail_is_seen(viewer: Viewer, scene: dict[str, str], tmp
     for detail, least in ((1, 0.97), (12, 0.9), (40, 0.7)):
         found = seen["multires", detail]
         assert (found & there).sum() > least * (found | there).sum(), detail
-    assert read[1] > read[2] > read[3] > 0  # what is coarse takes less reading
+    assert read[1] > 2 * read[3] > 0  # what is coarse takes less reading
 
 
 def size_of(content_range: str) -> int:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import ray
 from ray._private.node import Node as Processes
 from ray._private.parameter import RayParams
+from ray._private.services import node_ip_address_from_perspective
 from ray.autoscaler._private.fake_multi_node.node_provider import (
     FAKE_HEAD_NODE_ID,
     FAKE_HEAD_NODE_TYPE,
@@ -56,7 +56,8 @@ class Growing:
 def growing_cluster(config: dict[str, Any], idle_minutes: float) -> Iterator[Growing]:
     """Start the head of a config of Ray's launcher; its nodes are made on this machine."""
     folder = Path(tempfile.mkdtemp(prefix="cf", dir="/tmp"))  # sockets in it have short names
-    address, dashboard = f"{ray.util.get_node_ip_address()}:{free_port()}", free_port()
+    # as a process of its own finds it: one that has started Ray takes that Ray's address for the machine's
+    address, dashboard = f"{node_ip_address_from_perspective()}:{free_port()}", free_port()
     (folder / "config.yaml").write_text(json.dumps(_on_this_machine(config, address, idle_minutes)))
     command = [sys.executable, __file__, address, str(dashboard), str(folder)]
     environment = {**os.environ, **HEAD_ENVIRONMENT, **_VARIABLES}
