@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+import itertools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,29 @@ from scipy import ndimage
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import ImageInfo
 from chunkflow.geometry import Box, vec
-from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians
-from chunkflow.kernels.images.threshold import BLOCK_DIAMETERS, Rule, decide_threshold, response_peaks
+from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians, white_noise_gain
+from chunkflow.kernels.images.peaks import find_peaks
+from chunkflow.kernels.images.threshold import BLOCK_DIAMETERS, SampledBlock, sample_block
 from chunkflow.kernels.precomputed.morton import id_voxels
 from chunkflow.kernels.scoring.matching import match_points
+from chunkflow.kernels.scoring.scores import ranked_matches
 from chunkflow.task import Cell, Layout
 from tasks.cells.segment import Segment
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 VOXEL_NM = (1620.0, 1620.0, 6000.0)
 TOLERANCE_UM = 10.0
-FACTORS = (0.5, 0.71, 1.41, 2.0)
 
 Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """A real volume, the size of its cells, and the F1 that is asked for."""
+    """A real volume, and the size of its cells."""
 
     name: str
     file: str
     diameter: float
-    wanted: float
 
     @property
     def path(self) -> Path:
@@ -50,10 +50,16 @@ class Tissue:
         return image, micrometres(np.array(ndimage.center_of_mass(truth, components, range(1, count + 1))))
 
 
-TISSUES = (
-    Tissue("c-Fos", "light_sheet_cfos_753.npz", 12.0, 0.58),
-    Tissue("microglia", "light_sheet_microglia_6003.npz", 14.0, 0.90),
+COUNTED = {
+    ("c-Fos", 12.0): (753, 969, 1147),
+    ("microglia", 14.0): (2248, 4704, 4923, 6003, 7095, 7853, 8858, 9758),
+}
+TISSUES = tuple(
+    Tissue(f"{stain} {brain}", f"light_sheet_{stain.replace('-', '').lower()}_{brain}.npz", diameter)
+    for (stain, diameter), brains in COUNTED.items()
+    for brain in brains
 )
+ONE_OF_EACH_STAIN = tuple(tissue for tissue in TISSUES if tissue.name in ("c-Fos 753", "microglia 6003"))
 
 
 def micrometres(voxels: NDArray[Any]) -> Points:
@@ -78,33 +84,34 @@ def f1_score(found: Points, truth: Points) -> float:
 
 
 @dataclass(frozen=True)
-class Scan:
-    """The F1 of one constant of the rule, at FACTORS of its value."""
+class Peaks:
+    """The peaks of a volume's response, and the blocks that its threshold is decided by."""
 
-    name: str
-    scores: tuple[float, ...]
+    places: Points
+    heights: NDArray[np.float32]
+    blocks: list[SampledBlock]
+    truth: Points
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint16], truth: Points, diameter: float) -> Peaks:
+        sigma = blob_sigma(diameter * 1000, VOXEL_NM)
+        response = difference_of_gaussians(image, sigma)
+        voxels, heights = find_peaks(response, [(0, size) for size in image.shape])
+        order = np.argsort(-heights, kind="stable")
+        return cls(micrometres(voxels[order]), heights[order], _blocks(image, response, diameter), truth)
+
+    def score(self, threshold: float) -> float:
+        """The F1 of the peaks that reach a threshold."""
+        return f1_score(self.places[self.heights >= np.float32(threshold)], self.truth)
+
+    def best(self) -> tuple[float, float]:
+        """The best F1 that any single threshold has, and this threshold."""
+        matched = np.cumsum(ranked_matches(self.places, self.truth, TOLERANCE_UM))
+        f1 = 2 * matched / (np.arange(1, len(matched) + 1) + len(self.truth))
+        return float(f1.max()), float(self.heights[f1.argmax()])
 
 
-def scan(image: NDArray[np.uint16], truth: Points, diameter: float) -> tuple[float, Iterator[Scan]]:
-    """The best F1 that any single threshold has, and that of the rule with each constant changed."""
-    response = difference_of_gaussians(image, blob_sigma(diameter * 1000, VOXEL_NM))
-    places = np.argwhere((response == ndimage.maximum_filter(response, 3)) & (response > 0))
-    heights = response[tuple(places.T)]
-    blocks = _blocks(response, diameter)
-
-    def score(threshold: float) -> float:
-        return f1_score(micrometres(places[heights >= threshold]), truth)
-
-    def changed() -> Iterator[Scan]:
-        for field in fields(Rule):
-            value = getattr(Rule(), field.name)
-            rules = [replace(Rule(), **{field.name: type(value)(value * factor)}) for factor in FACTORS]
-            yield Scan(field.name, tuple(score(decide_threshold(blocks, rule).threshold) for rule in rules))
-
-    return max(score(at) for at in np.geomspace(200, 1000, 40)), changed()
-
-
-def _blocks(response: NDArray[np.float32], diameter: float) -> list[NDArray[np.float32]]:
+def _blocks(image: NDArray[np.uint16], response: NDArray[np.float32], diameter: float) -> list[SampledBlock]:
     counts = [
         max(1, round(n * size / (1000 * BLOCK_DIAMETERS * diameter)))
         for n, size in zip(response.shape, VOXEL_NM, strict=True)
@@ -113,4 +120,8 @@ def _blocks(response: NDArray[np.float32], diameter: float) -> list[NDArray[np.f
         [(i * n // count, (i + 1) * n // count) for i in range(count)]
         for n, count in zip(response.shape, counts, strict=True)
     ]
-    return [response_peaks(response, (x, y, z)) for x in spans[0] for y in spans[1] for z in spans[2]]
+    gain = white_noise_gain(blob_sigma(diameter * 1000, VOXEL_NM))
+    return [
+        sample_block(image[tuple(slice(*span) for span in core)], response, core, gain)
+        for core in itertools.product(*spans)
+    ]

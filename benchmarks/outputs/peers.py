@@ -1,4 +1,4 @@
-"""What comparisons share: igneous in an environment of its own, the real labels, and running a job on Ray.
+"""What comparisons share: peers in environments of their own, the real labels, and running a job on Ray.
 
 igneous-pipeline is GPL-3: it is installed for the comparison only, and nothing here imports it.
 """
@@ -28,16 +28,17 @@ ROOT = Path(__file__).parents[2]
 LABELS = ROOT.parent / "shared" / "data" / "connectomics_512.npy.ckl.gz"
 VOXEL_SIZE = (16, 16, 40)
 IGNEOUS = "igneous-pipeline==4.37.0"
+CELLFINDER = "cellfinder==1.10.0 torch==2.13.0"
 WORKERS = 2
 
 
-def igneous_python(folder: Path = ROOT / "bench") -> Path:
-    """The interpreter of an environment that has igneous; made in `folder` where it is not there yet."""
-    environment = folder / "igneous-env"
+def peer_python(requirement: str, folder: Path = ROOT / "bench") -> Path:
+    """The interpreter of an environment that has a peer; made in `folder` where it is not there yet."""
+    environment = folder / f"{requirement.partition('=')[0]}-env"
     python = environment / "bin" / "python"
     if not (environment / "complete").exists():
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", IGNEOUS], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *requirement.split()], check=True)
         (environment / "complete").touch()
     return python
 
@@ -45,7 +46,7 @@ def igneous_python(folder: Path = ROOT / "bench") -> Path:
 def igneous_seconds(what: str, layer: Path) -> float:
     """How long igneous takes, without starting its interpreter and importing."""
     script = Path(__file__).with_name("igneous_run.py")
-    command = [str(igneous_python()), str(script), what, f"file://{layer}"]
+    command = [str(peer_python(IGNEOUS)), str(script), what, f"file://{layer}"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
 

@@ -156,6 +156,8 @@ class Status:
     cost: float | None
     """Dollars that all runs have cost, where anything was paid."""
     stages: dict[str, StageStatus]
+    warnings: dict[str, str]
+    """By task, a sentence on what it decided for itself and should be looked at."""
 
     @classmethod
     def of(cls, state: State) -> Status:
@@ -171,6 +173,7 @@ class Status:
             alive=alive(state),
             cost=dollars_of(accounts) if paid else None,
             stages={name: StageStatus.of(stage, state) for name, stage in state.stages.items()},
+            warnings=warnings_of(state),
         )
 
     @property
@@ -214,6 +217,11 @@ class Status:
         return f"{self.name}: {self.standing}{cost}"
 
     @property
+    def said(self) -> list[str]:
+        """The warnings, a line each."""
+        return [f"{task}: {warning}" for task, warning in self.warnings.items()]
+
+    @property
     def head(self) -> list[str]:
         """The names of a row's columns; behind what failed nothing waits any more."""
         failed = any(stage.failed for stage in self.stages.values())
@@ -221,12 +229,24 @@ class Status:
         return ["task", "chunks", "done", "running", rest, "failed", "rate", "left"]
 
     def __repr__(self) -> str:
-        return f"{self.title}\n{text_table(self.head, (stage.row() for stage in self.stages.values()))}"
+        table = text_table(self.head, (stage.row() for stage in self.stages.values()))
+        return "\n".join([self.title, table, *self.said])
 
     def _repr_html_(self) -> str:
         table = html_table(self.head, (stage.row() for stage in self.stages.values()))
         bad = ' style="color:#c00000"' if any(stage.failed for stage in self.stages.values()) else ""
-        return f"<p{bad}>{html.escape(self.title)}</p>{table}"
+        said = "".join(f"<p>{html.escape(line)}</p>" for line in self.said)
+        return f"<p{bad}>{html.escape(self.title)}</p>{table}{said}"
+
+
+def warnings_of(state: State) -> dict[str, str]:
+    """By task, what it decided for itself and should be looked at, as a sentence."""
+    found = {
+        name.removesuffix(".prepare"): stage.prepared.get("warning", "")
+        for name, stage in state.stages.items()
+        if stage.prepared
+    }
+    return {name: f"{warning.rstrip('.')}." for name, warning in found.items() if warning}
 
 
 def _outcome(failure: Failure) -> str:

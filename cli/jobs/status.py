@@ -51,7 +51,8 @@ def _shown(status: Status) -> Group:
         for stage in status.stages.values()
         if stage.picture
     ]
-    return Group(Text(status.title), table, *pictures)
+    said = [Text(f"\n{line}") for line in status.said]
+    return Group(Text(status.title), table, *pictures, *said)
 
 
 def _red_where_failed(picture: str) -> Text:

@@ -1,6 +1,6 @@
 """Nuclei: a difference of Gaussians, then a watershed by steepest ascent.
 
-1. `prepare` decides the threshold once, from the peaks in a fixed sample of the whole volume.
+1. `prepare` decides the threshold once, from the peaks and the noise in a fixed sample of the whole volume.
 2. The response is computed for as much of the window as the window determines.
 3. Every voxel above the threshold climbs to its peak; the peak names it.
 4. Where a path or a small object goes on beyond the window, the engine is asked for a larger one.
@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, floor, prod
 from typing import Any, ClassVar, Literal
 
@@ -21,16 +21,37 @@ from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, VoxelSize, vec
-from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians, filter_radius
-from chunkflow.kernels.images.threshold import BLOCK_DIAMETERS, PEAK_RATIO, decide_threshold, response_peaks
+from chunkflow.kernels.images.gaussian import (
+    blob_sigma,
+    difference_of_gaussians,
+    filter_radius,
+    white_noise_gain,
+)
+from chunkflow.kernels.images.threshold import (
+    BLOCK_DIAMETERS,
+    PEAK_RATIO,
+    SampledBlock,
+    decide_threshold,
+    sample_block,
+)
 from chunkflow.kernels.objects.watershed import steepest_ascent
 from chunkflow.task import Cell, Counts, Image, Labels, Layout, Out, Task, WindowTooSmall
 
-DOUBT = (
-    "stand out from the noise in the sample, so the automatic threshold is a guess: "
-    "look at a part (box) and give `threshold`"
-)
 FEW_NUCLEI = 10
+GUESS = "so the automatic threshold is a guess: look at a part (box), and give `threshold`"
+SORT = (
+    "{above} peaks of the sample were taken for nuclei, of which a third or more may be none. Let `classify` "
+    "sort them, or tune `segment` on some 20 marked nuclei"
+)
+DOUBTS = {
+    "apart": f"only {{above}} nuclei stand out in the sample, {GUESS}",
+    "mixed": f"nuclei do not stand apart from other bright spots, so no threshold tells them well: {SORT}",
+    "uneven": f"some spots are far brighter than the rest, so no threshold tells nuclei well: {SORT}",
+    "dense": "hardly a peak stands out, though the image is more than noise: nuclei that touch, or of another "
+    "`diameter`. Tune `segment` on some 20 marked nuclei, or give `threshold`",
+    "none": f"the sample is as uneven as the noise of single voxels makes it, {GUESS}",
+}
+"""Why the classes of peaks leave the threshold in doubt, and what to do."""
 SAMPLE_BOXES = 64
 SAMPLE_VOXELS = 2**27
 LARGEST_BOX = 2**24
@@ -43,10 +64,14 @@ class Segment(Task):
     The image is filtered for blobs of the diameter given (a difference of Gaussians, by the size of the
     voxels along each axis), and the response is cut into objects by watershed. A nucleus is a voxel whose
     response is a local maximum of at least `contrast`, and all above `threshold` from which one gets there by
-    climbing. With `threshold: auto` both are decided once for the whole volume, from the peaks of noise in a
-    sample of it, and recorded: the value that is shown can be given to the next brain.
+    climbing. With `threshold: auto` both are decided once for the whole volume, from a sample of it, and
+    recorded. Where the peaks of the sample fall into two classes, nuclei and all else, they are cut between
+    the two; else at five times the noise, and a warning says why the threshold is in doubt, and what to do:
+    nuclei do not stand apart from other bright spots (`classes: mixed`), some are far brighter than the rest
+    (`uneven`), they touch (`dense`), or there are none (`none`).
     """
 
+    version: ClassVar[int] = 2
     connected: ClassVar[bool] = True
     working_bytes: ClassVar[float] = 20.0
 
@@ -101,24 +126,28 @@ class Segment(Task):
     def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, Any] | None:
         if self.threshold != "auto":
             return None
-        volume = layout.main.volume
-        blocks: list[npt.NDArray[np.float32]] = []
+        decision = decide_threshold(self._sampled(layout, samples))
+        doubtful = decision.classes != "apart" or decision.above < FEW_NUCLEI
+        return {
+            "threshold": decision.threshold / PEAK_RATIO,
+            "warning": DOUBTS[decision.classes].format(above=decision.above) if doubtful else "",
+            "classes": decision.classes,
+            "sampled_peaks": decision.peaks,
+            "sampled_nuclei": decision.above,
+            "noise": decision.noise,
+            "separability": round(decision.separability, 3),
+        }
+
+    def _sampled(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> Iterator[SampledBlock]:
+        """The blocks of the sample, and what the rule has to know of each."""
+        gain = white_noise_gain(self._sigma(layout.main.voxel_size))
         for box, chunk in zip(self._sample_boxes(layout), samples, strict=True):
-            seen = box.grow(ONE_VOXEL).clip(volume)
+            seen = box.grow(ONE_VOXEL).clip(layout.main.volume)
             response = self._response(chunk, seen)
             for block in _cut(box, self._block(layout.main.voxel_size)):
                 x, y, z = ((part.start, part.stop) for part in block.slices(seen.start))
-                blocks.append(response_peaks(response, (x, y, z)))
-        decision = decide_threshold(blocks)
-        doubtful = not decision.stands_out or decision.above < FEW_NUCLEI
-        return {
-            "threshold": decision.threshold / PEAK_RATIO,
-            "warning": f"only {decision.above} nuclei {DOUBT}" if doubtful else "",
-            "sampled_peaks": decision.peaks,
-            "sampled_nuclei": decision.above,
-            "expected_noise": round(decision.noise_expected, 3),
-            "stands_out": decision.stands_out,
-        }
+                image = self._channel(chunk.crop(block))
+                yield sample_block(image, response, (x, y, z), gain)
 
     def map(self, cell: Cell, image: Chunk) -> tuple[Chunk, Counts]:
         threshold = float(cell.values["threshold"]) if self.threshold == "auto" else self.threshold
@@ -145,12 +174,15 @@ class Segment(Task):
         return Chunk(basins.labels, cell.box, image.voxel_size), Counts(left_out)
 
     def _response(self, image: Chunk, seen: Box) -> npt.NDArray[np.float32]:
-        array = image.array if image.array.ndim == 3 else image.array[..., self.channel]
+        array = self._channel(image)
         x, y, z = ((part.start, part.stop) for part in seen.slices(image.box.start))
         response = difference_of_gaussians(array, self._sigma(image.voxel_size), (x, y, z))
         if array.dtype.kind == "f" and np.isnan(response).any():
             raise ValueError(f"the image has voxels that are not numbers within {image.box}")
         return response
+
+    def _channel(self, image: Chunk) -> npt.NDArray[Any]:
+        return image.array if image.array.ndim == 3 else image.array[..., self.channel]
 
     def _sigma(self, voxel_size: VoxelSize) -> tuple[float, float, float]:
         return blob_sigma(self.diameter * 1000, voxel_size)

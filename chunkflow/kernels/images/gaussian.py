@@ -74,6 +74,23 @@ def difference_of_gaussians(
     return out
 
 
+def white_noise_gain(sigma: Sequence[float]) -> float:
+    """The standard deviation of the difference of Gaussians of independent noise of standard deviation 1."""
+    narrow = wide = both = 1.0
+    for one in sigma:
+        inner, outer = (_whole(gaussian_weights(ratio * one)) for ratio in (1.0, RATIO))
+        inner = np.pad(inner, (len(outer) - len(inner)) // 2)
+        narrow *= math.fsum(inner * inner)
+        wide *= math.fsum(outer * outer)
+        both *= math.fsum(inner * outer)
+    return math.sqrt(narrow + wide - 2 * both)
+
+
+def _whole(half: Floats) -> NDArray[np.float64]:
+    """Both halves of a Gaussian's weights."""
+    return np.concatenate((half[:0:-1], half)).astype(np.float64)
+
+
 def _radius(sigma: float) -> int:
     return max(1, int(TRUNCATE * sigma + 0.5))
 

@@ -1,51 +1,68 @@
-"""The automatic threshold: where peaks are more than noise, and more than parts of brighter ones.
+"""The automatic threshold: where two classes of peaks stand apart, else so many times the noise.
 
-1. In each block of a fixed sample the peaks of the response are listed. Noise differs over a volume: outside
-   of the tissue there is hardly any, and artefacts lie together. So each block tells its own.
-2. A block's noise is grown from its lowest peaks until nothing is left for a while above it: what lies beyond
-   are cells. The quartiles of noise tell how fast its peaks halve in number, and so how many to expect above
-   any response. Blocks that claim far more than is typical are taken as typical.
-3. The threshold is the lowest response above which expected noise is at most NOISE_SHARE of the peaks seen.
-4. Bright cells have lesser peaks on them. So it is at least PART_OF_TYPICAL of the median peak above it.
-5. Where nothing stands out of the noise, it is where less than one peak of noise is expected.
+1. A fixed sample is cut into blocks. Of each the peaks of the response are listed, and its noise is told by
+   its dark side: cells are bright, so how deep the darkest twentieth of its voxels lies comes of all else.
+2. Half of all noise lies in blocks of at least the typical noise. Blocks of much less lie outside of the
+   tissue and are left out; the noise of the sample is the median of the others.
+3. Otsu's threshold cuts the peaks into two classes whose means differ most. It is taken where these exist:
+   where it explains most of how peaks differ, is clear of the noise, and leaves few peaks below it that are
+   clear of the noise, too (else it has only split off some that are far brighter than the rest).
+4. Where they do not, no threshold tells cells well. It is then at NOISE times the noise.
 
-All is whole numbers, differences, and halves with a straight line between them: nothing that a CPU may round
-in its own way.
+The constants were chosen on light-sheet volumes of eleven brains, each judged by those of the others alone;
+docs/figures.md has the scores. All is order, differences, and sums taken one after the other: nothing that a
+CPU may round in its own way.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import floor, fsum, ldexp
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.kernels.images.peaks import find_peaks
 
+Floats = NDArray[np.float64]
 Peaks = NDArray[np.float32]
+Classes = Literal["apart", "mixed", "uneven", "dense", "none"]
 
 PEAK_RATIO = 2.0
 """An object begins at half of what its peak must reach."""
-NOISE_SHARE = 0.3
-PART_OF_TYPICAL = 0.35
-LOWEST_SHARE = 0.3  # of a block's peaks: surely noise
-GAP = 8.0  # halvings above the median without which noise is over
-FAR_MORE = 3.0  # times the typical
-FEWEST_PEAKS = 32  # of a block that can tell its noise
+DARK_SHARE = 0.05  # of a block's voxels: its dark side
+NORMAL_DARK = 1.645  # standard deviations below the mean, of a normal distribution's darkest twentieth
+FEW_PEAKS = 10
+FEW_OF = 1000  # or one peak of so many
+STRUCTURE = 2.0  # times the noise that single voxels alone would give
 BLOCK_DIAMETERS = 10.0  # for some hundred peaks of noise
-STEPS_PER_OCTAVE_BITS = 6  # thresholds tried: 64 an octave, each exact in a few bits
 
 
 @dataclass(frozen=True)
 class Rule:
     """The constants of the rule; others than these are for finding out how much they matter."""
 
-    noise_share: float = NOISE_SHARE
-    part_of_typical: float = PART_OF_TYPICAL
-    lowest_share: float = LOWEST_SHARE
-    gap: float = GAP
-    far_more: float = FAR_MORE
-    fewest_peaks: int = FEWEST_PEAKS
+    noise: float = 5.0
+    """Times the noise: the threshold where no two classes stand apart."""
+    clear: float = 10.0
+    """Times the noise: from here on a peak is clear of it."""
+    separability: float = 0.68
+    """The least share of the variance of peaks that two classes explain."""
+    most_clear: float = 3.5
+    """Times as many peaks may be clear of the noise as reach Otsu's threshold."""
+    tissue: float = 0.2
+    """Of the typical noise: blocks of less are outside of the tissue."""
+
+
+@dataclass(frozen=True)
+class SampledBlock:
+    """One block of the sample."""
+
+    peaks: Peaks
+    """The heights of the peaks, sorted."""
+    dark: float
+    """How far below 0 the response of its darkest twentieth of voxels is."""
+    white: float
+    """How far it would be if neighbouring voxels differed by independent noise alone."""
 
 
 @dataclass(frozen=True)
@@ -53,116 +70,103 @@ class Decision:
     """A threshold for peaks, and what it rests on."""
 
     threshold: float
+    classes: Classes
+    """Whether two classes of peaks stand apart, and why they do not: they are `mixed`; some are far brighter
+    than the rest (`uneven`); hardly any is clear of the noise, in an image that has structure (`dense`) or
+    has not (`none`)."""
     peaks: int
     above: int
-    noise_expected: float
-    stands_out: bool
+    noise: float
+    separability: float
 
 
-@dataclass(frozen=True)
-class Noise:
-    """So many peaks, half of them above `middle`, and half as many again for each `halving` more."""
-
-    peaks: int
-    middle: float
-    halving: float
-
-    def above(self, response: float) -> float:
-        beyond = response - self.middle
-        if self.halving <= 0:
-            return float(self.peaks if beyond < 0 else 0)
-        halvings = min(max(beyond / self.halving, -1.0), 1e3)
-        whole = floor(halvings)
-        part = halvings - whole
-        return self.peaks * ldexp(1.0 - part / 2, -whole - 1)
+def sample_block(
+    image: NDArray[np.generic],
+    response: NDArray[np.float32],
+    core: Sequence[tuple[int, int]],
+    white_gain: float,
+) -> SampledBlock:
+    """Sample the part `core` (start, stop along x, y, z) of a window's response; `image` is what it was made
+    of there, and `white_gain` how much of the independent noise of voxels the filter lets through."""
+    part = response[tuple(slice(*span) for span in core)]
+    voxels = np.sort(part, axis=None)
+    dark = float(-voxels[int(DARK_SHARE * len(voxels))])
+    peaks = np.sort(find_peaks(response, core)[1])
+    return SampledBlock(peaks, max(dark, 0.0), NORMAL_DARK * white_gain * _voxel_noise(image))
 
 
-def response_peaks(response: NDArray[np.float32], core: Sequence[tuple[int, int]]) -> Peaks:
-    """The heights of the peaks within `core` (start, stop along x, y, z) of a window, sorted."""
-    return np.sort(find_peaks(response, core)[1])
-
-
-def decide_threshold(blocks: Iterable[Peaks], rule: Rule | None = None) -> Decision:
-    """The threshold that the peaks of a sample call for, block by block, in whatever order."""
+def decide_threshold(blocks: Iterable[SampledBlock], rule: Rule | None = None) -> Decision:
+    """The threshold that the blocks of a sample call for, in whatever order."""
     rule = rule or Rule()
-    lists = [np.sort(block).astype(np.float64) for block in blocks]
-    peaks = np.sort(np.concatenate(lists)) if lists else np.zeros(0)
-    if len(peaks) == 0:
-        return Decision(threshold=1.0, peaks=0, above=0, noise_expected=0.0, stands_out=False)
-    able = [block for block in lists if len(block) >= rule.fewest_peaks]
-    if 2 * sum(len(block) for block in able) < len(peaks):
-        able = [peaks]
-    noises = _tame([_noise_of(block, rule) for block in able], rule.far_more)
-    expected, level, stands_out = 0.0, 0.0, False
-    for level in _levels(min(noise.middle for noise in noises), float(peaks[-1])):
-        expected = fsum(noise.above(level) for noise in noises)
-        above = _count_above(peaks, level)
-        stands_out = above > 0 and expected <= rule.noise_share * above
-        if stands_out or (above == 0 and expected < 1):
-            break
-    threshold = _above_parts(peaks, level, rule.part_of_typical) if stands_out else level
-    return Decision(
-        threshold=threshold,
-        peaks=len(peaks),
-        above=_count_above(peaks, threshold),
-        noise_expected=fsum(noise.above(threshold) for noise in noises),
-        stands_out=stands_out,
+    tissue = _in_tissue(list(blocks), rule.tissue)
+    peaks = np.sort(np.concatenate([block.peaks for block in tissue] or [np.zeros(0, np.float32)])).astype(
+        np.float64
     )
+    noise = _middle([block.dark for block in tissue])
+    if len(peaks) < 2:
+        level = float(peaks[0]) if len(peaks) else max(rule.noise * noise, 1.0)
+        return Decision(level, "none", len(peaks), len(peaks), noise, 0.0)
+    level, separability = otsu(peaks)
+    classes = _classes(tissue, peaks, level, separability, rule)
+    if classes != "apart":
+        level = float(np.float32(rule.noise * noise))
+    return Decision(level, classes, len(peaks), _count_above(peaks, level), noise, separability)
 
 
-def _noise_of(peaks: NDArray[np.float64], rule: Rule) -> Noise:
-    """Grown from the lowest peaks: those within `gap` halvings of its middle belong to it, too."""
-    count = max(int(len(peaks) * rule.lowest_share), 1)
-    while True:
-        middle, upper = peaks[count // 2], peaks[count - 1 - count // 4]
-        halving = upper - middle
-        grown = int(np.searchsorted(peaks, middle + rule.gap * halving, side="right"))
-        if grown <= count:
-            return Noise(count, float(middle), float(halving))
-        count = grown
+def _classes(
+    tissue: list[SampledBlock], peaks: Floats, level: float, separability: float, rule: Rule
+) -> Classes:
+    """Whether Otsu's `level` cuts the peaks into two classes that exist, and why not."""
+    noise, bright = _middle([block.dark for block in tissue]), _count_above(peaks, level)
+    # where nuclei are dense their surroundings are dark, too: then the lower class tells what is faint
+    faint = min(noise, float(peaks[(len(peaks) - bright) // 2]))
+    clear = _count_above(peaks, rule.clear * noise)
+    stands_out, only_some = level >= rule.clear * faint, clear > rule.most_clear * bright
+    if stands_out and separability >= rule.separability and not only_some:
+        return "apart"
+    if clear < max(FEW_PEAKS, len(peaks) / FEW_OF):
+        return "dense" if noise >= STRUCTURE * _middle([block.white for block in tissue]) else "none"
+    return "uneven" if stands_out and only_some else "mixed"
 
 
-def _tame(noises: list[Noise], far_more: float) -> list[Noise]:
-    """The typical block is the median by weight of its noise, so that empty ones hardly count."""
-    middle, halving = (
-        _weighted_median([(getattr(noise, name), noise.middle) for noise in noises])
-        for name in ("middle", "halving")
-    )
-    return [
-        Noise(noise.peaks, min(noise.middle, far_more * middle), min(noise.halving, far_more * halving))
-        for noise in noises
-    ]
+def otsu(values: Floats) -> tuple[float, float]:
+    """The middle between the two classes of sorted values whose means differ most, by their sizes, and the
+    share of the variance that is between them."""
+    count = len(values)
+    sums = np.cumsum(values)
+    lower = np.arange(1, count, dtype=np.float64)
+    apart = sums[:-1] / lower - (sums[-1] - sums[:-1]) / (count - lower)
+    between = lower * (count - lower) * apart * apart
+    at = int(between.argmax())
+    spread = values - sums[-1] / count
+    variance = float(np.cumsum(spread * spread)[-1])
+    return float(values[at] + values[at + 1]) / 2, float(between[at]) / (
+        count * variance
+    ) if variance else 0.0
 
 
-def _weighted_median(pairs: list[tuple[float, float]]) -> float:
-    ordered = sorted(pairs)
-    half = fsum(weight for _, weight in ordered) / 2
-    for number, (value, _) in enumerate(ordered):
-        if fsum(weight for _, weight in ordered[: number + 1]) >= half:
-            return value
-    return ordered[-1][0]
+def _in_tissue(blocks: list[SampledBlock], share: float) -> list[SampledBlock]:
+    """The blocks whose noise is at least this share of the typical: the median by weight of the noise, so
+    that empty blocks hardly count."""
+    ordered = sorted(block.dark for block in blocks)
+    sums = np.cumsum(ordered)
+    typical = ordered[int(np.searchsorted(sums, sums[-1] / 2))] if ordered else 0.0
+    return [block for block in blocks if block.dark >= share * typical]
 
 
-def _levels(low: float, high: float) -> Iterable[float]:
-    """Responses to try from below `low`, far beyond `high`, each with few bits."""
-    shift = 23 - STEPS_PER_OCTAVE_BITS
-    first = int(np.float32(max(low, 1e-30)).view(np.uint32)) >> shift
-    last = (int(np.float32(min(high, 1e30)).view(np.uint32)) >> shift) + (16 << STEPS_PER_OCTAVE_BITS)
-    for step in range(first, last):
-        yield float(np.uint32(step << shift).view(np.float32))
+def _voxel_noise(image: NDArray[np.generic]) -> float:
+    """The standard deviation of independent noise of voxels, from how neighbours along x differ."""
+    if image.shape[0] < 2:
+        return 0.0
+    steps = np.abs(np.diff(image.astype(np.float64), axis=0))
+    return float(np.median(steps)) / (0.6745 * 2**0.5)
 
 
-def _count_above(peaks: NDArray[np.float64], level: float) -> int:
+def _middle(values: list[float]) -> float:
+    """The lower median, one of the values."""
+    return sorted(values)[(len(values) - 1) // 2] if values else 0.0
+
+
+def _count_above(peaks: Floats, level: float) -> int:
     """How many peaks reach a level."""
     return len(peaks) - int(np.searchsorted(peaks, level, side="left"))
-
-
-def _above_parts(peaks: NDArray[np.float64], level: float, part: float) -> float:
-    """`level`, or `part` of the median peak that reaches it; found twice, as noise is among those at first.
-
-    Again and again it would climb a long tail.
-    """
-    for _ in range(2):
-        reaching = peaks[len(peaks) - _count_above(peaks, level) :]
-        level = max(level, float(np.float32(part * reaching[len(reaching) // 2])))
-    return level

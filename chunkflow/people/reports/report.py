@@ -17,6 +17,7 @@ from chunkflow.engine.ledger.state import StageRecord, State
 from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
 from chunkflow.jobs.log import read_log
+from chunkflow.jobs.status import warnings_of
 from chunkflow.people.reports.costs import estimate_and_actual
 from chunkflow.people.reports.files import files_for_people
 from chunkflow.people.reports.methods import decided, methods
@@ -50,7 +51,7 @@ def report(state: State, log: list[dict[str, Any]], left: str = "", accounts: Se
     whole = len(log) < MOST_LINES or any(line.get("event") == "started" for line in log)
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>{STYLE}</style>",
-        f"<h1>{name}</h1>{_summary(state)}",
+        f"<h1>{name}</h1>{_summary(state)}{_warnings(state)}",
         left,
         "<h2>Tasks</h2>" + _tasks(state),
         estimate_and_actual(state, accounts),
@@ -77,6 +78,14 @@ def _summary(state: State) -> str:
         f"{_when(state.last_heartbeat)}.</p><p>Of {counted(cells, 'chunk')} (of all tasks; a merge of what "
         f"chunks left counts as one) {done:,} {'is' if done == 1 else 'are'} done, {failed:,} failed and "
         f"{left:,} {'is' if left == 1 else 'are'} left; each is counted once.{again}</p>"
+    )
+
+
+def _warnings(state: State) -> str:
+    """What tasks decided for themselves and should be looked at."""
+    return "".join(
+        f"<p><b>{html.escape(task)}</b>: {html.escape(warning)}</p>"
+        for task, warning in warnings_of(state).items()
     )
 
 
@@ -168,7 +177,7 @@ def _found(state: State) -> str:
         (entry.name, key, value)
         for entry in state.job.plan.job.tasks
         for key, value in decided(state, entry.name).items()
-        if isinstance(value, int | float | str) and value != ""
+        if isinstance(value, int | float | str) and value != "" and key != "warning"
     ]
     found += [
         (stage.name, key, f"{value:,}")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import html
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
+import chunkflow as cf
 from chunkflow.data.folder import Folder
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.jobs.status import Status
 from tests.support.commands import Command, stumbling
+from tests.support.jobs import make_layer
 
 
 def test_each_task_has_a_line_and_a_picture(lab: Path, command: Command) -> None:
@@ -40,6 +45,22 @@ def test_what_lies_behind_a_failed_chunk_is_said_to_be_blocked(lab: Path, comman
     said = command("status", "work").out
     assert "blocked" not in said
     assert "waiting" in said
+
+
+def test_a_threshold_in_doubt_is_told_in_run_status_report_and_api(lab: Path, command: Command) -> None:
+    noise = np.random.default_rng(0).normal(200, 10, (48, 40, 36)).astype(np.uint16)
+    make_layer(lab / "noise", noise, voxel_size=(2000, 2000, 2000), chunk=(16, 16, 16))
+    job = yaml.safe_load((lab / "job.yaml").read_text())
+    job["layers"]["dapi"] = str(lab / "noise")
+    job["tasks"][0]["segment"]["threshold"] = "auto"
+    (lab / "job.yaml").write_text(yaml.safe_dump(job))
+    told = " ".join(command("run", "job.yaml", "--serial").out.split())
+    said = cf.Work.open(lab / "work").status().warnings["segment"]
+    assert said.startswith("the sample is as uneven as the noise of single voxels")
+    assert said in told
+    assert said in " ".join(command("status", "work").out.split())
+    assert said in html.unescape((lab / "work" / "report.html").read_text())
+    assert said in repr(cf.Work.open(lab / "work").status())
 
 
 def test_watching_ends_with_the_run(lab: Path, command: Command) -> None:
