@@ -1,6 +1,6 @@
 """cellfinder's detection of cells in one volume, in an environment that has cellfinder.
 
-python cellfinder_run.py IMAGE.npy DIAMETER_UM FOUND.npy: an image by x, y, z, and the places found, in voxels.
+python cellfinder_run.py IMAGE.npy DIAMETER_UM FOUND.npy: an image by x, y, z; the places found, in voxels.
 """
 
 import sys

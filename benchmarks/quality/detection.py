@@ -1,8 +1,8 @@
 """Cells found on eleven real light-sheet volumes with the diameter alone, by volume, beside other rules.
 
-A detection and a cell of the truth are paired one to one within 10 µm, as many as there can be. The other rules:
-Otsu's threshold (scikit-image) of the heights of the same peaks; twelve times the noise (the median absolute
-deviation of the response); and cellfinder's detector with the diameter given and all else as it comes.
+A detection and a cell of the truth are paired one to one within 10 µm, as many as there can be. The other
+rules: Otsu's threshold (scikit-image) of the heights of the same peaks; twelve times the noise (the median
+absolute deviation of the response); cellfinder's detector with the diameter given and all else as it comes.
 """
 
 from __future__ import annotations

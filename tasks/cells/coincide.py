@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -133,6 +133,7 @@ class Coincide(Task):
 class Combine(Task):
     """The rows with what each is positive in."""
 
+    version: ClassVar[int] = 2
     shape = RowByRow()
 
     objects: Objects

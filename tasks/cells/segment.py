@@ -47,7 +47,7 @@ DOUBTS = {
     "apart": f"only {{above}} nuclei stand out in the sample, {GUESS}",
     "mixed": f"nuclei do not stand apart from other bright spots, so no threshold tells them well: {SORT}",
     "uneven": f"some spots are far brighter than the rest, so no threshold tells nuclei well: {SORT}",
-    "dense": "hardly a peak stands out, though the image is more than noise: nuclei that touch, or of another "
+    "dense": "hardly a peak stands out, though the image is more than noise: nuclei touch, or have another "
     "`diameter`. Tune `segment` on some 20 marked nuclei, or give `threshold`",
     "none": f"the sample is as uneven as the noise of single voxels makes it, {GUESS}",
 }
