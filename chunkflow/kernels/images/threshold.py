@@ -35,6 +35,7 @@ FEW_PEAKS = 10
 FEW_OF = 1000  # or one peak of so many
 STRUCTURE = 2.0  # times the noise that single voxels alone would give
 BLOCK_DIAMETERS = 10.0  # for some hundred peaks of noise
+STEPS_PER_OCTAVE = 4  # of the histogram
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,15 @@ class Decision:
     above: int
     noise: float
     separability: float
+    first: int
+    """The first step of the histogram: step n begins at `step_height(n)`."""
+    counts: list[int]
+    """How many peaks each step holds."""
+
+
+def step_height(step: int) -> float:
+    """Where a step of the histogram of heights begins."""
+    return float(2.0 ** (step / STEPS_PER_OCTAVE - 1))
 
 
 def sample_block(
@@ -105,12 +115,13 @@ def decide_threshold(blocks: Iterable[SampledBlock], rule: Rule | None = None) -
     noise = _middle([block.dark for block in tissue])
     if len(peaks) < 2:
         level = float(peaks[0]) if len(peaks) else max(rule.noise * noise, 1.0)
-        return Decision(level, "none", len(peaks), len(peaks), noise, 0.0)
+        return Decision(level, "none", len(peaks), len(peaks), noise, 0.0, *_histogram(peaks))
     level, separability = otsu(peaks)
     classes = _classes(tissue, peaks, level, separability, rule)
     if classes != "apart":
-        level = float(np.float32(rule.noise * noise))
-    return Decision(level, classes, len(peaks), _count_above(peaks, level), noise, separability)
+        level = max(float(np.float32(rule.noise * noise)), float(peaks[0]))
+    above = _count_above(peaks, level)
+    return Decision(level, classes, len(peaks), above, noise, separability, *_histogram(peaks))
 
 
 def _classes(
@@ -143,6 +154,17 @@ def otsu(values: Floats) -> tuple[float, float]:
     return float(values[at] + values[at + 1]) / 2, float(between[at]) / (
         count * variance
     ) if variance else 0.0
+
+
+def _histogram(peaks: Floats) -> tuple[int, list[int]]:
+    """The first step, and how many peaks each holds."""
+    if not len(peaks):
+        return 0, []
+    mantissa, exponent = np.frexp(peaks)
+    within = [step_height(step) for step in range(1, STEPS_PER_OCTAVE)]
+    steps = STEPS_PER_OCTAVE * exponent + np.searchsorted(within, mantissa, side="right")
+    first = int(steps.min())
+    return first, np.bincount(steps - first).tolist()
 
 
 def _in_tissue(blocks: list[SampledBlock], share: float) -> list[SampledBlock]:

@@ -22,6 +22,7 @@ from chunkflow.people.reports.costs import estimate_and_actual
 from chunkflow.people.reports.files import files_for_people
 from chunkflow.people.reports.methods import decided, methods
 from chunkflow.people.reports.pages import STYLE
+from chunkflow.people.reports.thresholds import threshold_charts
 from chunkflow.people.reports.timeline import timeline
 from chunkflow.words import counted, in_words, plain
 
@@ -54,6 +55,7 @@ def report(state: State, log: list[dict[str, Any]], left: str = "", accounts: Se
         f"<h1>{name}</h1>{_summary(state)}{_warnings(state)}",
         left,
         "<h2>Tasks</h2>" + _tasks(state),
+        threshold_charts(state),
         estimate_and_actual(state, accounts),
         "<h2>Timeline</h2>" + timeline(log, whole),
         "<h2>Failures</h2>" + _failures(state),

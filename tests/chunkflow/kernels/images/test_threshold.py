@@ -12,7 +12,14 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians, white_noise_gain
-from chunkflow.kernels.images.threshold import Rule, SampledBlock, decide_threshold, otsu, sample_block
+from chunkflow.kernels.images.threshold import (
+    Rule,
+    SampledBlock,
+    decide_threshold,
+    otsu,
+    sample_block,
+    step_height,
+)
 
 NOISE = 10.0  # half the peaks of noise lie below it, and so deep is the dark side
 
@@ -177,3 +184,11 @@ def test_nuclei_that_touch_are_not_taken_for_none() -> None:
     core = [(0, size) for size in image.shape]
     sampled = sample_block(image.astype(np.float32), response, core, white_noise_gain(sigma))
     assert decide_threshold([sampled]).classes == "dense"
+
+
+@given(st.lists(st.floats(2.0**-20, 2.0**20, width=32), min_size=1, max_size=50))
+def test_the_histogram_counts_each_peak_at_its_height(heights: list[float]) -> None:
+    decision = decide_threshold([SampledBlock(np.sort(np.array(heights, np.float32)), 1.0, 1.0)])
+    edges = [step_height(decision.first + i) for i in range(len(decision.counts) + 1)]
+    assert edges[0] <= min(heights) < edges[1]
+    assert np.histogram(np.array(heights, np.float32), edges)[0].tolist() == decision.counts
