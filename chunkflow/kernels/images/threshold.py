@@ -99,8 +99,8 @@ def sample_block(
     """Sample the part `core` (start, stop along x, y, z) of a window's response; `image` is what it was made
     of there, and `white_gain` how much of the independent noise of voxels the filter lets through."""
     part = response[tuple(slice(*span) for span in core)]
-    voxels = np.sort(part, axis=None)
-    dark = float(-voxels[int(DARK_SHARE * len(voxels))])
+    at = int(DARK_SHARE * part.size)
+    dark = float(-np.partition(part, at, axis=None)[at])
     peaks = np.sort(find_peaks(response, core)[1])
     return SampledBlock(peaks, max(dark, 0.0), NORMAL_DARK * white_gain * _voxel_noise(image))
 
@@ -177,10 +177,11 @@ def _in_tissue(blocks: list[SampledBlock], share: float) -> list[SampledBlock]:
 
 
 def _voxel_noise(image: NDArray[np.generic]) -> float:
-    """The standard deviation of independent noise of voxels, from how neighbours along x differ."""
+    """The standard deviation of independent noise of voxels, from how neighbours along x differ; every fourth
+    plane tells enough."""
     if image.shape[0] < 2:
         return 0.0
-    steps = np.abs(np.diff(image.astype(np.float64), axis=0))
+    steps = np.abs(np.diff(image[:, :, ::4].astype(np.float64), axis=0))
     return float(np.median(steps)) / (0.6745 * 2**0.5)
 
 
