@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 9.5
+OCTAVES_SHOWN = 6
+"""Of contrast, to both sides of the settings marked."""
 
 
 def surface_picture(surface: ScoreSurface, chosen: Setting, automatic: Setting) -> bytes:
@@ -33,6 +35,8 @@ def surface_picture(surface: ScoreSurface, chosen: Setting, automatic: Setting) 
     ticks = surface.diameters[:: max(1, len(surface.diameters) // 6)]
     left.set_yticks(ticks, [f"{size:.3g}" for size in ticks])
     left.minorticks_off()
+    shown_contrasts = _contrasts_shown(surface, chosen, automatic)
+    left.set_xlim(shown_contrasts)
     row = int(np.flatnonzero(surface.diameters == chosen.diameter)[0])
     found = surface.right[row] + surface.wrong[row]
     precision = np.divide(surface.right[row], found, out=np.full(len(found), np.nan), where=found > 0)
@@ -47,8 +51,16 @@ def surface_picture(surface: ScoreSurface, chosen: Setting, automatic: Setting) 
     right.set(
         xscale="log", ylim=(0, 1.03), xlabel="contrast, grey values", ylabel=f"at {chosen.diameter:.3g} µm"
     )
+    right.set_xlim(shown_contrasts)
     right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     return png(drawn)
+
+
+def _contrasts_shown(surface: ScoreSurface, *settings: Setting) -> tuple[float, float]:
+    """From far below the lower setting to far above the higher one, as far as anything was tried."""
+    contrasts = [setting.contrast for setting in settings]
+    low = max(min(contrasts) / 2**OCTAVES_SHOWN, float(surface.contrasts[0]))
+    return low, min(max(contrasts) * 2**OCTAVES_SHOWN, float(surface.contrasts[-1]))
 
 
 def where_picture(setting: Setting) -> bytes:

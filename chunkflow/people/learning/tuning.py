@@ -162,9 +162,8 @@ class Tuned:
             heading("All settings"),
             picture(
                 surface_picture(self.surface, self.chosen, self.automatic),
-                "F1 in the region. The choice (red) is the middle of the settings that do best, weighted by "
-                "how far so few cells can tell them apart, and by how near they are to the automatic one "
-                "(white).",
+                "F1 in the region. The choice (circle) is the middle of the settings that do best, as far "
+                "as so few cells can tell them apart, drawn to the automatic setting (square).",
             ),
         ]
 
@@ -174,15 +173,16 @@ class Tuned:
         lines = [
             f"In {self.region.box} the diameter {self.chosen.diameter:.3g} µm with contrast "
             f"{self.chosen.contrast:.4g}, chosen by these cells, {self.chosen.finds()}.",
-            f"Diameter {auto.diameter:.3g} µm with `threshold: auto`, here contrast {auto.contrast:.4g}, "
-            f"{auto.finds()}.",
+            f"Diameter {auto.diameter:.3g} µm with threshold: auto, which is a contrast of "
+            f"{auto.contrast:.4g} here, {auto.finds()}.",
             f"On the same cells the setting chosen is {_above(gain)} (from {gain.interval.low:+.2f} to "
-            f"{gain.interval.high:+.2f} with 95 % certainty; better in {gain.share:.0%} of draws). "
+            f"{gain.interval.high:+.2f} with 95 % certainty; better in {100 * gain.share:.0f} % of draws). "
             + (
                 "So it is proposed. These cells chose it: elsewhere expect somewhat less."
                 if gain.shown
-                else "That does not show that it is better, so `threshold: auto` is proposed."
+                else "That does not show that it is better, so threshold: auto is proposed."
             ),
+            "What is certain here was reckoned from these cells: it holds where the image is like this region.",
         ]
         if self.doubt:
             lines.append(f"Of the automatic threshold segment says: {self.doubt}.")

@@ -68,7 +68,7 @@ def tuned(scene: tuple[Path, np.ndarray], command: Command, tmp_path: Path) -> P
     )
     assert (said.code, said.err) == (0, "")
     assert (tmp_path / "tuned" / "segment.yaml").read_text() in said.out
-    assert "`threshold: auto`, here contrast" in said.out
+    assert "with threshold: auto, which is a contrast of" in said.out
     return tmp_path / "tuned"
 
 
@@ -145,7 +145,7 @@ def test_cells_that_show_nothing_better_leave_it_automatic(
     assert document["parameters"] == {"image": "clear", "diameter": 7, "threshold": "auto"}
     assert document["f1"] == document["automatic"]["f1"]
     words = " ".join(said.out.split())
-    assert "does not show that it is better, so `threshold: auto` is proposed" in words
+    assert "does not show that it is better, so threshold: auto is proposed" in words
 
 
 def test_the_same_cells_in_another_order_give_the_same(
