@@ -18,7 +18,7 @@ from chunkflow.errors import BadInput
 from chunkflow.formats.points.marked import marked_points
 from chunkflow.geometry import Box
 from chunkflow.kernels.images.threshold import PEAK_RATIO
-from chunkflow.kernels.scoring.paired import Gain
+from chunkflow.kernels.scoring.paired import SURE, Gain
 from chunkflow.kernels.scoring.scores import Interval
 from chunkflow.kernels.scoring.tuning import Prior, Ranked, ScoreSurface, readable
 from chunkflow.people.evaluation.sides import refuse_no_distance
@@ -117,7 +117,8 @@ class Tuned:
             "automatic": self.automatic.document(),
             "gain": {
                 "f1": self.gain.difference,
-                "f1_interval": [self.gain.interval.low, self.gain.interval.high],
+                "f1_at_least": self.gain.least,
+                "certainty": SURE,
                 "share_of_draws_better": self.gain.share,
             },
             "diameters": surface.diameters.tolist(),
@@ -175,14 +176,14 @@ class Tuned:
             f"{self.chosen.contrast:.4g}, chosen by these cells, {self.chosen.finds()}.",
             f"Diameter {auto.diameter:.3g} µm with threshold: auto, which is a contrast of "
             f"{auto.contrast:.4g} here, {auto.finds()}.",
-            f"On the same cells the setting chosen is {_above(gain)} (from {gain.interval.low:+.2f} to "
-            f"{gain.interval.high:+.2f} with 95 % certainty; better in {100 * gain.share:.0f} % of draws). "
+            f"On the same cells the setting chosen is {_above(gain)} (at least {gain.least:+.2f} "
+            f"with {100 * SURE:.0f} % certainty; better in {100 * gain.share:.0f} % of draws). "
             + (
                 "So it is proposed. These cells chose it: elsewhere expect somewhat less."
                 if gain.shown
                 else "That does not show that it is better, so threshold: auto is proposed."
             ),
-            "What is certain here was reckoned from these cells: it holds where the image is like this region.",
+            "How certain it is was reckoned from these cells: it holds where the image is like here.",
         ]
         if self.doubt:
             lines.append(f"Of the automatic threshold segment says: {self.doubt}.")
