@@ -10,6 +10,7 @@ from rich.console import Console
 
 from chunkflow.data.atomic import refuse_existing
 from chunkflow.errors import BadInput
+from chunkflow.people.learning.tuning import DIAMETER_UM
 from chunkflow.people.learning.tuning import tune as tune_segment
 from chunkflow.words import parse_box, parse_tolerance
 from cli.options import parse_names
@@ -29,7 +30,11 @@ FolderOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where to wri
 Tolerance = Annotated[
     str, typer.Option(help="How far a peak may lie from the centre of its cell, micrometres: 10um.")
 ]
-Diameters = Annotated[str, typer.Option(metavar="LOW-HIGH", help="Diameters to try, micrometres.")]
+Diameter = Annotated[
+    float,
+    typer.Option(help="Of a cell, micrometres, as you would give it to segment: the choice is drawn to it."),
+]
+Diameters = Annotated[str, typer.Option(metavar="LOW-HIGH", help="Diameters to try beside it, micrometres.")]
 Channel = Annotated[int, typer.Option(min=0, help="Which channel, where the image has several.")]
 OfClass = Annotated[
     str, typer.Option("--class", help="Take only points of this class, or of this layer of a state.")
@@ -45,6 +50,7 @@ def tune(
     points: Marked,
     box: RegionBox = "",
     to: FolderOption = Path("tuned"),
+    diameter: Diameter = DIAMETER_UM,
     tolerance: Tolerance = "10um",
     diameters: Diameters = DIAMETERS,
     channel: Channel = 0,
@@ -56,10 +62,12 @@ def tune(
     """Find the diameter, threshold and contrast of segment from the cells marked in a small region.
 
     Mark all cells of a region, some 20 or more, as what is not marked there counts as no cell. Every setting
-    is scored by its F1 there, and the middle of the best ones is written as the task's block for a job file,
-    with a report that shows what it finds and misses.
+    is scored by its F1 there, and the middle of the best ones is chosen, drawn to the diameter given and to
+    the contrast that segment decides for it with threshold: auto. What is proposed is written as the task's
+    block for a job file: that choice or, where the cells do not show that it is better, threshold: auto. A
+    report shows what both find, and how sure the difference is.
 
-    Example: chunkflow tune segment /data/dapi --points marked.csv --box 0-200,0-200,0-60
+    Example: chunkflow tune segment /data/dapi --points marked.csv --box 0-200,0-200,0-60 --diameter 9
     """
     if task != "segment":
         raise BadInput(f"There is nothing to tune in {task!r}: only segment can be tuned.")
@@ -69,6 +77,7 @@ def tune(
         image,
         points,
         part,
+        diameter_um=diameter,
         tolerance_um=distance,
         diameters_um=sizes,
         channel=channel,

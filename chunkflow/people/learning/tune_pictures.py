@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chunkflow.kernels.scoring.scores import closest_pairs
-from chunkflow.kernels.scoring.tuning import Ranked, ScoreSurface
+from chunkflow.kernels.scoring.tuning import ScoreSurface
+from chunkflow.people.learning.settings import Setting
 from chunkflow.people.learning.tune_region import Region
 from chunkflow.people.reports.pictures import BLUE, RED, TEAL, YELLOW, figure, png
 
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 9.5
+OCTAVES_SHOWN = 6
+"""Of contrast, to both sides of the settings marked."""
 
 
-def surface_picture(surface: ScoreSurface, best: Ranked, contrast: float) -> bytes:
+def surface_picture(surface: ScoreSurface, chosen: Setting, automatic: Setting) -> bytes:
     """F1 over diameters and contrasts, and the scores over contrasts for the diameter chosen."""
     drawn = figure(WIDTH, 3.8)
     left, right = drawn.subplots(1, 2)
@@ -25,14 +28,16 @@ def surface_picture(surface: ScoreSurface, best: Ranked, contrast: float) -> byt
         surface.contrasts, surface.diameters, surface.f1, cmap="viridis", shading="nearest", vmin=0
     )
     drawn.colorbar(shown, ax=left, label="F1", pad=0.01)
-    left.plot(
-        contrast, best.diameter, "o", color="white", markeredgecolor=RED, markersize=9, markeredgewidth=2
-    )
+    for setting, shape, edge in ((automatic, "s", "black"), (chosen, "o", RED)):
+        at = setting.contrast, setting.diameter
+        left.plot(*at, shape, color="white", markeredgecolor=edge, markersize=9, markeredgewidth=2)
     left.set(xscale="log", yscale="log", xlabel="contrast, grey values", ylabel="diameter, µm")
     ticks = surface.diameters[:: max(1, len(surface.diameters) // 6)]
     left.set_yticks(ticks, [f"{size:.3g}" for size in ticks])
     left.minorticks_off()
-    row = int(np.flatnonzero(surface.diameters == best.diameter)[0])
+    shown_contrasts = _contrasts_shown(surface, chosen, automatic)
+    left.set_xlim(shown_contrasts)
+    row = int(np.flatnonzero(surface.diameters == chosen.diameter)[0])
     found = surface.right[row] + surface.wrong[row]
     precision = np.divide(surface.right[row], found, out=np.full(len(found), np.nan), where=found > 0)
     for name, values, colour in (
@@ -41,17 +46,27 @@ def surface_picture(surface: ScoreSurface, best: Ranked, contrast: float) -> byt
         ("recall", surface.right[row] / surface.cells, YELLOW),
     ):
         right.plot(surface.contrasts, values, color=colour, label=name)
-    right.axvline(contrast, color=RED, linewidth=1, label="chosen")
+    right.axvline(chosen.contrast, color=RED, linewidth=1, label="chosen")
+    right.axvline(automatic.contrast, color="black", linewidth=1, linestyle=":", label="automatic")
     right.set(
-        xscale="log", ylim=(0, 1.03), xlabel="contrast, grey values", ylabel=f"at {best.diameter:.3g} µm"
+        xscale="log", ylim=(0, 1.03), xlabel="contrast, grey values", ylabel=f"at {chosen.diameter:.3g} µm"
     )
-    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
+    right.set_xlim(shown_contrasts)
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     return png(drawn)
 
 
-def where_picture(region: Region, best: Ranked, contrast: float) -> bytes:
+def _contrasts_shown(surface: ScoreSurface, *settings: Setting) -> tuple[float, float]:
+    """From far below the lower setting to far above the higher one, as far as anything was tried."""
+    contrasts = [setting.contrast for setting in settings]
+    low = max(min(contrasts) / 2**OCTAVES_SHOWN, float(surface.contrasts[0]))
+    return low, min(max(contrasts) * 2**OCTAVES_SHOWN, float(surface.contrasts[-1]))
+
+
+def where_picture(setting: Setting) -> bytes:
     """Projections along z and along y, with a circle for each cell and each peak."""
-    taken = best.heights >= np.float32(contrast)
+    region, best = setting.region, setting.ranked
+    taken = best.heights >= np.float32(setting.contrast)
     peaks, inside = best.places[taken], best.inside[taken]
     pairs = closest_pairs(peaks, region.cells, region.tolerance)
     wrong = inside.copy()

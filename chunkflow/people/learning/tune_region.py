@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chunkflow.chunk import Chunk
-from chunkflow.data.info import ImageInfo
+from chunkflow.data.describe import info_of
+from chunkflow.data.info import ImageInfo, LayerInfo, voxels_of
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, VoxelSize, vec
+from chunkflow.jobs.locate import open_layer
 from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians, filter_radius
 from chunkflow.kernels.images.peaks import find_peaks
 from chunkflow.kernels.scoring.matching import Points
 from chunkflow.kernels.scoring.tuning import Ranked, rank
+from chunkflow.words import counted
 
 FEWEST_CELLS = 3
 MOST_VOXELS = 2**28
@@ -90,6 +94,16 @@ class Region:
         places = (voxels + 0.5) * self.size_um
         return rank(diameter, places, heights, self.judges(places), self.cells, self.tolerance)
 
+    def ranked_by(self, diameters: Sequence[float]) -> list[Ranked]:
+        """The peaks of each diameter; refused if none of them finds a cell."""
+        ranked = [self.ranked(diameter) for diameter in diameters]
+        if not any(one.matches.any() for one in ranked):
+            raise BadInput(
+                f"No setting finds any of the {len(self.cells)} cells marked in {self.box}: are they "
+                "cells of this image, and bright in it?"
+            )
+        return ranked
+
     def judges(self, places: Points) -> NDArray[np.bool_]:
         """Which peaks are wrong if they find no cell: those in the region, but not at a side of it where a
         cell just beyond, which nobody marked, may have its peak."""
@@ -106,6 +120,35 @@ def box_of_cells(voxels: Points, volume: Box) -> Box:
     low, high = voxels.min(axis=0), voxels.max(axis=0)
     free = (high - low) / max(len(voxels) - 1, 1)
     return Box(vec(np.floor(low - free)), vec(np.ceil(high + free) + 1)).clip(volume)
+
+
+def image_layer(image: str | Path | Volume | ImageInfo, channel: int) -> ImageInfo:
+    """The image at a place, which may end in @mip."""
+    layer = open_layer(image)
+    if not isinstance(layer, ImageInfo):
+        raise BadInput(f"{place_of(image)} is a {layer.kind}; segment is tuned on an image.")
+    if channel >= layer.channels:
+        raise BadInput(
+            f"{place_of(image)} has {counted(layer.channels, 'channel')}, counted from 0: there is no "
+            f"{channel}."
+        )
+    return layer
+
+
+def place_of(image: str | Path | Volume | ImageInfo) -> str:
+    if isinstance(image, str | Path):
+        return str(image)
+    info = voxels_of(info_of(image))
+    return f"{info.url}@{info.mip}" if info.mip else info.url
+
+
+def region_box(box: Box | None, marked: Points, layer: LayerInfo) -> Box:
+    """The region that was asked for, within the image, or as the points tell."""
+    if box is None:
+        return box_of_cells(marked, layer.volume)
+    if box.clip(layer.volume).empty:
+        raise BadInput(f"{box} lies outside of the image, which is {layer.volume}.")
+    return box.clip(layer.volume)
 
 
 def _margin(tolerance: float, voxel_size: VoxelSize) -> Vec:

@@ -12,25 +12,26 @@ import numpy as np
 import yaml
 
 from chunkflow.data.atomic import refuse_existing
-from chunkflow.data.describe import info_of
-from chunkflow.data.info import ImageInfo, LayerInfo, voxels_of
+from chunkflow.data.info import ImageInfo
 from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
 from chunkflow.formats.points.marked import marked_points
 from chunkflow.geometry import Box
-from chunkflow.jobs.locate import open_layer
 from chunkflow.kernels.images.threshold import PEAK_RATIO
-from chunkflow.kernels.scoring.matching import Points
-from chunkflow.kernels.scoring.scores import Interval, bootstrap_interval
-from chunkflow.kernels.scoring.tuning import Ranked, ScoreSurface, readable
+from chunkflow.kernels.scoring.paired import SURE, Gain
+from chunkflow.kernels.scoring.scores import Interval
+from chunkflow.kernels.scoring.tuning import Prior, Ranked, ScoreSurface, readable
 from chunkflow.people.evaluation.sides import refuse_no_distance
+from chunkflow.people.learning.automatic import Automatic, automatic_contrast
+from chunkflow.people.learning.settings import COLUMNS, Setting
 from chunkflow.people.learning.tune_pictures import surface_picture, where_picture
-from chunkflow.people.learning.tune_region import Region, box_of_cells
-from chunkflow.people.reports.pages import fragment, heading, page, paragraph, picture, verbatim
+from chunkflow.people.learning.tune_region import Region, image_layer, place_of, region_box
+from chunkflow.people.reports.pages import fragment, heading, page, paragraph, picture, table, verbatim
 from chunkflow.words import counted
 
-SEED = 0
 STEPS_PER_OCTAVE = 4
+DIAMETER_UM = 8.0
+"""The diameter of segment where none is given."""
 DIAMETERS_UM = (4.0, 32.0)
 MOST_DIAMETERS = 100
 FEW_CELLS = 15
@@ -38,55 +39,59 @@ FEW_CELLS = 15
 
 @dataclass(frozen=True, repr=False)
 class Tuned:
-    """The setting that does best in a region, and its scores there; in a notebook a report."""
+    """The setting proposed for segment: the one that marked cells chose, if they show that it is better than
+    the automatic one, else that; in a notebook a report."""
 
     region: Region
     surface: ScoreSurface
-    ranked: Ranked
-    """The peaks of the diameter that was chosen."""
-    contrast: float
-    interval: Interval
-    """Where F1 lies with a certainty of 95 %."""
+    chosen: Setting
+    """The setting that the cells chose."""
+    automatic: Setting
+    """The diameter given, and the contrast that segment decides for it."""
+    gain: Gain
+    """F1 of the setting chosen above that of the automatic one."""
+    doubt: str
+    """What segment itself says of its automatic threshold."""
     image: str
     channel: int
     points: str
 
     @classmethod
-    def of(cls, region: Region, diameters: list[float], image: str, channel: int, points: str) -> Tuned:
-        ranked = [region.ranked(diameter) for diameter in diameters]
-        if not any(one.matches.any() for one in ranked):
-            raise BadInput(
-                f"No setting finds any of the {len(region.cells)} cells marked in {region.box}: are they "
-                "cells of this image, and bright in it?"
-            )
+    def of(
+        cls, region: Region, ranked: list[Ranked], automatic: Automatic, image: str, channel: int, points: str
+    ) -> Tuned:
         surface = ScoreSurface.of(ranked, len(region.cells))
-        diameter, contrast = surface.chosen()
-        best = next(one for one in ranked if one.diameter == diameter)
-        taken = best.heights >= np.float32(contrast)
-        right = best.matches[taken]
-        kinds = np.array([2, 1, 1]).repeat(
-            [right.sum(), (best.inside[taken] & ~right).sum(), len(region.cells) - right.sum()]
-        )
-        interval = bootstrap_interval(lambda drawn: _f1(kinds[drawn]), len(kinds), SEED)
-        return cls(region, surface, best, contrast, interval, image, channel, points)
+        diameter, contrast = surface.chosen(Prior(automatic.diameter, automatic.contrast))
+        peaks = {one.diameter: one for one in ranked}
+        chosen = Setting(region, peaks[diameter], contrast)
+        given = Setting(region, peaks[automatic.diameter], automatic.contrast)
+        gain = chosen.gain_over(given)
+        return cls(region, surface, chosen, given, gain, automatic.warning, image, channel, points)
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """How many peaks the setting finds that are right, and that are wrong."""
-        right, wrong = self.ranked.counts(np.array([self.contrast]))
-        return int(right[0]), int(wrong[0])
+    def proposed(self) -> Setting:
+        """The better one of both, as far as the cells can tell."""
+        return self.chosen if self.gain.shown else self.automatic
 
     @property
     def f1(self) -> float:
-        right, wrong = self.counts
-        return 2 * right / (right + wrong + len(self.region.cells))
+        """F1 of the setting proposed, in the region."""
+        return self.proposed.f1
+
+    @property
+    def interval(self) -> Interval:
+        """Where it lies with a certainty of 95 %."""
+        return self.proposed.interval
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of segment."""
         name = self.image.rstrip("/").rpartition("/")[2]
-        given: dict[str, Any] = {"image": name, "diameter": readable(self.ranked.diameter)}
-        given |= {"threshold": self.contrast / PEAK_RATIO, "contrast": self.contrast}
+        given: dict[str, Any] = {"image": name, "diameter": readable(self.proposed.diameter)}
+        if self.gain.shown:
+            given |= {"threshold": self.chosen.contrast / PEAK_RATIO, "contrast": self.chosen.contrast}
+        else:
+            given |= {"threshold": "auto"}
         return given | ({"channel": self.channel} if self.channel else {})
 
     def block(self) -> str:
@@ -98,20 +103,24 @@ class Tuned:
 
     def document(self) -> dict[str, Any]:
         """All numbers as plain JSON: the setting, its scores, and F1 of every setting tried."""
-        right, wrong = self.counts
-        surface = self.surface
+        surface, proposed = self.surface, self.proposed.document()
         return {
             "image": self.image,
             "points": self.points,
             "box": str(self.region.box),
             "tolerance_um": self.region.tolerance,
             "cells": surface.cells,
+            "proposed": "chosen" if self.gain.shown else "automatic",
             "parameters": self.parameters,
-            "right": right,
-            "wrong": wrong,
-            "missed": surface.cells - right,
-            "f1": self.f1,
-            "f1_interval": [self.interval.low, self.interval.high],
+            **{key: proposed[key] for key in ("right", "wrong", "missed", "f1", "f1_interval")},
+            "chosen": self.chosen.document(),
+            "automatic": self.automatic.document(),
+            "gain": {
+                "f1": self.gain.difference,
+                "f1_at_least": self.gain.least,
+                "certainty": SURE,
+                "share_of_draws_better": self.gain.share,
+            },
             "diameters": surface.diameters.tolist(),
             "contrasts": surface.contrasts.tolist(),
             "f1_of_each": surface.f1.round(4).tolist(),
@@ -143,35 +152,46 @@ class Tuned:
             *map(paragraph, self._findings()),
             heading("For the job file"),
             verbatim(self.block()),
-            heading("What it finds"),
+            heading("Chosen by the cells, and automatic"),
+            table(COLUMNS, [self.chosen.row("chosen"), self.automatic.row("automatic")]),
+            heading("What the setting proposed finds"),
             picture(
-                where_picture(self.region, self.ranked, self.contrast),
+                where_picture(self.proposed),
                 "The brightest voxel along z, and along y, of the region (dotted) and what is around it. "
-                "Circles have the diameter chosen; a cell that was found is drawn where its peak is.",
+                "Circles have the diameter proposed; a cell that was found is drawn where its peak is.",
             ),
             heading("All settings"),
             picture(
-                surface_picture(self.surface, self.ranked, self.contrast),
-                "F1 in the region. The choice (red) is the middle of the settings that do best, weighted by "
-                "how far so few cells can tell them apart.",
+                surface_picture(self.surface, self.chosen, self.automatic),
+                "F1 in the region. The choice (circle) is the middle of the settings that do best, as far "
+                "as so few cells can tell them apart, drawn to the automatic setting (square).",
             ),
         ]
 
     def _findings(self) -> list[str]:
         """What was found, and what it can be trusted for, in sentences."""
-        right, wrong = self.counts
-        cells = len(self.region.cells)
+        auto, gain, cells = self.automatic, self.gain, self.surface.cells
         lines = [
-            f"In {self.region.box} it finds {right} of {counted(cells, 'marked cell')} and "
-            f"{counted(wrong, 'peak')} beside: F1 {self.f1:.2f} ({self.interval} with 95 % certainty). These "
-            "cells chose it, so elsewhere expect somewhat less."
+            f"In {self.region.box} the diameter {self.chosen.diameter:.3g} µm with contrast "
+            f"{self.chosen.contrast:.4g}, chosen by these cells, {self.chosen.finds()}.",
+            f"Diameter {auto.diameter:.3g} µm with threshold: auto, which is a contrast of "
+            f"{auto.contrast:.4g} here, {auto.finds()}.",
+            f"On the same cells the setting chosen is {_above(gain)} (at least {gain.least:+.2f} "
+            f"with {100 * SURE:.0f} % certainty; better in {100 * gain.share:.0f} % of draws). "
+            + (
+                "So it is proposed. These cells chose it: elsewhere expect somewhat less."
+                if gain.shown
+                else "That does not show that it is better, so threshold: auto is proposed."
+            ),
+            "How certain it is was reckoned from these cells: it holds where the image is like here.",
         ]
+        if self.doubt:
+            lines.append(f"Of the automatic threshold segment says: {self.doubt}.")
         if cells < FEW_CELLS:
             lines.append(
                 f"Only {counted(cells, 'cell')} decided: mark some 20 for a choice that holds elsewhere."
             )
-        edge = self.surface.diameters[[0, -1]]
-        if self.ranked.diameter in edge:
+        if self.gain.shown and self.chosen.diameter in self.surface.diameters[[0, -1]]:
             lines.append("The diameter is at the end of those tried: try other diameters.")
         return lines
 
@@ -181,6 +201,7 @@ def tune(
     points: str | Path,
     box: Box | None = None,
     *,
+    diameter_um: float = DIAMETER_UM,
     tolerance_um: float = 10.0,
     diameters_um: tuple[float, float] = DIAMETERS_UM,
     channel: int = 0,
@@ -191,27 +212,46 @@ def tune(
     """Find the diameter, threshold and contrast of segment from cells marked in a region.
 
     Mark all cells of a region, some 20 or more, as what is not marked there counts as no cell. Every setting
-    is scored by its F1 there, and the middle of the best ones is chosen.
+    is scored by its F1 there, and the middle of the best ones is chosen, drawn towards `diameter_um` and the
+    contrast that segment decides for it by itself, from a sample of the whole image. Where the cells do not
+    show that their choice is better than `threshold: auto`, that is proposed.
 
     `image` is a layer's place, perhaps with @mip, of which `channel` is looked at. The file `points` has the
     centres of the cells, of the class `of_class` where it has several; `columns` (as in ["z", "y", "x"]) and
     `unit` (voxels, nm, um or mm) say what it does not. `box` is the region, in voxels of the image; by
     default what the points span. A peak may lie `tolerance_um` micrometres from the centre of its cell. Four
-    diameters an octave are tried between the two of `diameters_um`. Nothing is written.
+    diameters an octave are tried between the two of `diameters_um`, beside `diameter_um`. Nothing is written.
 
     >>> box = Box((0, 0, 0), (128, 128, 96))
     >>> tuned = tune(work.volume("dapi"), folder / "truth.csv", box, tolerance_um=5)
     >>> tuned.f1 > 0.9
     True
+    >>> better = tuned.gain.shown  # than `threshold: auto`, whose F1 is tuned.automatic.f1
     >>> task = tuned.parameters  # for the job: {"image": …, "diameter": …, "threshold": …, "contrast": …}
     """
     refuse_no_distance(tolerance_um)
-    diameters = diameters_between(*diameters_um)
+    diameters = diameters_around(diameter_um, *diameters_um)
     layer = image_layer(image, channel)
     marked = marked_points(Path(points), layer, columns, unit, of_class)
     part = region_box(box, marked, layer)
     region = Region.read(layer, channel, part, marked, tolerance_um, diameters[-1])
-    return Tuned.of(region, diameters, _place_of(image), channel, str(points))
+    ranked = region.ranked_by(diameters)
+    automatic = automatic_contrast(layer, channel, readable(diameter_um))
+    return Tuned.of(region, ranked, automatic, place_of(image), channel, str(points))
+
+
+def diameters_around(given: float, smallest: float, largest: float) -> list[float]:
+    """Diameters to try: those between two, and the one given."""
+    if not 0 < given < np.inf:
+        raise BadInput(f"The diameter of a cell is a number of micrometres above 0, not {given:g}.")
+    return sorted({readable(given), *diameters_between(smallest, largest)})
+
+
+def _above(gain: Gain) -> str:
+    """A difference of F1 in words."""
+    if abs(gain.difference) < 0.005:
+        return "as good"
+    return f"{'better' if gain.difference > 0 else 'worse'} by {abs(gain.difference):.2f}"
 
 
 def diameters_between(smallest: float, largest: float) -> list[float]:
@@ -226,37 +266,3 @@ def diameters_between(smallest: float, largest: float) -> list[float]:
             f"From {smallest:g} to {largest:g} there are {count:,} diameters to try: give a narrower range."
         )
     return [readable(smallest * 2.0 ** (step / STEPS_PER_OCTAVE)) for step in range(count)]
-
-
-def image_layer(image: str | Path | Volume | ImageInfo, channel: int) -> ImageInfo:
-    """The image at a place, which may end in @mip."""
-    layer = open_layer(image)
-    if not isinstance(layer, ImageInfo):
-        raise BadInput(f"{_place_of(image)} is a {layer.kind}; segment is tuned on an image.")
-    if channel >= layer.channels:
-        raise BadInput(
-            f"{_place_of(image)} has {counted(layer.channels, 'channel')}, counted from 0: there is no "
-            f"{channel}."
-        )
-    return layer
-
-
-def _place_of(image: str | Path | Volume | ImageInfo) -> str:
-    if isinstance(image, str | Path):
-        return str(image)
-    info = voxels_of(info_of(image))
-    return f"{info.url}@{info.mip}" if info.mip else info.url
-
-
-def region_box(box: Box | None, marked: Points, layer: LayerInfo) -> Box:
-    """The region that was asked for, within the image, or as the points tell."""
-    if box is None:
-        return box_of_cells(marked, layer.volume)
-    if box.clip(layer.volume).empty:
-        raise BadInput(f"{box} lies outside of the image, which is {layer.volume}.")
-    return box.clip(layer.volume)
-
-
-def _f1(kinds: np.ndarray[Any, Any]) -> float:
-    """F1 of items of which a pair counts 2, a point alone 1: what is in pairs, of all."""
-    return float(kinds[kinds == 2].sum() / kinds.sum())

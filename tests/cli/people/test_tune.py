@@ -15,7 +15,7 @@ from chunkflow.geometry import Box
 from chunkflow.kernels.precomputed.morton import id_voxels
 from chunkflow.kernels.scoring.matching import match_points
 from chunkflow.people.learning.tune_region import box_of_cells
-from chunkflow.people.learning.tuning import diameters_between, tune
+from chunkflow.people.learning.tuning import diameters_around, diameters_between, tune
 from tests.support.commands import Command
 from tests.support.jobs import make_job, make_layer, read_layer, run_job
 
@@ -43,6 +43,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
         image += (350 if cell else 150) * np.exp(-((distance / (RADIUS if cell else 1.5)) ** 2))
     image += ndimage.gaussian_filter(random.normal(0, 40, SIZE), 1)
     make_layer(folder / "dapi", image.astype(np.uint16), voxel_size=VOXEL, offset=START)
+    clear = np.clip(image - 250, 0, None) + random.integers(0, 20, SIZE)
+    make_layer(folder / "clear", clear.astype(np.uint16), voxel_size=VOXEL, offset=START)
     make_layer(folder / "labels", (image > 200).astype(np.uint8), "segmentation", VOXEL, START)
     cells = centres[is_cell] + START
     write_points(folder / "cells.csv", cells)
@@ -66,6 +68,7 @@ def tuned(scene: tuple[Path, np.ndarray], command: Command, tmp_path: Path) -> P
     )
     assert (said.code, said.err) == (0, "")
     assert (tmp_path / "tuned" / "segment.yaml").read_text() in said.out
+    assert "with threshold: auto, which is a contrast of" in said.out
     return tmp_path / "tuned"
 
 
@@ -90,7 +93,10 @@ def test_what_is_promised_is_what_segment_finds(scene: tuple[Path, np.ndarray], 
     total = 2 * promised["right"] + promised["wrong"] + promised["missed"]
     assert promised["f1"] == pytest.approx(2 * promised["right"] / total)
     assert promised["f1"] > 0.85
-    assert 4 <= block["segment"]["diameter"] <= 12
+    assert 4 <= block["segment"]["diameter"] <= 14
+    assert promised["proposed"] == "chosen"
+    assert promised["f1"] == promised["chosen"]["f1"] > promised["automatic"]["f1"]
+    assert promised["gain"]["f1_at_least"] >= 0
 
 
 def test_the_report_shows_it_and_stands_alone(tuned: Path) -> None:
@@ -98,6 +104,48 @@ def test_the_report_shows_it_and_stands_alone(tuned: Path) -> None:
     assert report.count("data:image/png;base64,") == 2
     assert "http" not in report.replace("http-equiv", "")
     assert (tuned / "segment.yaml").read_text().strip() in report
+    assert "<td>chosen</td>" in report
+    assert "<td>automatic</td>" in report
+    assert "with 90 % certainty; better in" in report
+
+
+def test_what_is_called_automatic_is_what_segment_decides(
+    scene: tuple[Path, np.ndarray], tuned: Path, tmp_path: Path
+) -> None:
+    folder, _ = scene
+    promised = json.loads((tuned / "tuned.json").read_text())["automatic"]
+    assert promised["diameter"] == 8
+    assert promised["contrast"] == 2 * promised["threshold"]
+    found = []
+    for threshold in ("auto", promised["threshold"]):
+        at = tmp_path / str(threshold)
+        at.mkdir()
+        task = {"segment": {"image": "dapi", "labels": "nuclei", "threshold": threshold}}
+        layers = {"dapi": str(folder / "dapi"), "nuclei": str(at / "nuclei")}
+        assert run_job(make_job(at, layers, [task], chunk=[64, 64, 64])) == "complete"
+        found.append(read_layer(at / "nuclei"))
+    assert len(np.unique(found[0])) > 5
+    np.testing.assert_array_equal(*found)
+
+
+def test_cells_that_show_nothing_better_leave_it_automatic(
+    scene: tuple[Path, np.ndarray], command: Command, tmp_path: Path
+) -> None:
+    """Where the automatic threshold finds all there is, no other setting can be better."""
+    folder, _ = scene
+    said = command(
+        *("tune", "segment", folder / "clear", "--points", folder / "cells.csv", "--box", BOX),
+        *("--to", tmp_path / "few", "--tolerance", TOLERANCE, "--diameter", 7),
+    )
+    assert said.code == 0
+    document = json.loads((tmp_path / "few" / "tuned.json").read_text())
+    assert document["proposed"] == "automatic"
+    assert document["automatic"]["f1"] > 0.95
+    assert document["gain"]["f1"] <= 0
+    assert document["parameters"] == {"image": "clear", "diameter": 7, "threshold": "auto"}
+    assert document["f1"] == document["automatic"]["f1"]
+    words = " ".join(said.out.split())
+    assert "does not show that it is better, so threshold: auto is proposed" in words
 
 
 def test_the_same_cells_in_another_order_give_the_same(
@@ -136,6 +184,7 @@ def test_without_a_box_the_points_tell_the_region() -> None:
         (["--diameters", "9-4"], ["not from 9 to 4"]),
         (["--diameters", "small"], ["--diameters takes LOW-HIGH"]),
         (["--diameters", "1e-9-1e9"], ["--diameters"]),
+        (["--diameter", "0"], ["diameter of a cell", "above 0"]),
         (["--tolerance", "0"], ["tolerance takes a distance above 0"]),
         (["--channel", "1"], ["there is no 1"]),
         (["--class", "cell"], ["no classes"]),
@@ -216,11 +265,14 @@ def test_a_function_gives_what_the_command_writes(scene: tuple[Path, np.ndarray]
     image = layer_at(full_url(str(folder / "dapi")))
     found = tune(image, points, Box.parse(BOX), tolerance_um=TOLERANCE, diameters_um=(6, 8))
     assert found.parameters["image"] == "dapi"
-    assert 6 <= found.ranked.diameter <= 8
+    assert 6 <= found.proposed.diameter <= 8
+    assert list(found.surface.diameters) == [6.0, 7.14, 8.0]
 
 
 def test_diameters_go_up_by_a_quarter_of_an_octave() -> None:
     assert diameters_between(4, 8) == [4.0, 4.76, 5.66, 6.73, 8.0]
     assert diameters_between(9, 9) == [9.0]
+    assert diameters_around(5, 4, 8) == [4.0, 4.76, 5.0, 5.66, 6.73, 8.0]
+    assert diameters_around(40, 4, 5) == [4.0, 4.76, 40.0]
     with pytest.raises(BadInput, match="give a narrower range"):
         diameters_between(1e-9, 1e9)

@@ -5,9 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkflow.kernels.scoring.matching import match_points
-from chunkflow.kernels.scoring.tuning import MOST_FOUND, ScoreSurface, rank, readable
+from chunkflow.kernels.scoring.tuning import MOST_FOUND, Prior, ScoreSurface, rank, readable
 
 TOLERANCE = 2.0
+WIDE = Prior(8.0, 2.0 ** (100 / 32 + 5))
+"""In the middle of the surfaces below."""
 
 
 @settings(deadline=None, max_examples=50)
@@ -50,16 +52,49 @@ def test_the_middle_of_a_plateau_is_chosen_not_a_lucky_point_at_its_edge() -> No
     f1 = np.full((9, 200), 0.2)
     f1[2:7, 60:141] = 0.70
     f1[2, 60] = 0.72
-    diameter, contrast = surface(f1, 20).chosen()
+    diameter, contrast = surface(f1, 20).chosen(WIDE)
     assert diameter == 8.0
-    assert abs(np.log2(contrast / 2.0 ** (100 / 32 + 5))) < 0.1
+    assert abs(np.log2(contrast / WIDE.contrast)) < 0.1
+
+
+def octaves(setting: tuple[float, float], other: tuple[float, float]) -> float:
+    return float(np.abs(np.log2(np.array(setting) / np.array(other))).max())
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 8), st.integers(0, 199), st.integers(0, 8), st.integers(0, 199))
+def test_few_cells_stay_at_the_prior_and_many_leave_it(row: int, column: int, at: int, best: int) -> None:
+    """F1 falls off gently on all sides of the best setting."""
+    diameters, contrasts = 4 * 2.0 ** (np.arange(9) / 4), 2.0 ** (np.arange(200) / 32 + 5)
+    there = float(diameters[at]), float(contrasts[best])
+    away = np.maximum(
+        np.abs(np.log2(diameters / there[0]))[:, None], np.abs(np.log2(contrasts / there[1]))[None]
+    )
+    prior = Prior(float(diameters[row]), float(contrasts[column]))
+    far = octaves((prior.diameter, prior.contrast), there)
+    left = [
+        octaves(surface(0.8 - 0.03 * np.minimum(away, 8), cells).chosen(prior), there)
+        for cells in (3, 20_000)
+    ]
+    assert left[1] <= 0.5
+    assert left[0] >= left[1] - 0.5
+    if far > 2:
+        assert left[0] > far / 2  # more than half of the way is not gone for three cells
+
+
+def test_without_any_difference_the_prior_decides() -> None:
+    """A diameter that is not on the steps of the others, and a contrast between two steps."""
+    flat = surface(np.full((9, 400), 0.5), 20)
+    for diameter, contrast in ((6.73, 300.0), (9.51, 2000.0)):
+        assert octaves(flat.chosen(Prior(diameter, contrast)), (diameter, contrast)) < 0.3
 
 
 def test_more_cells_make_the_choice_surer() -> None:
     """A peak well above a slope is followed once there are cells enough to believe it."""
     steps = np.arange(200)
     f1 = np.stack([0.6 + 0.12 * np.exp(-(((steps - 170) / 8) ** 2)) - 0.0005 * np.abs(steps - 60)] * 3)
-    far = [abs(np.log2(surface(f1, cells).chosen()[1]) - (170 / 32 + 5)) for cells in (10, 1000)]
+    prior = Prior(4.76, 2.0 ** (60 / 32 + 5))
+    far = [abs(np.log2(surface(f1, cells).chosen(prior)[1]) - (170 / 32 + 5)) for cells in (10, 4000)]
     assert far[0] > 1
     assert far[1] < 0.15
 
