@@ -66,17 +66,27 @@ def micrometres(voxels: NDArray[Any]) -> Points:
     return np.asarray(voxels * (np.array(VOXEL_NM) / 1000))
 
 
+def decided_by_segment(image: NDArray[np.uint16], diameter: float) -> dict[str, Any]:
+    """The values that the task decides for a volume."""
+    task, layout = _segment(image, diameter)
+    samples = (Chunk(image[one.slices((0, 0, 0))], one, VOXEL_NM) for _, one in task.samples(layout))
+    return task.prepare(layout, samples) or {}
+
+
 def found_by_segment(image: NDArray[np.uint16], diameter: float) -> tuple[Points, dict[str, Any]]:
     """The peaks of the task's objects, in micrometres, and what it decided."""
-    box = Box.of_size(vec(image.shape))
-    info = ImageInfo(volume=box, voxel_size=VOXEL_NM, dtype="uint16")
-    layout = Layout({"image": (info,)}, (64, 64, 64), (64, 64, 64))
-    task = Segment.model_validate({"image": "image", "labels": "labels", "diameter": diameter})
-    samples = (Chunk(image[one.slices((0, 0, 0))], one, VOXEL_NM) for _, one in task.samples(layout))
-    values = task.prepare(layout, samples) or {}
+    task, layout = _segment(image, diameter)
+    values = decided_by_segment(image, diameter)
+    box = layout.main.volume
     cell = Cell(0, box, box, box, VOXEL_NM, layout, values)
     labels = task.map(cell, Chunk(image, box, VOXEL_NM))[0].array
     return micrometres(id_voxels(np.unique(labels[labels > 0]), image.shape)), values
+
+
+def _segment(image: NDArray[np.uint16], diameter: float) -> tuple[Segment, Layout]:
+    info = ImageInfo(volume=Box.of_size(vec(image.shape)), voxel_size=VOXEL_NM, dtype="uint16")
+    layout = Layout({"image": (info,)}, (64, 64, 64), (64, 64, 64))
+    return Segment.model_validate({"image": "image", "labels": "labels", "diameter": diameter}), layout
 
 
 def f1_score(found: Points, truth: Points) -> float:

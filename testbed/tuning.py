@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from chunkflow.chunk import Chunk
 from chunkflow.geometry import Box, vec
-from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians
-from chunkflow.kernels.images.peaks import find_peaks
+from chunkflow.kernels.images.threshold import PEAK_RATIO
 from chunkflow.kernels.scoring.matching import match_points
 from chunkflow.kernels.scoring.tuning import Ranked, rank
 from chunkflow.people.learning.automatic import Automatic
 from chunkflow.people.learning.tune_region import Region
 from chunkflow.people.learning.tuning import DIAMETERS_UM, Tuned, diameters_around
-from testbed.detection import TOLERANCE_UM, VOXEL_NM, Tissue
+from testbed.detection import TOLERANCE_UM, VOXEL_NM, Tissue, decided_by_segment
 
 CELLS = 20
 DRAWS = 50
@@ -27,32 +26,7 @@ MEDIAN, NINETIETH, LARGEST = 0.02, 0.06, 0.15
 contrast of a region is 0.4 octaves off the volume's, and half of that would be needed for such a median."""
 
 Points = NDArray[np.float64]
-Image = NDArray[np.uint16]
 SIZE_UM = np.array(VOXEL_NM) / 1000
-
-TISSUES = tuple(
-    Tissue(f"c-Fos {brain}", f"light_sheet_cfos_{brain}.npz", 12.0, 0.58) for brain in (753, 969, 1147)
-) + tuple(
-    Tissue(f"microglia {brain}", f"light_sheet_microglia_{brain}.npz", 14.0, 0.8)
-    for brain in (2248, 4704, 4923, 6003, 7095, 7853, 8858, 9758)
-)
-OTSU_SEPARATES = 0.7
-NOISE_DEVIATIONS = 13.0
-
-
-def expected_contrast(image: Image, diameter: float) -> float:
-    """An automatic contrast of the kind that segment decides: Otsu's threshold of the heights of all peaks
-    where it parts them well, else a multiple of the noise."""
-    response = difference_of_gaussians(image, blob_sigma(diameter * 1000, VOXEL_NM))
-    heights = np.sort(find_peaks(response, [(0, size) for size in image.shape])[1].astype(np.float64))
-    below = np.arange(1, len(heights))
-    sums = np.cumsum(heights)
-    share = below / len(heights)
-    apart = (sums[-1] - sums[:-1]) / (len(heights) - below) - sums[:-1] / below
-    between = share * (1 - share) * apart**2
-    if between.max() > OTSU_SEPARATES * heights.var():
-        return float(heights[between.argmax() + 1])
-    return NOISE_DEVIATIONS * float(np.median(np.abs(response - np.median(response))))
 
 
 @dataclass(frozen=True)
@@ -65,12 +39,13 @@ class Tried:
     automatic: Automatic
 
     @classmethod
-    def of(cls, tissue: Tissue, decide: Callable[[Image, float], float] = expected_contrast) -> Tried:
+    def of(cls, tissue: Tissue) -> Tried:
         array, cells = tissue.load()
         box = Box.of_size(vec(array.shape))
         whole = Region(box, cells + SIZE_UM / 2, Chunk(array, box, VOXEL_NM), box, TOLERANCE_UM)
         peaks = tuple(whole.ranked_by(diameters_around(tissue.diameter, *DIAMETERS_UM)))
-        automatic = Automatic(tissue.diameter, decide(array, tissue.diameter))
+        decided = decided_by_segment(array, tissue.diameter)
+        automatic = Automatic(tissue.diameter, PEAK_RATIO * decided["threshold"])
         return cls(whole.window, whole.cells, peaks, automatic)
 
     @property

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.figure import Figure
-from testbed.tuning import CELLS, DRAWS, LARGEST, MEDIAN, NINETIETH, TISSUES, Losses, Tried, losses
+from testbed.detection import TISSUES
+from testbed.tuning import CELLS, DRAWS, LARGEST, MEDIAN, NINETIETH, Losses, Tried, losses
 
 
 def run() -> list[Figure]:

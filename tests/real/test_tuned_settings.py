@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from testbed.detection import Tissue
-from testbed.tuning import LARGEST, TISSUES, Tried, boxes, losses
+from testbed.detection import TISSUES, Tissue
+from testbed.tuning import LARGEST, Tried, boxes, losses
 
 each_tissue = pytest.mark.parametrize("tissue", TISSUES, ids=lambda tissue: tissue.name)
 
