@@ -29,6 +29,8 @@ class JobRecord(BaseModel):
     plan: PlanSpec
     grids: dict[str, Vec]
     """How many cells each stage has along x, y and z."""
+    files: dict[str, dict[str, str]] = {}
+    """The fingerprints of the files that tasks read, by task and parameter; none in older ledgers."""
 
     @field_validator("spec")
     @classmethod
