@@ -80,7 +80,7 @@ def _code_of(document: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """All that a run asks for that the ledger may not fit."""
 
     cleared: set[str]
@@ -104,8 +104,7 @@ def open_run(
 
     `restart` names a task, or several, to be cleared with those after it; `agree` is asked, with what would
     be deleted. `ledger` is that of the work folder where it was loaded already: it is read on, and is the one
-    opened.
-    `say` is told where another runner's lease is waited for.
+    opened. `say` is told where another runner's lease is waited for.
     """
     ledger = _as_it_stands(plan, ledger)
     before, asked = _asked(plan, ledger, restart)
@@ -119,6 +118,7 @@ def open_run(
         _refuse_what_came_between(plan, known, ledger, asked)
         before = _plan_before(ledger.state, plan)
         files = files_to_record(before, ledger.state, asked.files, asked.cleared)
+        record = _record_of(plan, asked.spec, files)
         begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
         deletes = bool(asked.cleared or begun)
         make_staging(ledger, [*(places_there(before) if deletes else []), *places_of(plan)])
@@ -127,12 +127,8 @@ def open_run(
             if may_write:
                 _wait_for_fences(plan, ledger, say)
             _clear(before, ledger, _steps_of(before, asked.cleared) | begun, places)
-        grids = {stage.name: stage.grid.shape for stage in plan.stages}
-        ledger.record_job(
-            JobRecord(spec=asked.spec, plan=spec_of(plan), grids=grids, files=files),
-            versions | {"chunkflow": chunkflow.__version__},
-            {stage.name: len(stage.grid) for stage in plan.stages},
-        )
+        cells = {stage.name: len(stage.grid) for stage in plan.stages}
+        ledger.record_job(record, versions | {"chunkflow": chunkflow.__version__}, cells)
         _record_retried(plan, ledger)
         record_created(plan, ledger)
         ledger.flush(now=True)
@@ -141,6 +137,12 @@ def open_run(
         ledger.close()
         raise
     return ledger
+
+
+def _record_of(plan: Plan, spec: dict[str, Any], files: dict[str, dict[str, str]]) -> JobRecord:
+    grids = {stage.name: stage.grid.shape for stage in plan.stages}
+    layers = [product.info for mips in plan.made_layers().values() for product in mips]
+    return JobRecord(spec=spec, plan=spec_of(plan), grids=grids, files=files, layers=layers)
 
 
 def named_tasks(restart: str | Sequence[str]) -> list[str]:
@@ -164,23 +166,23 @@ def _as_it_stands(plan: Plan, ledger: Ledger | None) -> Ledger:
     return ledger
 
 
-def _asked(plan: Plan, known: Ledger, restart: str | Sequence[str]) -> tuple[Plan, Asked]:
+def _asked(plan: Plan, known: Ledger, restart: str | Sequence[str]) -> tuple[Plan, RunRequest]:
     """The plan of the last run, and what is asked for, where the ledger allows it."""
     before = _plan_before(known.state, plan)
     cleared = {entry for name in named_tasks(restart) for entry in _cleared(plan, before, name)}
-    asked = Asked(cleared, canonical(plan.job, plan), fingerprints_of(plan.job))
+    asked = RunRequest(cleared, canonical(plan.job, plan), fingerprints_of(plan.job))
     _refuse(plan, before, known.state, asked)
     return before, asked
 
 
-def _refuse(plan: Plan, before: Plan, known: State, asked: Asked) -> None:
+def _refuse(plan: Plan, before: Plan, known: State, asked: RunRequest) -> None:
     """Raise BadInput where a run asks for what the ledger does not allow."""
     _refuse_changes(known, asked.spec, asked.cleared)
     refuse_changed_files(before, known, asked.files, plan.job, asked.cleared)
     refuse_foreign(plan, known.created)
 
 
-def _refuse_what_came_between(plan: Plan, known: int, ledger: Ledger, asked: Asked) -> None:
+def _refuse_what_came_between(plan: Plan, known: int, ledger: Ledger, asked: RunRequest) -> None:
     """Hold what is asked against the ledger as it was taken: another run may have come and gone while the
     person was asked, after so many segments as were known. How that one ended stays on record."""
     if ledger.segments == known + 1:  # what this runner took is what was known
@@ -274,6 +276,6 @@ def _clear(plan: Plan, ledger: Ledger, cleared: set[int], places: OwnedPlaces) -
     names = [plan.steps[i].name for i in sorted(cleared)]
     ledger.record_clearing(names)
     ledger.flush(now=True)
-    delete(plan, cleared, places)
+    delete(plan, cleared, places, ledger.state.job.layers if ledger.state.job is not None else ())
     ledger.record_cleared(list(dict.fromkeys([*names, *stages])))
     ledger.flush(now=True)

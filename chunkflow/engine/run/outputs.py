@@ -16,7 +16,7 @@ from typing import Any
 
 import chunkflow
 from chunkflow.data.folder import Folder, side_by_side
-from chunkflow.data.info import FolderInfo, TableInfo
+from chunkflow.data.info import FolderInfo, LayerInfo, TableInfo, VoxelsInfo, voxels_of
 from chunkflow.data.owned import OwnedPlaces
 from chunkflow.data.tables import table_file
 from chunkflow.data.volume import layer_document, voxel_files
@@ -95,11 +95,17 @@ def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[s
             yield from ((url, [table_file(cell) for cell in range(len(stage.grid))]) for url in tables)
 
 
-def delete(plan: Plan, steps: Iterable[int], places: OwnedPlaces) -> int:
-    """Delete what these steps wrote, also after a cut of power; returns how many files there were."""
+def delete(plan: Plan, steps: Iterable[int], places: OwnedPlaces, recorded: Iterable[LayerInfo] = ()) -> int:
+    """Delete what these steps wrote, also after a cut of power; returns how many files there were. `recorded`
+    are the layers as the ledger has them: of another extent where a source was another."""
     cleared = set(steps)
     parts = Parts(Folder(plan.work))
     count = 0
+    voxels = {(p.info.url, p.mip): p for mips in plan.made_layers().values() for p in mips}
+    for info in recorded:
+        product = voxels.get((info.url, info.mip)) if isinstance(info, VoxelsInfo) else None
+        if product is not None and product.maker in cleared and product.info != info:
+            count += places.at(info.url).delete(voxel_files(voxels_of(info), info.bounds))
     for index in cleared:
         for url, names in names_of(plan, plan.steps[index], parts):
             count += places.at(url).delete(names) if names else 0

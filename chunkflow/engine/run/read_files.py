@@ -51,7 +51,8 @@ def refuse_changed_files(before: Plan, state: State, now: ByTask, job: Job, clea
         return
     tasks = list(dict.fromkeys(name for name, _, _ in changed))
     made = "; ".join(
-        f"{task} was made with another {parameter} ({file})" for task, parameter, file in changed
+        f"{task} was made with {'other' if parameter.endswith('s') else 'another'} {parameter} ({file})"
+        for task, parameter, file in changed
     )
     raise BadInput(
         f"{made}: put back what was there, use another work folder, or restart {' and '.join(tasks)}: that "
