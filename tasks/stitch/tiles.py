@@ -74,12 +74,10 @@ class TileSource(BaseModel):
         return TileGrid(columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1, files)
 
     def files_read(self) -> list[Path]:
-        """All that the tiles are read from, and the list of them where there is one."""
+        """All that the tiles are read from, and the list of them where there is one; none is opened."""
         listed = [Path(self.tiles)] if self.tiles.lower().endswith(".csv") else []
-        return [
-            *listed,
-            *(file for files in self.find().files for tile in files for file in source_files(str(tile))),
-        ]
+        tiles = [tile for files in self.find().files for tile in files]
+        return listed + [f for tile in tiles for f in ([tile] if tile.is_file() else source_files(str(tile)))]
 
     def _channels(self, found: list[str]) -> list[str]:
         """The channels that have files of their own, in the order of the images."""

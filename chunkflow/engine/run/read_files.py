@@ -26,7 +26,7 @@ def fingerprints_of(job: Job) -> dict[str, dict[str, str]]:
     for entry in job.tasks:
         try:
             read = entry.load(job.modules).files_read()
-        except BadInput:
+        except (BadInput, OSError):
             continue
         for parameter, paths in read.items():
             places = tuple(map(str, paths))
@@ -67,11 +67,13 @@ def files_to_record(before: Plan, state: State, now: ByTask, cleared: set[str]) 
 
 
 def _said(parameters: Mapping[str, object], parameter: str) -> str:
-    """The file by its name, where the parameter is one, and that it is another."""
+    """A sentence on what has changed: a file by its name, a pattern or FILE:NAME as it was given."""
     value: object = parameters
     for key in parameter.split(".", 1):
         value = value.get(key) if isinstance(value, Mapping) else None
-    return f"{Path(value).name} has changed" if isinstance(value, str) else "what it names has changed"
+    if not isinstance(value, str):
+        return "what it names has changed"
+    return f"{Path(value).name if Path(value).exists() else value} has changed"
 
 
 def _recorded(before: Plan, state: State, now: ByTask, cleared: set[str]) -> dict[str, dict[str, str]]:
