@@ -21,6 +21,7 @@ from chunkflow.engine.run.checking import faults_behind, mark_undone
 from chunkflow.engine.run.outputs import (
     create,
     delete,
+    delete_other_extents,
     deleted_size,
     parameters_of,
     places_of,
@@ -276,6 +277,8 @@ def _clear(plan: Plan, ledger: Ledger, cleared: set[int], places: OwnedPlaces) -
     names = [plan.steps[i].name for i in sorted(cleared)]
     ledger.record_clearing(names)
     ledger.flush(now=True)
-    delete(plan, cleared, places, ledger.state.job.layers if ledger.state.job is not None else ())
+    if ledger.state.job is not None:
+        delete_other_extents(plan, cleared, ledger.state.job.layers, places)
+    delete(plan, cleared, places)
     ledger.record_cleared(list(dict.fromkeys([*names, *stages])))
     ledger.flush(now=True)

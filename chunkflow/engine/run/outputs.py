@@ -95,17 +95,11 @@ def names_of(plan: Plan, step: Step, parts: Parts) -> Iterator[tuple[str, list[s
             yield from ((url, [table_file(cell) for cell in range(len(stage.grid))]) for url in tables)
 
 
-def delete(plan: Plan, steps: Iterable[int], places: OwnedPlaces, recorded: Iterable[LayerInfo] = ()) -> int:
-    """Delete what these steps wrote, also after a cut of power; returns how many files there were. `recorded`
-    are the layers as the ledger has them: of another extent where a source was another."""
+def delete(plan: Plan, steps: Iterable[int], places: OwnedPlaces) -> int:
+    """Delete what these steps wrote, also after a cut of power; returns how many files there were."""
     cleared = set(steps)
     parts = Parts(Folder(plan.work))
     count = 0
-    voxels = {(p.info.url, p.mip): p for mips in plan.made_layers().values() for p in mips}
-    for info in recorded:
-        product = voxels.get((info.url, info.mip)) if isinstance(info, VoxelsInfo) else None
-        if product is not None and product.maker in cleared and product.info != info:
-            count += places.at(info.url).delete(voxel_files(voxels_of(info), info.bounds))
     for index in cleared:
         for url, names in names_of(plan, plan.steps[index], parts):
             count += places.at(url).delete(names) if names else 0
@@ -114,6 +108,19 @@ def delete(plan: Plan, steps: Iterable[int], places: OwnedPlaces, recorded: Iter
             count += places.at(url).delete(["info", "provenance"])
     places.sync()
     return count
+
+
+def delete_other_extents(
+    plan: Plan, steps: Iterable[int], recorded: Iterable[LayerInfo], places: OwnedPlaces
+) -> None:
+    """Delete the voxels of these steps' layers where the ledger has them of another extent than the plan, as
+    a source that has changed is planned as it is now. `delete` comes after it."""
+    cleared = set(steps)
+    made = {(p.info.url, p.mip): p for mips in plan.made_layers().values() for p in mips}
+    for info in recorded:
+        product = made.get((info.url, info.mip)) if isinstance(info, VoxelsInfo) else None
+        if product is not None and product.maker in cleared and product.info != info:
+            places.at(info.url).delete(voxel_files(voxels_of(info), info.bounds))
 
 
 def _made_urls(plan: Plan) -> dict[str, int]:
