@@ -140,7 +140,7 @@ class Job(planning.Job):
         address: str = "",
         serial: bool = False,
         box: Box | None = None,
-        restart: str = "",
+        restart: str | Sequence[str] = "",
         budget: float | None = None,
         prices: str | Path = PACKAGED,
         sample: int = 0,
@@ -150,7 +150,7 @@ class Job(planning.Job):
 
         It runs in `workers` processes (0: as many as cores) of this machine, on the Ray cluster at `address`,
         or `serial` in this process. `box` is a part to try first, in voxels of mip 0: it is made in a work
-        folder of its own. `restart` names a task that is cleared first, with all after it, without being
+        folder of its own. `restart` names a task, or several, cleared first, with all after it, without being
         asked. `budget` is dollars by the table `prices`; `sample` chunks of each task are measured for it.
         `listeners` hear what happens; a notebook shows a bar besides.
 
@@ -214,7 +214,7 @@ def submit(
     address: str,
     workers: int = 0,
     box: Box | None = None,
-    restart: str = "",
+    restart: str | Sequence[str] = "",
     budget: float | None = None,
     prices: str | Path = "",
 ) -> Work:
@@ -247,6 +247,7 @@ def ingest(
     workers: int = 0,
     address: str = "",
     serial: bool = False,
+    restart: bool = False,
     listeners: Sequence[Listener] = (),
 ) -> Work:
     """Write a stack of a microscope or another program as a layer, or as one for each of its channels.
@@ -254,7 +255,8 @@ def ingest(
     `source` is a file or folder, or FILE:NAME for one of several arrays; `to` the path or URL of the layer,
     or of a folder of layers. `voxel_size` is in nanometres along x, y, z, where the source does not say it.
     `kind` is image or labels; `axes` the order of the source's axes (as in "zyx"); `channel` and `time`
-    choose one. The other parameters are those of `Job.run`.
+    choose one. `restart` clears what an earlier run made there, as of a source that has changed. The other
+    parameters are those of `Job.run`.
 
     >>> work = ingest(folder / "stack.npy", folder / "stack", (500, 500, 1000), axes="xyz", serial=True)
     >>> work.volume("layer").bounds.size
@@ -263,7 +265,8 @@ def ingest(
     size = "" if voxel_size is None else ",".join(str(float(length)) for length in voxel_size) + "nm"
     parameters = {"voxel_size": size, "kind": kind, "axes": axes, "channel": channel, "time": time}
     ingestion = ingest_job(str(source), str(to), parameters, str(work))
-    return _to_end(Run.of(ingestion.job, Means(workers, address, serial)), listeners)
+    cleared = [entry.name for entry in ingestion.job.tasks if restart]
+    return _to_end(Run.of(ingestion.job, Means(workers, address, serial), restart=cleared), listeners)
 
 
 def _to_end(run: Run, listeners: Sequence[Listener]) -> Work:

@@ -217,6 +217,18 @@ class Task(BaseModel):
                 found[name] = marks[0].whole(value, base)
         return found
 
+    def files_read(self) -> dict[str, Sequence[str | Path]]:
+        """The files and folders that it reads, by the parameters that name them: once it has begun, they may
+        not change. By default all that its fields name by a path."""
+        marks = {
+            name: mark
+            for name, field in type(self).model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, Located)
+        }
+        values = {name: getattr(self, name) for name, mark in marks.items()}
+        return {name: [v] for name, v in values.items() if isinstance(v, str) and v not in marks[name].words}
+
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:
         """The steps this task consists of, each with a name within it; by default itself, nameless."""
         return [("", self)]

@@ -66,7 +66,18 @@ Budget = Annotated[
         show_default=False,
     ),
 ]
-Restart = Annotated[str, typer.Option("--restart", help="Clear this task and those after it first.")]
+Restart = Annotated[
+    str,
+    typer.Option(
+        "--restart",
+        metavar="TASK",
+        help="Clear this task and those after it first; several with commas between.",
+        show_default=False,
+    ),
+]
+RestartAll = Annotated[
+    bool, typer.Option("--restart", help="Clear what this made in its work folder first, and make it anew.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")]
 Settings = Annotated[
     list[str] | None,

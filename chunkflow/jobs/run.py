@@ -65,14 +65,14 @@ class Run:
         self,
         plan: Plan,
         means: Means,
-        restart: str = "",
+        restart: str | Sequence[str] = "",
         agree: Callable[[str], bool] = lambda _: True,
         listeners: Sequence[Listener] = (),
         ledger: Ledger | None = None,
     ) -> None:
-        """`restart` names a task to be cleared with those after it; `agree` is asked first, with what would
-        be deleted. `ledger` is that of the work folder, where it was loaded already; from then on it is the
-        run's."""
+        """`restart` names a task, or several, to be cleared with those after it; `agree` is asked first, with
+        what would be deleted. `ledger` is that of the work folder, where it was loaded already; from then on
+        it is the run's."""
         self.plan, self.status = plan, ""
         """`status` is how the run ended, once it has, and its ledger is closed."""
         self.listeners = list(listeners)
@@ -94,7 +94,7 @@ class Run:
         job: Job,
         means: Means,
         box: Box | None = None,
-        restart: str = "",
+        restart: str | Sequence[str] = "",
         agree: Callable[[str], bool] = lambda _: True,
     ) -> Run:
         """The run of a job, or of a part of its volume, as it would be planned here."""

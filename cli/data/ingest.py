@@ -12,7 +12,7 @@ from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.words import plain
 from cli.jobs.run import follow
-from cli.options import Address, Serial, WorkersOption
+from cli.options import Address, RestartAll, Serial, WorkersOption, Yes, agreed
 
 SourceArgument = Annotated[
     str,
@@ -50,6 +50,8 @@ def ingest(
     workers: WorkersOption = 0,
     address: Address = "",
     serial: Serial = False,
+    restart: RestartAll = False,
+    yes: Yes = False,
 ) -> None:
     """Write what a microscope or another program left as layers.
 
@@ -65,6 +67,7 @@ def ingest(
     console = Console(soft_wrap=True)
     console.print(f"{source}: {ingestion.extent}", highlight=False)
     means = Means(workers, address, serial)
-    follow(Run.of(ingestion.job, means), console)
+    cleared = [entry.name for entry in ingestion.job.tasks if restart]
+    follow(Run.of(ingestion.job, means, None, cleared, lambda what: yes or agreed(what)), console)
     for url in ingestion.layers:
         console.print(f"Look at it: chunkflow view {plain(url)}", highlight=False)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -29,6 +30,7 @@ from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.kernels.scoring.matching import match_points, matched_pairs
 from chunkflow.people.learning.train import train
+from cli.demo.again import put_once, refuse_without
 from cli.jobs.run import follow
 from cli.people.train import show_trained
 
@@ -59,21 +61,26 @@ class Truth:
     """The first voxel of each tile, by its row and column."""
 
 
+def light_sheet_job(folder: Path) -> Job:
+    """The job of the demo, whose file is put into the folder."""
+    path = folder / "light-sheet.yaml"
+    put_once(path, files("cli.demo").joinpath("light-sheet.yaml").read_text("utf-8"))
+    return Job.from_file(path)
+
+
 def run_light_sheet(
-    folder: Path, tile: tuple[int, int, int], seed: int, means: Means, console: Console
+    job: Job, folder: Path, tile: tuple[int, int, int], seed: int, means: Means, console: Console
 ) -> tuple[Plan, list[Table]]:
     """Make the tiles, run the job, and compare: the plan that was run, and what was found."""
+    model = folder / "neuron-glia.skops"
+    refuse_without(model, job, "classify")
     console.print("Tiles: a synthetic brain, imaged in 5 x 5 overlapping tiles.", highlight=False)
     scan = Run.of(_scan(folder, tile, seed), means)
     follow(scan, console)
     truth = _truth(scan.plan, folder, tile)
-    path = folder / "light-sheet.yaml"
-    path.write_text(files("cli.demo").joinpath("light-sheet.yaml").read_text("utf-8"), "utf-8")
-    job = Job.from_file(path)
-    console.print("The job, up to its object table.", highlight=False)
-    follow(Run.of(job.until("measure"), means), console)
-    model = folder / "neuron-glia.skops"
-    if not model.exists():
+    if not model.exists():  # else the part before it is done, and `classify` may have read it already
+        console.print("The job, up to its object table.", highlight=False)
+        follow(Run.of(job.until("measure"), means), console)
         labelled = _label(truth, folder / "labels.csv", seed)
         console.print(f"A classifier, from {labelled} labelled cells.", highlight=False)
         show_trained(train(folder / "work", folder / "labels.csv", model))
@@ -146,10 +153,11 @@ def _label(truth: Truth, path: Path, seed: int) -> int:
         raise BadInput(f"The tiles show only {len(seen)} cells: take larger ones (--size).")
     chosen = np.sort(np.random.default_rng(seed).choice(seen, count, replace=False))
     kinds = truth.cells["class"].to_pylist()
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["x_um", "y_um", "z_um", "class"])
-        writer.writerows([*np.round(truth.places[n], 2).tolist(), kinds[n]] for n in chosen.tolist())
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(["x_um", "y_um", "z_um", "class"])
+    writer.writerows([*np.round(truth.places[n], 2).tolist(), kinds[n]] for n in chosen.tolist())
+    put_once(path, file.getvalue())
     return count
 
 

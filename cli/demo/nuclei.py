@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +24,8 @@ from chunkflow.people.viewing.view import start_server
 from chunkflow.people.viewing.work_layers import layers_of_plan
 from chunkflow.words import in_words
 from cli.data.view import tunnel, wait_for_interrupt
-from cli.demo.light_sheet import run_light_sheet
+from cli.demo.again import done_before
+from cli.demo.light_sheet import light_sheet_job, run_light_sheet
 from cli.jobs.run import follow
 from cli.options import Serial, WorkersOption
 
@@ -89,7 +91,8 @@ def demo(
 
     `nuclei` finds, measures and meshes the nuclei of a block. `light-sheet` begins with 25 overlapping tiles
     of two channels: it stitches them, finds the nuclei, trains a classifier on some that are labelled, tells
-    neurons from glia, counts those that are c-Fos positive, and shows all of it.
+    neurons from glia, counts those that are c-Fos positive, and shows all of it. A demo that was stopped goes
+    on where it was when it is begun again in the same folder.
 
     Example: chunkflow demo light-sheet --view
     """
@@ -98,20 +101,28 @@ def demo(
     place = (folder or Path("demo" if which == "nuclei" else which)).resolve()
     place.mkdir(parents=True, exist_ok=True)
     if which == "light-sheet":
-        plan, tables = run_light_sheet(place, size or TILE, seed, means, console)
+        job = light_sheet_job(place)
+        done = done_before(job)
+        plan, tables = run_light_sheet(job, place, size or TILE, seed, means, console)
     else:
         job = Job.from_document(document(place, size or BLOCK, seed), Path.cwd())
+        done = done_before(job)
         run = Run.of(job, means)
         follow(run, console)
-        plan = run.plan
-        tables = [_found(plan)]
+        plan, tables = run.plan, [_found(run.plan)]
+    took = "All was done already" if done else f"All in {in_words(time.monotonic() - begin)}"
+    _tell(plan, tables, took, console)
+    _show(plan, view, console)
+
+
+def _tell(plan: Plan, tables: Sequence[Table], took: str, console: Console) -> None:
+    """Print what was found, how long it took, and where all of it is."""
     for table in tables:
         console.print(table)
-    console.print(f"All in {in_words(time.monotonic() - begin)}. The outputs:", highlight=False)
+    console.print(f"{took}. The outputs:", highlight=False)
     for product in plan.products.values():
         if product.mip == 0 and "." not in product.name and "/" not in product.name:
             console.print(f"  {product.name:<12} {product.info.url}", highlight=False, soft_wrap=True)
-    _show(plan, view, console)
 
 
 def _found(plan: Plan) -> Table:

@@ -29,6 +29,7 @@ from cli.options import (
     WorkUrl,
     Yes,
     agreed,
+    parse_names,
 )
 
 STOPPING = "Stopping: what is in flight is being finished. Once more to stop at once."
@@ -82,7 +83,8 @@ def run(
     """
     means = Means(workers, address, serial, Money(prices or PACKAGED, budget, sample))
     wanted = Job.from_file(job, set_ or [], until)
-    follow(Run.of(wanted, means, parse_box(box), restart, lambda what: yes or agreed(what)), Console())
+    cleared = parse_names(restart)
+    follow(Run.of(wanted, means, parse_box(box), cleared, lambda what: yes or agreed(what)), Console())
 
 
 def retry(

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from chunkflow.engine.planning.job import Job
 from chunkflow.words import parse_box, plain
-from cli.options import BoxOption, Budget, JobFile, Prices, Restart, Settings, Until, Yes, agreed
+from cli.options import BoxOption, Budget, JobFile, Prices, Restart, Settings, Until, Yes, agreed, parse_names
 from cluster.submission.submit import Submitted
 from cluster.submission.submit import submit as give
 
@@ -51,7 +51,7 @@ def submit(
         address,
         workers=workers,
         box=part,
-        restart=restart,
+        restart=parse_names(restart),
         budget=budget,
         prices=prices,
         agree=lambda deleted: yes or agreed(deleted),

@@ -29,7 +29,7 @@ from chunkflow.roles import FieldRole
 from chunkflow.task import Task
 from chunkflow.words import parse_box
 from cli.jobs.run import follow
-from cli.options import Address, BoxOption, Restart, Serial, WorkersOption, Yes, agreed
+from cli.options import Address, BoxOption, RestartAll, Serial, WorkersOption, Yes, agreed
 
 SIMPLE = (int, float, bool, str)
 
@@ -71,7 +71,7 @@ def _job_parameters(kind: type[Task], roles: dict[str, FieldRole]) -> list[inspe
         ("workers", WorkersOption, 0),
         ("address", Address, ""),
         ("serial", Serial, False),
-        ("restart", Restart, ""),
+        ("restart", RestartAll, False),
         ("yes", Yes, False),
     ]
     return [_keyword(name, annotation, default) for name, annotation, default in shared]
@@ -147,13 +147,9 @@ def _run_one(name: str, kind: type[Task], roles: dict[str, FieldRole], given: di
     means = Means(given["workers"], given["address"], given["serial"])
     box = None if "box" in kind.model_fields else parse_box(given["box"])
     try:
-        run = Run.of(
-            _job(name, kind, roles, given),
-            means,
-            box,
-            given["restart"],
-            lambda what: given["yes"] or agreed(what),
-        )
+        job = _job(name, kind, roles, given)
+        cleared = [entry.name for entry in job.tasks if given["restart"]]
+        run = Run.of(job, means, box, cleared, lambda what: given["yes"] or agreed(what))
     except BadInput as error:
         if all(given[role.name] for role in roles.values() if role.output and role.kind != "table"):
             raise

@@ -24,7 +24,7 @@ from chunkflow.data.folder import Folder
 from chunkflow.engine.cost.prices import load_prices
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
-from chunkflow.engine.run.opening import refuse_unfit
+from chunkflow.engine.run.opening import named_tasks, refuse_unfit
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.jobs.budget import refuse_no_sum
@@ -69,7 +69,7 @@ def submit(
     *,
     workers: int = 0,
     box: Box | None = None,
-    restart: str = "",
+    restart: str | Sequence[str] = "",
     budget: float | None = None,
     prices: Path | None = None,
     agree: Callable[[str], bool] = lambda _: True,
@@ -77,7 +77,7 @@ def submit(
     """Give a job to a Ray cluster by the address of its dashboard.
 
     `workers` is their number, by default as many as fit the cluster; `box` a part of the volume in voxels of
-    mip 0; `restart` a task that is cleared first with those after it, if `agree` says so of what that
+    mip 0; `restart` a task, or several, cleared first with those after it, if `agree` says so of what that
     deletes; `budget` is dollars by the table `prices`.
 
         submitted = submit(job, "http://head:8265", workers=16)
@@ -90,8 +90,9 @@ def submit(
     refuse_other(there)
     refuse_unseen(paths, there)
     unseen = unseen_here(paths, there)
-    deleted = f"{restart} and what comes after it" if unseen else check(job, box, restart)
-    if restart and not agree(deleted):
+    cleared = named_tasks(restart)
+    deleted = f"{', '.join(cleared)} and what comes after it" if unseen else check(job, box, cleared)
+    if cleared and not agree(deleted):
         raise BadInput("Nothing was deleted, and nothing was submitted.")
     own = {f"job/{name}": data for name, data in job.sources().items()}
     files, environment = what_goes_along(there, extras(job, own))
@@ -99,7 +100,7 @@ def submit(
     work = job.work_for(box)
     known = {"chunkflow": chunkflow.__version__, "job": job.name, "work": work}
     with folder_of(files) as sent:
-        words = entrypoint(workers, box, restart, budget, list(table))
+        words = entrypoint(workers, box, cleared, budget, list(table))
         submitted = jobs.submit(words, sent, environment, known)
     remember(jobs.address)
     note(work, jobs.address, submitted, job.modules.folder or Path.cwd())
@@ -116,7 +117,7 @@ def _money(budget: float | None, prices: Path | None) -> dict[str, bytes]:
 
 
 def entrypoint(
-    workers: int, box: Box | None, restart: str, budget: float | None, tables: Sequence[str]
+    workers: int, box: Box | None, restart: Sequence[str], budget: float | None, tables: Sequence[str]
 ) -> str:
     """The command that the cluster runs.
 
@@ -126,7 +127,7 @@ def entrypoint(
     words = ["python", "-m", "cli.main", "run", "job/job.yaml", "--address", "auto"]
     words += ["--workers", str(workers)] if workers else []
     words += ["--box", str(box)] if box is not None else []
-    words += ["--restart", restart, "--yes"] if restart else []
+    words += ["--restart", ",".join(restart), "--yes"] if restart else []
     words += ["--budget", f"{budget:g}"] if budget is not None else []
     words += [word for table in tables for word in ("--prices", table)]
     return shlex.join(words)
@@ -159,7 +160,7 @@ def unseen_here(paths: Mapping[str, str], there: There) -> list[str]:
     return [path for path in paths.values() if there.seen[path] and not Path(path).exists()]
 
 
-def check(job: Job, box: Box | None, restart: str) -> str:
+def check(job: Job, box: Box | None, restart: Sequence[str]) -> str:
     """Refuse a job that the run there would refuse; returns what a restart would delete, in words."""
     plan = open_plan(job, box, workers=1)
     deleted = refuse_unfit(plan, restart)

@@ -98,6 +98,9 @@ class Coincide(Task):
             raise ValueError(f"images must name {lacking[0]}, as its threshold is to be found (auto)")
         return self
 
+    def files_read(self) -> dict[str, Sequence[str | Path]]:
+        return {f"channels.{name}": [str(rule)] for name, rule in self.channels.items() if _is_model(rule)}
+
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:
         for rule in self.channels.values():
             if isinstance(rule, str) and rule != "auto":

@@ -83,6 +83,13 @@ class Brainreg:
         return np.stack(columns, 1).astype(np.int64)
 
 
+def files_used(path: Path) -> list[Path]:
+    """The files that are read of a folder, without settings where it has none."""
+    return [
+        path / name for name in (ATLAS, HEMISPHERES, SETTINGS) if name != SETTINGS or (path / name).is_file()
+    ]
+
+
 def values_at(array: Array, voxels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """What an array holds at each voxel; 0 beyond it."""
     inside = ((voxels >= 0) & (voxels < np.array(array.shape))).all(axis=1)

@@ -7,11 +7,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from chunkflow.task import File, Labels, Layout, Objects, Out, Report, Task
+from tasks.count.brainreg import files_used
 from tasks.count.steps import Areas, FolderAreas, Members, Total
 
 
@@ -60,6 +63,11 @@ class Count(Task):
         if self.hemispheres and not self.regions:
             raise ValueError("`hemispheres` goes with `regions`")
         return self
+
+    def files_read(self) -> dict[str, Sequence[str | Path]]:
+        """Of brainreg's folder what is used of it."""
+        found = super().files_read()
+        return {**found, "brainreg": files_used(Path(self.brainreg))} if self.brainreg else found
 
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:
         areas, members = (f"{self.counts or 'counts'}.{name}" for name in ("areas", "members"))

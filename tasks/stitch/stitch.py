@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -107,6 +109,9 @@ class Stitch(Task):
             rows=self.rows,
             order=self.order,
         )
+
+    def files_read(self) -> dict[str, Sequence[str | Path]]:
+        return {**super().files_read(), "tiles": self.source.files_read()}
 
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:
         names = ("links", "places", "planes", "found", "seen", "light", "overlaps", "gains")

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from chunkflow.chunk import Array
 from chunkflow.errors import BadInput
 from chunkflow.formats.stacks.axes import made_dtype
+from chunkflow.formats.stacks.source_files import source_files
 from chunkflow.formats.stacks.stack import Stack, open_stack
 from chunkflow.geometry import Box
 
@@ -71,6 +72,12 @@ class TileSource(BaseModel):
             )
         files = tuple(tuple(found[place, channel] for channel in channels) for place in places)
         return TileGrid(columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1, files)
+
+    def files_read(self) -> list[Path]:
+        """All that the tiles are read from, and the list of them where there is one; none is opened."""
+        listed = [Path(self.tiles)] if self.tiles.lower().endswith(".csv") else []
+        tiles = [tile for files in self.find().files for tile in files]
+        return listed + [f for tile in tiles for f in ([tile] if tile.is_file() else source_files(str(tile)))]
 
     def _channels(self, found: list[str]) -> list[str]:
         """The channels that have files of their own, in the order of the images."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.formats.stacks.axes import made_dtype
 from chunkflow.formats.stacks.facts import size_of_voxels
 from chunkflow.formats.stacks.slabs import cell_size
+from chunkflow.formats.stacks.source_files import source_files
 from chunkflow.formats.stacks.stack import Stack, open_stack
 from chunkflow.geometry import Box, Grid, vec
 from chunkflow.task import Cell, File, Layer, Layout, Out, Task
@@ -61,6 +63,9 @@ class Ingest(Task):
     @classmethod
     def _as_text(cls, value: object) -> object:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    def files_read(self) -> dict[str, Sequence[str | Path]]:
+        return {"source": source_files(self.source)}
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         stack = self.stack()

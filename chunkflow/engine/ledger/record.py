@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, StrictInt, ValidationError, field_validator
 
 from chunkflow.data.documents import first_fault
+from chunkflow.data.info import LayerInfo
 from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec
@@ -29,6 +30,10 @@ class JobRecord(BaseModel):
     plan: PlanSpec
     grids: dict[str, Vec]
     """How many cells each stage has along x, y and z."""
+    files: dict[str, dict[str, str]] = {}
+    """The fingerprints of the files that tasks read, by task and parameter; none in older ledgers."""
+    layers: list[LayerInfo] = []
+    """The images and labels that it makes: once a source has changed, they may be planned otherwise."""
 
     @field_validator("spec")
     @classmethod

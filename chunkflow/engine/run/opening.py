@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import chunkflow
@@ -20,6 +21,7 @@ from chunkflow.engine.run.checking import faults_behind, mark_undone
 from chunkflow.engine.run.outputs import (
     create,
     delete,
+    delete_other_extents,
     deleted_size,
     parameters_of,
     places_of,
@@ -28,6 +30,7 @@ from chunkflow.engine.run.outputs import (
     refuse_foreign,
 )
 from chunkflow.engine.run.ownership import close_off_former, forget_former, make_staging
+from chunkflow.engine.run.read_files import files_to_record, fingerprints_of, refuse_changed_files
 from chunkflow.errors import BadInput
 
 MEANS = {"name", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
@@ -77,10 +80,22 @@ def _code_of(document: dict[str, Any], names: set[str]) -> dict[str, Any]:
     return {**document, "tasks": tasks}
 
 
+@dataclass(frozen=True)
+class RunRequest:
+    """All that a run asks for that the ledger may not fit."""
+
+    cleared: set[str]
+    """The tasks that a restart clears."""
+    spec: dict[str, Any]
+    """All of the job that decides its results."""
+    files: dict[str, dict[str, str]]
+    """The fingerprints of the files that its tasks read, as they are now."""
+
+
 def open_run(
     plan: Plan,
     versions: dict[str, Any],
-    restart: str = "",
+    restart: str | Sequence[str] = "",
     agree: Callable[[str], bool] = lambda _: True,
     ledger: Ledger | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -88,35 +103,33 @@ def open_run(
     """Become the job's runner: the ledger, open for writing, with all outputs in place; a `stop` that was
     meant for the run before is removed.
 
-    `restart` names a task to be cleared with those after it; `agree` is asked, with what would be deleted.
-    `ledger` is that of the work folder where it was loaded already: it is read on, and is the one opened.
-    `say` is told where another runner's lease is waited for.
+    `restart` names a task, or several, to be cleared with those after it; `agree` is asked, with what would
+    be deleted. `ledger` is that of the work folder where it was loaded already: it is read on, and is the one
+    opened. `say` is told where another runner's lease is waited for.
     """
     ledger = _as_it_stands(plan, ledger)
-    before, cleared, wanted = _asked(plan, ledger, restart)
-    if cleared and not agree(deleted_size(before, ledger, _steps_of(before, cleared))):
+    before, asked = _asked(plan, ledger, restart)
+    if asked.cleared and not agree(deleted_size(before, ledger, _steps_of(before, asked.cleared))):
         raise BadInput("Nothing was deleted, and nothing was run.")
     known = ledger.segments
     ledger.take(plan.job.heartbeat, say=say)
     try:
         may_write = close_off_former(ledger)
         Folder(plan.work).discard([STOP])
-        _refuse_what_came_between(plan, known, ledger, wanted, cleared)
+        _refuse_what_came_between(plan, known, ledger, asked)
         before = _plan_before(ledger.state, plan)
+        files = files_to_record(before, ledger.state, asked.files, asked.cleared)
+        record = _record_of(plan, asked.spec, files)
         begun = {i for i, step in enumerate(before.steps) if step.name in ledger.state.clearing}
-        deletes = bool(cleared or begun)
+        deletes = bool(asked.cleared or begun)
         make_staging(ledger, [*(places_there(before) if deletes else []), *places_of(plan)])
         places = OwnedPlaces(ledger.owner, ledger.check)
         if deletes:
             if may_write:
                 _wait_for_fences(plan, ledger, say)
-            _clear(before, ledger, _steps_of(before, cleared) | begun, places)
-        grids = {stage.name: stage.grid.shape for stage in plan.stages}
-        ledger.record_job(
-            JobRecord(spec=wanted, plan=spec_of(plan), grids=grids),
-            versions | {"chunkflow": chunkflow.__version__},
-            {stage.name: len(stage.grid) for stage in plan.stages},
-        )
+            _clear(before, ledger, _steps_of(before, asked.cleared) | begun, places)
+        cells = {stage.name: len(stage.grid) for stage in plan.stages}
+        ledger.record_job(record, versions | {"chunkflow": chunkflow.__version__}, cells)
         _record_retried(plan, ledger)
         record_created(plan, ledger)
         ledger.flush(now=True)
@@ -127,12 +140,23 @@ def open_run(
     return ledger
 
 
-def refuse_unfit(plan: Plan, restart: str = "", known: Ledger | None = None) -> str:
+def _record_of(plan: Plan, spec: dict[str, Any], files: dict[str, dict[str, str]]) -> JobRecord:
+    grids = {stage.name: stage.grid.shape for stage in plan.stages}
+    layers = [product.info for mips in plan.made_layers().values() for product in mips]
+    return JobRecord(spec=spec, plan=spec_of(plan), grids=grids, files=files, layers=layers)
+
+
+def named_tasks(restart: str | Sequence[str]) -> list[str]:
+    """The tasks that a restart names: none, one or several."""
+    return list(filter(None, [restart] if isinstance(restart, str) else restart))
+
+
+def refuse_unfit(plan: Plan, restart: str | Sequence[str] = "", known: Ledger | None = None) -> str:
     """Raise BadInput where this run could not be opened as things stand; nothing is written. Returns what a
     restart would delete, in words. `known` is the ledger of the work folder where it was loaded already."""
     known = _as_it_stands(plan, known)
-    before, cleared, _ = _asked(plan, known, restart)
-    return deleted_size(before, known, _steps_of(before, cleared))
+    before, asked = _asked(plan, known, restart)
+    return deleted_size(before, known, _steps_of(before, asked.cleared))
 
 
 def _as_it_stands(plan: Plan, ledger: Ledger | None) -> Ledger:
@@ -143,31 +167,34 @@ def _as_it_stands(plan: Plan, ledger: Ledger | None) -> Ledger:
     return ledger
 
 
-def _asked(plan: Plan, known: Ledger, restart: str) -> tuple[Plan, set[str], dict[str, Any]]:
-    """The plan of the last run, the tasks to be cleared, and what the ledger is to hold of the job."""
+def _asked(plan: Plan, known: Ledger, restart: str | Sequence[str]) -> tuple[Plan, RunRequest]:
+    """The plan of the last run, and what is asked for, where the ledger allows it."""
     before = _plan_before(known.state, plan)
-    cleared = _cleared(plan, before, restart)
-    wanted = canonical(plan.job, plan)
-    _refuse_changes(known.state, wanted, cleared)
-    refuse_foreign(plan, known.state.created)
-    return before, cleared, wanted
+    cleared = {entry for name in named_tasks(restart) for entry in _cleared(plan, before, name)}
+    asked = RunRequest(cleared, canonical(plan.job, plan), fingerprints_of(plan.job))
+    _refuse(plan, before, known.state, asked)
+    return before, asked
 
 
-def _refuse_what_came_between(
-    plan: Plan, known: int, ledger: Ledger, wanted: dict[str, Any], cleared: set[str]
-) -> None:
+def _refuse(plan: Plan, before: Plan, known: State, asked: RunRequest) -> None:
+    """Raise BadInput where a run asks for what the ledger does not allow."""
+    _refuse_changes(known, asked.spec, asked.cleared)
+    refuse_changed_files(before, known, asked.files, plan.job, asked.cleared)
+    refuse_foreign(plan, known.created)
+
+
+def _refuse_what_came_between(plan: Plan, known: int, ledger: Ledger, asked: RunRequest) -> None:
     """Hold what is asked against the ledger as it was taken: another run may have come and gone while the
     person was asked, after so many segments as were known. How that one ended stays on record."""
     if ledger.segments == known + 1:  # what this runner took is what was known
         return
     try:
-        if cleared:
+        if asked.cleared:
             raise BadInput(
                 f"{plan.work} was written by another run in the meantime, so what would be deleted is not "
                 "what was asked about; nothing was deleted. Look with `chunkflow status`, then ask again."
             )
-        _refuse_changes(ledger.state, wanted, cleared)
-        refuse_foreign(plan, ledger.state.created)
+        _refuse(plan, _plan_before(ledger.state, plan), ledger.state, asked)
     except BadInput:
         ended = ledger.state.runs[-2][4] if len(ledger.state.runs) > 1 else None
         if ended is not None:
@@ -206,8 +233,6 @@ def _steps_of(plan: Plan, entries: set[str]) -> set[int]:
 
 def _cleared(plan: Plan, before: Plan, restart: str) -> set[str]:
     """The tasks that a restart clears: those that come after in the job as it was, or as it is."""
-    if not restart:
-        return set()
     entries = [entry.name for entry in plan.job.tasks]
     if restart not in entries:
         raise BadInput(f"This job has no task {restart} to restart; it has {', '.join(entries)}.")
@@ -252,6 +277,8 @@ def _clear(plan: Plan, ledger: Ledger, cleared: set[int], places: OwnedPlaces) -
     names = [plan.steps[i].name for i in sorted(cleared)]
     ledger.record_clearing(names)
     ledger.flush(now=True)
+    if ledger.state.job is not None:
+        delete_other_extents(plan, cleared, ledger.state.job.layers, places)
     delete(plan, cleared, places)
     ledger.record_cleared(list(dict.fromkeys([*names, *stages])))
     ledger.flush(now=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import chunkflow
 from chunkflow.data.folder import Folder, side_by_side
-from chunkflow.data.info import FolderInfo, TableInfo
+from chunkflow.data.info import FolderInfo, LayerInfo, TableInfo, VoxelsInfo, voxels_of
 from chunkflow.data.owned import OwnedPlaces
 from chunkflow.data.tables import table_file
 from chunkflow.data.volume import layer_document, voxel_files
@@ -108,6 +108,19 @@ def delete(plan: Plan, steps: Iterable[int], places: OwnedPlaces) -> int:
             count += places.at(url).delete(["info", "provenance"])
     places.sync()
     return count
+
+
+def delete_other_extents(
+    plan: Plan, steps: Iterable[int], recorded: Iterable[LayerInfo], places: OwnedPlaces
+) -> None:
+    """Delete the voxels of these steps' layers where the ledger has them of another extent than the plan, as
+    a source that has changed is planned as it is now. `delete` comes after it."""
+    cleared = set(steps)
+    made = {(p.info.url, p.mip): p for mips in plan.made_layers().values() for p in mips}
+    for info in recorded:
+        product = made.get((info.url, info.mip)) if isinstance(info, VoxelsInfo) else None
+        if product is not None and product.maker in cleared and product.info != info:
+            places.at(info.url).delete(voxel_files(voxels_of(info), info.bounds))
 
 
 def _made_urls(plan: Plan) -> dict[str, int]:

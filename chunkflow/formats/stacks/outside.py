@@ -101,11 +101,11 @@ def refuse_tiffs_elsewhere(file: tifffile.TiffFile) -> None:
     """Look at the files that make a set with this one. tifffile looks for them beside the file itself, also
     where a link to it was named."""
     folder = Path(file.filehandle.dirname)
-    for name in _names_in_set(folder, file):
+    for name in names_in_set(folder, file):
         inside(folder, folder / name)
 
 
-def _names_in_set(folder: Path, file: tifffile.TiffFile) -> Iterator[str]:
+def names_in_set(folder: Path, file: tifffile.TiffFile) -> Iterator[str]:
     """The files that tifffile would open with this one: of an OME-TIFF, an NDTiff or an MMStack."""
     if file.is_ndtiff:
         from tifffile import read_ndtiff_index

@@ -77,7 +77,7 @@ def open_stack(source: str, axes: str = "", time: int | None = None) -> Stack:
 
     `axes` are its axes in order (zyx, czyx), where it does not say so itself; `time` is the point of time.
     """
-    path, name = _split(source)
+    path, name = split_source(source)
     if path.is_dir():
         location = "chunkflow.formats.stacks.tiff:open_folder"
         if is_zarr(path) or is_n5(path):
@@ -104,7 +104,7 @@ def is_n5(folder: Path) -> bool:
     return named or (folder / "attributes.json").is_file()
 
 
-def _split(source: str) -> tuple[Path, str]:
+def split_source(source: str) -> tuple[Path, str]:
     """A path, and what is named inside it after a colon."""
     path = Path(source)
     if path.exists():

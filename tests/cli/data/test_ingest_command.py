@@ -38,6 +38,20 @@ def test_a_stack_becomes_a_volume_and_its_extent_is_told(tmp_path: Path) -> None
     assert np.array_equal(read_layer(tmp_path / "dapi"), ZYX.T)
 
 
+def test_a_source_that_has_changed_is_refused_until_a_restart(tmp_path: Path) -> None:
+    words = (str(tmp_path / "stack.npy"), str(tmp_path / "dapi"), "--voxel-size", "1,1,2um")
+    np.save(tmp_path / "stack.npy", ZYX)
+    run(*words)
+    np.save(tmp_path / "stack.npy", ZYX + 1)
+    with pytest.raises(BadInput, match=r"another source \(stack\.npy has changed\)"):
+        run(*words)
+    with pytest.raises(BadInput, match="--yes"):
+        run(*words, "--restart")
+    assert np.array_equal(read_layer(tmp_path / "dapi"), ZYX.T)
+    run(*words, "--restart", "--yes")
+    assert np.array_equal(read_layer(tmp_path / "dapi"), ZYX.T + 1)
+
+
 @pytest.fixture
 def two_channels(tmp_path: Path) -> Path:
     metadata = {

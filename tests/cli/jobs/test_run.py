@@ -83,6 +83,9 @@ def test_other_parameters_are_refused_until_the_task_is_cleared(
     assert command("run", "job.yaml", "--serial", "--restart", "segment").code == 2
     assert listing(lab) == before
     assert command("run", "job.yaml", "--serial", "--restart", "segment", "--yes").code == 0
+    assert command("run", "job.yaml", "--serial", "--restart", "measure, segment", "--yes").code == 0
+    said = command("run", "job.yaml", "--serial", "--restart", "segment,mesh", "--yes")
+    assert (said.code, "no task mesh to restart" in said.err) == (2, True)
 
 
 def test_a_chunk_that_fails_is_shown_replayed_and_tried_again(lab: Path, command: Command) -> None:

@@ -229,7 +229,7 @@ def test_a_layer_may_need_a_codec(lab: Path) -> None:
 
 
 def test_what_is_run_there() -> None:
-    words = entrypoint(4, None, "mesh", 12.5, ["job/prices.yaml"])
+    words = entrypoint(4, None, ["mesh"], 12.5, ["job/prices.yaml"])
     assert words == (
         "python -m cli.main run job/job.yaml --address auto --workers 4 --restart mesh --yes --budget 12.5 "
         "--prices job/prices.yaml"

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chunkflow.people.learning.model import save
 from chunkflow.registry import tasks
 from tests.support.commands import Command
+from tests.support.files.classifiers import CLASSES, described, fitted, saved_model
 from tests.support.jobs import read_layer, read_table
 
 
@@ -50,6 +52,21 @@ def test_segment_then_measure_then_annotate_by_hand(lab: Path, command: Command)
     said = command("annotate", objects, "--annotations", "points", "--properties", "[volume]", "--serial")
     assert (said.code, said.err) == (0, "")
     assert (lab / "points" / "info").exists()
+
+
+def test_a_task_is_begun_anew(lab: Path, command: Command) -> None:
+    assert command("measure", "cells", "--images", "dapi", "--serial").code == 0
+    words = ("classify", "measure.work/tables/objects", "--model", saved_model(lab), "--serial")
+    assert command(*words).code == 0
+    others = [name.upper() for name in CLASSES]
+    save(lab / "cells.skops", fitted(classes=others), described(classes=others))
+    said = command(*words)
+    assert (said.code, "with another model (cells.skops has changed)" in said.err) == (2, True)
+    said = command(*words, "--restart")
+    assert (said.code, "--yes" in said.err) == (2, True)
+    assert command(*words, "--restart", "--yes").code == 0
+    made = read_table(lab / "classify.work" / "tables" / "classes")
+    assert set(made["class"].to_pylist()) <= set(others)
 
 
 def test_meshes_and_mips_of_layers_that_are_only_read_go_to_a_place_of_their_own(
