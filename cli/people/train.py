@@ -79,12 +79,12 @@ def train(
     """Train the model of the task `classify` on objects that people have labelled.
 
     FILE has a column `class` and either ids of objects or places: CSV, JSON, HDF5, Parquet, or annotations as
-    Neuroglancer, napari and cellfinder save them. By default a logistic regression learns from diameter, and
-    the skew, kurtosis and contrast-to-noise ratios of each image (`contrasts` of `measure`): what means the
-    same in the next brain, whatever its grey values. From a table without such ratios it learns from all that
-    tells classes apart. With several brains, say `--group work`: the threshold is the best in the mean over
-    brains, each judged by the others. Everything is judged by cross-validation; a page of scores is written
-    beside the model.
+    Neuroglancer, napari and cellfinder save them. By default a logistic regression learns from diameter,
+    roundness, and the skew, kurtosis and contrast-to-noise ratios of each image (`contrasts` of `measure`):
+    what means the same in the next brain, whatever its grey values. From a table without such ratios it
+    learns from all that tells classes apart. With several brains, say `--group work`: the threshold is the
+    best in the mean over brains, each judged by the others. Everything is judged by cross-validation; a page
+    of scores is written beside the model.
 
     Example: chunkflow train classify work/rat1 work/rat2 --labels rat1.csv --labels rat2.csv --to cells.skops
     """

@@ -31,6 +31,7 @@ from chunkflow.kernels.objects.moments import (
     quantise,
     sum_objects,
 )
+from chunkflow.kernels.objects.roundness import no_products, roundness, sum_products
 from chunkflow.kernels.objects.statistics import centroids, value_statistics
 from chunkflow.task import Cell, Image, Labels, Layout, MergedRows, Objects, Out, Task
 from tasks.cells.responses import channels, middle, noise_levels, reach, responses, sample_boxes, spreads
@@ -56,13 +57,13 @@ class Measure(Task):
     stands the contrast-to-noise ratio, `dapi_cnr_12um`: this response in units of how strongly the filter
     answers to noise. It does not change with the gain and the offset of an image, so what is learned from it
     holds in the next brain. The noise is found once, in a fixed sample of the whole volume: the median
-    absolute deviation of the response in each of up to 64 boxes, and of these the median. With `surround`
-    there is a column such as `dapi_surround`: how uneven the image is around the object, as the largest
-    standard deviation in the box of so many micrometres to either side of one of its voxels.
+    absolute deviation of the response in each of up to 64 boxes, and of these the median. With contrasts
+    there is `roundness`, too: 1 for a ball, near 0 for a rod or a sheet. With `surround` there is a column
+    such as `dapi_surround`: how uneven the image is around the object, as the largest standard deviation in
+    the box of so many micrometres to either side of one of its voxels.
     """
 
     shape = MergedRows()
-    version: ClassVar[int] = 2
     empty_from_empty: ClassVar[bool] = True
 
     labels: Labels = Field(description="the objects")
@@ -88,6 +89,11 @@ class Measure(Task):
         if len(set(names)) < len(names):
             raise ValueError(f"images {', '.join(self.images)}: two would have the same columns")
         return self
+
+    @property
+    def version(self) -> int:  # type: ignore[override]
+        """2 with contrasts: they have ratios and roundness beside them now; other tables are as before."""
+        return 2 if self.contrasts else 1
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         for name, info in zip(self.images, layout.images("images"), strict=True):
@@ -143,6 +149,8 @@ class Measure(Task):
             columns[f"{number}:clipped"] = clipped
         if len(columns["id"]):
             columns |= self._filtered(cell, labels.crop(cell.box).array, images)
+            if self.contrasts:
+                columns |= sum_products(labels.crop(cell.box).array, origin)
         return pa.table(columns) if len(columns["id"]) else self.no_rows(cell.layout)
 
     def _margin(self, voxel_size: VoxelSize) -> Vec:
@@ -179,6 +187,8 @@ class Measure(Task):
                 columns[f"{number}:max_contrast_{index}"] = np.zeros(0, np.float32)
             if self.surround:
                 columns[f"{number}:max_surround"] = np.zeros(0, np.float32)
+        if self.contrasts:
+            columns |= no_products()
         return pa.table(columns | {"id": np.zeros(0, np.uint64)})
 
     def merge(self, rows: pa.Table) -> pa.Table:
@@ -187,6 +197,8 @@ class Measure(Task):
     def finish(self, cell: Cell, rows: pa.Table) -> pa.Table:
         columns = _columns(rows)
         table = _places(cell, columns)
+        if self.contrasts:
+            table["roundness"] = roundness(columns, cell.voxel_size)
         number = 0
         for image, (name, info) in enumerate(zip(self.images, cell.layout.images("images"), strict=True)):
             floats = info.dtype == "float32"

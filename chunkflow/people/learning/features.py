@@ -15,7 +15,7 @@ from chunkflow.words import refuse_one_text
 FEATURES = ("volume_um3", "diameter_um", "*_mean", "*_std", "*_skew", "*_kurtosis")
 """The features of Michaleas et al., HPEC 2020: size, and how the intensity is distributed."""
 ALL = (*FEATURES, "*_contrast_*", "*_surround")
-CARRIED = ("diameter_um", "*_skew", "*_kurtosis", "*_cnr_*")
+CARRIED = ("diameter_um", "roundness", "*_skew", "*_kurtosis", "*_cnr_*")
 """Features that mean the same in the next brain, whatever its grey values."""
 PLACES = ("id", "x", "y", "z", "?_um", "?_min", "?_max", "cut", "probability", "p_*")
 """No feature unless named in full: where an object is, and what another model said of it."""

@@ -103,12 +103,12 @@ def train(
     ends in .skops, and a page of its scores beside it.
 
     `features` are patterns of columns to learn from. Left out, they are those that mean the same in the next
-    brain: diameter, skew, kurtosis and contrast-to-noise ratios; of a table without such ratios, all that are
-    known to tell classes apart. `estimator` is a classifier of scikit-learn as module:Class, and `parameters`
-    are its own. With `positive` the threshold of this class is chosen for its F1. Objects alike in the column
-    `group` (`work`: those of one table) share one of the `folds` (5, or as many as there are groups), and the
-    threshold is the one that is best in the mean over the groups, each judged by the others: with several
-    brains it is likely to hold in the next.
+    brain: diameter, roundness, skew, kurtosis and contrast-to-noise ratios; of a table without such ratios,
+    all that are known to tell classes apart. `estimator` is a classifier of scikit-learn as module:Class, and
+    `parameters` are its own. With `positive` the threshold of this class is chosen for its F1. Objects alike
+    in the column `group` (`work`: those of one table) share one of the `folds` (5, or as many as there are
+    groups), and the threshold is the one that is best in the mean over the groups, each judged by the others:
+    with several brains it is likely to hold in the next.
 
     >>> model = train(work.table("objects"), folder / "labels.csv", folder / "cells.skops")
     >>> sorted(model.counts)

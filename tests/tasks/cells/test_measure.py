@@ -270,6 +270,7 @@ def test_contrasts_have_their_columns_where_there_are_no_objects(tmp_path: Path)
     step = {"labels": "labels", "images": ["dapi"], "objects": "objects", "contrasts": [8], "surround": 5}
     assert run_job(make_job(tmp_path, layers, [{"measure": step}], chunk=[32, 32, 32])) == "complete"
     columns = read_table(tmp_path / "work" / "tables" / "objects").column_names
+    assert "roundness" in columns
     assert columns[-4:] == ["dapi_contrast_8um", "dapi_cnr_8um", "dapi_surround", "cut"]
 
 
