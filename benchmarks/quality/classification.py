@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.figure import Figure
-from chunkflow.people.learning.estimator import DEFAULT, Recipe
-from chunkflow.people.learning.features import FEATURES
+from chunkflow.people.learning.estimator import CARRYING, DEFAULT, Recipe
+from chunkflow.people.learning.features import CARRIED, FEATURES
 from testbed.classification import (
     BRAINS,
     TREES,
@@ -34,7 +34,6 @@ from testbed.detection import (
     scan,
 )
 
-SVM = "sklearn.svm:SVC"
 WANTED = {"c-Fos": 0.66, "microglia": 0.90}
 
 
@@ -51,9 +50,9 @@ def run() -> list[Figure]:
         bare = f"{name}, best single threshold, truth in hand"
         figures.append(Figure(bare, round(best, 3), "F1"))
         for what, judged in (
-            ("SVM", judge(found, SVM, {}, FEATURES)),
-            ("SVM, contrasts and surround", judge(found, SVM, {}, all_features)),
-            ("default features and estimator", judge(found, DEFAULT, {}, ())),
+            ("SVM", judge(found, DEFAULT, {}, FEATURES)),
+            ("SVM, contrasts and surround", judge(found, DEFAULT, {}, all_features)),
+            ("SVM, all features", judge(found, DEFAULT, {}, ())),
             ("trees, contrasts and surround", judged_by_trees(found)),
         ):
             target = WANTED[name] if what.startswith("trees") else None
@@ -71,8 +70,8 @@ def _carried_over(stain: str) -> list[Figure]:
         print(f"classification: {', '.join(absent)} is not here; no brain of {stain} is left out.")
         return []
     found = [permissive_candidates(tissue) for tissue in tissues]
-    before = carried_over(found, SVM, FEATURES, grouped=False)
-    now = carried_over(found, DEFAULT, ())
+    before = carried_over(found, DEFAULT, FEATURES, grouped=False)
+    now = carried_over(found, CARRYING, CARRIED)
     figures = [
         Figure(
             f"{tissue.name}, learnt from the others",

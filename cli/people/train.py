@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from chunkflow.errors import BadInput
-from chunkflow.people.learning.estimator import DEFAULT
 from chunkflow.people.learning.train import Trained
 from chunkflow.people.learning.train import train as train_model
 
@@ -34,11 +33,18 @@ Features = Annotated[
     typer.Option(
         "--features",
         metavar="PATTERN",
-        show_default="those that carry over to other brains",
+        show_default="all; with a group, those that carry over",
         help="Columns to learn from; once for each.",
     ),
 ]
-Estimator = Annotated[str, typer.Option(metavar="MODULE:CLASS", help="A classifier of scikit-learn.")]
+Estimator = Annotated[
+    str,
+    typer.Option(
+        metavar="MODULE:CLASS",
+        show_default="support vector machine; with a group, logistic regression",
+        help="A classifier of scikit-learn.",
+    ),
+]
 Parameters = Annotated[str, typer.Option(metavar="JSON", help="Its parameters, as in '{\"C\": 10}'.")]
 Positive = Annotated[
     str, typer.Option(metavar="CLASS", help="The class to be found: choose the threshold for its F1.")
@@ -67,7 +73,7 @@ def train(
     labels: Labels,
     to: ModelArgument,
     features: Features = None,
-    estimator: Estimator = DEFAULT,
+    estimator: Estimator = "",
     parameters: Parameters = "",
     positive: Positive = "",
     folds: Folds = None,
@@ -79,12 +85,12 @@ def train(
     """Train the model of the task `classify` on objects that people have labelled.
 
     FILE has a column `class` and either ids of objects or places: CSV, JSON, HDF5, Parquet, or annotations as
-    Neuroglancer, napari and cellfinder save them. By default a logistic regression learns from diameter,
-    roundness, and the skew, kurtosis and contrast-to-noise ratios of each image (`contrasts` of `measure`):
-    what means the same in the next brain, whatever its grey values. From a table without such ratios it
-    learns from all that tells classes apart. With several brains, say `--group work`: the threshold is the
-    best in the mean over brains, each judged by the others. Everything is judged by cross-validation; a page
-    of scores is written beside the model.
+    Neuroglancer, napari and cellfinder save them. By default a support vector machine learns from all columns
+    of size and intensity that `measure` has made, and its probabilities are calibrated. With several brains,
+    say `--group work`: a logistic regression learns from what means the same in the next brain (diameter,
+    roundness, skew, kurtosis and the contrast-to-noise ratios that come of `contrasts`), and the threshold is
+    the best in the mean over brains, each judged by the others. Everything is judged by cross-validation; a
+    page of scores is written beside the model.
 
     Example: chunkflow train classify work/rat1 work/rat2 --labels rat1.csv --labels rat2.csv --to cells.skops
     """

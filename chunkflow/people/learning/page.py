@@ -51,9 +51,9 @@ def training_parts(description: Description, examples: Examples, judged: Judged,
         picture(
             calibration(examples, judged),
             "Of the objects that were given about the same probability of a class, how many are of it: on "
-            "the diagonal the probability is right. The default estimator weighs classes the same, however "
-            "frequent they are, so its probabilities of a rare class lie above the share. Below, how many "
-            "objects were given which.",
+            "the diagonal the probability is right. An estimator that weighs classes the same, as the one "
+            "used with groups does, gives a rare class more than its share. Below, how many objects were "
+            "given which.",
         ),
         heading("The model"),
         table(["", ""], _facts(description)),

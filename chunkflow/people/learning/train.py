@@ -12,7 +12,7 @@ import numpy as np
 
 from chunkflow.data.atomic import refuse_existing
 from chunkflow.errors import BadInput
-from chunkflow.people.learning.estimator import DEFAULT, Recipe
+from chunkflow.people.learning.estimator import CARRYING, DEFAULT, Recipe
 from chunkflow.people.learning.examples import Gathered, ObjectTable, gather, told_with
 from chunkflow.people.learning.model import Description, save, versions
 from chunkflow.people.learning.page import training_parts
@@ -86,7 +86,7 @@ def train(
     to: str | Path,
     *,
     features: Sequence[str] = (),
-    estimator: str = DEFAULT,
+    estimator: str = "",
     parameters: Mapping[str, Any] | None = None,
     positive: str = "",
     folds: int | None = None,
@@ -102,13 +102,14 @@ def train(
     voxels unless the file or `unit` (um, nm, mm) says otherwise. The model is written to the file `to`, which
     ends in .skops, and a page of its scores beside it.
 
-    `features` are patterns of columns to learn from. Left out, they are those that mean the same in the next
-    brain: diameter, roundness, skew, kurtosis and contrast-to-noise ratios; of a table without such ratios,
-    all that are known to tell classes apart. `estimator` is a classifier of scikit-learn as module:Class, and
+    `features` are patterns of columns, `estimator` is a classifier of scikit-learn as module:Class, and
     `parameters` are its own. With `positive` the threshold of this class is chosen for its F1. Objects alike
-    in the column `group` (`work`: those of one table) share one of the `folds` (5, or as many as there are
-    groups), and the threshold is the one that is best in the mean over the groups, each judged by the others:
-    with several brains it is likely to hold in the next.
+    in the column `group` (`work`: those of one table) share one of the `folds` (5, or one a group).
+
+    With a group the model is made for the next brain: features left out are those that mean the same there
+    (diameter, roundness, skew, kurtosis, contrast-to-noise ratios), the estimator is a logistic regression
+    whose classes weigh the same, and the threshold is the best in the mean over the groups, each judged by
+    others. Without one, a support vector machine learns from all that `measure` says of size and intensity.
 
     >>> model = train(work.table("objects"), folder / "labels.csv", folder / "cells.skops")
     >>> sorted(model.counts)
@@ -117,7 +118,7 @@ def train(
     """
     to = Path(to)
     _refuse(to, overwrite)
-    recipe = Recipe.of(estimator, parameters or {}, seed)
+    recipe = Recipe.of(estimator or (CARRYING if group else DEFAULT), parameters or {}, seed)
     gathered = gather(tables, labels, features, group, unit)
     examples = gathered.examples
     folds = usual_folds(examples) if folds is None else folds

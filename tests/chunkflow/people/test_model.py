@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from chunkflow.errors import BadInput
-from chunkflow.people.learning.estimator import DEFAULT, Recipe
+from chunkflow.people.learning.estimator import CARRYING, DEFAULT, Recipe
 from chunkflow.people.learning.features import FEATURES, PLACES, choose_features
 from chunkflow.people.learning.model import DOCUMENT, load, save
 from chunkflow.task import Layout
@@ -42,10 +42,11 @@ def test_a_model_of_a_chain_of_before_is_loaded(model: Path) -> None:
     assert np.allclose(load(str(model)).probabilities(rows), chain.predict_proba(rows), atol=1e-6)
 
 
-def test_the_default_chain_is_loaded_as_it_was_saved(model: Path) -> None:
+@pytest.mark.parametrize("estimator", [DEFAULT, CARRYING])
+def test_a_default_chain_is_loaded_as_it_was_saved(model: Path, estimator: str) -> None:
     random = np.random.default_rng(2)
     rows, classes = random.normal(size=(60, 3)) * 1e4, np.repeat(["glia", "neuron", "other"], 20)
-    chain = Recipe.of(DEFAULT, {}, 0).build(20).fit(rows, classes)
+    chain = Recipe.of(estimator, {}, 0).build(20).fit(rows, classes)
     save(model, chain, described())
     assert np.allclose(load(str(model)).probabilities(rows), chain.predict_proba(rows), atol=1e-6)
 
@@ -160,9 +161,12 @@ def test_features_are_those_of_shape_and_intensity_unless_others_are_named() -> 
     assert "cut" in PLACES
 
 
-def test_features_left_out_are_those_that_carry_over_where_there_are_any() -> None:
+def test_features_left_out_are_all_or_those_that_carry_over() -> None:
     usual = ["volume_um3", "diameter_um", "dapi_mean", "dapi_std", "dapi_skew", "dapi_kurtosis"]
     assert choose_features(SCHEMA, ()) == [*usual, "dapi_contrast_8um"]
     wider = SCHEMA.append(pa.field("dapi_cnr_8um", pa.float32()))
-    assert choose_features(wider, ()) == ["diameter_um", "dapi_skew", "dapi_kurtosis", "dapi_cnr_8um"]
+    carried = ["diameter_um", "dapi_skew", "dapi_kurtosis", "dapi_cnr_8um"]
+    assert choose_features(wider, (), carried=True) == carried
+    assert choose_features(wider, ()) == [*usual, "dapi_contrast_8um", "dapi_cnr_8um"]
+    assert choose_features(SCHEMA, (), carried=True) == [*usual, "dapi_contrast_8um"]
     assert choose_features(pa.schema([("volume_um3", pa.float64())]), ()) == ["volume_um3"]

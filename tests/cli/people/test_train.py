@@ -150,7 +150,7 @@ def write(path: Path, text: str) -> Path:
         ("first:ab", ("--estimator", "sklearn.svm:SVR"), "is no classifier"),
         ("first:ab", ("--parameters", "C=3"), "--parameters takes JSON"),
         ("first:ab", ("--parameters", "[3]"), "--parameters takes a JSON object"),
-        ("first:ab", ("--parameters", '{"trees": 3}'), "LogisticRegression has no parameter trees; it has"),
+        ("first:ab", ("--parameters", '{"trees": 3}'), "SVC has no parameter trees; it has C,"),
         (
             "first:ab",
             ("--parameters", '{"C": "many"}'),
@@ -273,3 +273,15 @@ def test_models_are_trained_side_by_side_as_by_the_command(
     assert page[page.index("<h1>") : page.rindex("</div>")].strip() in one.report.read_text()
     with pytest.raises(BadInput, match=r"exists already.*\(overwrite\)"):
         trained(1)
+
+
+def test_with_a_group_the_model_is_one_that_carries_over(brain: Path, tmp_path: Path) -> None:
+    work, labels = brain / "work", brain / "ids.csv"
+    home = train_model(work, labels, tmp_path / "home.skops")
+    away = train_model(
+        [work, work], [labels, labels], tmp_path / "away.skops", group="work", positive="large"
+    )
+    assert home.description.estimator.startswith("sklearn.svm:SVC")
+    assert away.description.estimator.startswith("sklearn.linear_model:LogisticRegression")
+    assert '"class_weight": "balanced"' in away.description.estimator
+    assert away.scores["folds"] == 2
