@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import ImageInfo
 from chunkflow.geometry import Box, vec
+from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians
+from chunkflow.kernels.images.peaks import find_peaks
+from chunkflow.kernels.images.threshold import PEAK_RATIO
 from chunkflow.kernels.scoring.matching import matched_pairs
 from chunkflow.people.learning.estimator import Recipe
 from chunkflow.people.learning.features import FEATURES, choose_features, feature_rows
-from chunkflow.people.learning.scores import Examples, Judged, cross_validate
+from chunkflow.people.learning.scores import Examples, Judged, best_threshold, cross_validate, usual_folds
 from chunkflow.task import Cell, Layout
 from tasks.cells.measure import Measure
 from tasks.cells.segment import Segment
@@ -29,6 +33,18 @@ SURROUND_UM = 20.0
 FACTORS = (0.7, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1)
 MORE = 4
 BLOCKS = 3
+BRAINS = {
+    "c-Fos": tuple(Tissue(f"c-Fos {n}", f"light_sheet_cfos_{n}.npz", 12.0, 0.55) for n in (753, 969, 1147)),
+    "microglia": tuple(
+        Tissue(f"microglia {n}", f"light_sheet_microglia_{n}.npz", 14.0, 0.92)
+        for n in (2248, 4704, 4923, 6003, 7095, 7853, 8858, 9758)
+    ),
+}
+"""Brains by stain, each one to be judged by what the others of its stain teach."""
+PERMISSIVE = 0.4
+"""Candidates are the objects whose peak has this part of the response that the rule asks for."""
+SEPARABLE = 0.7  # between-class over total variance of peak heights: cells and noise are two humps
+NOISES = 13.0  # median absolute deviations of the response, where they are not
 
 
 @dataclass(frozen=True)
@@ -57,11 +73,38 @@ def candidates(tissue: Tissue) -> Candidates:
         rows = measured(image, tissue.diameter, factor * float(values["threshold"]))
         if len(rows) >= MORE * len(found):
             break
+    return compared(rows, image.shape, truth)
+
+
+def permissive_candidates(tissue: Tissue) -> Candidates:
+    """The candidates of a volume at a fixed part of what a rule asks for that knows the volume alone."""
+    image, truth = tissue.load()
+    threshold = PERMISSIVE * least_peak(image, tissue.diameter) / PEAK_RATIO
+    return compared(measured(image, tissue.diameter, threshold), image.shape, truth)
+
+
+def least_peak(image: NDArray[np.uint16], diameter: float) -> float:
+    """The response that a cell's peak must have: Otsu's threshold on peaks that fall into two humps, else a
+    multiple of the noise."""
+    response = difference_of_gaussians(image, blob_sigma(diameter * 1000, VOXEL_NM))
+    heights = np.sort(find_peaks(response, [(0, n) for n in image.shape])[1].astype(np.float64))
+    below = np.arange(1, len(heights)) / len(heights)
+    sums = heights.cumsum()
+    lower = sums[:-1] / np.arange(1, len(heights))
+    upper = (sums[-1] - sums[:-1]) / np.arange(len(heights) - 1, 0, -1)
+    between = below * (1 - below) * (upper - lower) ** 2
+    if between.max() > SEPARABLE * heights.var():
+        return float(heights[between.argmax() + 1])
+    return NOISES * float(np.median(np.abs(response - np.median(response))))
+
+
+def compared(rows: pa.Table, shape: Sequence[int], truth: Points) -> Candidates:
+    """Candidates, with which of them are cells."""
     half = np.array(VOXEL_NM) / 2000  # the truth's places count from the middle of the first voxel
     places = np.stack([rows[f"{axis}_um"].to_numpy() for axis in "xyz"], 1) - half
     is_cell = np.zeros(len(rows), np.int64)
     is_cell[matched_pairs(places, truth, TOLERANCE_UM)[:, 0]] = 1
-    extent = np.array(image.shape) * VOXEL_NM / 1000
+    extent = np.array(shape) * VOXEL_NM / 1000
     block = np.minimum((places[:, :2] / extent[:2] * BLOCKS).astype(np.int64), BLOCKS - 1)
     return Candidates(rows, places, is_cell, block[:, 0] * BLOCKS + block[:, 1], truth)
 
@@ -82,7 +125,29 @@ def measured(image: NDArray[np.uint16], diameter: float, threshold: float) -> pa
         contrasts=[round(factor * diameter, 2) for factor in CONTRASTS],
         surround=SURROUND_UM,
     )
+    samples = ([Chunk(image[one.slices((0, 0, 0))], one, VOXEL_NM)] for _, one in measure.samples(layout))
+    cell = replace(cell, values=measure.prepare(layout, samples) or {})
     return measure.finish(cell, measure.merge(measure.map(cell, labels, [chunk])))
+
+
+def carried_over(
+    found: Sequence[Candidates], estimator: str, patterns: tuple[str, ...], grouped: bool = True
+) -> list[float]:
+    """The F1 on each brain of a classifier, threshold included, that has learnt from the others alone."""
+    recipe, scores = Recipe.of(estimator, {}, seed=0), []
+    for held_out in found:
+        others = [one for one in found if one is not held_out]
+        parts = [one.examples(patterns) for one in others]
+        groups = np.concatenate([np.full(len(part.classes), n) for n, part in enumerate(parts)])
+        features = np.concatenate([part.features for part in parts])
+        classes = np.concatenate([part.classes for part in parts])
+        examples = Examples(features, classes, parts[0].names, groups if grouped else None)
+        judged = cross_validate(recipe.build, examples, usual_folds(examples), 0, None)
+        threshold = best_threshold(judged.probabilities[:, 1], examples, 1)
+        fitted = recipe.build(examples.smallest).fit(features, classes)
+        probabilities = fitted.predict_proba(held_out.examples(patterns).features)[:, 1]
+        scores.append(f1_score(held_out.places[probabilities >= threshold], held_out.truth))
+    return scores
 
 
 def judged_by_trees(found: Candidates) -> Judged:

@@ -10,8 +10,6 @@ import typer
 from rich.console import Console
 
 from chunkflow.errors import BadInput
-from chunkflow.people.learning.estimator import DEFAULT
-from chunkflow.people.learning.features import FEATURES
 from chunkflow.people.learning.train import Trained
 from chunkflow.people.learning.train import train as train_model
 
@@ -35,16 +33,31 @@ Features = Annotated[
     typer.Option(
         "--features",
         metavar="PATTERN",
-        show_default=", ".join(FEATURES),
+        show_default="all; with a group, those that carry over",
         help="Columns to learn from; once for each.",
     ),
 ]
-Estimator = Annotated[str, typer.Option(metavar="MODULE:CLASS", help="A classifier of scikit-learn.")]
+Estimator = Annotated[
+    str,
+    typer.Option(
+        metavar="MODULE:CLASS",
+        show_default="support vector machine; with a group, logistic regression",
+        help="A classifier of scikit-learn.",
+    ),
+]
 Parameters = Annotated[str, typer.Option(metavar="JSON", help="Its parameters, as in '{\"C\": 10}'.")]
 Positive = Annotated[
     str, typer.Option(metavar="CLASS", help="The class to be found: choose the threshold for its F1.")
 ]
-Folds = Annotated[int, typer.Option(min=2, max=100, help="How many folds to cross-validate in.")]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        max=100,
+        show_default="5, or a group each",
+        help="How many folds to cross-validate in.",
+    ),
+]
 Group = Annotated[
     str,
     typer.Option(metavar="COLUMN", help="Objects alike in it share a fold; `work`: those of a table."),
@@ -60,10 +73,10 @@ def train(
     labels: Labels,
     to: ModelArgument,
     features: Features = None,
-    estimator: Estimator = DEFAULT,
+    estimator: Estimator = "",
     parameters: Parameters = "",
     positive: Positive = "",
-    folds: Folds = 5,
+    folds: Folds = None,
     group: Group = "",
     unit: Unit = "",
     seed: Seed = 0,
@@ -72,21 +85,23 @@ def train(
     """Train the model of the task `classify` on objects that people have labelled.
 
     FILE has a column `class` and either ids of objects or places: CSV, JSON, HDF5, Parquet, or annotations as
-    Neuroglancer, napari and cellfinder save them. By default a support vector machine learns from volume,
-    diameter, and the mean, std, skew and kurtosis of each image, and its probabilities are calibrated.
-    Everything is judged by cross-validation; a page of scores is written beside the model.
+    Neuroglancer, napari and cellfinder save them. By default a support vector machine learns from all columns
+    of size and intensity that `measure` has made, and its probabilities are calibrated. With several brains,
+    say `--group work`: a logistic regression learns from what means the same in the next brain (diameter,
+    roundness, skew, kurtosis and the contrast-to-noise ratios that come of `contrasts`), and the threshold is
+    the best in the mean over brains, each judged by the others. Everything is judged by cross-validation; a
+    page of scores is written beside the model.
 
     Example: chunkflow train classify work/rat1 work/rat2 --labels rat1.csv --labels rat2.csv --to cells.skops
     """
     if task not in TASKS:
         raise BadInput(f"There is nothing to train for {task}: only {', '.join(TASKS)} has a model.")
     given = _parse_parameters(parameters)
-    chosen = features or FEATURES
     trained = train_model(
         objects,
         labels,
         to,
-        features=chosen,
+        features=features or (),
         estimator=estimator,
         parameters=given,
         positive=positive,

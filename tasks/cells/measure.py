@@ -1,15 +1,16 @@
 """The object table: where each object is, how large, and how its voxels are in each image.
 
-1. `prepare` finds bounds for images of floats, which are measured in 65,536 steps.
+1. `prepare` finds bounds for images of floats, which are measured in 65,536 steps, and, where contrasts are
+   asked for, how strongly each filter answers to noise.
 2. `map` sums up each object of a chunk in exact integers, and notes the faces that it goes on across.
    Where contrasts are asked for it filters the image, and keeps the largest response within each object.
 3. `merge` adds the sums of the same object.
-4. `finish` makes means and moments of them.
+4. `finish` makes means and moments of them, and divides contrasts by noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -21,7 +22,6 @@ from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, VoxelSize, vec
-from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians, filter_radius
 from chunkflow.kernels.images.surround import surround_std
 from chunkflow.kernels.objects.moments import (
     Columns,
@@ -31,11 +31,11 @@ from chunkflow.kernels.objects.moments import (
     quantise,
     sum_objects,
 )
+from chunkflow.kernels.objects.roundness import no_products, roundness, sum_products
 from chunkflow.kernels.objects.statistics import centroids, value_statistics
 from chunkflow.task import Cell, Image, Labels, Layout, MergedRows, Objects, Out, Task
+from tasks.cells.responses import channels, middle, noise_levels, reach, responses, sample_boxes, spreads
 
-SAMPLE_BOXES = 64
-SAMPLE_SIDE = 64
 ONE_VOXEL = (1, 1, 1)
 AXES = "xyz"
 DTYPES = ("uint8", "uint16", "float32")
@@ -53,9 +53,14 @@ class Measure(Task):
 
     For each of `contrasts`, a diameter in micrometres, and each image there is a column such as
     `dapi_contrast_12um`: the largest response within the object to a filter for blobs of that diameter, that
-    of `segment`. How an object answers at several sizes tells a cell from what merely is as bright. With
-    `surround` there is a column such as `dapi_surround`: how uneven the image is around the object, as the
-    largest standard deviation in the box of so many micrometres to either side of one of its voxels.
+    of `segment`. How an object answers at several sizes tells a cell from what merely is as bright. Beside it
+    stands the contrast-to-noise ratio, `dapi_cnr_12um`: this response in units of how strongly the filter
+    answers to noise. It does not change with the gain and the offset of an image, so what is learned from it
+    holds in the next brain. The noise is found once, in a fixed sample of the whole volume: the median
+    absolute deviation of the response in each of up to 64 boxes, and of these the median. With contrasts
+    there is `roundness`, too: 1 for a ball, near 0 for a rod or a sheet. With `surround` there is a column
+    such as `dapi_surround`: how uneven the image is around the object, as the largest standard deviation in
+    the box of so many micrometres to either side of one of its voxels.
     """
 
     shape = MergedRows()
@@ -85,6 +90,11 @@ class Measure(Task):
             raise ValueError(f"images {', '.join(self.images)}: two would have the same columns")
         return self
 
+    @property
+    def version(self) -> int:  # type: ignore[override]
+        """2 with contrasts: they have ratios and roundness beside them now; other tables are as before."""
+        return 2 if self.contrasts else 1
+
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         for name, info in zip(self.images, layout.images("images"), strict=True):
             if info.dtype not in DTYPES:
@@ -97,38 +107,41 @@ class Measure(Task):
         return [box.grow(ONE_VOXEL if field == "labels" else self._margin(layout.main.voxel_size))]
 
     def samples(self, layout: Layout) -> list[tuple[str, Box]]:
-        if not any(info.dtype == "float32" for info in layout.images("images")):
+        floats, volume = _any_floats(layout), layout.main.volume
+        if not floats and not self.contrasts:
             return []
-        volume = layout.main.volume
-        counts = vec(max(1, min(4, n // SAMPLE_SIDE)) for n in volume.size)
-        boxes = []
-        for index in np.ndindex(*counts):
-            start = vec(
-                a + (n - min(n, SAMPLE_SIDE)) * (2 * i + 1) // (2 * count)
-                for a, n, i, count in zip(volume.start, volume.size, index, counts, strict=True)
-            )
-            boxes.append(("images", Box.of_size(vec(min(n, SAMPLE_SIDE) for n in volume.size), start)))
-        return boxes
+        margin = reach(self.contrasts, layout.main.voxel_size)
+        boxes = [box if floats else middle(box) for box in sample_boxes(volume)]
+        return [("images", box.grow(margin).clip(volume)) for box in boxes]
 
     def prepare(self, layout: Layout, samples: Iterable[Any]) -> dict[str, Any] | None:
         ranges: list[tuple[float, float]] = []
-        for chunks in samples:
-            seen = [(float(chunk.array.min()), float(chunk.array.max())) for chunk in chunks]
-            ranges = [(min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(ranges or seen, seen, strict=True)]
+        found: list[list[list[float]]] = []
+        floats = _any_floats(layout)
+        for box, chunks in zip(sample_boxes(layout.main.volume), samples, strict=False):
+            if floats:
+                cores = [chunk.crop(box).array for chunk in chunks]
+                seen = [(float(core.min()), float(core.max())) for core in cores]
+                ranges = [
+                    (min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(ranges or seen, seen, strict=True)
+                ]
+            if self.contrasts:
+                found.append(spreads(chunks, middle(box), self.contrasts))
         # Half of what was seen on either side, for what the sample did not see.
-        return {"ranges": [[low - (high - low) / 2, high + (high - low) / 2] for low, high in ranges]}
+        bounds = [[low - (high - low) / 2, high + (high - low) / 2] for low, high in ranges]
+        return {"ranges": bounds} | ({"noise": noise_levels(found)} if found else {})
 
     def map(self, cell: Cell, labels: Chunk, images: Sequence[Chunk] = ()) -> pa.Table:
         below = [a - b for a, b in zip(cell.box.start, labels.box.start, strict=True)]
         above = [b - a for a, b in zip(cell.box.stop, labels.box.stop, strict=True)]
         origin = [a - first for a, first in zip(cell.box.start, cell.volume.start, strict=True)]
-        channels, outside = [], []
+        arrays, outside = [], []
         for index, image in enumerate(images):
-            for array in _channels(image.crop(cell.box)):
+            for array in channels(image.crop(cell.box)):
                 steps, beyond = _steps(array, cell, index)
-                channels.append(steps)
+                arrays.append(steps)
                 outside.append(beyond)
-        columns = sum_objects(labels.array, channels, origin, (below, above))
+        columns = sum_objects(labels.array, arrays, origin, (below, above))
         for number, beyond in enumerate(outside):
             clipped = np.zeros(len(columns["id"]), np.uint64)
             if beyond is not None:
@@ -136,13 +149,14 @@ class Measure(Task):
             columns[f"{number}:clipped"] = clipped
         if len(columns["id"]):
             columns |= self._filtered(cell, labels.crop(cell.box).array, images)
+            if self.contrasts:
+                columns |= sum_products(labels.crop(cell.box).array, origin)
         return pa.table(columns) if len(columns["id"]) else self.no_rows(cell.layout)
 
     def _margin(self, voxel_size: VoxelSize) -> Vec:
         """How far around a cell its contrasts and surrounds depend on the images."""
-        largest = max(self.contrasts, default=0.0)
-        filtered = filter_radius(blob_sigma(largest * 1000, voxel_size)) if largest else (0, 0, 0)
-        return vec(max(pair) for pair in zip(filtered, self._surround(voxel_size), strict=True))
+        filtered, around = reach(self.contrasts, voxel_size), self._surround(voxel_size)
+        return vec(max(pair) for pair in zip(filtered, around, strict=True))
 
     def _surround(self, voxel_size: VoxelSize) -> Vec:
         return vec(round(self.surround * 1000 / size) for size in voxel_size)
@@ -153,12 +167,8 @@ class Measure(Task):
         number = 0
         for index, image in enumerate(images):
             x, y, z = ((part.start, part.stop) for part in cell.box.slices(image.box.start))
-            for array in _channels(image):
-                for which, diameter in enumerate(self.contrasts):
-                    sigma = blob_sigma(diameter * 1000, image.voxel_size)
-                    response = difference_of_gaussians(array, sigma, (x, y, z))
-                    if array.dtype.kind == "f" and np.isnan(response).any():
-                        raise ValueError(f"the image has voxels that are not numbers within {image.box}")
+            for array in channels(image):
+                for which, response in enumerate(responses(array, image, cell.box, self.contrasts)):
                     columns[f"{number}:max_contrast_{which}"] = largest_values(labels, response)
                 if self.surround:
                     radius = self._surround(image.voxel_size)
@@ -177,6 +187,8 @@ class Measure(Task):
                 columns[f"{number}:max_contrast_{index}"] = np.zeros(0, np.float32)
             if self.surround:
                 columns[f"{number}:max_surround"] = np.zeros(0, np.float32)
+        if self.contrasts:
+            columns |= no_products()
         return pa.table(columns | {"id": np.zeros(0, np.uint64)})
 
     def merge(self, rows: pa.Table) -> pa.Table:
@@ -185,6 +197,8 @@ class Measure(Task):
     def finish(self, cell: Cell, rows: pa.Table) -> pa.Table:
         columns = _columns(rows)
         table = _places(cell, columns)
+        if self.contrasts:
+            table["roundness"] = roundness(columns, cell.voxel_size)
         number = 0
         for image, (name, info) in enumerate(zip(self.images, cell.layout.images("images"), strict=True)):
             floats = info.dtype == "float32"
@@ -196,12 +210,19 @@ class Measure(Task):
                 if floats:
                     table[f"{prefix}_clipped"] = columns[f"{number}:clipped"]
                 for index, diameter in enumerate(self.contrasts):
-                    table[f"{prefix}_contrast_{diameter:g}um"] = columns[f"{number}:max_contrast_{index}"]
+                    contrast = columns[f"{number}:max_contrast_{index}"]
+                    table[f"{prefix}_contrast_{diameter:g}um"] = contrast
+                    ratio = contrast.astype(np.float64) / cell.values["noise"][number][index]
+                    table[f"{prefix}_cnr_{diameter:g}um"] = ratio.astype(np.float32)
                 if self.surround:
                     spread = columns[f"{number}:max_surround"].astype(np.float64) * step
                     table[f"{prefix}_surround"] = spread.astype(np.float32)
                 number += 1
         return pa.table(table | {"cut": _is_cut(cell, table) | (columns["faces"] != 0)})
+
+
+def _any_floats(layout: Layout) -> bool:
+    return any(info.dtype == "float32" for info in layout.images("images"))
 
 
 def _plain(name: str) -> str:
@@ -210,13 +231,6 @@ def _plain(name: str) -> str:
 
 def _prefixes(name: str, channels: int) -> list[str]:
     return [name] if channels == 1 else [f"{name}_{channel}" for channel in range(channels)]
-
-
-def _channels(image: Chunk) -> Iterator[npt.NDArray[Any]]:
-    if image.array.ndim == 3:
-        yield image.array
-    else:
-        yield from (image.array[..., channel] for channel in range(image.array.shape[3]))
 
 
 def _steps(

@@ -48,7 +48,7 @@ def sum_objects(
     core = padded[box[::-1]]
     if core.shape[2] > LONGEST_ROW:
         raise ValueError(f"a box of {core.shape[2]} voxels along x is longer than {LONGEST_ROW}")
-    keys, numbers, ids = _number(core)
+    keys, numbers, ids = number_ids(core)
     shape, low, high = _sum_shape(core, keys, numbers, len(ids), np.array(origin, dtype=np.int64))
     faces = _find_faces(padded, keys, numbers, len(ids), np.array([below, above], dtype=np.int64))
     order = np.argsort(ids)
@@ -58,13 +58,13 @@ def sum_objects(
     for number, image in enumerate(images):
         powers = _sum_values(core, _planes(image, core.shape), keys, numbers, len(ids))
         columns |= {f"{number}:{name}": powers[order, i] for i, name in enumerate(VALUE_COLUMNS)}
-    return _carry(columns)
+    return carry_words(columns)
 
 
 def largest_values(labels: NDArray[Any], values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest of `values` within each object of `labels`, in the order of the rows of `sum_objects`."""
     planes = np.ascontiguousarray(labels.T)
-    keys, numbers, ids = _number(planes)
+    keys, numbers, ids = number_ids(planes)
     largest = _find_largest(planes, np.ascontiguousarray(values.T), keys, numbers, len(ids))
     return np.asarray(largest[np.argsort(ids)])
 
@@ -77,7 +77,7 @@ def merge_sums(columns: Columns) -> Columns:
     starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
     merged = {name: _reduction(name).reduceat(values, starts) for name, values in columns.items()}
     merged["id"] = ids[starts]
-    return _carry(merged)
+    return carry_words(merged)
 
 
 def quantise(image: NDArray[Any], low: float, high: float) -> NDArray[np.uint16]:
@@ -112,7 +112,7 @@ def _reduction(name: str) -> np.ufunc:
     return np.bitwise_or if kind == "faces" else np.add
 
 
-def _carry(columns: Columns) -> Columns:
+def carry_words(columns: Columns) -> Columns:
     """Low words brought below 2³² again, so that equal sums are equal words."""
     for name in [name for name in columns if name.endswith("_low")]:
         high = name[: -len("low")] + "high"
@@ -122,7 +122,7 @@ def _carry(columns: Columns) -> Columns:
 
 
 @compiled
-def _slot(keys: Any, label: Any) -> Any:
+def find_slot(keys: Any, label: Any) -> Any:
     """Where a label is in the table, or the empty place for it."""
     mask = len(keys) - 1
     place = np.int64((label * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
@@ -132,7 +132,7 @@ def _slot(keys: Any, label: Any) -> Any:
 
 
 @compiled
-def _number(labels: Any) -> Any:
+def number_ids(labels: Any) -> Any:
     """A table of the ids' numbers, in the order in which they are met, and the ids."""
     keys = np.zeros(1024, np.uint64)
     numbers = np.zeros(1024, np.int64)
@@ -148,7 +148,7 @@ def _number(labels: Any) -> Any:
                 before = label
                 if label == 0:
                     continue
-                place = _slot(keys, label)
+                place = find_slot(keys, label)
                 if keys[place] == label:
                     continue
                 keys[place] = label
@@ -160,7 +160,7 @@ def _number(labels: Any) -> Any:
                     keys = np.zeros(2 * len(keys), np.uint64)
                     numbers = np.zeros(len(keys), np.int64)
                     for n in range(found):
-                        again = _slot(keys, ids[n])
+                        again = find_slot(keys, ids[n])
                         keys[again] = ids[n]
                         numbers[again] = n
     return keys, numbers, ids[:found].copy()
@@ -181,7 +181,7 @@ def _sum_shape(labels: Any, keys: Any, numbers: Any, count: int, origin: Any) ->
                     stop += 1
                 if label == 0:
                     continue
-                n = numbers[_slot(keys, np.uint64(label))]
+                n = numbers[find_slot(keys, np.uint64(label))]
                 at_x, at_y, at_z = start + origin[0], y + origin[1], z + origin[2]
                 run = stop - start
                 sums[n, 0] += np.uint64(run)
@@ -207,7 +207,7 @@ def _sum_values(labels: Any, image: Any, keys: Any, numbers: Any, count: int) ->
                 while stop < width and labels[z, y, stop] == label:
                     stop += 1
                 if label != 0:
-                    _add_run(image[z, y, start:stop], sums[numbers[_slot(keys, np.uint64(label))]])
+                    _add_run(image[z, y, start:stop], sums[numbers[find_slot(keys, np.uint64(label))]])
     return sums
 
 
@@ -247,7 +247,7 @@ def _find_largest(labels: Any, values: Any, keys: Any, numbers: Any, count: int)
                 while stop < width and labels[z, y, stop] == label:
                     stop += 1
                 if label != 0:
-                    n = numbers[_slot(keys, np.uint64(label))]
+                    n = numbers[find_slot(keys, np.uint64(label))]
                     for x in range(start, stop):
                         largest[n] = max(largest[n], values[z, y, x])
     return largest
@@ -270,7 +270,7 @@ def _find_faces(padded: Any, keys: Any, numbers: Any, count: int, around: Any) -
                 out = y_out | (1 if x < first[0] else 0) | (2 if x >= last[0] else 0)
                 label = padded[z, y, x]
                 if label != 0 and out != 0 and _touches(padded, z, y, x, label, first, last):
-                    faces[numbers[_slot(keys, np.uint64(label))]] |= np.uint8(out)
+                    faces[numbers[find_slot(keys, np.uint64(label))]] |= np.uint8(out)
     return faces
 
 

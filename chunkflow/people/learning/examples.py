@@ -92,7 +92,7 @@ def gather(
         )
     infos = [open_table(table) for table in tables]
     named = [str(table) if isinstance(table, str | Path) else table.url for table in tables]
-    features = choose_features(_schema(infos[0]), patterns)
+    features = choose_features(_schema(infos[0]), patterns, carried=bool(group))
     remarks: list[str] = []
     found = []
     for name, info, file in zip(named, infos, map(Path, labels), strict=True):

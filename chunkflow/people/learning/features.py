@@ -14,21 +14,32 @@ from chunkflow.words import refuse_one_text
 
 FEATURES = ("volume_um3", "diameter_um", "*_mean", "*_std", "*_skew", "*_kurtosis")
 """The features of Michaleas et al., HPEC 2020: size, and how the intensity is distributed."""
+ALL = (*FEATURES, "roundness", "*_contrast_*", "*_cnr_*", "*_surround")
+"""All that tells classes apart within one brain."""
+CARRIED = ("diameter_um", "roundness", "*_skew", "*_kurtosis", "*_cnr_*")
+"""Features that mean the same in the next brain, whatever its grey values."""
 PLACES = ("id", "x", "y", "z", "?_um", "?_min", "?_max", "cut", "probability", "p_*")
 """No feature unless named in full: where an object is, and what another model said of it."""
 
 Floats = npt.NDArray[np.float64]
 
 
-def choose_features(schema: pa.Schema, patterns: Sequence[str]) -> list[str]:
-    """The columns of a table that the patterns name, in the table's order."""
+def choose_features(schema: pa.Schema, patterns: Sequence[str], carried: bool = False) -> list[str]:
+    """The columns of a table that the patterns name, in the table's order.
+
+    Without patterns those of ALL; of CARRIED where they are to hold elsewhere (`carried`) and the table has
+    contrast-to-noise ratios.
+    """
     refuse_one_text("features", patterns)
+    usual = not patterns
     numbers = [field.name for field in schema if _is_number(field.type)]
     free = [name for name in numbers if not any(fnmatch.fnmatchcase(name, place) for place in PLACES)]
+    if usual:
+        patterns = CARRIED if carried and fnmatch.filter(free, "*_cnr_*") else ALL
     chosen: set[str] = set()
     for pattern in patterns:
         found = {pattern} & set(numbers) or set(fnmatch.filter(free, pattern))
-        if not found and tuple(patterns) != FEATURES:
+        if not found and not usual and tuple(patterns) != FEATURES:
             raise BadInput(
                 f"No column of numbers of the table is named {pattern}; it has {', '.join(free) or 'none'}."
             )

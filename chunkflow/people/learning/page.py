@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from chunkflow.people.learning.model import Description
@@ -36,8 +38,8 @@ def training_parts(description: Description, examples: Examples, judged: Judged,
         parts.append(
             paragraph(
                 f"An object is of the class {description.positive} from a probability of "
-                f"{description.threshold:.3f} on, where its F1 is largest; in every fold this threshold was "
-                "chosen from the training part alone."
+                f"{description.threshold:.3f} on, where its F1 is largest{_by_group(scores)}; in every fold "
+                "this threshold was chosen from the training part alone."
             )
         )
     return [
@@ -49,11 +51,17 @@ def training_parts(description: Description, examples: Examples, judged: Judged,
         picture(
             calibration(examples, judged),
             "Of the objects that were given about the same probability of a class, how many are of it: on "
-            "the diagonal the probability is right. Below, how many objects were given which.",
+            "the diagonal the probability is right. An estimator that weighs classes the same, as the one "
+            "used with groups does, gives a rare class more than its share. Below, how many objects were "
+            "given which.",
         ),
         heading("The model"),
         table(["", ""], _facts(description)),
     ]
+
+
+def _by_group(scores: dict[str, Any]) -> str:
+    return f" in the mean over groups ({scores['group']})" if scores.get("group") else ""
 
 
 def curves(examples: Examples, judged: Judged) -> bytes:

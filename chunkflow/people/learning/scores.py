@@ -3,7 +3,7 @@
 1. The examples are cut into folds; objects of one group (an animal, a region) are never in two of them.
 2. For each fold the whole chain (scaling, fitting, calibrating) is fitted to the others alone. Where one
    class is to be found, its threshold is chosen from probabilities that the training part gives itself, by
-   folds of its own.
+   folds of its own; where there are groups, a group is judged by the others, and counts as much as any.
 3. What every example was judged to be, while it was not seen, is scored; intervals come of drawing examples
    (whole groups, where there are any) anew.
 """
@@ -24,7 +24,7 @@ from chunkflow.people.learning.model import DECIMALS, decide
 from chunkflow.words import counted
 
 Ints = npt.NDArray[np.int64]
-INNER_FOLDS = 5
+FOLDS = 5
 REPEATS = 1000
 MANY = 20_000
 """From so many examples on, intervals come of a tenth of the draws: they take longer, and less is unsure."""
@@ -78,7 +78,7 @@ def cross_validate(fit: Fit, examples: Examples, folds: int, seed: int, positive
 
 def inner_probabilities(fit: Fit, examples: Examples, seed: int) -> Floats:
     """What the examples of a training part are judged to be by each other."""
-    folds = min(INNER_FOLDS, examples.smallest)
+    folds = min(FOLDS, examples.smallest)
     groups = 0 if examples.groups is None else len(np.unique(examples.groups))
     if groups == 1:  # which cannot be kept apart from itself
         return inner_probabilities(fit, replace(examples, groups=None), seed)
@@ -90,16 +90,33 @@ def best_threshold(probabilities: Floats, examples: Examples, positive: int) -> 
 
     The F1 that a few hundred examples happen to have jumps with each of them. So the probabilities are first
     made true (a logistic curve is fitted to how often they came true), and the F1 to expect follows from
-    these. The threshold is the middle of the gap to the next lower probability.
+    these. Where there are groups, each has a curve and an F1 of its own, and their mean is the largest: cells
+    are frequent in one brain and rare in another, and the many of one must not decide for all. The threshold
+    is the middle of the gap to the next lower probability.
     """
-    believed = _made_true(probabilities, examples.classes == positive)
-    order = np.argsort(-probabilities, kind="stable")
-    values, right = probabilities[order], np.cumsum(believed[order])
-    last = np.append(values[1:] != values[:-1], True)
-    f1 = np.where(last, 2 * right / (np.arange(1, len(values) + 1) + right[-1]), -1.0)
-    best = int(f1.argmax())
-    below = values[best + 1] if best + 1 < len(values) else 0.0
+    values = np.unique(probabilities)
+    true = examples.classes == positive
+    parts = [rows for rows in _by_group(examples.groups) if 0 < true[rows].sum() < rows.sum()]
+    f1 = np.zeros(len(values))
+    for rows in parts or [np.ones(len(true), bool)]:
+        f1 += _expected_f1(probabilities[rows], true[rows], values)
+    best = len(values) - 1 - int(f1[::-1].argmax())
+    below = values[best - 1] if best else 0.0
     return float((values[best] + below) / 2)
+
+
+def _by_group(groups: Ints | None) -> list[npt.NDArray[np.bool_]]:
+    """The rows of each group."""
+    return [] if groups is None else [groups == group for group in np.unique(groups)]
+
+
+def _expected_f1(probabilities: Floats, true: npt.NDArray[np.bool_], thresholds: Floats) -> Floats:
+    """The F1 to expect of each threshold."""
+    believed = _made_true(probabilities, true)
+    order = np.argsort(-probabilities, kind="stable")
+    right = np.append(0.0, np.cumsum(believed[order]))
+    taken = np.searchsorted(-probabilities[order], -thresholds, side="right")
+    return np.asarray(2 * right[taken] / (taken + right[-1]))
 
 
 def _made_true(probabilities: Floats, true: npt.NDArray[np.bool_]) -> Floats:
@@ -128,6 +145,12 @@ def cut_folds(examples: Examples, folds: int, seed: int) -> Iterator[tuple[Ints,
                 "label more, in more groups, or ask for another number of folds."
             )
         yield train, test
+
+
+def usual_folds(examples: Examples) -> int:
+    """Five folds, or one a group where there are fewer groups than that."""
+    groups = 1 if examples.groups is None else len(np.unique(examples.groups))
+    return FOLDS if groups == 1 else min(FOLDS, groups)
 
 
 def refuse_few(examples: Examples, folds: int) -> None:

@@ -12,9 +12,8 @@ import numpy as np
 
 from chunkflow.data.atomic import refuse_existing
 from chunkflow.errors import BadInput
-from chunkflow.people.learning.estimator import DEFAULT, Recipe
+from chunkflow.people.learning.estimator import CARRYING, DEFAULT, Recipe
 from chunkflow.people.learning.examples import Gathered, ObjectTable, gather, told_with
-from chunkflow.people.learning.features import FEATURES
 from chunkflow.people.learning.model import Description, save, versions
 from chunkflow.people.learning.page import training_parts
 from chunkflow.people.learning.scores import (
@@ -24,6 +23,7 @@ from chunkflow.people.learning.scores import (
     cross_validate,
     refuse_few,
     score,
+    usual_folds,
 )
 from chunkflow.people.reports.pages import fragment, page
 from chunkflow.words import counted
@@ -85,11 +85,11 @@ def train(
     labels: str | Path | Sequence[str | Path],
     to: str | Path,
     *,
-    features: Sequence[str] = FEATURES,
-    estimator: str = DEFAULT,
+    features: Sequence[str] = (),
+    estimator: str = "",
     parameters: Mapping[str, Any] | None = None,
     positive: str = "",
-    folds: int = 5,
+    folds: int | None = None,
     group: str = "",
     unit: str = "",
     seed: int = 0,
@@ -102,9 +102,14 @@ def train(
     voxels unless the file or `unit` (um, nm, mm) says otherwise. The model is written to the file `to`, which
     ends in .skops, and a page of its scores beside it.
 
-    `features` are patterns of columns to learn from; `estimator` is a classifier of scikit-learn as
-    module:Class, and `parameters` are its own. With `positive` the threshold of this class is chosen for its
-    F1. Objects alike in the column `group` (`work`: those of one table) share one of the `folds`.
+    `features` are patterns of columns, `estimator` is a classifier of scikit-learn as module:Class, and
+    `parameters` are its own. With `positive` the threshold of this class is chosen for its F1. Objects alike
+    in the column `group` (`work`: those of one table) share one of the `folds` (5, or one a group).
+
+    With a group the model is made for the next brain: features left out are those that mean the same there
+    (diameter, roundness, skew, kurtosis, contrast-to-noise ratios), the estimator is a logistic regression
+    whose classes weigh the same, and the threshold is the best in the mean over the groups, each judged by
+    others. Without one, a support vector machine learns from all that `measure` says of size and intensity.
 
     >>> model = train(work.table("objects"), folder / "labels.csv", folder / "cells.skops")
     >>> sorted(model.counts)
@@ -113,9 +118,10 @@ def train(
     """
     to = Path(to)
     _refuse(to, overwrite)
-    recipe = Recipe.of(estimator, parameters or {}, seed)
+    recipe = Recipe.of(estimator or (CARRYING if group else DEFAULT), parameters or {}, seed)
     gathered = gather(tables, labels, features, group, unit)
     examples = gathered.examples
+    folds = usual_folds(examples) if folds is None else folds
     with told_with(gathered.remarks):
         judged = _judged(recipe, examples, folds, seed, positive)
     known = _described(gathered, str(recipe), judged, positive, seed, {"folds": folds, "group": group})

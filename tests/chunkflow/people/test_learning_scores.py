@@ -90,6 +90,40 @@ def test_a_threshold_has_the_largest_f1_to_be_expected(seed: int, count: int) ->
     assert expected(found) == pytest.approx(max(expected(value) for value in probabilities))
 
 
+@given(seed=st.integers(0, 10_000), count=st.integers(8, 200))
+@settings(max_examples=15, deadline=None)
+def test_a_threshold_of_groups_has_the_largest_mean_of_their_f1(seed: int, count: int) -> None:
+    random = np.random.default_rng(seed)
+    groups = np.concatenate([[0, 0, 1, 1, 2], random.integers(0, 3, count - 5)])
+    probabilities = random.integers(1, 40, count) / 40
+    classes = (random.uniform(size=count) < probabilities ** (1 + groups)).astype(np.int64)
+    classes[:4] = 0, 1, 0, 1
+    examples = Examples(np.zeros((count, 1)), classes, ("no", "yes"), groups)
+    found = best_threshold(probabilities, examples, 1)
+
+    def expected(threshold: float) -> float:
+        of_groups = []
+        for rows in (groups == group for group in range(3)):
+            if len(set(classes[rows].tolist())) == 2:
+                believed = _made_true(probabilities[rows], classes[rows] == 1)
+                taken = probabilities[rows] >= threshold
+                of_groups.append(2 * believed[taken].sum() / (taken.sum() + believed.sum()))
+        return float(np.mean(of_groups))
+
+    assert expected(found) == pytest.approx(max(expected(value) for value in probabilities))
+
+
+def test_a_crowded_brain_does_not_decide_for_all() -> None:
+    """Where cells are rare the best threshold is high; a group with many of them would draw it down."""
+    random = np.random.default_rng(3)
+    groups = np.repeat([0, 1, 2], [4000, 400, 400])
+    classes = (random.uniform(size=4800) < np.array([0.7, 0.05, 0.05])[groups]).astype(np.int64)
+    probabilities = np.round(1 / (1 + np.exp(-random.normal(3.0 * classes - 1.5, 1.0))), 3)
+    pooled = best_threshold(probabilities, Examples(np.zeros((4800, 1)), classes, ("no", "yes")), 1)
+    grouped = best_threshold(probabilities, Examples(np.zeros((4800, 1)), classes, ("no", "yes"), groups), 1)
+    assert grouped > pooled + 0.1
+
+
 @given(seed=st.integers(0, 10_000), count=st.integers(2, 60))
 @settings(max_examples=40, deadline=None)
 def test_areas_under_the_curves_of_any_draw(seed: int, count: int) -> None:

@@ -13,9 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import skops.io
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from chunkflow.errors import BadInput
+from chunkflow.people.learning.estimator import CARRYING, DEFAULT, Recipe
 from chunkflow.people.learning.features import FEATURES, PLACES, choose_features
 from chunkflow.people.learning.model import DOCUMENT, load, save
 from chunkflow.task import Layout
@@ -26,6 +31,24 @@ from tests.support.files.classifiers import described, fitted, saved_model
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     return saved_model(tmp_path)
+
+
+def test_a_model_of_a_chain_of_before_is_loaded(model: Path) -> None:
+    """Scaling, and an estimator whose probabilities come of calibration: the default until this one."""
+    random = np.random.default_rng(1)
+    rows, classes = random.normal(size=(60, 3)), np.repeat(["glia", "neuron", "other"], 20)
+    chain = make_pipeline(StandardScaler(), CalibratedClassifierCV(SVC(), cv=2, ensemble=False))
+    save(model, chain.fit(rows, classes), described())
+    assert np.allclose(load(str(model)).probabilities(rows), chain.predict_proba(rows), atol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", [DEFAULT, CARRYING])
+def test_a_default_chain_is_loaded_as_it_was_saved(model: Path, estimator: str) -> None:
+    random = np.random.default_rng(2)
+    rows, classes = random.normal(size=(60, 3)) * 1e4, np.repeat(["glia", "neuron", "other"], 20)
+    chain = Recipe.of(estimator, {}, 0).build(20).fit(rows, classes)
+    save(model, chain, described())
+    assert np.allclose(load(str(model)).probabilities(rows), chain.predict_proba(rows), atol=1e-6)
 
 
 def test_another_version_of_scikit_learn_is_told(tmp_path: Path) -> None:
@@ -136,3 +159,14 @@ def test_features_are_those_of_shape_and_intensity_unless_others_are_named() -> 
     with pytest.raises(BadInput, match="none of the columns that a class is told by"):
         choose_features(pa.schema([("id", pa.uint64()), *((a, pa.float64()) for a in "xyz")]), FEATURES)
     assert "cut" in PLACES
+
+
+def test_features_left_out_are_all_or_those_that_carry_over() -> None:
+    usual = ["volume_um3", "diameter_um", "dapi_mean", "dapi_std", "dapi_skew", "dapi_kurtosis"]
+    assert choose_features(SCHEMA, ()) == [*usual, "dapi_contrast_8um"]
+    wider = SCHEMA.append(pa.field("dapi_cnr_8um", pa.float32()))
+    carried = ["diameter_um", "dapi_skew", "dapi_kurtosis", "dapi_cnr_8um"]
+    assert choose_features(wider, (), carried=True) == carried
+    assert choose_features(wider, ()) == [*usual, "dapi_contrast_8um", "dapi_cnr_8um"]
+    assert choose_features(SCHEMA, (), carried=True) == [*usual, "dapi_contrast_8um"]
+    assert choose_features(pa.schema([("volume_um3", pa.float64())]), ()) == ["volume_um3"]

@@ -115,13 +115,15 @@ def test_several_works_are_learned_from_and_kept_apart(brain: Path, tmp_path: Pa
     to = tmp_path / "m.skops"
     work, labels = brain / "work", brain / "ids.csv"
     words = ["train", "classify", work, work, "--labels", labels, "--labels", labels, "--to", to, *NAIVE]
-    said = command(*words, "--group", "work")
+    said = command(*words, "--group", "work", "--folds", 5)
     assert said.code == 2
     assert "5 folds need as many groups, but there are 2 groups" in said.err
-    assert command(*words, "--group", "work", "--folds", 2, "--positive", "large").code == 0
+    assert command(*words, "--group", "work", "--positive", "large").code == 0
     one = len(read_table(work / "tables" / "objects"))
     assert sum(load(str(to)).description.examples.values()) == 2 * one
-    assert "the objects of one work never in two of them" in to.with_suffix(".html").read_text()
+    page = to.with_suffix(".html").read_text()
+    assert "Judged in 2 folds, the objects of one work never in two of them" in page
+    assert "where its F1 is largest in the mean over groups (work)" in page
 
 
 def write(path: Path, text: str) -> Path:
@@ -271,3 +273,15 @@ def test_models_are_trained_side_by_side_as_by_the_command(
     assert page[page.index("<h1>") : page.rindex("</div>")].strip() in one.report.read_text()
     with pytest.raises(BadInput, match=r"exists already.*\(overwrite\)"):
         trained(1)
+
+
+def test_with_a_group_the_model_is_one_that_carries_over(brain: Path, tmp_path: Path) -> None:
+    work, labels = brain / "work", brain / "ids.csv"
+    home = train_model(work, labels, tmp_path / "home.skops")
+    away = train_model(
+        [work, work], [labels, labels], tmp_path / "away.skops", group="work", positive="large"
+    )
+    assert home.description.estimator.startswith("sklearn.svm:SVC")
+    assert away.description.estimator.startswith("sklearn.linear_model:LogisticRegression")
+    assert '"class_weight": "balanced"' in away.description.estimator
+    assert away.scores["folds"] == 2

@@ -207,6 +207,10 @@ def test_contrasts_are_the_largest_response_within_each_object_however_it_is_cut
             response = difference_of_gaussians(array, blob_sigma(diameter * 1000, VOXEL))
             expected = ndimage.maximum(response, labels, ids)
             assert np.array_equal(table[f"{name}_contrast_{diameter:g}um"].to_numpy(), expected), name
+            middle = response[10:42, 6:38, 0:32].astype(float)  # the sample is one box, this its middle
+            noise = np.median(np.abs(middle - np.median(middle)))
+            ratio = (expected.astype(float) / noise).astype(np.float32)
+            assert np.array_equal(table[f"{name}_cnr_{diameter:g}um"].to_numpy(), ratio), name
         spread = local_std(array, (6, 6, 2))
         assert np.allclose(table[f"{name}_surround"].to_numpy(), ndimage.maximum(spread, labels, ids), 3e-4)
 
@@ -233,6 +237,29 @@ def test_contrasts_of_a_part_are_those_of_the_whole(tmp_path: Path) -> None:
         assert row == known[row["id"]]
 
 
+def ratios(folder: Path, image: NDArray[np.uint16], chunk: list[int]) -> pa.Table:
+    folder.mkdir()
+    layers = {
+        "labels": make_layer(folder / "labels", tissue()[0], "segmentation", VOXEL, START),
+        "dapi": make_layer(folder / "dapi", image, "image", VOXEL, START),
+    }
+    step = {"labels": "labels", "images": ["dapi"], "objects": "objects", "contrasts": CONTRASTS}
+    assert run_job(make_job(folder, layers, [{"measure": step}], chunk=chunk)) == "complete"
+    return read_table(folder / "work" / "tables" / "objects")
+
+
+def test_ratios_of_contrast_to_noise_are_those_of_the_same_tissue_imaged_brighter(tmp_path: Path) -> None:
+    image = tissue()[1] // 8
+    one = ratios(tmp_path / "a", image, [64, 64, 32])
+    other = ratios(tmp_path / "b", image * np.uint16(2) + np.uint16(100), [32, 64, 32])
+    for diameter in CONTRASTS:
+        ratio = one[f"dapi_cnr_{diameter:g}um"].to_numpy()
+        assert np.ptp(ratio) > 1
+        assert np.allclose(ratio, other[f"dapi_cnr_{diameter:g}um"].to_numpy(), rtol=1e-4, atol=1e-3)
+        contrasts = [table[f"dapi_contrast_{diameter:g}um"].to_numpy() for table in (one, other)]
+        assert np.allclose(2 * contrasts[0], contrasts[1], rtol=1e-4, atol=0.1)
+
+
 def test_contrasts_have_their_columns_where_there_are_no_objects(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     nothing = np.zeros((40, 32, 32), np.uint8, order="F")
@@ -243,7 +270,8 @@ def test_contrasts_have_their_columns_where_there_are_no_objects(tmp_path: Path)
     step = {"labels": "labels", "images": ["dapi"], "objects": "objects", "contrasts": [8], "surround": 5}
     assert run_job(make_job(tmp_path, layers, [{"measure": step}], chunk=[32, 32, 32])) == "complete"
     columns = read_table(tmp_path / "work" / "tables" / "objects").column_names
-    assert columns[-3:] == ["dapi_contrast_8um", "dapi_surround", "cut"]
+    assert "roundness" in columns
+    assert columns[-4:] == ["dapi_contrast_8um", "dapi_cnr_8um", "dapi_surround", "cut"]
 
 
 @pytest.mark.parametrize("given", [[-1.0], [0.0], [5.0, 5.0], [5000.0]])
