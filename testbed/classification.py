@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import ImageInfo
 from chunkflow.geometry import Box, vec
-from chunkflow.kernels.images.gaussian import blob_sigma, difference_of_gaussians
-from chunkflow.kernels.images.peaks import find_peaks
-from chunkflow.kernels.images.threshold import PEAK_RATIO
 from chunkflow.kernels.scoring.matching import matched_pairs
 from chunkflow.people.learning.estimator import Recipe
 from chunkflow.people.learning.features import FEATURES, choose_features, feature_rows
@@ -23,7 +20,15 @@ from chunkflow.people.learning.scores import Examples, Judged, best_threshold, c
 from chunkflow.task import Cell, Layout
 from tasks.cells.measure import Measure
 from tasks.cells.segment import Segment
-from testbed.detection import TOLERANCE_UM, VOXEL_NM, Points, Tissue, f1_score, found_by_segment
+from testbed.detection import (
+    TOLERANCE_UM,
+    VOXEL_NM,
+    Points,
+    Tissue,
+    decided_by_segment,
+    f1_score,
+    found_by_segment,
+)
 
 TREES = "sklearn.ensemble:ExtraTreesClassifier"
 TREES_PARAMETERS = {"n_estimators": 150, "min_samples_leaf": 3, "max_features": None}
@@ -33,18 +38,8 @@ SURROUND_UM = 20.0
 FACTORS = (0.7, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1)
 MORE = 4
 BLOCKS = 3
-BRAINS = {
-    "c-Fos": tuple(Tissue(f"c-Fos {n}", f"light_sheet_cfos_{n}.npz", 12.0, 0.55) for n in (753, 969, 1147)),
-    "microglia": tuple(
-        Tissue(f"microglia {n}", f"light_sheet_microglia_{n}.npz", 14.0, 0.92)
-        for n in (2248, 4704, 4923, 6003, 7095, 7853, 8858, 9758)
-    ),
-}
-"""Brains by stain, each one to be judged by what the others of its stain teach."""
-PERMISSIVE = 0.4
-"""Candidates are the objects whose peak has this part of the response that the rule asks for."""
-SEPARABLE = 0.7  # between-class over total variance of peak heights: cells and noise are two humps
-NOISES = 13.0  # median absolute deviations of the response, where they are not
+PERMISSIVE = 0.3
+"""Candidates are the objects whose peak has this part of the automatic contrast."""
 
 
 @dataclass(frozen=True)
@@ -77,25 +72,10 @@ def candidates(tissue: Tissue) -> Candidates:
 
 
 def permissive_candidates(tissue: Tissue) -> Candidates:
-    """The candidates of a volume at a fixed part of what a rule asks for that knows the volume alone."""
+    """The candidates of a volume at a fixed part of the automatic threshold."""
     image, truth = tissue.load()
-    threshold = PERMISSIVE * least_peak(image, tissue.diameter) / PEAK_RATIO
+    threshold = PERMISSIVE * float(decided_by_segment(image, tissue.diameter)["threshold"])
     return compared(measured(image, tissue.diameter, threshold), image.shape, truth)
-
-
-def least_peak(image: NDArray[np.uint16], diameter: float) -> float:
-    """The response that a cell's peak must have: Otsu's threshold on peaks that fall into two humps, else a
-    multiple of the noise."""
-    response = difference_of_gaussians(image, blob_sigma(diameter * 1000, VOXEL_NM))
-    heights = np.sort(find_peaks(response, [(0, n) for n in image.shape])[1].astype(np.float64))
-    below = np.arange(1, len(heights)) / len(heights)
-    sums = heights.cumsum()
-    lower = sums[:-1] / np.arange(1, len(heights))
-    upper = (sums[-1] - sums[:-1]) / np.arange(len(heights) - 1, 0, -1)
-    between = below * (1 - below) * (upper - lower) ** 2
-    if between.max() > SEPARABLE * heights.var():
-        return float(heights[between.argmax() + 1])
-    return NOISES * float(np.median(np.abs(response - np.median(response))))
 
 
 def compared(rows: pa.Table, shape: Sequence[int], truth: Points) -> Candidates:

@@ -50,15 +50,17 @@ class Tissue:
         return image, micrometres(np.array(ndimage.center_of_mass(truth, components, range(1, count + 1))))
 
 
-COUNTED = {
-    ("c-Fos", 12.0): (753, 969, 1147),
-    ("microglia", 14.0): (2248, 4704, 4923, 6003, 7095, 7853, 8858, 9758),
+BRAINS = {
+    stain: tuple(
+        Tissue(f"{stain} {brain}", f"light_sheet_{stain.replace('-', '').lower()}_{brain}.npz", diameter)
+        for brain in brains
+    )
+    for stain, diameter, brains in (
+        ("c-Fos", 12.0, (753, 969, 1147)),
+        ("microglia", 14.0, (2248, 4704, 4923, 6003, 7095, 7853, 8858, 9758)),
+    )
 }
-TISSUES = tuple(
-    Tissue(f"{stain} {brain}", f"light_sheet_{stain.replace('-', '').lower()}_{brain}.npz", diameter)
-    for (stain, diameter), brains in COUNTED.items()
-    for brain in brains
-)
+TISSUES = tuple(tissue for brains in BRAINS.values() for tissue in brains)
 ONE_OF_EACH_STAIN = tuple(tissue for tissue in TISSUES if tissue.name in ("c-Fos 753", "microglia 6003"))
 
 
