@@ -25,7 +25,7 @@ from chunkflow.errors import BadInput
 DEFAULT = "sklearn.svm:SVC"
 CARRYING = "sklearn.linear_model:LogisticRegression"
 """The default with groups."""
-USUAL = {"C": 0.1, "class_weight": "balanced", "max_iter": 1000}
+USUAL = {"C": 0.3, "class_weight": "balanced", "max_iter": 1000}
 """Parameters of that one, unless others are given."""
 CALIBRATION_FOLDS = 5
 
