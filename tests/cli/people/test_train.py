@@ -42,7 +42,8 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pa.csv.write_csv(cells.select(["x", "y", "z", "class"]), folder / "places.csv")
     pq.write_table(cells.select(["x_um", "y_um", "z_um", "class"]), folder / "places.parquet")
     objects = read_table(folder / "work" / "tables" / "objects")
-    large = np.where(objects["volume_um3"].to_numpy() > 300, "large", "small")
+    volume = objects["volume_um3"].to_numpy()
+    large = np.where(volume > np.quantile(volume, 0.2), "large", "small")
     by_id = {"id": objects["id"], "class": pa.array(large)}
     pa.csv.write_csv(pa.table(by_id), folder / "ids.csv")
     rows = zip(objects["id"].to_pylist(), large.tolist(), strict=True)
