@@ -136,8 +136,7 @@ class Segment(Task):
             "sampled_nuclei": decision.above,
             "noise": decision.noise,
             "separability": round(decision.separability, 3),
-            "first_step": decision.first,
-            "peaks_of_steps": decision.counts,
+            "histogram": {"first": decision.first, "counts": decision.counts},
         }
 
     def _sampled(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> Iterator[SampledBlock]:

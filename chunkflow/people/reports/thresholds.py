@@ -19,7 +19,7 @@ def threshold_charts(state: State) -> str:
     charts = [
         threshold_chart(name.removesuffix(".prepare"), stage.prepared)
         for name, stage in state.stages.items()
-        if stage.prepared and stage.prepared.get("peaks_of_steps")
+        if stage.prepared and stage.prepared.get("histogram", {}).get("counts")
     ]
     return f"<h2>Automatic thresholds</h2>{''.join(charts)}" if charts else ""
 
@@ -28,10 +28,10 @@ def threshold_chart(task: str, decided: dict[str, Any]) -> str:
     """The heights of the sampled peaks, both axes by powers, and the contrast that a nucleus must reach; what
     is far below the noise is left out."""
     contrast, noise = PEAK_RATIO * decided["threshold"], decided["noise"]
-    lowest = floor(_step(noise / FAR_BELOW)) if noise else decided["first_step"]
-    highest = decided["first_step"] + len(decided["peaks_of_steps"]) - 1
-    first = min(max(decided["first_step"], lowest), highest)
-    counts = decided["peaks_of_steps"][first - decided["first_step"] :]
+    begin, counts = decided["histogram"]["first"], decided["histogram"]["counts"]
+    lowest = floor(_step(noise / FAR_BELOW)) if noise else begin
+    first = min(max(begin, lowest), begin + len(counts) - 1)
+    counts = counts[first - begin :]
     powers = ceil(log10(max(counts) + 1))
     at = LEFT + STEP * (_step(contrast) - first)
     cut = (

@@ -25,8 +25,7 @@ def test_every_peak_beyond_the_contrast_is_drawn_as_taken(heights: list[float], 
             "separability": decision.separability,
             "sampled_peaks": decision.peaks,
             "sampled_nuclei": decision.above,
-            "first_step": decision.first,
-            "peaks_of_steps": decision.counts,
+            "histogram": {"first": decision.first, "counts": decision.counts},
         },
     )
     taken = re.findall(rf'fill="{TAKEN}"><title>[^:]*: ([\d,]+)<', chart)
