@@ -150,7 +150,7 @@ class Task(BaseModel):
     shape: ClassVar[Shape] = Voxels()
     """What becomes of the rows that `map` makes."""
     version: ClassVar[int] = 1
-    """Raise it when the same parameters would give another result."""
+    """Raise it when the same parameters would give another result; a property, where only some of them do."""
     connected: ClassVar[bool] = False
     """The labels written are in one piece each, named by the Morton code of one of their voxels."""
     working_bytes: ClassVar[float] = 8.0

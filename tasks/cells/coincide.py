@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +136,6 @@ class Coincide(Task):
 class Combine(Task):
     """The rows with what each is positive in."""
 
-    version: ClassVar[int] = 2
     shape = RowByRow()
 
     objects: Objects
@@ -145,6 +144,11 @@ class Combine(Task):
     diameter: float
     statistic: str
     combined: Objects = Out()
+
+    @property
+    def version(self) -> int:  # type: ignore[override]
+        """2 with an automatic threshold, which is segment's."""
+        return 2 if self._found else 1
 
     @property
     def _found(self) -> list[int]:

@@ -71,7 +71,6 @@ class Segment(Task):
     (`uneven`), they touch (`dense`), or there are none (`none`).
     """
 
-    version: ClassVar[int] = 2
     connected: ClassVar[bool] = True
     working_bytes: ClassVar[float] = 20.0
 
@@ -92,6 +91,11 @@ class Segment(Task):
     )
     minimum_volume: float = Field(0.0, ge=0, description="smaller nuclei are left out, cubic micrometres")
     channel: int = Field(0, ge=0, description="which channel, where the image has several")
+
+    @property
+    def version(self) -> int:  # type: ignore[override]
+        """2 with an automatic threshold, which is decided by another rule than before."""
+        return 2 if self.threshold == "auto" else 1
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         channels = layout.voxels("image").channels

@@ -55,6 +55,7 @@ def test_what_was_decided_is_told_once_as_it_can_be_pasted(
     monkeypatch.setattr(Segment, "prepare", lambda *given: values)
     field = FieldInfo.from_annotation(File)
     monkeypatch.setitem(Segment.model_fields, "mask", field)
+    monkeypatch.setattr(Segment, "mask", None, raising=False)
     text = shown(lab, terminal=False)
     assert "segment decided; to have the same elsewhere: threshold: 7.5\n" in text
     assert text.count("segment: only 3 nuclei.") == text.count("only 3") == 1
