@@ -216,7 +216,8 @@ def test_workers_of_this_machine_are_refused_where_a_cluster_was_joined(
         timeout=180,
     )
     assert said.returncode == 0, said.stderr
-    *refusals, again = said.stdout.splitlines()
+    lines = said.stdout.splitlines()  # Ray may tell here of nodes that went meanwhile
+    *refusals, again = [line for line in lines if line.startswith("This process") or line == "True"]
     wanted = [f"the cluster at {ELSEWHERE}", "workers of this machine", "workers of this machine"]
     assert again == "True"
     assert refusals == [
