@@ -156,7 +156,8 @@ def test_the_stop_button_of_a_notebook_interrupts_the_run_that_it_waits_for(
             raise AssertionError("the run was not interrupted")
 
     run.listeners.append(press)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores it
+    # what a shell runs in the background ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run.start()
         with pytest.raises(Interrupted, match="what is done is kept"):
