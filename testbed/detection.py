@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,18 @@ class Peaks:
 
     def score(self, threshold: float) -> float:
         """The F1 of the peaks that reach a threshold."""
-        return f1_score(self.places[self.heights >= np.float32(threshold)], self.truth)
+        return float(self.f1[int((self.heights >= np.float32(threshold)).sum())])
 
-    def best(self) -> tuple[float, float]:
-        """The best F1 that any single threshold has, and this threshold."""
-        matched = np.cumsum(ranked_matches(self.places, self.truth, TOLERANCE_UM))
-        f1 = 2 * matched / (np.arange(1, len(matched) + 1) + len(self.truth))
-        return float(f1.max()), float(self.heights[f1.argmax()])
+    @property
+    def best(self) -> float:
+        """The best F1 that any single threshold has."""
+        return float(self.f1.max())
+
+    @cached_property
+    def f1(self) -> Points:
+        """The F1 of the highest peaks, by how many they are."""
+        matched = np.append(0, np.cumsum(ranked_matches(self.places, self.truth, TOLERANCE_UM)))
+        return np.asarray(2 * matched / (np.arange(len(matched)) + len(self.truth)))
 
 
 def _blocks(image: NDArray[np.uint16], response: NDArray[np.float32], diameter: float) -> list[SampledBlock]:

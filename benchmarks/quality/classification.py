@@ -40,7 +40,7 @@ def run() -> list[Figure]:
         if not tissue.path.exists():
             print(f"classification: {tissue.path} is not here; nothing measured.")
             continue
-        best, _ = Peaks.of(*tissue.load(), tissue.diameter).best()
+        best = Peaks.of(*tissue.load(), tissue.diameter).best
         found = candidates(tissue)
         name, all_features = tissue.name, (*FEATURES, "image_contrast_*", "image_surround")
         print(f"{name}: {len(found.rows)} candidates, {int(found.is_cell.sum())} of {len(found.truth)} cells")

@@ -54,7 +54,7 @@ def scores(tissue: Tissue) -> dict[str, float]:
     response = difference_of_gaussians(image, blob_sigma(tissue.diameter * 1000, VOXEL_NM))
     noise = float(np.median(np.abs(response - np.median(response))))
     return {
-        "best single threshold, truth in hand": peaks.best()[0],
+        "best single threshold, truth in hand": peaks.best,
         "auto": f1_score(found_by_segment(image, tissue.diameter)[0], truth),
         "Otsu (scikit-image)": peaks.score(float(threshold_otsu(peaks.heights))),
         f"{NOISE_MULTIPLE:g} x noise": peaks.score(NOISE_MULTIPLE * noise),

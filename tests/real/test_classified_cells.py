@@ -32,7 +32,7 @@ def skip_if_absent(*tissues: Tissue) -> None:
 @pytest.mark.parametrize("tissue", ONE_OF_EACH_STAIN, ids=lambda tissue: tissue.name)
 def test_a_classifier_finds_cells_better_than_any_threshold(tissue: Tissue) -> None:
     skip_if_absent(tissue)
-    best, _ = Peaks.of(*tissue.load(), tissue.diameter).best()
+    best = Peaks.of(*tissue.load(), tissue.diameter).best
     found = candidates(tissue)
     score = found.f1(judged_by_trees(found))
     print(f"{tissue.name}: {len(found.rows)} candidates, F1 {score:.3f}; by a threshold {best:.3f} at best")

@@ -13,7 +13,13 @@ LOSS = 0.03
 SHARE = 0.8
 """Of its own best: what no volume may be below."""
 DIAMETERS = (0.7, 1.0, 1.3)
-STEPS = np.arange(3.5, 7.01, 0.25)
+GRID = [
+    Rule(noise=noise, clear=clear, most_clear=most_clear, separability=separability)
+    for noise in (4.0, 4.5, 5.0, 5.5, 6.0)
+    for clear in (7.0, 10.0, 14.0)
+    for most_clear in (2.5, 3.5, 5.0)
+    for separability in (0.6, 0.68, 0.75)
+]
 
 each_tissue = pytest.mark.parametrize("tissue", TISSUES, ids=lambda tissue: tissue.name)
 
@@ -50,13 +56,13 @@ def test_the_task_decides_as_the_rule_does(found: Found, name: str) -> None:
 @each_tissue
 def test_no_volume_falls_far_below_its_own_best(found: Found, tissue: Tissue) -> None:
     peaks = found[tissue.name, 1.0]
-    score, (best, _) = auto(peaks), peaks.best()
+    score, best = auto(peaks), peaks.best
     print(f"{tissue.name}: F1 {score:.3f}, of the best single threshold {best:.3f}")
     assert score >= SHARE * best
 
 
 def test_the_mean_is_near_the_best_single_thresholds_at_any_diameter_near_the_cells(found: Found) -> None:
-    best = np.mean([found[tissue.name, 1.0].best()[0] for tissue in TISSUES])
+    best = np.mean([found[tissue.name, 1.0].best for tissue in TISSUES])
     means = {
         factor: np.mean([auto(found[tissue.name, factor]) for tissue in TISSUES]) for factor in DIAMETERS
     }
@@ -66,23 +72,20 @@ def test_the_mean_is_near_the_best_single_thresholds_at_any_diameter_near_the_ce
 
 
 def test_a_brain_is_judged_as_well_by_what_the_others_chose(found: Found) -> None:
-    """The one constant that was fitted, chosen without each brain in turn: those with classes apart have no
-    say in it."""
-    unclear = [
-        one.name for one in TISSUES if decide_threshold(found[one.name, 1.0].blocks).classes != "apart"
-    ]
-    scores = np.array(
-        [
-            [[auto(found[name, f], replace(Rule(), noise=step)) for f in DIAMETERS] for step in STEPS]
-            for name in unclear
-        ]
-    )
-    losses = []
-    for row, name in enumerate(unclear):
-        chosen = np.delete(scores, row, axis=0).mean(axis=(0, 2)).argmax()
-        losses.append(found[name, 1.0].best()[0] - scores[row, chosen, 1])
-        print(f"{name}: the others choose {STEPS[chosen]:g}, which lacks {losses[-1]:.3f}")
-    assert np.mean(losses) <= 0.05
+    """All constants chosen without each brain in turn; of rules that do as well the middle one is taken."""
+    names = [tissue.name for tissue in TISSUES]
+    scores = np.array([[[auto(found[name, f], rule) for f in DIAMETERS] for name in names] for rule in GRID])
+    best = np.array([found[name, 1.0].best for name in names])
+    kept = np.zeros(len(names))
+    for number, name in enumerate(names):
+        means = np.delete(scores, number, axis=1).mean(axis=(1, 2))
+        as_well = np.flatnonzero(means >= means.max() - 1e-9)
+        chosen = as_well[len(as_well) // 2]
+        kept[number] = scores[chosen, number, 1]
+        print(f"{name}: {kept[number]:.3f} of {best[number]:.3f} by {GRID[chosen]}")
+    print(f"mean {kept.mean():.3f} of {best.mean():.3f}")
+    assert kept.mean() >= best.mean() - LOSS
+    assert (kept >= SHARE * best).all()
 
 
 def test_it_warns_where_no_threshold_does_well_and_nowhere_else(found: Found) -> None:
