@@ -150,7 +150,7 @@ class Task(BaseModel):
     shape: ClassVar[Shape] = Voxels()
     """What becomes of the rows that `map` makes."""
     version: ClassVar[int] = 1
-    """Raise it when the same parameters would give another result; a property, where only some of them do."""
+    """Raise it when the same parameters would give another result."""
     connected: ClassVar[bool] = False
     """The labels written are in one piece each, named by the Morton code of one of their voxels."""
     working_bytes: ClassVar[float] = 8.0
@@ -188,6 +188,10 @@ class Task(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         check_shape(cls, cls.shape, cls.finish is not Task.finish)
+
+    def result_version(self) -> int:
+        """The version of the result that these parameters give, where only some give another than before."""
+        return self.version
 
     @classmethod
     def roles(cls) -> list[FieldRole]:

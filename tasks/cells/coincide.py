@@ -145,8 +145,7 @@ class Combine(Task):
     statistic: str
     combined: Objects = Out()
 
-    @property
-    def version(self) -> int:  # type: ignore[override]
+    def result_version(self) -> int:
         """2 with an automatic threshold, which is segment's."""
         return 2 if self._found else 1
 

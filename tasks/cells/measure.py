@@ -90,8 +90,7 @@ class Measure(Task):
             raise ValueError(f"images {', '.join(self.images)}: two would have the same columns")
         return self
 
-    @property
-    def version(self) -> int:  # type: ignore[override]
+    def result_version(self) -> int:
         """2 with contrasts: they have ratios and roundness beside them now; other tables are as before."""
         return 2 if self.contrasts else 1
 

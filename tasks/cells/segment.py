@@ -92,8 +92,7 @@ class Segment(Task):
     minimum_volume: float = Field(0.0, ge=0, description="smaller nuclei are left out, cubic micrometres")
     channel: int = Field(0, ge=0, description="which channel, where the image has several")
 
-    @property
-    def version(self) -> int:  # type: ignore[override]
+    def result_version(self) -> int:
         """2 with an automatic threshold, which is decided by another rule than before."""
         return 2 if self.threshold == "auto" else 1
 

@@ -39,7 +39,7 @@ MEANS = {"name", "work", "memory", "resources", "queue", "heartbeat", "tasks"}
 
 def canonical(job: Job, plan: Plan) -> dict[str, Any]:
     """All of a job that decides its results: parameters, versions and the user's own code."""
-    versions = {step.entry: step.task.version for step in plan.steps}
+    versions = {step.entry: step.task.result_version() for step in plan.steps}
     document = job.model_dump(mode="json", exclude=MEANS)
     return document | {
         "chunk": list(plan.chunk),

@@ -205,7 +205,7 @@ def _provenance(plan: Plan, mips: list[Product]) -> dict[str, Any]:
                 "method": {
                     "task": entry,
                     "type": given[entry].type,
-                    "version": step.task.version,
+                    "version": step.task.result_version(),
                     "parameters": parameters_of(plan.job, given[entry]),
                     "chunkflow": chunkflow.__version__,
                 },

@@ -7,10 +7,10 @@
 3. Otsu's threshold cuts the peaks into two classes whose means differ most. It is taken where these exist:
    where it explains most of how peaks differ, is clear of the noise, and leaves few peaks below it that are
    clear of the noise, too (else it has only split off some that are far brighter than the rest).
-4. Where they do not, no threshold tells cells well. It is then at NOISE times the noise.
+4. Where they do not, no threshold tells cells well. It is then so many times the noise (`Rule.noise`).
 
-The constants were chosen on light-sheet volumes of eleven brains, each judged by those of the others alone;
-docs/figures.md has the scores. All is order, differences, and sums taken one after the other: nothing that a
+The constants come of light-sheet volumes of eleven brains; docs/figures.md has the score of each, also with
+constants chosen on the others. All is order, differences, and sums taken one after the other: nothing that a
 CPU may round in its own way.
 """
 
@@ -59,7 +59,7 @@ class SampledBlock:
     """One block of the sample."""
 
     peaks: Peaks
-    """The heights of the peaks, sorted."""
+    """The heights of the peaks."""
     dark: float
     """How far below 0 the response of its darkest twentieth of voxels is."""
     white: float
@@ -101,7 +101,7 @@ def sample_block(
     part = response[tuple(slice(*span) for span in core)]
     at = int(DARK_SHARE * part.size)
     dark = float(-np.partition(part, at, axis=None)[at])
-    peaks = np.sort(find_peaks(response, core)[1])
+    _, peaks = find_peaks(response, core)
     return SampledBlock(peaks, max(dark, 0.0), NORMAL_DARK * white_gain * _voxel_noise(image))
 
 

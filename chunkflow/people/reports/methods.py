@@ -70,7 +70,7 @@ def _task(entry: TaskEntry, state: State, modules: Modules) -> str:
     said = ", ".join(_parameters(task, decided(state, entry.name)))
     origin = "" if entry.type in builtin_tasks() else f", a task of our own, {entry.type}"
     return (
-        f"Task {entry.name} (version {task.version}{origin}): {_deed(task)} "
+        f"Task {entry.name} (version {task.result_version()}{origin}): {_deed(task)} "
         f"[{_layers(task)}{'; ' if said else ''}{said}]."
     )
 

@@ -152,8 +152,8 @@ def test_a_threshold_that_is_given_needs_no_sample_and_gives_the_same() -> None:
 
 
 def test_only_an_automatic_threshold_is_another_than_before() -> None:
-    assert Segment(image="a", labels="b").version == 2
-    assert Segment(image="a", labels="b", threshold=60.0).version == 1
+    assert Segment(image="a", labels="b").result_version() == 2
+    assert Segment(image="a", labels="b", threshold=60.0).result_version() == 1
 
 
 def test_the_sample_is_the_same_whatever_part_is_run() -> None:
