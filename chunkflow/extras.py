@@ -8,6 +8,7 @@ from typing import Any
 from chunkflow.errors import BadInput
 
 EXTRA_OF = {
+    "SimpleITK": "correct",
     "crackle": "formats",
     "h5py": "formats",
     "imagecodecs": "formats",
@@ -16,6 +17,10 @@ EXTRA_OF = {
     "nd2": "microscopes",
     "pylibCZIrw": "microscopes",
     "readlif": "microscopes",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "safetensors": "cnn",
+    "torch": "cnn",
     "googleapiclient": "gcp",
     "google_auth_httplib2": "gcp",
 }

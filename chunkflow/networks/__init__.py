@@ -1,0 +1,1 @@
+"""Trained networks: model files, architectures, normalisation, and inference that no cut changes."""

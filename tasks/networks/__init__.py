@@ -1,0 +1,1 @@
+"""Networks applied to volumes: inference, and the normalisation of images before it."""
