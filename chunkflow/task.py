@@ -17,8 +17,10 @@ in this order:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, TypeAlias, get_args
 
 import pyarrow as pa
@@ -85,6 +87,10 @@ class Layout:
     storage: Vec
     made: frozenset[str] = frozenset()
     """The inputs that an earlier task of the job makes: what lies there now may be of another run."""
+    resources: Resources = field(default_factory=Resources)
+    """What a worker of the step takes."""
+    load: Callable[[str], ModuleType] = import_module
+    """Imports a module that lies beside the job file."""
 
     def info(self, field: str) -> LayerInfo:
         return self.layers[field][0]
@@ -162,6 +168,9 @@ class Task(BaseModel):
     """Where the labels that it reads are all 0 it makes nothing: such cells are skipped, `map` not called."""
     resources: ClassVar[Resources] = Resources()
     """What a worker that maps its chunks takes, unless the job says otherwise."""
+    sizes_cells: ClassVar[bool] = False
+    """Where a job leaves the size of its chunks open, this task's cells have a size of their own, as large as a
+    worker's memory allows for it alone; `layout.chunk` is their size then."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""
@@ -281,9 +290,23 @@ class Task(BaseModel):
         """What `prepare` reads: fields and boxes, chosen from the whole volume, whatever part is run."""
         return []
 
-    def setup(self) -> Any:
+    def setup(self, layout: Layout) -> Any:
         """What a worker loads once before its first chunk."""
         return None
+
+    def memory(self, layout: Layout, box: Box, voxels: int) -> int:
+        """Bytes that `map` takes beyond what it reads and makes, for a cell that fills `box` and reads so
+        many voxels of its first input."""
+        return int(self.working_bytes * voxels)
+
+    def remarks(self, layout: Layout, grid: Grid) -> list[str]:
+        """Sentences that `plan` tells of a step whose cells are those of `grid`."""
+        return []
+
+    @classmethod
+    def modules_named(cls, parameters: Mapping[str, Any]) -> list[str]:
+        """The modules beside the job file that these parameters name, from which `setup` loads classes."""
+        return []
 
     def no_rows(self, layout: Layout) -> pa.Table:
         """The rows of a cell without any object: the schema that all rows have."""

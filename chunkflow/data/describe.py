@@ -48,7 +48,9 @@ def layer_at(url: str, mip: int = 0) -> VoxelsInfo:
     layer = open_cloud(url, mip)
     x, y, z = layer.resolution
     made = LabelsInfo if layer.layer_type == "segmentation" else ImageInfo
+    contents = {"contents": layer.info["contents"]} if made is ImageInfo and "contents" in layer.info else {}
     return made(
+        **contents,
         url=url,
         volume=Box(vec(layer.bounds.minpt), vec(layer.bounds.maxpt)),
         voxel_size=(float(x), float(y), float(z)),

@@ -109,10 +109,24 @@ class _Voxels(SpaceInfo):
         return super().as_image(dtype or self.dtype, channels or self.channels)
 
 
+class ChannelContent(BaseModel):
+    """What one channel of an image holds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    kind: str
+    """As in a network's outputs: probability, class, affinity or image."""
+    offset: Vec | None = None
+    """Of an affinity: the voxel that it is with."""
+
+
 class ImageInfo(_Voxels):
     """An image at one mip."""
 
     kind: Literal["image"] = "image"
+    contents: tuple[ChannelContent, ...] = ()
+    """What its channels hold, where the task that made it says so."""
 
 
 class LabelsInfo(_Voxels):

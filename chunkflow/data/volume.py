@@ -14,7 +14,7 @@ from cloudvolume.lib import Bbox
 from chunkflow.chunk import Array, Chunk
 from chunkflow.data.clients import is_fault, is_refusal
 from chunkflow.data.encodings import require_codec
-from chunkflow.data.info import VoxelsInfo
+from chunkflow.data.info import ImageInfo, VoxelsInfo
 from chunkflow.data.sharded import chunk_files, file_names, sharding_of
 from chunkflow.errors import BadInput, DamagedInput, StorageError
 from chunkflow.geometry import Box, VoxelSize, vec
@@ -196,6 +196,8 @@ def layer_document(scales: list[VoxelsInfo], parts: Sequence[str] = ()) -> dict[
         for scale in scales
     ]
     document.pop("mesh", None)
+    if isinstance(first, ImageInfo) and first.contents:
+        document["contents"] = [content.model_dump(mode="json") for content in first.contents]
     return document | {part: part for part in parts}
 
 

@@ -34,7 +34,8 @@ def open_plan(job: Job, box: Box | None = None, workers: int = 0, ledger: Ledger
         return plan
     ledger = ledger or Ledger.load(Folder(job.work_for(box)))
     if ledger.state.job is not None:
-        return Plan.of(job, once, box, ledger.state.job.plan.chunk)
+        begun = ledger.state.job.plan
+        return Plan.of(job, once, box, begun.chunk, begun.cells)
     workers = workers or os.cpu_count() or 1
     budget = min(job.memory * 2**30, 0.8 * psutil.virtual_memory().total / workers)
     return largest_chunk(job, once, box, budget, workers)

@@ -56,7 +56,7 @@ class Classify(Task):
         decided = {"model": model.fingerprint, "features": known.features, "estimator": known.estimator}
         return decided | ({"warning": warning} if warning else {})
 
-    def setup(self) -> classifier.Model:
+    def setup(self, layout: Layout) -> classifier.Model:
         return classifier.load(self.model)
 
     def map(self, cell: Cell, objects: pa.Table) -> tuple[pa.Table, Counts]:

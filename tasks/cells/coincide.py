@@ -178,7 +178,7 @@ class Combine(Task):
         decided["models"] = {name: classifier.load(str(rule)).fingerprint for name, rule in models.items()}
         return decided
 
-    def setup(self) -> dict[str, classifier.Model]:
+    def setup(self, layout: Layout) -> dict[str, classifier.Model]:
         return {name: classifier.load(str(rule)) for name, rule in self.channels.items() if _is_model(rule)}
 
     def map(self, cell: Cell, objects: pa.Table) -> tuple[pa.Table, Counts]:

@@ -147,7 +147,7 @@ class Members(Task):
         near = scaled(box.grow(MARGIN), objects.voxel_size, atlas.voxel_size)
         return [held_within(near, atlas.bounds), atlas.bounds]
 
-    def setup(self) -> Brainreg | None:
+    def setup(self, layout: Layout) -> Brainreg | None:
         if not self.brainreg:
             return None
         return Brainreg.of(Path(self.brainreg), self.orientation, self.atlas_voxel_um)

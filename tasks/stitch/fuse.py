@@ -44,12 +44,12 @@ class Fuse(OnCanvas):
     overlap: float
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        dtype = self.setup().dtype
+        dtype = self.opened().dtype
         return {"image": ImageInfo(volume=self.whole(), voxel_size=self.voxel_size, dtype=dtype)}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         """Chunks, or slabs where tiles are decoded in larger blocks."""
-        block, voxel_bytes = self.setup().block, layout.voxels("image").bytes_per_voxel
+        block, voxel_bytes = self.opened().block, layout.voxels("image").bytes_per_voxel
         return Grid.chunks(region, cell_size(block, layout.chunk, layout.storage, region.size, voxel_bytes))
 
     def samples(self, layout: Layout) -> list[tuple[str, Box]]:
@@ -60,7 +60,7 @@ class Fuse(OnCanvas):
         """The first voxel of each tile, and what is written where no tile is; a layout that hangs apart, or
         does not fit, is refused."""
         places, *evened = samples
-        tiles = self.setup()
+        tiles = self.opened()
         _check_whole(places, tiles.grid)
         first = starts(places)
         needed, volume = vec(first.max(axis=0) + tiles.size), layout.info("image").volume

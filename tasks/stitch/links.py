@@ -29,11 +29,14 @@ class OfTiles(Task):
     source: TileSource
     voxel_size: VoxelSize
 
-    def setup(self) -> Tiles:
+    def opened(self) -> Tiles:
         return Tiles(self.source)
 
+    def setup(self, layout: Layout) -> Tiles:
+        return self.opened()
+
     def tiles(self, cell: Cell) -> Tiles:
-        return cell.loaded or self.setup()
+        return cell.loaded or self.opened()
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.chunks(region, (1, 1, 1))
@@ -66,7 +69,7 @@ class OnCanvas(OfTiles):
     def whole(self) -> Box:
         """The volume, as large as it is given before it is known where the tiles lie: the grid as wide as it
         can be, and `jitter` on all sides."""
-        tiles = self.setup()
+        tiles = self.opened()
         counts = (tiles.grid.columns, tiles.grid.rows, 1)
         deep = tiles.size[2] > 1
         size = vec(
@@ -91,7 +94,7 @@ class Links(TableOfTiles):
 
     def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, int]:
         """Every tile is looked at before the first voxel is written."""
-        return {"tiles": self.setup().check()}
+        return {"tiles": self.opened().check()}
 
     def map(self, cell: Cell, **inputs: object) -> pa.Table:
         tiles = self.tiles(cell)

@@ -93,7 +93,7 @@ class Ingest(Task):
         self.stack().check()
         return {}
 
-    def setup(self) -> Stack:
+    def setup(self, layout: Layout) -> Stack:
         return self.stack()
 
     def map(self, cell: Cell, **inputs: Any) -> Chunk:

@@ -83,6 +83,7 @@ class JobForecast:
             for task in self.tasks
             if task.read_factor > 2
         ]
+        said += [f"{task.name}: {text}" for task in self.tasks for text in task.remarks]
         if self.total_seconds is not None:
             rest = ", ".join(self.unmeasured)
             without = f", without {rest}, which read what is not made yet" if rest else ""

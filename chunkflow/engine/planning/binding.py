@@ -13,7 +13,7 @@ from chunkflow.data.info import LabelsInfo, LayerInfo, LayerKind, RoleKind, Tabl
 from chunkflow.data.sharded import MOST_FILES, file_count
 from chunkflow.engine.planning.job import Job, split_reference
 from chunkflow.engine.planning.planned_shapes import planned
-from chunkflow.engine.planning.steps import Describe, Key, Product, Step
+from chunkflow.engine.planning.steps import CellSizes, Describe, Key, Product, Step
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.roles import INFO_OF_ROLE, FieldRole
@@ -33,9 +33,14 @@ class Binder:
     """Binds the fields of all steps, in the order of the job."""
 
     def __init__(
-        self, job: Job, describe: Describe, work: str, chunk: Vec, regions: list[Box] | None
+        self,
+        job: Job,
+        describe: Describe,
+        work: str,
+        sizes: CellSizes,
+        regions: list[Box] | None,
     ) -> None:
-        self.job, self.describe, self.work, self.chunk, self.regions = job, describe, work, chunk, regions
+        self.job, self.describe, self.work, self.sizes, self.regions = job, describe, work, sizes, regions
         self.steps: list[Step] = []
         self.products: dict[Key, Product] = {}
 
@@ -46,7 +51,7 @@ class Binder:
                 role.name: self._inputs(entry.name, role, task) for role in task.roles() if not role.output
             }
             layers = {f: tuple(p.info for p in ps) for f, ps in inputs.items() if ps}
-            for part, step_task in task.expand(Layout(layers, self.chunk, self.job.storage)):
+            for part, step_task in task.expand(Layout(layers, self.sizes.chunk, self.job.storage)):
                 self._bind_step(f"{entry.name}/{part}" if part else entry.name, entry.name, step_task)
         return self
 
@@ -56,7 +61,8 @@ class Binder:
         layers = {field: tuple(p.info for p in products) for field, products in inputs.items()}
         _check_alike(name, task, inputs)
         made = frozenset(f for f, products in inputs.items() if any(p.maker is not None for p in products))
-        layout = Layout(layers, self.chunk, self.job.storage, made)
+        resources = self.job.resources.get(entry, task.resources)
+        layout = Layout(layers, self.sizes.of(name), self.job.storage, made, resources, self.job.modules.load)
         described = task.outputs(layout)
         _check_task(name, task, {info.kind for info in described.values()})
         index = len(self.steps)
@@ -74,9 +80,11 @@ class Binder:
         written = (p.info for p in outputs.values() if isinstance(p.info, VoxelsInfo))
         layout = Layout(
             {**layers, **{field: (product.info,) for field, product in outputs.items()}},
-            self.chunk,
+            layout.chunk,
             next((voxels.write_block for voxels in written if voxels.sharded), self.job.storage),
             made,
+            resources,
+            layout.load,
         )
         grid = task.grid(layout, region)
         step = Step(index, name, entry, task, layout, inputs, outputs, region, grid, space.volume)
@@ -160,7 +168,7 @@ class Binder:
         if isinstance(info, VoxelsInfo):
             info = self._stored(name, mip, info)
         elif isinstance(info, TableInfo):
-            info = info.model_copy(update=planned(task.shape).filing(inputs, self.chunk))
+            info = info.model_copy(update=planned(task.shape).filing(inputs, self.sizes.chunk))
         return Product(name, mip, info, index)
 
     def _stored(self, name: str, mip: int, info: VoxelsInfo) -> VoxelsInfo:

@@ -34,6 +34,8 @@ class StepForecast:
     """What it makes, without those whose number the objects decide (fragments of meshes)."""
     requests: int
     """What storage is asked for: storage chunks and files of tables read, and files written."""
+    remarks: tuple[str, ...] = ()
+    """What else its task has to say."""
 
 
 def forecast(plan: Plan) -> list[StepForecast]:
@@ -108,6 +110,7 @@ def _of_step(plan: Plan, step: Step) -> StepForecast:
         factor,
         files,
         int(_asked(step, middle) * cells) + files,
+        tuple(step.task.remarks(step.layout, step.grid)),
     )
 
 
@@ -158,8 +161,8 @@ def _reads(step: Step, box: Box) -> Iterator[tuple[Product, list[Box]]]:
 def _memory(step: Step, cell: Box, read: int, written: int) -> int:
     """One cell is read while one is mapped, and one either waits for that, read already, or is written.
     Where no voxels are read, those that are made are worked on."""
-    voxels = read / max(_main_voxel_bytes(step), 1) if read else cell.voxels if written else 0
-    working = int(step.task.working_bytes * voxels)
+    voxels = read // max(_main_voxel_bytes(step), 1) if read else cell.voxels if written else 0
+    working = step.task.memory(step.layout, cell, voxels)
     return BASE_BYTES + 2 * read + working + max(read, 2 * written + _shard_bytes(step, cell))
 
 

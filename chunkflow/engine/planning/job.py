@@ -85,7 +85,14 @@ class TaskEntry(BaseModel):
 
     def code(self, modules: Modules) -> str:
         """A hash of the code beside the job file that does it; empty where that is installed."""
-        return modules.code(self.module)
+        return "+".join(filter(None, map(modules.code, (self.module, *self.named(modules)))))
+
+    def named(self, modules: Modules) -> list[str]:
+        """The modules that its parameters name, beside that of its class."""
+        try:
+            return task_type(self.type, modules).modules_named(self.parameters)
+        except BadInput:  # of a record, whose files are not here
+            return []
 
     @property
     def module(self) -> str:
@@ -165,7 +172,7 @@ class Job(BaseModel):
             raise BadInput(f"The job's own tasks lie in {places}: put their files into one folder.")
         elsewhere = None if all(map(_is_recorded, data["tasks"])) else Path.cwd()
         folder = next(iter(folders), info.context["base"] if info.context else elsewhere)
-        job._modules = Modules(folder).reading(job._own())
+        job._modules = job._reading(Modules(folder))
         return job
 
     @classmethod
@@ -192,11 +199,15 @@ class Job(BaseModel):
     def beside(self, modules: Modules) -> Self:
         """The job with its user's own tasks in these modules, which are read as far as they were not."""
         job = self.model_copy()
-        job._modules = modules.reading(self._own())
+        job._modules = self._reading(modules)
         return job
 
+    def _reading(self, modules: Modules) -> Modules:
+        modules = modules.reading(entry.module for entry in self.tasks)
+        return modules.reading(name for entry in self.tasks for name in entry.named(modules))
+
     def _own(self) -> list[str]:
-        return [entry.module for entry in self.tasks]
+        return [name for entry in self.tasks for name in (entry.module, *entry.named(self.modules))]
 
     def sources(self) -> dict[str, bytes]:
         """The user's own code that the tasks need, by path in the job's folder."""

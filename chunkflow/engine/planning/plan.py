@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isclose
 
@@ -18,8 +19,8 @@ from chunkflow.engine.planning.planned_shapes import planned
 from chunkflow.engine.planning.regions import regions_for
 from chunkflow.engine.planning.spec import ExternalLayer, PlanSpec
 from chunkflow.engine.planning.stages import Stage, Wait, wait_for, wait_for_all, wait_for_offset
+from chunkflow.engine.planning.steps import CellSizes, Key
 from chunkflow.engine.planning.steps import Describe as Describe
-from chunkflow.engine.planning.steps import Key
 from chunkflow.engine.planning.steps import Product as Product
 from chunkflow.engine.planning.steps import Step as Step
 from chunkflow.errors import BadInput
@@ -35,13 +36,18 @@ class Plan:
     job: Job
     box: Box | None
     work: str
-    chunk: Vec
+    sizes: CellSizes
     steps: tuple[Step, ...]
     stages: tuple[Stage, ...]
     products: dict[Key, Product]
     mask: VoxelsInfo | None = None
     worker_kinds: tuple[Resources, ...] = (Resources(),)
     """What the workers take; the first does what is no task's own: merging, finishing."""
+
+    @property
+    def chunk(self) -> Vec:
+        """The size of the job's chunks."""
+        return self.sizes.chunk
 
     def stage_index(self, name: str) -> int:
         for index, stage in enumerate(self.stages):
@@ -79,14 +85,25 @@ class Plan:
         return cleared
 
     @classmethod
-    def of(cls, job: Job, describe: Describe, box: Box | None, chunk: Vec) -> Plan:
-        """Bind a job to what exists, refusing what cannot work."""
+    def of(
+        cls,
+        job: Job,
+        describe: Describe,
+        box: Box | None,
+        chunk: Vec,
+        own: Mapping[str, Vec] | None = None,
+    ) -> Plan:
+        """Bind a job to what exists, refusing what cannot work.
+
+        `own` are the sizes of cells of steps that do not go by the job's chunks.
+        """
+        sizes = CellSizes(chunk, own or {})
         work = job.work_for(box)
-        whole = Binder(job, describe, work, chunk, None).bind()
+        whole = Binder(job, describe, work, sizes, None).bind()
         steps, products = whole.steps, whole.products
         if box is not None:
             regions = regions_for(steps, whole.reference(), box)
-            part = Binder(job, describe, work, chunk, regions).bind()
+            part = Binder(job, describe, work, sizes, regions).bind()
             part.reference()  # also a worker that builds this plan must know it
             steps, products = part.steps, part.products
         mask = None
@@ -96,7 +113,7 @@ class Plan:
             _check_mask(mask, steps)
         kinds = _worker_kinds(job, steps)
         stages = [_with_kind(stage, job, steps, kinds) for stage in _stages(steps)]
-        return cls(job, box, work, chunk, tuple(steps), tuple(stages), products, mask, kinds)
+        return cls(job, box, work, sizes, tuple(steps), tuple(stages), products, mask, kinds)
 
 
 def _resources_of(job: Job, step: Step) -> Resources:
@@ -210,10 +227,12 @@ def spec_of(plan: Plan) -> PlanSpec:
     if plan.mask is not None and plan.job.mask is not None:
         name, mip = split_reference(plan.job.mask)
         external.append(ExternalLayer(name=name, mip=mip, info=plan.mask))
-    return PlanSpec(job=plan.job, box=plan.box, chunk=plan.chunk, layers=external)
+    return PlanSpec(job=plan.job, box=plan.box, chunk=plan.chunk, cells=dict(plan.sizes.own), layers=external)
 
 
 def plan_of_spec(spec: PlanSpec, modules: Modules) -> Plan:
     """The inverse of `spec_of`, where the user's own tasks are in `modules`."""
     infos = {(layer.info.url, layer.mip): layer.info for layer in spec.layers}
-    return Plan.of(spec.job.beside(modules), lambda url, mip, kind: infos[url, mip], spec.box, spec.chunk)
+    return Plan.of(
+        spec.job.beside(modules), lambda url, mip, kind: infos[url, mip], spec.box, spec.chunk, spec.cells
+    )

@@ -34,4 +34,6 @@ class PlanSpec(BaseModel):
     box: Annotated[Box, BeforeValidator(_parsed), PlainSerializer(str)] | None
     """The part of the volume that is run; None for all of it."""
     chunk: Vec
+    cells: dict[str, Vec] = {}
+    """The size of the cells of steps that do not go by `chunk`, by name."""
     layers: list[ExternalLayer]

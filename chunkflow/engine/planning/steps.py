@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from chunkflow.data.info import (
@@ -24,6 +24,19 @@ from chunkflow.task import Layout, Task
 Describe = Callable[[str, int, RoleKind], LayerInfo]
 """What exists at a URL and mip: asked for every input that the job does not make."""
 Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class CellSizes:
+    """How large the cells of a plan's steps are."""
+
+    chunk: Vec
+    """The size of the job's chunks."""
+    own: Mapping[str, Vec] = field(default_factory=dict)
+    """Those of steps that have a size of their own, by name."""
+
+    def of(self, step: str) -> Vec:
+        return self.own.get(step, self.chunk)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def canonical(job: Job, plan: Plan) -> dict[str, Any]:
     document = job.model_dump(mode="json", exclude=MEANS)
     return document | {
         "chunk": list(plan.chunk),
+        **({"cells": {name: list(size) for name, size in plan.sizes.own.items()}} if plan.sizes.own else {}),
         "box": str(plan.box) if plan.box else None,
         "tasks": [{entry.name: _canonical_task(job, entry, versions[entry.name])} for entry in job.tasks],
     }

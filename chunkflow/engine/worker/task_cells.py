@@ -27,7 +27,7 @@ class TaskCells:
         step = self._plan.steps[stage.step]
         with self._loading:
             if step.index not in self._loaded:
-                self._loaded[step.index] = step.task.setup()
+                self._loaded[step.index] = step.task.setup(step.layout)
         size = next((p.info.voxel_size for p in step.outputs.values()), step.layout.main.voxel_size)
         return Cell(
             index,

@@ -48,7 +48,7 @@ def mapped(model: Path, rows: pa.Table, fingerprint: str = "") -> tuple[pa.Table
     box = Box((0, 0, 0), (8, 8, 8))
     info = TableInfo(volume=box, voxel_size=VOXEL)
     layout = Layout({"objects": (info,)}, (8, 8, 8), (8, 8, 8))
-    loaded = task.setup()
+    loaded = task.setup(layout)
     values = {"model": fingerprint or loaded.fingerprint}
     return task.map(Cell(0, box, box, box, VOXEL, layout, values, loaded), objects=rows)
 

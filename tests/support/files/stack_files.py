@@ -153,7 +153,7 @@ def whole(task: Ingest) -> np.ndarray:
     result = np.zeros(shape, dtype=info.dtype)
     for index in range(len(grid)):
         box = grid.box(index)
-        cell = Cell(index, box, info.bounds, info.bounds, info.voxel_size, layout, values, task.setup())
+        cell = Cell(index, box, info.bounds, info.bounds, info.voxel_size, layout, values, task.setup(layout))
         chunk = task.map(cell)
         assert chunk.array.flags.f_contiguous
         assert chunk.array.dtype == info.dtype

@@ -46,7 +46,7 @@ def whole_at(task: Ingest) -> np.ndarray:
     from chunkflow.task import Cell
 
     info = task.outputs(LAYOUT)["layer"]
-    cell = Cell(0, info.bounds, info.bounds, info.bounds, info.voxel_size, LAYOUT, {}, task.setup())
+    cell = Cell(0, info.bounds, info.bounds, info.bounds, info.voxel_size, LAYOUT, {}, task.setup(LAYOUT))
     return task.map(cell).array
 
 
