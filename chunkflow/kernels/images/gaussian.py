@@ -1,9 +1,11 @@
-"""A difference of two Gaussians, whose value at a voxel does not depend on the window that it is computed in.
+"""A Gaussian, and a difference of two, whose value at a voxel does not depend on the window that it is in.
 
 1. Weights are summed and rounded once, from decimal arithmetic, so that every CPU has the same.
 2. For each plane of the output, both Gaussians are taken along z, from the same sums of two planes.
 3. For each row of it, along y, then along x; the difference is written.
 4. Each sum runs from the centre outwards, so its order is the same in every window.
+
+One Gaussian alone may be far wider: it is taken along z for one y at a time, as those rows fit the cache.
 """
 
 import math
@@ -62,16 +64,39 @@ def difference_of_gaussians(
     spans = [(0, size) for size in image.shape] if keep is None else list(keep)
     narrow = [gaussian_weights(one) for one in sigma]
     wide = [gaussian_weights(RATIO * one) for one in sigma]
-    sources = [
-        _mirrored(start, stop, len(weights) - 1, size)
-        for (start, stop), weights, size in zip(spans, wide, image.shape, strict=True)
-    ]
+    sources = _sources(spans, wide, image.shape)
     shape = tuple(stop - start for start, stop in spans)
     out = np.empty(shape, dtype=np.float32, order="F")
     if out.size:
         planes = np.ascontiguousarray(image.T)
         _filter(planes, out.T, 4 * get_num_threads(), tuple(narrow), tuple(wide), tuple(sources))
     return out
+
+
+def gaussian(image: NDArray[Any], sigma: Sequence[float], keep: Sequence[Span] | None = None) -> Floats:
+    """One Gaussian of `image`, for the part `keep` (start, stop along x, y, z) of it.
+
+    What lies beyond the image is its mirror image, so a side at which the volume goes on must lie at least
+    `gaussian_radius` beyond `keep`.
+    """
+    spans = [(0, size) for size in image.shape] if keep is None else list(keep)
+    weights = [gaussian_weights(one) for one in sigma]
+    xs, ys, zs = _sources(spans, weights, image.shape)
+    width, height, depth = (stop - start for start, stop in spans)
+    out = np.empty((width, height, depth), dtype=np.float32, order="F")
+    if out.size:
+        planes = np.ascontiguousarray(image.T)
+        smooth = np.empty((depth, int(np.ptp(ys)) + 1, int(np.ptp(xs)) + 1), np.float32)
+        slabs = 4 * get_num_threads()
+        _smooth_along_z(planes, smooth, slabs, weights[2], (xs, ys, zs))
+        _smooth_planes(smooth, out.T, slabs, (weights[0], weights[1]), (xs, ys))
+    return out
+
+
+def gaussian_radius(sigma: Sequence[float]) -> tuple[int, int, int]:
+    """How far around a voxel one Gaussian depends on the image, along each axis."""
+    x, y, z = (_radius(one) for one in sigma)
+    return x, y, z
 
 
 def white_noise_gain(sigma: Sequence[float]) -> float:
@@ -93,6 +118,14 @@ def _whole(half: Floats) -> NDArray[np.float64]:
 
 def _radius(sigma: float) -> int:
     return max(1, int(TRUNCATE * sigma + 0.5))
+
+
+def _sources(spans: Sequence[Span], weights: Sequence[Floats], shape: Sequence[int]) -> list[Indexes]:
+    """Where along each axis the voxels that a filter reads are found."""
+    return [
+        _mirrored(start, stop, len(half) - 1, size)
+        for (start, stop), half, size in zip(spans, weights, shape, strict=True)
+    ]
 
 
 def _mirrored(start: int, stop: int, radius: int, size: int) -> Indexes:
@@ -123,15 +156,47 @@ def _filter(image: Any, out: Any, slabs: int, narrow_weights: Any, wide_weights:
                 source = (y, low_x, high_x)
                 _along_z(image, source, places, nz, wz, narrow[y - low_y], wide[y - low_y])
             for y in range(height):
-                _along_y(narrow, ys, y, low_y, ny, len(wy) - 1, row)
+                _over_rows(narrow, ys, y, low_y, ny, len(wy) - 1, row)
                 _pad(row, xs, low_x, padded)
                 _along_x(padded, nx, len(wx) - 1, first)
-                _along_y(wide, ys, y, low_y, wy, len(wy) - 1, row)
+                _over_rows(wide, ys, y, low_y, wy, len(wy) - 1, row)
                 _pad(row, xs, low_x, padded)
                 _along_x(padded, wx, len(wx) - 1, second)
                 result = out[z, y]
                 for x in range(width):
                     result[x] = first[x] - second[x]
+
+
+@compiled_parallel
+def _smooth_along_z(image: Any, smooth: Any, slabs: int, weights: Any, sources: Any) -> None:
+    xs, ys, zs = sources
+    depth, height, width = smooth.shape
+    low_x, low_y, low_z, high_z = xs.min(), ys.min(), zs.min(), zs.max() + 1
+    for slab in prange(slabs):
+        rows = np.empty((high_z - low_z, width), np.float32)
+        for y in range(slab * height // slabs, (slab + 1) * height // slabs):
+            for z in range(high_z - low_z):
+                source, row = image[low_z + z, low_y + y, low_x : low_x + width], rows[z]
+                for x in range(width):
+                    row[x] = np.float32(source[x])
+            for z in range(depth):
+                _over_rows(rows, zs, z, low_z, weights, len(weights) - 1, smooth[z, y])
+
+
+@compiled_parallel
+def _smooth_planes(smooth: Any, out: Any, slabs: int, weights: Any, sources: Any) -> None:
+    xs, ys = sources
+    along_x, along_y = weights
+    depth, height = out.shape[:2]
+    low_x, low_y = xs.min(), ys.min()
+    for slab in prange(slabs):
+        row = np.empty(smooth.shape[2], np.float32)
+        padded = np.empty(len(xs), np.float32)
+        for z in range(slab * depth // slabs, (slab + 1) * depth // slabs):
+            for y in range(height):
+                _over_rows(smooth[z], ys, y, low_y, along_y, len(along_y) - 1, row)
+                _pad(row, xs, low_x, padded)
+                _along_x(padded, along_x, len(along_x) - 1, out[z, y])
 
 
 @compiled
@@ -155,7 +220,7 @@ def _along_z(
 
 
 @compiled
-def _along_y(plane: Any, ys: Any, y: int, low: int, weights: Any, reach: int, row: Any) -> None:
+def _over_rows(plane: Any, ys: Any, y: int, low: int, weights: Any, reach: int, row: Any) -> None:
     centre = y + reach
     _scale(plane[ys[centre] - low], weights[0], row)
     k = 1
