@@ -17,10 +17,8 @@ in this order:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, TypeAlias, get_args
 
 import pyarrow as pa
@@ -28,17 +26,15 @@ from pydantic import BaseModel, ConfigDict
 
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import (
-    ImageInfo,
     LabelsInfo,
     LayerInfo,
     RoleKind,
-    TableInfo,
-    VoxelsInfo,
-    labels_of,
     table_of,
-    voxels_of,
 )
 from chunkflow.geometry import Box, Grid, Vec, VoxelSize
+from chunkflow.layout import PLAIN
+from chunkflow.layout import Cell as Cell
+from chunkflow.layout import Layout as Layout
 from chunkflow.resources import Resources
 from chunkflow.roles import Annotations as Annotations
 from chunkflow.roles import FieldRole, Located, Role
@@ -78,64 +74,6 @@ class WindowTooSmall(Exception):
     """Raised by `map`: give me the next larger box of `reads`."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where a step stands in its job: what its fields name, and the chunk size of the job."""
-
-    layers: Mapping[str, tuple[LayerInfo, ...]]
-    chunk: Vec
-    storage: Vec
-    made: frozenset[str] = frozenset()
-    """The inputs that an earlier task of the job makes: what lies there now may be of another run."""
-    resources: Resources = field(default_factory=Resources)
-    """What a worker of the step takes."""
-    load: Callable[[str], ModuleType] = import_module
-    """Imports a module that lies beside the job file."""
-
-    def info(self, field: str) -> LayerInfo:
-        return self.layers[field][0]
-
-    def voxels(self, field: str) -> VoxelsInfo:
-        """The image or labels that a field names."""
-        return voxels_of(self.info(field))
-
-    def labels(self, field: str) -> LabelsInfo:
-        """The labels that a field names."""
-        return labels_of(self.info(field))
-
-    def images(self, field: str) -> list[ImageInfo]:
-        """All images that a field names; none where it is left out."""
-        return [info for info in self.layers.get(field, ()) if isinstance(info, ImageInfo)]
-
-    def table(self, field: str) -> TableInfo:
-        """The table that a field names."""
-        return table_of(self.info(field))
-
-    @property
-    def main(self) -> LayerInfo:
-        """The first input: its bounds and voxel size are the step's unless the task says otherwise."""
-        return next(iter(self.layers.values()))[0]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cuboid of a step's grid, as `map`, `prepare` and `finish` see it."""
-
-    index: int
-    box: Box
-    """What this call is to fill."""
-    bounds: Box
-    """What the job covers."""
-    volume: Box
-    """The whole volume at this mip; ids and samples count from here, whichever part the job covers."""
-    voxel_size: VoxelSize
-    layout: Layout
-    values: Mapping[str, Any]
-    """What `prepare` decided."""
-    loaded: Any = None
-    """What `setup` loaded."""
-
-
 Finished: TypeAlias = pa.Table | Files | tuple[pa.Table, Files]
 """What `finish` may return."""
 
@@ -166,11 +104,11 @@ class Task(BaseModel):
     """All images and labels read must be of the same voxels; False where `reads` goes from one to another."""
     empty_from_empty: ClassVar[bool] = False
     """Where the labels that it reads are all 0 it makes nothing: such cells are skipped, `map` not called."""
-    resources: ClassVar[Resources] = Resources()
+    resources: ClassVar[Resources] = PLAIN
     """What a worker that maps its chunks takes, unless the job says otherwise."""
     sizes_cells: ClassVar[bool] = False
-    """Where a job leaves the size of its chunks open, this task's cells have a size of their own, as large as a
-    worker's memory allows for it alone; `layout.chunk` is their size then."""
+    """Where a job leaves the size of its chunks open, this task's cells have a size of their own, as large
+    as a worker's memory allows for it alone; `layout.chunk` is their size then."""
     after: ClassVar[Sequence[Vec]] = ()
     """Cells of this task's own grid that must be done before a cell, as offsets: (0, 0, -1) is the
     section before."""
