@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, get_args
+from typing import Any, ClassVar, TypeAlias, get_args, get_origin
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -145,7 +145,7 @@ class Task(BaseModel):
         """The fields that name layers, in the order of their declaration."""
         found = []
         for name, field in cls.model_fields.items():
-            many = not field.metadata and bool(get_args(field.annotation))
+            many = get_origin(field.annotation) is list
             candidates = field.metadata
             if many:
                 inner = get_args(field.annotation)[0]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tasks.cells.segment import Segment as Segment
     from tasks.count.count import Count as Count
     from tasks.mesh.mesh import Mesh as Mesh
+    from tasks.networks.infer import Infer as Infer
     from tasks.stitch.stitch import Stitch as Stitch
     from tasks.synthetic.scan import Scan as Scan
     from tasks.synthetic.synthesize import Synthesize as Synthesize
@@ -29,6 +30,7 @@ TASKS = {
     "copy": "tasks.volumes.copy:Copy",
     "count": "tasks.count.count:Count",
     "downsample": "tasks.volumes.downsample:Downsample",
+    "infer": "tasks.networks.infer:Infer",
     "ingest": "tasks.volumes.ingest:Ingest",
     "measure": "tasks.cells.measure:Measure",
     "mesh": "tasks.mesh.mesh:Mesh",

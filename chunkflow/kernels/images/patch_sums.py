@@ -13,19 +13,19 @@ FULL = 65535
 
 @compiled
 def add_patch(
-    sums: Sums, weights: Sums, patch: NDArray[np.uint16], bump: NDArray[np.uint16], place: Any, inside: Any
+    sums: Sums, weights: Sums, patch: NDArray[np.uint16], bump: NDArray[np.uint16], place: Any
 ) -> None:
     """Add a patch, weighted, to the sums of a cell.
 
     `sums` and `patch` are channel, x, y, z; `place` is where the patch begins in the cell, which may be
-    before its first voxel, and `inside` the part of the cell (start, stop along x, y, z) that is wanted.
+    before its first voxel.
     """
-    (x0, x1), (y0, y1), (z0, z1) = inside
     px, py, pz = place
+    _, nx, ny, nz = sums.shape
     for channel in range(patch.shape[0]):
-        for x in range(max(x0, px), min(x1, px + patch.shape[1])):
-            for y in range(max(y0, py), min(y1, py + patch.shape[2])):
-                for z in range(max(z0, pz), min(z1, pz + patch.shape[3])):
+        for x in range(max(0, px), min(nx, px + patch.shape[1])):
+            for y in range(max(0, py), min(ny, py + patch.shape[2])):
+                for z in range(max(0, pz), min(nz, pz + patch.shape[3])):
                     weight = np.uint32(bump[x - px, y - py, z - pz])
                     sums[channel, x, y, z] += weight * np.uint32(patch[channel, x - px, y - py, z - pz])
                     if channel == 0:

@@ -1,0 +1,153 @@
+"""Inference: batches of patches through a network, to whole numbers from 0 to 65,535.
+
+What decides a result is given once, by a `Setting` and the size of a batch, and never changed by itself. The
+last batch is filled up with zeros, so that each is computed in the same way. On CUDA only deterministic
+algorithms are taken, none is chosen by trying, and TF32 is a precision like any other.
+
+A batch is handed to the device by `submit`; while the device computes, the one before can be added up and the
+next cut out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from chunkflow.errors import BadInput
+from chunkflow.networks.activation import activate
+from chunkflow.networks.document import ModelDocument
+from chunkflow.networks.placement import FULL
+from chunkflow.networks.prediction import Predictor
+from chunkflow.networks.setting import FLIPPED, HALF, TOLERANCE, Flips, Precision, Setting
+from chunkflow.networks.weights import Model
+
+Steps = npt.NDArray[np.uint16]
+"""Patch, output, x, y, z."""
+
+MEMORY_FORMATS = {"cpu": torch.channels_last_3d, "cuda": torch.contiguous_format}
+"""Channels last where that was measured to be faster; on CUDA some networks are slower with it."""
+
+
+class TorchPredictor:
+    """A network on a device; a `Predictor`."""
+
+    def __init__(self, model: Model, setting: Setting) -> None:
+        if setting.device == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            if not torch.cuda.is_available():
+                raise BadInput("The device is cuda, but this worker sees no GPU; ask for one in `resources`.")
+        self.document = model.document
+        self._setting = setting
+        self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(setting.precision)
+        self._format = MEMORY_FORMATS[setting.device]
+        network: Any = model.network.to(setting.device, memory_format=self._format)
+        self._network = torch.compile(network) if setting.compiled else network
+        self._flips = [tuple(2 + axis for axis in axes) for axes in flips_of(setting.flips)]
+
+    def submit(self, patches: npt.NDArray[np.float32], batch: int) -> Callable[[], Steps]:
+        with torch.inference_mode(), _fixed(self._setting):
+            steps = self._steps(self._on_device(patches, batch), len(patches))
+            finite = (steps >= 0).all()
+            if self._setting.device == "cpu":
+                return lambda: _numbers(steps, finite)
+            host = torch.empty(steps.shape, dtype=steps.dtype, pin_memory=True)
+            host.copy_(steps, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record()
+
+        def wait() -> Steps:
+            done.synchronize()
+            return _numbers(host, finite)
+
+        return wait
+
+    def _on_device(self, patches: npt.NDArray[np.float32], batch: int) -> torch.Tensor:
+        filled = torch.zeros((batch, *patches.shape[1:]), pin_memory=self._setting.device == "cuda")
+        filled[: len(patches)] = torch.from_numpy(patches)
+        return filled.to(self._setting.device, memory_format=self._format, non_blocking=True)
+
+    def _steps(self, batch: torch.Tensor, count: int) -> torch.Tensor:
+        """The answers in whole steps, averaged over all flips; -1 where they are no numbers."""
+        total = torch.zeros((count, len(self.document.outputs), *batch.shape[2:]), dtype=torch.int32)
+        total = total.to(batch.device)
+        for axes in self._flips:
+            flipped = batch.flip(axes).contiguous(memory_format=self._format) if axes else batch
+            given = self._forward(flipped)
+            answers = torch.stack([activate(given[n], self.document) for n in range(count)])
+            total += to_steps(answers.flip(axes) if axes else answers)
+        flips = len(self._flips)
+        return total if flips == 1 else torch.div(total + flips // 2, flips, rounding_mode="floor")
+
+    def _forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if self._half is None:
+            return self._network(batch)
+        with torch.autocast(self._setting.device, self._half):
+            return self._network(batch)
+
+
+def to_steps(answers: torch.Tensor) -> torch.Tensor:
+    """Numbers from 0 to 1 as whole ones from 0 to 65,535; a very low one for what is no number."""
+    return torch.nan_to_num(answers * FULL + 0.5, nan=-1e9).to(torch.int32)
+
+
+def flips_of(flips: Flips) -> list[tuple[int, ...]]:
+    """All combinations of the axes along which patches are flipped, none at first."""
+    axes = FLIPPED[flips]
+    return [chosen for count in range(len(axes) + 1) for chosen in combinations(axes, count)]
+
+
+def _numbers(steps: torch.Tensor, finite: torch.Tensor) -> Steps:
+    if not bool(finite):
+        raise ValueError("the network gives values that are not numbers: try another `precision`")
+    numbers: Steps = steps.numpy().astype(np.uint16)
+    return numbers
+
+
+@contextmanager
+def _fixed(setting: Setting) -> Iterator[None]:
+    """The same arithmetic whatever else the process does with torch."""
+    torch.set_num_threads(setting.threads)
+    if setting.device == "cpu":
+        yield
+        return
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    tf32 = setting.precision == "tf32"
+    before = torch.are_deterministic_algorithms_enabled(), matmul.allow_tf32
+    torch.use_deterministic_algorithms(True)
+    matmul.allow_tf32 = tf32
+    try:
+        with cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        matmul.allow_tf32 = before[1]
+
+
+def prove(
+    predictor: Predictor, test_input: npt.NDArray[Any], expected: npt.NDArray[Any], precision: Precision
+) -> None:
+    """Raise BadInput where a network does not give on this device what its model file holds."""
+    given = predictor.submit(np.ascontiguousarray(test_input[None], np.float32), 1)()[0] / np.float32(FULL)
+    span = max(float(expected.max() - expected.min()), 1 / FULL)
+    off = max(float(np.abs(given - expected).max()) - 0.51 / FULL, 0.0) / span  # less what rounding makes
+    if not off <= TOLERANCE[precision]:
+        raise BadInput(
+            f"The network gives on this worker what differs from the test in its model file by {off:.2g} of "
+            f"the test's range; in {precision} at most {TOLERANCE[precision]:g} may. Take another "
+            f"`precision` or `device`, or make the model file anew."
+        )
+
+
+def gpu_batch(document: ModelDocument, setting: Setting) -> int:
+    """The batch that half of the GPU's whole memory holds, a power of 2, at most 32: the same on every GPU of
+    a kind, whatever else it is at."""
+    one = max(document.memory // (2 if setting.precision in HALF else 1), 1)
+    room: int = torch.cuda.get_device_properties(0).total_memory // 2
+    return 1 << min(int(max(room // one, 1)).bit_length() - 1, 5)

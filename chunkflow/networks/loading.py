@@ -1,0 +1,84 @@
+"""Networks made ready to run; torch and its like are imported only here, when one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+
+from chunkflow.errors import BadInput
+from chunkflow.extras import optional_import
+from chunkflow.networks.document import ONNX, ModelDocument
+from chunkflow.networks.model_file import read_model
+from chunkflow.networks.prediction import Predictor
+from chunkflow.networks.setting import Device, Setting
+from chunkflow.resources import Resources
+
+ARCHITECTURES = ("plain", "unet", ONNX)
+"""Those that need no class of one's own."""
+PURPOSE = "Running a network"
+
+
+def load_predictor(
+    path: str | Path,
+    setting: Setting,
+    architectures: Mapping[str, str] | None = None,
+    load: Callable[[str], ModuleType] | None = None,
+) -> Predictor:
+    """The network of a model file, ready to run, once it has proved itself on this worker.
+
+    `architectures` are classes of one's own, by name, as nets.py:Net; `load` imports their modules.
+    """
+    document = read_model(path)
+    if document.architecture == ONNX:
+        optional_import("onnxruntime", PURPOSE)
+        from chunkflow.networks.onnx_predictor import load_onnx
+
+        onnx: Predictor = load_onnx(path, setting)
+        return onnx
+    optional_import("torch", PURPOSE)
+    optional_import("safetensors", PURPOSE)
+    from chunkflow.networks.inference import TorchPredictor, prove
+    from chunkflow.networks.weights import load_model
+
+    model = load_model(path, classes_of(architectures or {}, load))
+    predictor = TorchPredictor(model, setting)
+    prove(predictor, model.test_input.numpy(), model.test_output.numpy(), setting.precision)
+    return predictor
+
+
+def classes_of(architectures: Mapping[str, str], load: Callable[[str], ModuleType] | None) -> dict[str, type]:
+    """The classes that nets.py:Net and its like name."""
+    import importlib
+
+    found = {}
+    for name, place in architectures.items():
+        module, kind = module_of(place)
+        try:
+            found[name] = getattr((load or importlib.import_module)(module), kind)
+        except (ImportError, AttributeError) as error:
+            raise BadInput(f"The architecture {name} ({place}) cannot be loaded: {error}.") from error
+    return found
+
+
+def module_of(place: str) -> tuple[str, str]:
+    """The module and the class that nets.py:Net names; ValueError for anything else."""
+    file, colon, kind = place.partition(":")
+    module = file.removesuffix(".py")
+    if not (colon and kind.isidentifier() and all(part.isidentifier() for part in module.split("."))):
+        raise ValueError(f"name a class in a file beside the job, as in nets.py:Net, not {place!r}")
+    return module, kind
+
+
+def device_for(resources: Resources) -> Device:
+    """CUDA where a worker is given a GPU."""
+    return "cuda" if resources.gpus else "cpu"
+
+
+def batch_for(document: ModelDocument, setting: Setting) -> int:
+    """The size of a batch where it is left to chunkflow: 1 on a CPU, where more gain nothing."""
+    if setting.device == "cpu":
+        return 1
+    from chunkflow.networks.inference import gpu_batch
+
+    return gpu_batch(document, setting)
