@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tasks.count.count import Count as Count
     from tasks.mesh.mesh import Mesh as Mesh
     from tasks.networks.infer import Infer as Infer
+    from tasks.networks.normalise import Normalise as Normalise
     from tasks.stitch.stitch import Stitch as Stitch
     from tasks.synthetic.scan import Scan as Scan
     from tasks.synthetic.synthesize import Synthesize as Synthesize
@@ -34,6 +35,7 @@ TASKS = {
     "ingest": "tasks.volumes.ingest:Ingest",
     "measure": "tasks.cells.measure:Measure",
     "mesh": "tasks.mesh.mesh:Mesh",
+    "normalise": "tasks.networks.normalise:Normalise",
     "overlap": "tasks.cells.overlap:Overlap",
     "scan": "tasks.synthetic.scan:Scan",
     "segment": "tasks.cells.segment:Segment",

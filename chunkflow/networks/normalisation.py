@@ -29,7 +29,7 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Numbers = Mapping[str, float]
 Samples = Iterable[tuple[Array, Box, Box]]
-"""Of each box of the sample an array, the window that it fills, and the box, which lies within the window."""
+"""Arrays, the windows that they fill, and the boxes of the sample, each within its window."""
 
 SAMPLE_BOXES = 64
 SAMPLE_VOXELS = 2**24
@@ -59,7 +59,7 @@ def sample_boxes(volume: Box) -> list[Box]:
 
 
 def _sample_side(size: Vec) -> Vec:
-    """A box of the sample: a cube, or longer along the other axes where the volume is thin along one."""
+    """A box of the sample: a cube, or longer where the volume is thin along another axis."""
     side, left = [0, 0, 0], SAMPLE_VOXELS // SAMPLE_BOXES
     for rank, axis in enumerate(sorted(range(3), key=lambda n: size[n])):
         side[axis] = min(size[axis], int(left ** (1 / (3 - rank)) + 1e-6))
@@ -77,12 +77,12 @@ def _one_more(counts: Vec, size: Vec, side: Vec) -> Vec | None:
 
 
 class Normaliser(BaseModel, ABC):
-    """How an image of one channel is normalised: what is decided once, and what is done with every box."""
+    """The normalisation of an image of one channel: numbers decided once, applied to any box."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def window(self, box: Box, volume: Box, voxel_size: VoxelSize) -> Box:
-        """The voxels that the normalised `box` depends on, clipped to the volume; each axis by itself."""
+        """The voxels that those of `box` depend on, clipped to the volume; each axis by itself."""
         return box.clip(volume)
 
     @abstractmethod
@@ -102,7 +102,11 @@ class Normaliser(BaseModel, ABC):
         voxel_size: VoxelSize,
         numbers: Numbers,
     ) -> Floats:
-        """The normalised voxels of `box`, in Fortran order; 0 everywhere where the sample has no contrast."""
+        """The normalised voxels of `box`, in Fortran order.
+
+        `array` fills `window`, which holds all of `self.window(box, …)`. Where the sample has no contrast all
+        is 0.
+        """
         needed = self.window(box, volume, voxel_size)
         part = _numbers_within(array, window, needed)
         if not self.unit(numbers):
@@ -160,7 +164,7 @@ class ZScore(Normaliser):
 
 
 class LocalContrast(Normaliser):
-    """Take the logarithm less its Gaussian background, in units of how much that varies in the sample.
+    """Take the logarithm less its Gaussian background, in units of its spread in the sample.
 
     The logarithm is log(1 + x); of grey values below 0 it is 0. The unit is 1.4826 median absolute deviations
     of the difference: the standard deviation, were it normally distributed. Voxels of 0 and less, as outside

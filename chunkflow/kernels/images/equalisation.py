@@ -1,4 +1,4 @@
-"""Adaptive histogram equalisation, its contrast limited, on a lattice of tiles counted from absolute voxel 0.
+"""Contrast-limited adaptive histogram equalisation on a lattice of tiles from voxel 0.
 
 1. The grey values of each tile are counted in equal bins.
 2. No bin keeps more than a share of the tile's voxels; what is cut off is spread evenly over all bins. So
@@ -43,7 +43,7 @@ def equalise(
     greys: tuple[float, float],
     limit: float,
 ) -> Floats:
-    """Equalise the part `keep` of `image`, which fills `window`: the voxels of all tiles around `keep`.
+    """Equalise the part `keep` of `image`, which fills `window`: all tiles around `keep`.
 
     `window`, `keep` and `volume` are starts and stops along x, y, z, counted from absolute voxel 0. `greys`
     is the range that is cut into bins, `limit` the greatest share of a tile's voxels that a bin keeps.

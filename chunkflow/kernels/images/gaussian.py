@@ -1,4 +1,4 @@
-"""A Gaussian, and a difference of two, whose value at a voxel does not depend on the window that it is in.
+"""A Gaussian, and a difference of two, whose values do not depend on the window.
 
 1. Weights are summed and rounded once, from decimal arithmetic, so that every CPU has the same.
 2. For each plane of the output, both Gaussians are taken along z, from the same sums of two planes.

@@ -1,4 +1,4 @@
-"""Statistics of a sample of grey values, exact whatever the CPU, and grey values measured by them.
+"""Statistics of a sample of grey values, the same on every CPU, and values in their units.
 
 Percentiles pick values, or lie between two. Sums of small integers are exact; other numbers are added one
 after the other, counted from one of them, so that a sample of one grey value has no spread.

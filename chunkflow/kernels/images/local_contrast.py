@@ -22,10 +22,10 @@ TERMS = 9  # of the series: the first left out is below 1e-15
 
 
 def local_contrast(image: NDArray[Any], sigma: Sequence[float], keep: Sequence[Span]) -> Floats:
-    """The logarithm of `image` less a Gaussian of it, for the part `keep` (start, stop along x, y, z) of it.
+    """The logarithm of `image` less a Gaussian of it, for the part `keep` of it.
 
-    What lies beyond the image is its mirror image, so a side at which the volume goes on must lie at least
-    `gaussian_radius` beyond `keep`.
+    `keep` is starts and stops along x, y, z. What lies beyond the image is its mirror image, so a side at
+    which the volume goes on must lie at least `gaussian_radius` beyond `keep`.
     """
     logs = logarithms(image)
     background = gaussian(logs, sigma, keep)

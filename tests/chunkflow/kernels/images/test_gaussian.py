@@ -16,6 +16,8 @@ from chunkflow.kernels.images.gaussian import (
     blob_sigma,
     difference_of_gaussians,
     filter_radius,
+    gaussian,
+    gaussian_radius,
     gaussian_weights,
 )
 
@@ -62,6 +64,27 @@ def test_a_value_does_not_depend_on_its_window(
     keep = [(a - margin, b - margin) for a, b, margin in zip(start, stop, low, strict=True)]
     expected = whole[start[0] : stop[0], start[1] : stop[1], start[2] : stop[2]]
     assert (difference_of_gaussians(window, sigma, keep) == expected).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(40, 33, 21), (3, 50, 1), (1, 1, 1)])
+def test_one_gaussian_agrees_with_scipy(dtype: Any, shape: tuple[int, int, int]) -> None:
+    image, sigma = picture(shape, dtype), (6.5, 4.7, 0.3)
+    smooth = gaussian(image, sigma)
+    assert smooth.dtype == np.float32
+    assert smooth.flags.f_contiguous
+    expected = ndimage.gaussian_filter(image.astype(np.float64), sigma, truncate=TRUNCATE)
+    assert np.allclose(smooth, expected, rtol=0, atol=2e-6 * float(image.max()))
+
+
+def test_one_gaussian_needs_its_radius_and_no_more() -> None:
+    image, sigma = picture((60, 60, 60), np.uint16), (2.5, 1.7, 4.0)
+    whole, radius = gaussian(image, sigma), gaussian_radius(sigma)
+    for less in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        low = [30 - r + n for r, n in zip(radius, less, strict=True)]
+        part = image[low[0] :, low[1] :, low[2] :]
+        found = gaussian(part, sigma, [(30 - a, 35 - a) for a in low])
+        assert (found == whole[30:35, 30:35, 30:35]).all() == (less == (0, 0, 0))
 
 
 def test_a_blob_of_about_the_diameter_answers_most() -> None:
