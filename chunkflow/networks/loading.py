@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -42,8 +43,9 @@ def load_predictor(
     from chunkflow.networks.weights import load_model
 
     model = load_model(path, classes_of(architectures or {}, load))
-    predictor = TorchPredictor(model, setting)
-    prove(predictor, model.test_input.numpy(), model.test_output.numpy(), setting.precision)
+    unflipped = TorchPredictor(model, replace(setting, flips="none"))
+    prove(unflipped, model.test_input.numpy(), model.test_output.numpy(), setting.precision)
+    predictor: Predictor = TorchPredictor(model, setting)
     return predictor
 
 

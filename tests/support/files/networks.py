@@ -18,7 +18,7 @@ VOXEL_SIZE = (1000.0, 1000.0, 2000.0)
 
 
 def document_of(
-    outputs: int = 1,
+    count: int = 1,
     patch: Sequence[int] = (16, 16, 8),
     overlap: Sequence[int] = (8, 8, 4),
     images: int = 1,
@@ -36,7 +36,7 @@ def document_of(
         },
         "patch": patch,
         "overlap": overlap,
-        "outputs": [{"name": f"made{n}", "kind": "probability"} for n in range(outputs)],
+        "outputs": [{"name": f"made{n}", "kind": "probability"} for n in range(count)],
     }
     return ModelDocument.parse(document | changes, "test")
 
@@ -70,4 +70,4 @@ def blobs(size: Sequence[int], seed: int = 0) -> np.ndarray:
     """Uneven noise, such as networks are shown."""
     noise = np.random.default_rng(seed).standard_normal(size)
     smooth = gaussian_filter(noise, 1.5)
-    return (1000 + 400 * smooth / smooth.std()).clip(1, 65535).astype(np.uint16)
+    return (1000 + 400 * smooth / max(smooth.std(), 1e-9)).clip(1, 65535).astype(np.uint16)

@@ -171,7 +171,7 @@ def test_outputs_are_described_beside_the_layer(given: dict[str, str], tmp_path:
         {"name": "inside", "kind": "class"},
         {"name": "outside", "kind": "class"},
     ]
-    model = make_model(tmp_path / "m.safetensors", document_of(outputs=3, **{"outputs": outputs}))
+    model = make_model(tmp_path / "m.safetensors", document_of(outputs=outputs))
     job = a_job({**given, "one": model}, tmp_path, WHOLE, dtype="float32")
     made = made_by(job)
     np.testing.assert_allclose(made[..., 1] + made[..., 2], 1, atol=2e-5)
