@@ -241,6 +241,10 @@ class Task(BaseModel):
         """Sentences that `plan` tells of a step whose cells are those of `grid`."""
         return []
 
+    def speeds(self, layout: Layout) -> list[str]:
+        """What the task measures of itself on a machine, where `plan` measures: a line each."""
+        return []
+
     @classmethod
     def modules_named(cls, parameters: Mapping[str, Any]) -> list[str]:
         """The modules beside the job file that these parameters name, from which `setup` loads classes."""

@@ -52,7 +52,7 @@ class TorchPredictor:
         self._flips = [tuple(2 + axis for axis in axes) for axes in flips_of(setting.flips)]
 
     def submit(self, patches: npt.NDArray[np.float32], batch: int) -> Callable[[], Steps]:
-        with torch.inference_mode(), _fixed(self._setting):
+        with torch.inference_mode(), _fixed(self._setting), _naming_batch(batch):
             steps = self._steps(self._on_device(patches, batch), len(patches))
             finite = (steps >= 0).all()
             if self._setting.device == "cpu":
@@ -67,6 +67,18 @@ class TorchPredictor:
             return _numbers(host, finite)
 
         return wait
+
+    def bare(self, patches: npt.NDArray[np.float32]) -> Callable[[], None]:
+        """The forward pass alone, of patches that are on the device already: to measure against."""
+        batch = self._on_device(patches, len(patches))
+
+        def run() -> None:
+            with torch.inference_mode(), _fixed(self._setting), _naming_batch(len(patches)):
+                self._forward(batch)
+                if self._setting.device == "cuda":
+                    torch.cuda.synchronize()
+
+        return run
 
     def _on_device(self, patches: npt.NDArray[np.float32], batch: int) -> torch.Tensor:
         filled = torch.zeros((batch, *patches.shape[1:]), pin_memory=self._setting.device == "cuda")
@@ -108,6 +120,19 @@ def _numbers(steps: torch.Tensor, finite: torch.Tensor) -> Steps:
         raise ValueError("the network gives values that are not numbers: try another `precision`")
     numbers: Steps = steps.numpy().astype(np.uint16)
     return numbers
+
+
+@contextmanager
+def _naming_batch(batch: int) -> Iterator[None]:
+    """The batch is never changed by itself: where it does not fit, the error says so."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise MemoryError(
+            f"a batch of {batch} patches does not fit into memory: restart the task with a smaller `batch`"
+        ) from error
 
 
 @contextmanager

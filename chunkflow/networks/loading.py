@@ -49,6 +49,24 @@ def load_predictor(
     return predictor
 
 
+def measure_predictor(
+    path: str | Path,
+    setting: Setting,
+    architectures: Mapping[str, str] | None = None,
+    load: Callable[[str], ModuleType] | None = None,
+) -> list[str]:
+    """Sentences on the speed of a network on this machine, by precision and batch; none of an ONNX graph."""
+    if read_model(path).architecture == ONNX:
+        return []
+    optional_import("torch", PURPOSE)
+    optional_import("safetensors", PURPOSE)
+    from chunkflow.networks.measuring import measure_speeds
+    from chunkflow.networks.weights import load_model
+
+    classes = classes_of(architectures or {}, load)
+    return [str(speed) for speed in measure_speeds(lambda: load_model(path, classes), setting)]
+
+
 def classes_of(architectures: Mapping[str, str], load: Callable[[str], ModuleType] | None) -> dict[str, type]:
     """The classes that nets.py:Net and its like name."""
     import importlib

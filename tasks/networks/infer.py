@@ -19,7 +19,14 @@ from chunkflow.data.info import ChannelContent, ImageInfo, LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, VoxelSize
 from chunkflow.networks.channels import box_read, boxes_sampled, channels_over, decide_numbers
-from chunkflow.networks.loading import ARCHITECTURES, batch_for, device_for, load_predictor, module_of
+from chunkflow.networks.loading import (
+    ARCHITECTURES,
+    batch_for,
+    device_for,
+    load_predictor,
+    measure_predictor,
+    module_of,
+)
 from chunkflow.networks.model_file import ModelFile, known_model
 from chunkflow.networks.prediction import (
     PatchSums,
@@ -193,6 +200,9 @@ class Infer(Task):
             4 * window * (len(file.document.input.channels) + 1)
             + 4 * box.voxels * (len(file.document.outputs) + 1)
         )
+
+    def speeds(self, layout: Layout) -> list[str]:
+        return measure_predictor(self.model, self._setting(layout), self.architectures, layout.load)
 
     def remarks(self, layout: Layout, grid: Grid) -> list[str]:
         document, space = known_model(self.model).document, self._space(layout)

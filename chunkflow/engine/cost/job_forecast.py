@@ -31,6 +31,8 @@ class JobForecast:
     """Seconds a chunk on this machine, of the tasks that were measured."""
     throughputs: Mapping[str, float]
     """Thousands of voxels a second of a node like this machine, by task."""
+    speeds: Mapping[str, list[str]]
+    """What tasks measured of themselves on this machine, a line each."""
 
     @property
     def total_seconds(self) -> float | None:
@@ -84,6 +86,7 @@ class JobForecast:
             if task.read_factor > 2
         ]
         said += [f"{task.name}: {text}" for task in self.tasks for text in task.remarks]
+        said += [f"{name}, {text}." for name, lines in self.speeds.items() for text in lines]
         if self.total_seconds is not None:
             rest = ", ".join(self.unmeasured)
             without = f", without {rest}, which read what is not made yet" if rest else ""
@@ -113,6 +116,7 @@ def forecast_job(plan: Plan, workers: int, measures: Measures | None = None) -> 
         tuple(forecast(plan)),
         {name: one.mean for name, one in found.items()},
         throughputs(plan, found, lambda _: workers),
+        {name: one.speeds for name, one in found.items()},
     )
 
 

@@ -23,6 +23,8 @@ class CellSeconds(BaseModel):
     seconds: float = 0.0
     squares: float = 0.0
     """Of the seconds of each."""
+    speeds: list[str] = []
+    """What its task measured of itself."""
 
     def add(self, seconds: float) -> None:
         self.cells += 1
@@ -37,6 +39,7 @@ class CellSeconds(BaseModel):
             cells=self.cells + other.cells,
             seconds=self.seconds + scale * other.seconds,
             squares=self.squares + scale * scale * other.squares,
+            speeds=[*self.speeds, *other.speeds],
         )
 
     @property
@@ -102,4 +105,5 @@ def measure(plan: Plan, chosen: Mapping[int, Sequence[int]]) -> Measures:
             begin = time.perf_counter()
             worker.do(stage, cell)
             measures[step.name].add(time.perf_counter() - begin)
+        measures[step.name].speeds = step.task.speeds(step.layout)
     return measures
