@@ -56,6 +56,7 @@ def network_of(document: ModelDocument, seed: int = 0) -> Architecture:
         given = network.eval()(noise)
         head.weight *= 1.5 / given.std()
         head.bias -= network(noise).mean()
+    network.requires_grad_(False)
     return network
 
 
