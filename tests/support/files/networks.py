@@ -41,7 +41,7 @@ def document_of(
     return ModelDocument.parse(document | changes, "test")
 
 
-def network_of(document: ModelDocument, seed: int = 0) -> Architecture:
+def network_of(document: ModelDocument, seed: int = 0, gain: float = 1.5) -> Architecture:
     """A network with seeded weights, so scaled that what it gives for noise spans the range."""
     network = blank_network(document, "test", {}).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
@@ -54,16 +54,16 @@ def network_of(document: ModelDocument, seed: int = 0) -> Architecture:
         noise = torch.randn((1, len(document.input.channels), *document.patch), generator=generator)
         head = network.get_submodule("head")
         given = network.eval()(noise)
-        head.weight *= 1.5 / given.std()
+        head.weight *= gain / given.std()
         head.bias -= network(noise).mean()
     network.requires_grad_(False)
     return network
 
 
-def make_model(path: Path, document: ModelDocument | None = None, seed: int = 0) -> str:
+def make_model(path: Path, document: ModelDocument | None = None, seed: int = 0, gain: float = 1.5) -> str:
     """A model file of a small network."""
     document = document or document_of()
-    write_model(path, network_of(document, seed), document)
+    write_model(path, network_of(document, seed, gain), document)
     return str(path)
 
 

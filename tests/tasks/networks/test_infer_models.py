@@ -102,7 +102,7 @@ def test_resampling_finds_the_place(tmp_path: Path) -> None:
     """A network that gives back its image: what comes out is the ramp that went in, in other voxels."""
     document = document_of(
         architecture="plain", parameters={"widths": [1], "kernel": [1, 1, 1], "norm": "none"},
-        outputs=[{"name": "same", "kind": "image", "range": [-4, 4]}],
+        outputs=[{"name": "same", "kind": "image", "range": [0, 8]}],
     )  # fmt: skip
     network = network_of(document)
     assert isinstance(network, Plain)
