@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from chunkflow.geometry import VoxelSize as VoxelSize
     from chunkflow.jobs.importing import import_points as import_points
     from chunkflow.jobs.work import check as check
+    from chunkflow.networks.document import ModelDocument as ModelDocument
+    from chunkflow.networks.model_file import read_model as read_model
+    from chunkflow.networks.weights import write_model as write_model
     from chunkflow.people.evaluation.evaluate import evaluate as evaluate
     from chunkflow.people.learning.train import train as train
     from chunkflow.people.learning.tuning import tune as tune
@@ -95,6 +98,9 @@ _NAMES = {
     "chunkflow.geometry": ("Box", "Grid", "Vec", "VoxelSize"),
     "chunkflow.jobs.importing": ("import_points",),
     "chunkflow.jobs.work": ("check",),
+    "chunkflow.networks.document": ("ModelDocument",),
+    "chunkflow.networks.model_file": ("read_model",),
+    "chunkflow.networks.weights": ("write_model",),
     "chunkflow.people.evaluation.evaluate": ("evaluate",),
     "chunkflow.people.learning.train": ("train",),
     "chunkflow.people.learning.tuning": ("tune",),
