@@ -26,7 +26,7 @@ from chunkflow.networks.live_bytes import most_live_bytes
 from chunkflow.networks.model_file import KEY, TEST_INPUT, TEST_OUTPUT, open_model
 
 Tensors = dict[str, torch.Tensor]
-TEST_SIDE = 32
+TEST_SIDE = 16
 
 
 @dataclass(frozen=True)

@@ -39,17 +39,19 @@ DOCUMENT = {
 
 def tissue(seed: int, folder: Path) -> tuple[cf.Volume, np.ndarray]:
     """A synthetic brain block, and the class of each of its voxels: 0 elsewhere, 1 neuron, 2 glia."""
-    task = Synthesize(dapi="dapi", cells="cells", size=(128, 128, 64), seed=seed)
+    task = Synthesize(dapi="dapi", cells="cells", size=(128, 128, 64), seed=seed, density=60_000)
     layers = {"dapi": str(folder / "dapi")}
     work = cf.Job(name="tissue", work=str(folder / "work"), layers=layers, tasks=[task]).run(serial=True)
     dapi, cells = work.volume("dapi"), work.table("cells").to_pandas()
     classes = np.zeros(dapi.bounds.size, np.int64)
     places = np.stack(np.meshgrid(*map(np.arange, classes.shape), indexing="ij"), -1)
-    for cell in cells.itertuples():
-        middle = np.array([cell.x, cell.y, cell.z]) / UM
-        near = [slice(max(int(m - 14), 0), int(m + 15)) for m in middle]
-        off = np.sqrt((((places[*near] + 0.5 - middle) * UM) ** 2).sum(-1))
-        classes[*near][off < cell.radius_um] = 1 if getattr(cell, "_class", None) == "neuron" else 2
+    kinds = np.where(cells["class"] == "neuron", 1, 2)
+    for middle, radius, kind in zip(
+        cells[["x", "y", "z"]].to_numpy(), cells["radius_um"], kinds, strict=True
+    ):
+        near = tuple(slice(max(int(m - 10), 0), int(m + 11)) for m in middle)
+        off = ((places[near] + 0.5 - middle) * UM) ** 2
+        classes[near][off.sum(-1) < radius**2] = kind
     return dapi, classes
 
 
@@ -69,7 +71,7 @@ def train(image: np.ndarray, classes: np.ndarray, document: cf.ModelDocument, st
         patch, truth = (torch.from_numpy(np.flip(a[where], over).copy()) for a in (image, classes))
         with torch.autocast("cpu", torch.bfloat16):
             given = network(patch[None, None].contiguous(memory_format=torch.channels_last_3d))
-        loss = cross_entropy(given.float(), truth[None])
+        loss = cross_entropy(given.float(), truth[None], torch.tensor([0.2, 1.0, 1.0]))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
