@@ -37,9 +37,10 @@ def largest_chunk(job: Job, describe: Describe, box: Box | None, budget: float, 
 
 
 def _by_chunks(plan: Plan) -> Step:
-    """The first step whose cells are the chunks: links between tiles, or blocks of meshes, are as many
-    whatever the chunks."""
-    return next((step for step in plan.steps if step.grid.cell == plan.chunk), plan.steps[0])
+    """The first step whose cells are the chunks, of those that cover most: links between tiles, or blocks of
+    meshes, are as many whatever the chunks, and a small inner layer may happen to be one chunk."""
+    by_chunks = (step for step in plan.steps if step.grid.cell == plan.chunk)
+    return max(by_chunks, key=lambda step: step.region.voxels, default=plan.steps[0])
 
 
 def _doubled(plan: Plan) -> Vec | None:
