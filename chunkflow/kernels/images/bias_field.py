@@ -24,6 +24,9 @@ Vec = tuple[int, int, int]
 
 FLAT = 1e-6
 """Relative range of grey values within which an image counts as constant: N4 finds noise in it."""
+TWO_CLASSES = 0.75
+"""Share of the variance that is between two classes: as much as in values that are spread evenly, as a field
+alone may spread them. Of a normal distribution it is 0.64."""
 
 
 def averaging_factor(voxel_size: tuple[float, float, float], start: Vec, stop: Vec, most: int) -> Vec:
@@ -43,12 +46,15 @@ def above_background(image: Floats) -> Mask:
     """Voxels of the brighter of two classes, told apart by Otsu's threshold of the logarithm.
 
     Light multiplies: it moves both classes there, and leaves them as wide as they are, where of the grey
-    values themselves it would take dim tissue for background. What is 0 or less is background.
+    values themselves it would take dim tissue for background. All above 0 are kept where there are no two
+    classes: then all is tissue, and the threshold tells its structures, or bright cells.
     """
     positive = np.isfinite(image) & (image > 0)
     logarithm = np.log(np.where(positive, image, 1), dtype=np.float64)
     values = np.sort(logarithm[positive])
-    level = otsu(values)[0] if len(values) > 1 else -np.inf
+    level, separability = otsu(values) if len(values) > 1 else (0.0, 0.0)
+    if separability < TWO_CLASSES:
+        return np.asarray(positive)
     return np.asarray(positive & (logarithm >= level))
 
 

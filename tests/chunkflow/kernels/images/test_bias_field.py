@@ -46,6 +46,14 @@ def test_what_is_brighter_than_the_background_is_kept() -> None:
     assert above_background(np.float32([[[0, 5]]])).sum() == 1
 
 
+def test_all_is_kept_where_all_is_tissue() -> None:
+    """With a few bright cells, in light that falls by half from one end to the other."""
+    image = np.random.default_rng(0).normal(100, 10, (40, 20, 20)).astype(np.float32)
+    image[::7, ::9, ::9] = 400
+    assert above_background(image).all()
+    assert above_background((image * np.geomspace(1, 0.5, 40).reshape(40, 1, 1)).astype(np.float32)).all()
+
+
 def test_dim_tissue_is_no_background() -> None:
     """Of the grey values themselves Otsu's threshold would fall between dim and bright tissue."""
     light = np.exp(np.linspace(-1, 1, 40)).reshape(40, 1, 1)
