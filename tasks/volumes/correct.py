@@ -31,8 +31,9 @@ class Correct(Task):
 
     The field is fitted by N4 (the extra `correct` brings SimpleITK) to the whole image, averaged to at most
     half a million voxels, whatever part of it is made. It is fitted where the averaged image is brighter
-    than its background (Otsu's threshold of the logarithm), or where `mask` is not 0 in at least half of an
-    averaged voxel. Its natural logarithm, of mean 0 there, is kept as a layer of float32.
+    than its background (Otsu's threshold of the logarithm; everywhere where nothing stands out as
+    background), or where `mask` is not 0 in at least half of an averaged voxel. Its natural logarithm, of
+    mean 0 there, is kept as a layer of float32.
 
     With `field` nothing is fitted: channels share the field of one, or a field is used that was fitted to a
     coarser mip. Values keep their type; whole numbers are rounded half up.

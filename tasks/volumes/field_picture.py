@@ -13,8 +13,9 @@ from chunkflow.people.reports.pictures import INK, LINE, figure, png
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FACTORS = (0.25, 0.33, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0)
-"""Those that the scale of a field names, as far as they occur."""
+FINE = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
+COARSE = (0.1, 0.2, 0.33, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Factors that the scale names, as far as they occur: of a weak field, and of one of 1.7 or more."""
 LEAST = 0.05
 """Of the logarithm: the scale of a field that is next to even does not show its noise."""
 WIDTH = 3.0
@@ -50,7 +51,9 @@ def png_of_field(image: Floats, field: Floats, mask: Mask, voxel_size: VoxelSize
     for axes, title in zip(rows[0], ("field, and where it was fitted", "before", "after"), strict=True):
         axes.set_title(title)
     bar = drawn.colorbar(shown, ax=panels, shrink=0.8, pad=0.01)
-    ticks = [factor for factor in FACTORS if abs(np.log(factor)) <= furthest]
+    ticks = [
+        factor for factor in (FINE if furthest < np.log(1.7) else COARSE) if abs(np.log(factor)) <= furthest
+    ]
     bar.set_ticks(np.log(ticks).tolist(), labels=[f"{factor:g}" for factor in ticks])
     bar.minorticks_off()
     bar.outline.set_edgecolor(LINE)
