@@ -66,9 +66,13 @@ INFO_OF_ROLE: dict[RoleKind, tuple[type[SpaceInfo], ...]] = {
 }
 
 
-def Out(description: str = "") -> Any:  # noqa: N802 - reads as a type in a task's declaration
-    """Marks a field that names an output of the task."""
-    return Field("", description=description, json_schema_extra={"output": True})
+def Out(description: str = "", in_work: bool = False) -> Any:  # noqa: N802 - reads as a type in a declaration
+    """Marks a field that names an output of the task.
+
+    With `in_work` an image or labels lie in the work folder, as tables do, unless a layer of the job has
+    their name; where none is given they are called TASK.FIELD.
+    """
+    return Field("", description=description, json_schema_extra={"output": True, "in_work": in_work})
 
 
 @dataclass(frozen=True)
@@ -79,3 +83,5 @@ class FieldRole:
     kind: RoleKind
     output: bool
     many: bool
+    in_work: bool = False
+    """An output that needs no layer of the job to say where it lies."""

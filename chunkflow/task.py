@@ -152,9 +152,9 @@ class Task(BaseModel):
                 candidates = list(getattr(inner, "__metadata__", ()))
             role = next((item for item in candidates if isinstance(item, Role)), None)
             if role is not None:
-                extra = field.json_schema_extra
-                output = isinstance(extra, dict) and bool(extra.get("output"))
-                found.append(FieldRole(name, role.kind, output, many))
+                extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+                output, in_work = bool(extra.get("output")), bool(extra.get("in_work"))
+                found.append(FieldRole(name, role.kind, output, many, in_work))
         return found
 
     @classmethod

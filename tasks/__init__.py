@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tasks.synthetic.scan import Scan as Scan
     from tasks.synthetic.synthesize import Synthesize as Synthesize
     from tasks.volumes.copy import Copy as Copy
+    from tasks.volumes.correct import Correct as Correct
     from tasks.volumes.downsample import Downsample as Downsample
     from tasks.volumes.ingest import Ingest as Ingest
 
@@ -29,6 +30,7 @@ TASKS = {
     "classify": "tasks.cells.classify:Classify",
     "coincide": "tasks.cells.coincide:Coincide",
     "copy": "tasks.volumes.copy:Copy",
+    "correct": "tasks.volumes.correct:Correct",
     "count": "tasks.count.count:Count",
     "downsample": "tasks.volumes.downsample:Downsample",
     "infer": "tasks.networks.infer:Infer",

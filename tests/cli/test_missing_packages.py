@@ -98,6 +98,19 @@ def test_a_layer_without_its_codec_is_refused_before_the_job_begins(
     assert not (lab / "nuclei").exists()
 
 
+def test_uneven_light_without_simpleitk_is_refused(
+    lab: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = names_in(lab)
+    hide_package(monkeypatch, "SimpleITK")
+    said = command("correct", "dapi", "--corrected", "even", "--serial")
+    assert said.err.startswith(
+        "Fitting a field of uneven light needs the package SimpleITK: pip install 'chunkflow-ray[correct]'."
+    )
+    assert said.code == 2
+    assert names_in(lab) == before
+
+
 def without_extras(folder: Path, words: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, as codecs are looked for when tifffile is imported."""
     return subprocess.run(

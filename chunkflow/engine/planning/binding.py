@@ -11,7 +11,7 @@ from __future__ import annotations
 from chunkflow.data.encodings import refuse_encoding
 from chunkflow.data.info import LabelsInfo, LayerInfo, LayerKind, RoleKind, TableInfo, VoxelsInfo
 from chunkflow.data.sharded import MOST_FILES, file_count
-from chunkflow.engine.planning.job import Job, split_reference
+from chunkflow.engine.planning.job import NAME, Job, split_reference
 from chunkflow.engine.planning.planned_shapes import planned
 from chunkflow.engine.planning.steps import CellSizes, Describe, Key, Product, Step
 from chunkflow.errors import BadInput
@@ -203,6 +203,8 @@ class Binder:
             return role.name
         if role.kind == "report":
             return f"{step.partition('/')[0]}.report"
+        if role.in_work:
+            return f"{step.partition('/')[0]}.{role.name}"
         if role.kind == "meshes":
             labels = next(iter(inputs.values()))[0]
             if labels.maker is not None:
@@ -218,6 +220,8 @@ class Binder:
             return f"{self.work}/tables/{name}"
         if role.kind == "report" and name not in self.job.layers:
             return f"{self.work}/reports/{name.removesuffix('.report')}"
+        if role.in_work and NAME.fullmatch(name) and name not in self.job.layers:
+            return f"{self.work}/layers/{name}"
         base, _, below = name.partition("/")
         entry = self.job.layers.get(base)
         if entry is None:

@@ -77,10 +77,11 @@ class _Growth:
 
 
 def _by_chunks(plan: Plan) -> Step:
-    """The first step whose cells are the chunks: links between tiles, or blocks of meshes, are as many
-    whatever the chunks."""
+    """The first step whose cells are the chunks, of those that cover most: links between tiles, or blocks of
+    meshes, are as many whatever the chunks, and a small inner layer may happen to be one chunk."""
     steps = [step for step in plan.steps if step.name not in plan.sizes.own]
-    return next((step for step in steps if step.grid.cell == plan.chunk), steps[0])
+    by_chunks = (step for step in steps if step.grid.cell == plan.chunk)
+    return max(by_chunks, key=lambda step: step.region.voxels, default=steps[0])
 
 
 def _doubled(step: Step, cell: Vec) -> Vec | None:

@@ -65,18 +65,19 @@ def coarser(start: Vec, stop: Vec, factor: Vec) -> tuple[Vec, Vec]:
     return (ax, ay, az), (bx, by, bz)
 
 
-def pool(array: Array, start: Vec, factor: Vec, method: Method) -> Array:
+def pool(array: Array, start: Vec, factor: Vec, method: Method, dtype: str = "") -> Array:
     """Pool an array (x, y, z, and channel if there are several) whose first voxel is `start`.
 
-    The result begins at floor(start / factor).
+    The result begins at floor(start / factor). It is of the array's own type; with `dtype` float32 means of
+    whole numbers are not rounded to such.
     """
     stop = [a + n for a, n in zip(start, array.shape[:3], strict=True)]
     first, last = coarser(start, (stop[0], stop[1], stop[2]), factor)
     shape = [b - a for a, b in zip(first, last, strict=True)]
-    pooled = np.empty((*shape, *array.shape[3:]), array.dtype, order="F")
+    pooled = np.empty((*shape, *array.shape[3:]), dtype or array.dtype, order="F")
     # Where, in the array, the first block begins: before its first voxel if the border cuts it.
     begin = [a * f - s for a, f, s in zip(first, factor, start, strict=True)]
-    kernel: Any = _mode if method == "mode" else _mean_of(array.dtype)
+    kernel: Any = _mode if method == "mode" else _mean_of(pooled.dtype)
     # The kernels loop over z, y, x in C order, which is the order of x, y, z arrays in memory.
     sources = array[..., np.newaxis] if array.ndim == 3 else array
     targets = pooled[..., np.newaxis] if array.ndim == 3 else pooled

@@ -58,6 +58,17 @@ def test_chunks_grow_also_where_the_first_step_does_not_go_by_chunks(tmp_path: P
     assert 4 <= cells["segment"] < 100, "every worker has some still"
 
 
+def test_chunks_grow_also_where_a_small_inner_layer_is_one_chunk(tmp_path: Path) -> None:
+    pytest.importorskip("SimpleITK")
+    make_layer(tmp_path / "dapi", np.zeros((512, 256, 192), np.uint8), chunk=(128, 128, 64))
+    layers = {name: str(tmp_path / name) for name in ("dapi", "even")}
+    tasks = [{"correct": {"image": "dapi", "corrected": "even"}}]
+    plan = open_plan(make_job(tmp_path, layers, tasks, storage=[256, 128, 128]), workers=1)
+    cells = {step.name: step.grid.cell for step in plan.steps}
+    assert cells["correct/fit"] == (256, 128, 128), "which is where chunks begin"
+    assert cells["correct/divide"] > (256, 128, 128)
+
+
 def test_many_small_blocks_of_meshes_do_not_make_chunks_grow(tmp_path: Path) -> None:
     make_layer(tmp_path / "image", np.zeros((128, 128, 128), np.uint16))
     layers = {name: str(tmp_path / name) for name in ("image", "nuclei")}

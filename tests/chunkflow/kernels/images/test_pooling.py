@@ -68,6 +68,11 @@ def test_windows_agree_with_the_whole(method, dtype):
     assert (window == whole[2:5, 1:, 2:]).all()
 
 
+def test_means_of_whole_numbers_may_be_fractions():
+    array = np.array([1, 2, 65535, 65534], np.uint16).reshape(2, 2, 1)
+    assert pool(array, (0, 0, 0), (1, 2, 1), "mean", "float32").ravel().tolist() == [1.5, 65534.5]
+
+
 def test_channels_are_pooled_apart():
     array = np.asfortranarray(np.random.default_rng(0).integers(0, 255, (6, 5, 4, 3), dtype=np.uint8))
     pooled = pool(array, (1, 0, 0), (2, 2, 1), "mean")
