@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from chunkflow.geometry import VoxelSize as VoxelSize
     from chunkflow.jobs.importing import import_points as import_points
     from chunkflow.jobs.work import check as check
+    from chunkflow.networks.conversion.convert import convert_model as convert_model
     from chunkflow.networks.document import ModelDocument as ModelDocument
     from chunkflow.networks.model_file import read_model as read_model
     from chunkflow.networks.weights import write_model as write_model
@@ -98,6 +99,7 @@ _NAMES = {
     "chunkflow.geometry": ("Box", "Grid", "Vec", "VoxelSize"),
     "chunkflow.jobs.importing": ("import_points",),
     "chunkflow.jobs.work": ("check",),
+    "chunkflow.networks.conversion.convert": ("convert_model",),
     "chunkflow.networks.document": ("ModelDocument",),
     "chunkflow.networks.model_file": ("read_model",),
     "chunkflow.networks.weights": ("write_model",),
@@ -129,9 +131,21 @@ __all__ = ["__version__", *sorted(_PLACES)]
 def __getattr__(name: str) -> object:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found: object = getattr(import_module(_PLACES[name]), name)
+    found: object = getattr(_module(_PLACES[name], name), name)
     globals()[name] = found
     return found
+
+
+def _module(place: str, name: str) -> object:
+    """The module that brings a name; where an optional package is missing, the pip line is said."""
+    try:
+        return import_module(place)
+    except ModuleNotFoundError as error:
+        from chunkflow.extras import EXTRA_OF, missing_package
+
+        if error.name not in EXTRA_OF:
+            raise
+        raise missing_package(error.name, f"chunkflow.{name}") from error
 
 
 def __dir__() -> list[str]:

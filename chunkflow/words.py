@@ -29,6 +29,12 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """A text from elsewhere as it may stand in a sentence: on one line, and not too long."""
+    said = text if text.isprintable() else ascii(text)[1:-1]
+    return said if len(said) <= most else f"{said[: most - 1]}…"
+
+
 def plain(url: str) -> str:
     """A place on this machine as its path, to be pasted; others as their URL."""
     return url.removeprefix("file://")

@@ -44,6 +44,7 @@ COMMANDS = {
     "init": "cli.jobs.init",
     "tune": "cli.people.tune",
     "evaluate": "cli.people.evaluate",
+    "model": "cli.people.model",
     "cluster": "cli.cluster",
 }
 """The module of each command that is not a task; its function has the command's name, or is told."""

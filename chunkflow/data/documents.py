@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from chunkflow.errors import BadInput
+from chunkflow.words import shortened
 
 
 def read_document(path: Path, what: str, keys: str, missing: str = "") -> dict[str, Any]:
@@ -34,7 +35,7 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     if fault["type"] == "missing":  # where it is misspelt, that a key is unknown says more
         beside = (one for one in faults if one["loc"][:-1] == fault["loc"][:-1])
         fault = next((one for one in beside if one["type"] == "extra_forbidden"), fault)
-    where = ".".join(str(part) for part in fault["loc"])
+    where = shortened(".".join(str(part) for part in fault["loc"]))
     if fault["type"] == "extra_forbidden":
         keys = (field.serialization_alias or name for name, field in model.model_fields.items())
         known = f"; known are {', '.join(keys)}" if len(fault["loc"]) == 1 else ""
@@ -42,4 +43,4 @@ def first_fault(error: ValidationError, model: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return f"the key {where!r} is missing."
     said = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {said}, not {fault['input']!r}." if fault["loc"] else f"{said}."
+    return f"{where}: {said}, not {shortened(repr(fault['input']))}." if fault["loc"] else f"{said}."

@@ -6,17 +6,25 @@ Axes are x, y, z in all of it.
 
 from __future__ import annotations
 
+from math import isfinite, prod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from chunkflow.data.documents import first_fault
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Vec, VoxelSize
 from chunkflow.networks.normalisation import Normalisation
+from chunkflow.networks.placement import largest_weight
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")]
 Size = Annotated[int, Field(ge=1, le=4096)]
+Nanometres = Annotated[float, Field(gt=0, le=1e9)]
+Shift = Annotated[int, Field(ge=-4096, le=4096)]
+Grey = Annotated[float, Field(ge=-1e30, le=1e30)]
+MOST_VOXELS = 2**28
+"""Of a patch."""
+DEEPEST = 8
+"""How deep lists and tables may lie in each other among the parameters of an architecture."""
 ONNX = "onnx"
 """The architecture of a model that is kept as an ONNX graph."""
 
@@ -29,7 +37,7 @@ class InputChannel(_Strict):
     """One channel that a network takes: one channel of an image, normalised."""
 
     image: int = Field(0, ge=0, le=63, description="which of the images that are given, from 0")
-    channel: int = Field(0, ge=0, description="which channel of that image, from 0")
+    channel: int = Field(0, ge=0, le=65_535, description="which channel of that image, from 0")
     normalise: Normalisation
 
 
@@ -37,7 +45,7 @@ class NetworkInput(_Strict):
     """What a network takes."""
 
     channels: tuple[InputChannel, ...] = Field(min_length=1, max_length=64)
-    voxel_size: VoxelSize = Field(description="nanometres")
+    voxel_size: tuple[Nanometres, Nanometres, Nanometres] = Field(description="nanometres")
 
     @property
     def images(self) -> int:
@@ -52,8 +60,8 @@ class NetworkOutput(_Strict):
     kind: Literal["probability", "class", "affinity", "image"]
     """`class`: those of this kind add up to 1; `affinity`: with the voxel at `offset`; `image`: grey
     values."""
-    offset: Vec | None = None
-    range: tuple[float, float] = (0.0, 1.0)
+    offset: tuple[Shift, Shift, Shift] | None = None
+    range: tuple[Grey, Grey] = (0.0, 1.0)
     """The values of an image that are stored; what lies beyond is clipped."""
     threshold: float | None = None
     """Where training chose one."""
@@ -91,14 +99,26 @@ class ModelDocument(_Strict):
     outputs: tuple[NetworkOutput, ...] = Field(min_length=1, max_length=256)
     activated: bool = False
     """The network gives probabilities itself; else a sigmoid, or over classes a softmax, makes them."""
-    memory: int = Field(0, ge=0)
+    memory: int = Field(0, ge=0, lt=2**62)
     """Bytes that one patch takes within the network in single precision, at most at a time."""
     made: Making = Making()
+
+    @field_validator("parameters")
+    @classmethod
+    def _is_data(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not _is_plain(value, DEEPEST):
+            raise ValueError(
+                f"numbers, texts, lists and tables, at most {DEEPEST} in each other, and no more"
+            )
+        return value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if any(not 0 <= o < p for o, p in zip(self.overlap, self.patch, strict=True)):
             raise ValueError("an overlap is at least 0 and smaller than the patch on each axis")
+        if prod(self.patch) > MOST_VOXELS:
+            raise ValueError(f"a patch has at most {MOST_VOXELS:,} voxels, not {prod(self.patch):,}")
+        largest_weight(self.patch, self.overlap)
         names = [output.name for output in self.outputs]
         if len(set(names)) < len(names):
             raise ValueError(f"outputs have names of their own, not {names}")
@@ -116,3 +136,13 @@ class ModelDocument(_Strict):
             return cls.model_validate(document)
         except ValidationError as error:
             raise BadInput(f"{path} is no model: {first_fault(error, cls)}") from error
+
+
+def _is_plain(value: Any, deep: int) -> bool:
+    """Whether JSON can say a value, and every reader of it agrees."""
+    if isinstance(value, dict | list):
+        inside = value.values() if isinstance(value, dict) else value
+        return deep > 0 and all(_is_plain(one, deep - 1) for one in inside)
+    if isinstance(value, str):
+        return not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return value is None or (isinstance(value, int | float) and abs(value) < 2**63 and isfinite(value))

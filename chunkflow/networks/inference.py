@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,9 @@ from chunkflow.errors import BadInput
 from chunkflow.networks.activation import activate
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.placement import FULL
-from chunkflow.networks.prediction import Predictor
-from chunkflow.networks.setting import FLIPPED, HALF, TOLERANCE, Flips, Precision, Setting
+from chunkflow.networks.prediction import Steps, as_numbers, check_answer, mean_of_flips
+from chunkflow.networks.setting import HALF, Setting
 from chunkflow.networks.weights import Model
-
-Steps = npt.NDArray[np.uint16]
-"""Patch, output, x, y, z."""
 
 MEMORY_FORMATS = {"cpu": torch.channels_last_3d, "cuda": torch.contiguous_format}
 """Channels last where that was measured to be faster; on CUDA some networks are slower with it."""
@@ -37,6 +33,8 @@ MEMORY_FORMATS = {"cpu": torch.channels_last_3d, "cuda": torch.contiguous_format
 
 class TorchPredictor:
     """A network on a device; a `Predictor`."""
+
+    only_batch = None
 
     def __init__(self, model: Model, setting: Setting) -> None:
         if setting.device == "cuda":
@@ -49,14 +47,13 @@ class TorchPredictor:
         self._format = MEMORY_FORMATS[setting.device]
         network: Any = model.network.to(setting.device, memory_format=self._format)
         self._network = torch.compile(network) if setting.compiled else network
-        self._flips = [tuple(2 + axis for axis in axes) for axes in flips_of(setting.flips)]
 
     def submit(self, patches: npt.NDArray[np.float32], batch: int) -> Callable[[], Steps]:
         with torch.inference_mode(), _fixed(self._setting), _naming_batch(batch):
             steps = self._steps(self._on_device(patches, batch), len(patches))
             finite = (steps >= 0).all()
             if self._setting.device == "cpu":
-                return lambda: _numbers(steps, finite)
+                return lambda: as_numbers(steps.numpy(), bool(finite))
             host = torch.empty(steps.shape, dtype=steps.dtype, pin_memory=True)
             host.copy_(steps, non_blocking=True)
             done = torch.cuda.Event()
@@ -64,7 +61,7 @@ class TorchPredictor:
 
         def wait() -> Steps:
             done.synchronize()
-            return _numbers(host, finite)
+            return as_numbers(host.numpy(), bool(finite))
 
         return wait
 
@@ -87,15 +84,15 @@ class TorchPredictor:
 
     def _steps(self, batch: torch.Tensor, count: int) -> torch.Tensor:
         """The answers in whole steps, averaged over all flips; -1 where they are no numbers."""
-        total = torch.zeros((count, len(self.document.outputs), *batch.shape[2:]), dtype=torch.int32)
-        total = total.to(batch.device)
-        for axes in self._flips:
-            flipped = batch.flip(axes).contiguous(memory_format=self._format) if axes else batch
-            given = self._forward(flipped)
+
+        def answers_to(axes: tuple[int, ...]) -> torch.Tensor:
+            given = self._forward(batch.flip(axes).contiguous(memory_format=self._format) if axes else batch)
+            check_answer(given.shape, batch.shape, self.document)
             answers = torch.stack([activate(given[n], self.document) for n in range(count)])
-            total += to_steps(answers.flip(axes) if axes else answers)
-        flips = len(self._flips)
-        return total if flips == 1 else torch.div(total + flips // 2, flips, rounding_mode="floor")
+            return to_steps(answers.flip(axes) if axes else answers)
+
+        steps: torch.Tensor = mean_of_flips(self._setting.flips, answers_to)
+        return steps
 
     def _forward(self, batch: torch.Tensor) -> torch.Tensor:
         if self._half is None:
@@ -107,19 +104,6 @@ class TorchPredictor:
 def to_steps(answers: torch.Tensor) -> torch.Tensor:
     """Numbers from 0 to 1 as whole ones from 0 to 65,535; a very low one for what is no number."""
     return torch.nan_to_num(answers * FULL + 0.5, nan=-1e9).to(torch.int32)
-
-
-def flips_of(flips: Flips) -> list[tuple[int, ...]]:
-    """All combinations of the axes along which patches are flipped, none at first."""
-    axes = FLIPPED[flips]
-    return [chosen for count in range(len(axes) + 1) for chosen in combinations(axes, count)]
-
-
-def _numbers(steps: torch.Tensor, finite: torch.Tensor) -> Steps:
-    if not bool(finite):
-        raise ValueError("the network gives values that are not numbers: try another `precision`")
-    numbers: Steps = steps.numpy().astype(np.uint16)
-    return numbers
 
 
 @contextmanager
@@ -153,21 +137,6 @@ def _fixed(setting: Setting) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         matmul.allow_tf32 = before[1]
-
-
-def prove(
-    predictor: Predictor, test_input: npt.NDArray[Any], expected: npt.NDArray[Any], precision: Precision
-) -> None:
-    """Raise BadInput where a network does not give on this device what its model file holds."""
-    given = predictor.submit(np.ascontiguousarray(test_input[None], np.float32), 1)()[0] / np.float32(FULL)
-    span = max(float(expected.max() - expected.min()), 1 / FULL)
-    off = max(float(np.abs(given - expected).max()) - 0.51 / FULL, 0.0) / span  # less what rounding makes
-    if not off <= TOLERANCE[precision]:
-        raise BadInput(
-            f"The network gives on this worker what differs from the test in its model file by {off:.2g} of "
-            f"the test's range; in {precision} at most {TOLERANCE[precision]:g} may. Take another "
-            f"`precision` or `device`, or make the model file anew."
-        )
 
 
 def gpu_batch(document: ModelDocument, setting: Setting) -> int:

@@ -11,7 +11,7 @@ from chunkflow.errors import BadInput
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ONNX, ModelDocument
 from chunkflow.networks.model_file import read_model
-from chunkflow.networks.prediction import Predictor
+from chunkflow.networks.prediction import Predictor, prove
 from chunkflow.networks.setting import Device, Setting
 from chunkflow.resources import Resources
 
@@ -33,13 +33,12 @@ def load_predictor(
     document = read_model(path)
     if document.architecture == ONNX:
         optional_import("onnxruntime", PURPOSE)
-        from chunkflow.networks.onnx_predictor import load_onnx
+        from chunkflow.networks.onnx.predictor import load_onnx
 
-        onnx: Predictor = load_onnx(path, setting)
-        return onnx
+        return load_onnx(path, setting)
     optional_import("torch", PURPOSE)
     optional_import("safetensors", PURPOSE)
-    from chunkflow.networks.inference import TorchPredictor, prove
+    from chunkflow.networks.inference import TorchPredictor
     from chunkflow.networks.weights import load_model
 
     model = load_model(path, classes_of(architectures or {}, load))
@@ -96,8 +95,8 @@ def device_for(resources: Resources) -> Device:
 
 
 def batch_for(document: ModelDocument, setting: Setting) -> int:
-    """The size of a batch where it is left to chunkflow: 1 on a CPU, where more gain nothing."""
-    if setting.device == "cpu":
+    """The size of a batch where it is left to chunkflow: 1 on a CPU, where more gain nothing, and in ONNX."""
+    if setting.device == "cpu" or document.architecture == ONNX:
         return 1
     from chunkflow.networks.inference import gpu_batch
 

@@ -35,6 +35,8 @@ SAMPLE_BOXES = 64
 SAMPLE_VOXELS = 2**24
 NORMAL_SPREAD = 1.4826
 """The standard deviation of a normal distribution, in median absolute deviations."""
+WIDEST = 100_000
+"""Micrometres."""
 LEAST_TILE = 8
 """Voxels along each axis."""
 BINNED = (0.1, 99.9)
@@ -173,7 +175,10 @@ class LocalContrast(Normaliser):
 
     kind: Literal["local"] = "local"
     background: float = Field(
-        20.0, gt=0, description="standard deviation of the Gaussian that gives the background, micrometres"
+        20.0,
+        gt=0,
+        le=WIDEST,
+        description="standard deviation of the Gaussian that gives the background, micrometres",
     )
 
     def window(self, box: Box, volume: Box, voxel_size: VoxelSize) -> Box:
@@ -214,7 +219,7 @@ class Clahe(Normaliser):
     """
 
     kind: Literal["clahe"] = "clahe"
-    tile: float = Field(100.0, gt=0, description="side of a tile, micrometres")
+    tile: float = Field(100.0, gt=0, le=WIDEST, description="side of a tile, micrometres")
     limit: float = Field(
         0.01, gt=0, le=1, description="greatest share of a tile's voxels that one of 256 bins keeps"
     )

@@ -94,16 +94,22 @@ class Patches:
         return [self._start(axis, index) for index in self._indexes(axis, box)]
 
 
+def largest_weight(patch: Vec, overlap: Vec) -> int:
+    """The weight of a patch's middle; ValueError where so many patches meet that there is none."""
+    most = prod(1 + -(-p // (p - o)) for p, o in zip(patch, overlap, strict=True))
+    largest = min(MOST_SUM // (FULL * most), LARGEST_WEIGHT)
+    if largest < 1:
+        raise ValueError(f"patches of {list(patch)} that share {list(overlap)} voxels: too many meet in one")
+    return largest
+
+
 def bump_weights(patch: Vec, overlap: Vec) -> npt.NDArray[np.uint16]:
     """Weights of a patch's voxels, most in its middle: whole numbers, the same on every machine.
 
     They are so small that the sum over all patches that meet in a voxel fits in 32 bits. Along an axis the
     weight is (1 - t²)², where t goes from -1 to 1 through the patch.
     """
-    most = prod(1 + -(-p // (p - o)) for p, o in zip(patch, overlap, strict=True))
-    largest = min(MOST_SUM // (FULL * most), LARGEST_WEIGHT)
-    if largest < 1:
-        raise ValueError(f"patches of {list(patch)} that share {list(overlap)} voxels: too many meet in one")
+    largest = largest_weight(patch, overlap)
     x, y, z = (_profile(size) for size in patch)
     product = x[:, None, None] * y[None, :, None] * z[None, None, :]
     scaled = product * largest // product.max()

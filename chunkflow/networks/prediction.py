@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.kernels.images.patch_sums import add_patch, means_in_range, means_in_steps
 from chunkflow.networks.document import ModelDocument
-from chunkflow.networks.placement import Patches, bump_weights
+from chunkflow.networks.placement import FULL, Patches, bump_weights
+from chunkflow.networks.setting import TOLERANCE, Flips, Precision, flips_of
 
 Stored = Literal["uint8", "uint16", "float32"]
+Steps = npt.NDArray[np.uint16]
+"""Patch, output, x, y, z."""
 STEPS = {"uint8": 255, "uint16": 65535}
 
 
@@ -29,7 +33,11 @@ class Predictor(Protocol):
 
     document: ModelDocument
 
-    def submit(self, patches: npt.NDArray[np.float32], batch: int) -> Callable[[], npt.NDArray[np.uint16]]:
+    @property
+    def only_batch(self) -> int | None:
+        """The one size of a batch that it takes, where it takes no other."""
+
+    def submit(self, patches: npt.NDArray[np.float32], batch: int) -> Callable[[], Steps]:
         """Begin with patches (patch, channel, x, y, z), filled up to a batch; calling what is returned waits
         for the answer (patch, output, x, y, z), from 0 to 65,535."""
 
@@ -82,7 +90,7 @@ def predict(
 
     While the device computes one batch, the answers to the one before are added up.
     """
-    waiting: tuple[Sequence[Box], Callable[[], npt.NDArray[np.uint16]]] | None = None
+    waiting: tuple[Sequence[Box], Callable[[], Steps]] | None = None
     for first in range(0, len(patches), batch):
         chosen = patches[first : first + batch]
         cut = np.stack([channels[(slice(None), *patch.slices(window.start))] for patch in chosen])
@@ -92,6 +100,52 @@ def predict(
         waiting = chosen, answer
     if waiting is not None:
         sums.add(waiting[0], waiting[1]())
+
+
+def mean_of_flips(flips: Flips, answers_to: Callable[[tuple[int, ...]], Any]) -> Any:
+    """The mean of the answers to a batch, in whole steps, as it is flipped along each choice of its axes."""
+    chosen = [tuple(2 + axis for axis in axes) for axes in flips_of(flips)]
+    total = answers_to(chosen[0])
+    for axes in chosen[1:]:
+        total += answers_to(axes)
+    return total if len(chosen) == 1 else (total + len(chosen) // 2) // len(chosen)
+
+
+def check_answer(answer: Sequence[int], batch: Sequence[int], document: ModelDocument) -> None:
+    """Raise ValueError where what a network gives for a batch is not of the shape that is due."""
+    due = (batch[0], len(document.outputs), *batch[2:])
+    if tuple(answer) != due:
+        raise ValueError(
+            f"for arrays of {list(batch)} the network gives {list(answer)}, not {list(due)} (patch, channel, "
+            "x, y, z)"
+        )
+
+
+def as_numbers(steps: npt.NDArray[np.int32], finite: bool) -> Steps:
+    """Answers in whole steps as they are added up; ValueError where the network gave no numbers."""
+    if not finite:
+        raise ValueError("the network gives values that are not numbers: try another `precision`")
+    return steps.astype(np.uint16)
+
+
+def prove(
+    predictor: Predictor, test_input: npt.NDArray[Any], expected: npt.NDArray[Any], precision: Precision
+) -> None:
+    """Raise BadInput where a network does not give on this device what its model file holds."""
+    given = np.ascontiguousarray(test_input[None], np.float32)
+    try:
+        steps = predictor.submit(given, predictor.only_batch or 1)()[0]
+    except ValueError as error:
+        raise BadInput(f"The network fails the test in its model file: {error}.") from error
+    span = max(float(expected.max() - expected.min()), 1 / FULL)
+    differs = float(np.abs(steps / np.float32(FULL) - expected).max())
+    off = max(differs - 0.51 / FULL, 0.0) / span  # less what rounding makes
+    if not off <= TOLERANCE[precision]:
+        raise BadInput(
+            f"The network gives on this worker what differs from the test in its model file by {off:.2g} of "
+            f"the test's range; in {precision} at most {TOLERANCE[precision]:g} may. Take another "
+            f"`precision` or `device`, or make the model file anew."
+        )
 
 
 def patches_of(document: ModelDocument, volume: Box) -> Patches:

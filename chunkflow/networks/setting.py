@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -25,3 +26,9 @@ class Setting:
     threads: int = 1
     flips: Flips = "none"
     compiled: bool = False
+
+
+def flips_of(flips: Flips) -> list[tuple[int, ...]]:
+    """All combinations of the axes along which patches are flipped, none at first."""
+    axes = FLIPPED[flips]
+    return [chosen for count in range(len(axes) + 1) for chosen in combinations(axes, count)]

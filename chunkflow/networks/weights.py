@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import uuid
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import nn
+from torch.nn.modules import module as nn_module
 
+from chunkflow.data.atomic import write_whole
 from chunkflow.data.documents import first_fault
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec, vec
@@ -23,10 +26,14 @@ from chunkflow.networks.activation import activate
 from chunkflow.networks.architectures import OURS, Architecture
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.live_bytes import most_live_bytes
-from chunkflow.networks.model_file import KEY, TEST_INPUT, TEST_OUTPUT, open_model
+from chunkflow.networks.model_file import KEY, TEST_INPUT, TEST_OUTPUT, check_test, open_model
+from chunkflow.networks.prediction import check_answer
+from chunkflow.words import shortened
 
 Tensors = dict[str, torch.Tensor]
 TEST_SIDE = 16
+MOST_LAYERS = 10_000
+"""Parts that a network is made of, each with what it consists of."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,7 @@ def load_model(path: str | Path, architectures: Mapping[str, type] | None = None
     inputs, outputs = (test for test in tests)
     if inputs is None or outputs is None:
         raise BadInput(f"{file.path} lacks {TEST_INPUT} or {TEST_OUTPUT}, by which a worker proves itself.")
-    for what, test, channels in (
-        (TEST_INPUT, inputs, len(file.document.input.channels)),
-        (TEST_OUTPUT, outputs, len(file.document.outputs)),
-    ):
-        if test.ndim != 4 or test.shape[0] != channels or test.shape[1:] != inputs.shape[1:]:
-            raise BadInput(f"{file.path}: {what} is of another shape than the document says.")
+    check_test(file.path, file.document, inputs.shape, outputs.shape, multiple_of(file.document, network))
     return Model(file.document, network, inputs.float(), outputs.float())
 
 
@@ -80,16 +82,48 @@ def blank_network(document: ModelDocument, path: object, architectures: Mapping[
             "chunkflow.networks.architectures.Architecture."
         )
     parameters = _parameters(document, kind, path)
-    multiple = kind.multiple(parameters)
+    try:
+        multiple = kind.multiple(parameters)
+        with torch.device("meta"), _few_layers(document.architecture):
+            network: Architecture = kind(parameters, len(document.input.channels), len(document.outputs))
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    except Exception as error:
+        said = shortened(f"{type(error).__name__}: {error}")
+        raise BadInput(
+            f"{path}: no {document.architecture} can be made of its parameters ({said})."
+        ) from error
     if any(p % m for p, m in zip(document.patch, multiple, strict=True)):
         raise BadInput(
             f"{path}: patches of {list(document.patch)} are no whole multiples of {list(multiple)}, as its "
             f"{document.architecture} needs."
         )
-    with torch.device("meta"):
-        network: Architecture = kind(parameters, len(document.input.channels), len(document.outputs))
     network.eval()
     return network
+
+
+@contextmanager
+def _few_layers(architecture: str) -> Iterator[None]:
+    """Raise BadInput where this thread makes a network of more than MOST_LAYERS parts: its parameters are
+    those of a file, which may ask for any number."""
+    thread, count = threading.get_ident(), 0
+
+    def counted(module: nn.Module, name: str, part: Any) -> None:
+        nonlocal count
+        count += threading.get_ident() == thread
+        if count > MOST_LAYERS:
+            raise BadInput(f"its parameters ask for a {architecture} of more than {MOST_LAYERS:,} layers.")
+
+    hooks = (
+        nn_module.register_module_module_registration_hook(counted),
+        nn_module.register_module_parameter_registration_hook(counted),
+        nn_module.register_module_buffer_registration_hook(counted),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _parameters(document: ModelDocument, kind: type[Architecture], path: object) -> Any:
@@ -114,7 +148,9 @@ def lay_in(network: Architecture, tensors: Tensors, path: object) -> None:
                 f"{path}: the weights {name} are of the shape {list(tensors[name].shape)}, and the network's "
                 f"of {list(blank.shape)}."
             )
-    single = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+        if tensors[name].is_floating_point() != blank.is_floating_point():
+            raise BadInput(f"{path}: the weights {name} are of {tensors[name].dtype}, not of {blank.dtype}.")
+    single = {n: t.float() if t.is_floating_point() else t.to(wanted[n].dtype) for n, t in tensors.items()}
     network.load_state_dict(single, assign=True)
     outside = [name for name, buffer in network.named_buffers() if buffer.is_meta]
     if outside:
@@ -124,7 +160,7 @@ def lay_in(network: Architecture, tensors: Tensors, path: object) -> None:
 
 def _named(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(map(shortened, names[:3])) + more
 
 
 def write_model(
@@ -138,26 +174,28 @@ def write_model(
 
     `sample` is a normalised patch (channel, x, y, z), kept with what the network gives for it, so that every
     worker can prove itself; left out, noise is taken. A class of one's own is named in `architectures`.
+
+    >>> document = read_model(folder / "membranes.safetensors")
+    >>> write_model(folder / "again.safetensors", network, document) == document
+    True
     """
     path = Path(path)
     blank = blank_network(document, path, architectures or {})
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     memory = most_live_bytes(blank, (1, len(document.input.channels), *document.patch))
     lay_in(blank, dict(state), "The network")
-    side = _test_side(type(blank), blank, document)
+    side = _test_side(multiple_of(document, blank), document)
     given = noise(len(document.input.channels), side) if sample is None else torch.from_numpy(sample.copy())
     with torch.inference_mode():
-        answer = activate(blank(given[None].float())[0], document)
-    document = document.model_copy(update={"memory": memory})
-    tensors = {**state, TEST_INPUT: given.float().contiguous(), TEST_OUTPUT: answer.contiguous()}
-    data = save(tensors, metadata={KEY: document.model_dump_json(exclude_none=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        answer = blank(given[None].float())
     try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        check_answer(answer.shape, (1, *given.shape), document)
+    except ValueError as error:
+        raise BadInput(f"{path} is not written: {error}.") from error
+    tests = {TEST_INPUT: given.float(), TEST_OUTPUT: activate(answer[0], document)}
+    document = document.model_copy(update={"memory": memory})
+    tensors = {name: t.clone(memory_format=torch.contiguous_format) for name, t in (state | tests).items()}
+    write_whole(path, save(tensors, metadata={KEY: document.model_dump_json(exclude_none=True)}))
     return document
 
 
@@ -166,7 +204,11 @@ def noise(channels: int, side: Vec) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).standard_normal((channels, *side), np.float32))
 
 
-def _test_side(kind: type[Architecture], network: Architecture, document: ModelDocument) -> Vec:
+def multiple_of(document: ModelDocument, network: Architecture) -> Vec:
+    """The sides of a patch must be whole multiples of this."""
+    return network.multiple(network.Parameters.model_validate(document.parameters))
+
+
+def _test_side(multiple: Vec, document: ModelDocument) -> Vec:
     """A small patch that the network takes."""
-    multiple = kind.multiple(kind.Parameters.model_validate(document.parameters))
     return vec(min(p, m * -(-TEST_SIDE // m)) for p, m in zip(document.patch, multiple, strict=True))

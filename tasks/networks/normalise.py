@@ -16,6 +16,7 @@ from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.networks.normalisation import (
+    WIDEST,
     Clahe,
     LocalContrast,
     Normaliser,
@@ -59,6 +60,7 @@ class Normalise(Task):
     background: float | None = Field(
         None,
         gt=0,
+        le=WIDEST,
         description="of `local`: standard deviation of the Gaussian that gives the background, micrometres; "
         "20 if left out",
     )
@@ -75,7 +77,7 @@ class Normalise(Task):
         description="of `percentiles`: the percentile of the sample that becomes 1; 99 if left out",
     )
     tile: float | None = Field(
-        None, gt=0, description="of `clahe`: side of a tile, micrometres; 100 if left out"
+        None, gt=0, le=WIDEST, description="of `clahe`: side of a tile, micrometres; 100 if left out"
     )
     limit: float | None = Field(
         None,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import chunkflow as cf
 import tasks
@@ -19,10 +20,12 @@ from chunkflow.people.evaluation.evaluate import Evaluation
 from chunkflow.people.learning.tuning import Tuned
 from chunkflow.people.viewing.view import Viewer
 from tests.support.clusters.ray_head import Head
+from tests.support.files.networks import document_of, network_of
 
 NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),
     *("check", "evaluate", "export", "import_points", "ingest", "train", "tune"),
+    *("ModelDocument", "convert_model", "read_model", "write_model"),
     *("Task", "Cell", "Chunk", "Counts", "Files", "Layout", "Resources", "Result", "WindowTooSmall"),
     *("Annotations", "File", "Image", "Labels", "Layer", "Meshes", "Objects", "Out", "Report", "Tags"),
     *("MergedRows", "ReducedRows", "RowByRow", "SentRows", "Voxels"),
@@ -44,6 +47,7 @@ SHOWN = [
     "view",
 ]
 SHOWN += ["check", "evaluate", "export", "import_points", "ingest", "train", "tune"]
+OF_MODELS = ["convert_model", "read_model", "write_model"]
 
 
 def public(name: str) -> Any:
@@ -98,7 +102,7 @@ def test_importing_chunkflow_imports_nothing_else_of_it() -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in NAMES if inspect.isroutine(getattr(cf, name))))
 def test_every_function_has_an_example(name: str) -> None:
-    assert name in {*SHOWN, "submit", "Out"}
+    assert name in {*SHOWN, *OF_MODELS, "submit", "Out"}
 
 
 def test_the_place_to_write_to_is_called_to() -> None:
@@ -129,6 +133,33 @@ def test_one_text_is_not_taken_for_names(brain: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_example_of_a_docstring_runs(name: str, brain: Path, tmp_path: Path) -> None:
     run_example(name, names_for(brain, tmp_path))
+
+
+@pytest.mark.parametrize("name", OF_MODELS)
+def test_the_example_of_a_function_of_models_runs(name: str, tmp_path: Path) -> None:
+    document = document_of(1, outputs=[{"name": "membrane", "kind": "probability"}])
+    network = network_of(document)
+    cf.write_model(tmp_path / "membranes.safetensors", network, document)
+    (tmp_path / "model.json").write_text(document.model_dump_json(exclude_none=True))
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    known = {name: getattr(cf, name) for name in OF_MODELS}
+    run_example(name, known | {"folder": tmp_path, "network": network})
+
+
+def without(packages: tuple[str, ...], script: str) -> str:
+    """The last line of what a script says where packages are not installed."""
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({packages})); import chunkflow as cf\n"
+    ran = subprocess.run([sys.executable, "-c", hidden + script], capture_output=True, text=True)
+    return (ran.stdout + ran.stderr).strip().rpartition("\n")[2]
+
+
+def test_a_name_whose_package_is_missing_says_which() -> None:
+    for package in ("torch", "safetensors"):
+        assert without((package,), "cf.write_model").endswith(
+            f"BadInput: chunkflow.write_model needs the package {package}: pip install 'chunkflow-ray[cnn]'."
+        )
+    script = "print(cf.read_model, cf.convert_model, cf.ModelDocument)"
+    assert "ModelDocument" in without(("torch", "safetensors", "onnx", "onnxruntime"), script)
 
 
 SUBMIT = """

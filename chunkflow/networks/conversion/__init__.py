@@ -1,0 +1,1 @@
+"""Plain weights and graphs made into model files."""

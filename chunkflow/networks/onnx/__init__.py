@@ -1,0 +1,1 @@
+"""Models that are kept as ONNX graphs: read, refused, run and written; torch is not needed."""
