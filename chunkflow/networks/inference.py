@@ -33,6 +33,8 @@ Steps = npt.NDArray[np.uint16]
 
 MEMORY_FORMATS = {"cpu": torch.channels_last_3d, "cuda": torch.contiguous_format}
 """Channels last where that was measured to be faster; on CUDA some networks are slower with it."""
+NO_NUMBER = -(2**20)
+"""A sum over 8 flips is below 0 with a single one of these, and 8 of them fit in 32 bits."""
 
 
 class TorchPredictor:
@@ -105,8 +107,8 @@ class TorchPredictor:
 
 
 def to_steps(answers: torch.Tensor) -> torch.Tensor:
-    """Numbers from 0 to 1 as whole ones from 0 to 65,535; a very low one for what is no number."""
-    return torch.nan_to_num(answers * FULL + 0.5, nan=-1e9).to(torch.int32)
+    """Numbers from 0 to 1 as whole ones from 0 to 65,535; NO_NUMBER for what is no number."""
+    return torch.nan_to_num(answers * FULL + 0.5, nan=NO_NUMBER).to(torch.int32)
 
 
 def flips_of(flips: Flips) -> list[tuple[int, ...]]:
