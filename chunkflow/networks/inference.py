@@ -56,7 +56,7 @@ class TorchPredictor:
     def submit(self, patches: npt.NDArray[np.float32], batch: int) -> Callable[[], Steps]:
         with torch.inference_mode(), _fixed(self._setting), _naming_batch(batch):
             steps = self._steps(self._on_device(patches, batch), len(patches))
-            finite = (steps >= 0).all()
+            finite = steps.amin() >= 0
             if self._setting.device == "cpu":
                 return lambda: _numbers(steps, finite)
             host = torch.empty(steps.shape, dtype=steps.dtype, pin_memory=True)
@@ -88,16 +88,21 @@ class TorchPredictor:
         return filled.to(self._setting.device, memory_format=self._format, non_blocking=True)
 
     def _steps(self, batch: torch.Tensor, count: int) -> torch.Tensor:
-        """The answers in whole steps, averaged over all flips; -1 where they are no numbers."""
-        total = torch.zeros((count, len(self.document.outputs), *batch.shape[2:]), dtype=torch.int32)
-        total = total.to(batch.device)
+        """The answers in whole steps, averaged over all flips; below 0 where they are no numbers."""
+        each = self._by_flip(batch, count)
+        total = next(each)
+        for steps in each:
+            total += steps
+        flips = len(self._flips)
+        return total if flips == 1 else torch.div(total + flips // 2, flips, rounding_mode="floor")
+
+    def _by_flip(self, batch: torch.Tensor, count: int) -> Iterator[torch.Tensor]:
+        """The answers in whole steps, flip by flip, each turned back."""
         for axes in self._flips:
             flipped = batch.flip(axes).contiguous(memory_format=self._format) if axes else batch
             given = self._forward(flipped)
-            answers = torch.stack([activate(given[n], self.document) for n in range(count)])
-            total += to_steps(answers.flip(axes) if axes else answers)
-        flips = len(self._flips)
-        return total if flips == 1 else torch.div(total + flips // 2, flips, rounding_mode="floor")
+            steps = torch.stack([to_steps(activate(given[n], self.document)) for n in range(count)])
+            yield steps.flip(axes) if axes else steps
 
     def _forward(self, batch: torch.Tensor) -> torch.Tensor:
         if self._half is None:
@@ -108,7 +113,7 @@ class TorchPredictor:
 
 def to_steps(answers: torch.Tensor) -> torch.Tensor:
     """Numbers from 0 to 1 as whole ones from 0 to 65,535; NO_NUMBER for what is no number."""
-    return torch.nan_to_num(answers * FULL + 0.5, nan=NO_NUMBER).to(torch.int32)
+    return (answers * FULL).add_(0.5).nan_to_num_(nan=NO_NUMBER).to(torch.int32)
 
 
 def flips_of(flips: Flips) -> list[tuple[int, ...]]:
