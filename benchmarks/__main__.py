@@ -25,6 +25,8 @@ MODULES = {
     "downsample": "benchmarks.outputs.downsample",
     "annotate": "benchmarks.outputs.annotate",
     "rows": "benchmarks.outputs.rows",
+    "infer": "benchmarks.networks.infer",
+    "cuts": "benchmarks.networks.cuts",
     "detection": "benchmarks.quality.detection",
     "tune": "benchmarks.quality.tune",
     "stitch": "benchmarks.quality.stitch",

@@ -8,7 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Figure:
-    """`ours` and `peer` in one unit; the target is for the ratio where there is a peer, else for `ours`."""
+    """`ours` and `peer` in one unit; the target is for the ratio where there is a peer, else for `ours`.
+
+    A target of 0 is always for `ours`.
+    """
 
     what: str
     ours: float
@@ -29,15 +32,19 @@ class Figure:
     def reached(self) -> bool | None:
         if self.target is None:
             return None
-        if self.peer is not None:
+        if self._of_ratio:
             return (self.ratio or 0.0) >= self.target
         return self.ours >= self.target if self.better == "higher" else self.ours <= self.target
+
+    @property
+    def _of_ratio(self) -> bool:
+        return self.peer is not None and self.target != 0
 
     def row(self) -> list[str]:
         peer = f"{self.peer:,.4g} {self.unit} ({self.peer_name})" if self.peer is not None else ""
         ratio = f"{self.ratio:.2f}x" if self.ratio is not None else ""
-        sign = "at least" if self.better == "higher" or self.peer is not None else "at most"
-        unit = "x" if self.peer is not None else ""
+        sign = "at least" if self.better == "higher" or self._of_ratio else "at most"
+        unit = "x" if self._of_ratio else ""
         target = f"{sign} {self.target:g}{unit}" if self.target is not None else ""
         reached = {None: "", True: "yes", False: "NO"}[self.reached]
         return [self.what, f"{self.ours:,.4g} {self.unit}", peer, ratio, target, reached]

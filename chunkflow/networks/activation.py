@@ -26,4 +26,4 @@ def activate(given: torch.Tensor, document: ModelDocument) -> torch.Tensor:
             made[index] = (given[index] - low) / (high - low)
         else:
             made[index] = given[index] if document.activated else torch.sigmoid(given[index])
-    return torch.stack([made[index] for index in range(len(document.outputs))]).clamp(0, 1)
+    return torch.stack([made[index] for index in range(len(document.outputs))]).clamp_(0, 1)

@@ -29,6 +29,8 @@ from chunkflow.networks.weights import Model
 
 MEMORY_FORMATS = {"cpu": torch.channels_last_3d, "cuda": torch.contiguous_format}
 """Channels last where that was measured to be faster; on CUDA some networks are slower with it."""
+NO_NUMBER = -(2**20)
+"""A sum over 8 flips is below 0 with a single one of these, and 8 of them fit in 32 bits."""
 
 
 class TorchPredictor:
@@ -51,7 +53,7 @@ class TorchPredictor:
     def submit(self, patches: npt.NDArray[np.float32], batch: int) -> Callable[[], Steps]:
         with torch.inference_mode(), _fixed(self._setting), _naming_batch(batch):
             steps = self._steps(self._on_device(patches, batch), len(patches))
-            finite = (steps >= 0).all()
+            finite = steps.amin() >= 0
             if self._setting.device == "cpu":
                 return lambda: as_numbers(steps.numpy(), bool(finite))
             host = torch.empty(steps.shape, dtype=steps.dtype, pin_memory=True)
@@ -83,13 +85,13 @@ class TorchPredictor:
         return filled.to(self._setting.device, memory_format=self._format, non_blocking=True)
 
     def _steps(self, batch: torch.Tensor, count: int) -> torch.Tensor:
-        """The answers in whole steps, averaged over all flips; -1 where they are no numbers."""
+        """The answers in whole steps, averaged over all flips; below 0 where they are no numbers."""
 
         def answers_to(axes: tuple[int, ...]) -> torch.Tensor:
             given = self._forward(batch.flip(axes).contiguous(memory_format=self._format) if axes else batch)
             check_answer(given.shape, batch.shape, self.document)
-            answers = torch.stack([activate(given[n], self.document) for n in range(count)])
-            return to_steps(answers.flip(axes) if axes else answers)
+            steps = torch.stack([to_steps(activate(given[n], self.document)) for n in range(count)])
+            return steps.flip(axes) if axes else steps
 
         steps: torch.Tensor = mean_of_flips(self._setting.flips, answers_to)
         return steps
@@ -102,8 +104,8 @@ class TorchPredictor:
 
 
 def to_steps(answers: torch.Tensor) -> torch.Tensor:
-    """Numbers from 0 to 1 as whole ones from 0 to 65,535; a very low one for what is no number."""
-    return torch.nan_to_num(answers * FULL + 0.5, nan=-1e9).to(torch.int32)
+    """Numbers from 0 to 1 as whole ones from 0 to 65,535; NO_NUMBER for what is no number."""
+    return (answers * FULL).add_(0.5).nan_to_num_(nan=NO_NUMBER).to(torch.int32)
 
 
 @contextmanager

@@ -1,0 +1,45 @@
+"""A network that gives no numbers is refused, however its answers are averaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from chunkflow.networks.inference import TorchPredictor
+from chunkflow.networks.setting import FLIPPED, Flips, Setting
+from chunkflow.networks.weights import load_model
+from tests.support.files.networks import document_of, make_model
+
+
+@pytest.mark.parametrize("flips", FLIPPED)
+def test_nothing_but_nan_is_refused(tmp_path: Path, flips: Flips) -> None:
+    model = load_model(make_model(tmp_path / "net.safetensors"))
+    patches = np.zeros((1, 1, *document_of().patch), np.float32)
+    predictor = TorchPredictor(model, Setting(flips=flips))
+    predictor.submit(patches, 1)()
+    with torch.no_grad():
+        model.network.get_parameter("head.bias").fill_(float("nan"))
+    with pytest.raises(ValueError, match="not numbers"):
+        predictor.submit(patches, 1)()
+
+
+@pytest.mark.parametrize("flips", FLIPPED)
+def test_a_single_nan_is_refused(tmp_path: Path, flips: Flips) -> None:
+    """Where all other answers are as large as can be."""
+    model = load_model(make_model(tmp_path / "net.safetensors"))
+    network, calls = model.network, []
+
+    def large(*_: object) -> torch.Tensor:
+        calls.append(1)
+        answers = torch.full((1, 1, *document_of().patch), 1e4)
+        if len(calls) == 1:
+            answers[0, 0, 3, 2, 1] = float("nan")
+        return answers
+
+    network.register_forward_hook(large)
+    patches = np.zeros((1, 1, *document_of().patch), np.float32)
+    with pytest.raises(ValueError, match="not numbers"):
+        TorchPredictor(model, Setting(flips=flips)).submit(patches, 1)()
