@@ -1,4 +1,4 @@
-"""From a network in PyTorch to a model file: a small U-Net learns to tell neurons from glia.
+"""From a network in PyTorch to a model file: a small U-Net learns where cells are.
 
     python examples/infer/train.py          # about a minute on two cores; writes cells.safetensors beside it
     chunkflow run examples/infer/infer.yaml
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 import chunkflow as cf
 from chunkflow.networks.architectures import UNet
@@ -33,29 +33,26 @@ DOCUMENT = {
     },
     "patch": [32, 32, 16],
     "overlap": [12, 12, 6],
-    "outputs": [{"name": name, "kind": "class"} for name in ("elsewhere", "neuron", "glia")],
+    "outputs": [{"name": "cell", "kind": "probability"}],
 }
 
 
 def tissue(seed: int, folder: Path) -> tuple[cf.Volume, np.ndarray]:
-    """A synthetic brain block, and the class of each of its voxels: 0 elsewhere, 1 neuron, 2 glia."""
+    """A synthetic brain block, and its cells as balls: 1 in them, 0 elsewhere."""
     task = Synthesize(dapi="dapi", cells="cells", size=(128, 128, 64), seed=seed, density=60_000)
     layers = {"dapi": str(folder / "dapi")}
     work = cf.Job(name="tissue", work=str(folder / "work"), layers=layers, tasks=[task]).run(serial=True)
     dapi, cells = work.volume("dapi"), work.table("cells").to_pandas()
-    classes = np.zeros(dapi.bounds.size, np.int64)
-    places = np.stack(np.meshgrid(*map(np.arange, classes.shape), indexing="ij"), -1)
-    kinds = np.where(cells["class"] == "neuron", 1, 2)
-    for middle, radius, kind in zip(
-        cells[["x", "y", "z"]].to_numpy(), cells["radius_um"], kinds, strict=True
-    ):
+    truth = np.zeros(dapi.bounds.size, np.float32)
+    places = np.stack(np.meshgrid(*map(np.arange, truth.shape), indexing="ij"), -1)
+    for middle, radius in zip(cells[["x", "y", "z"]].to_numpy(), cells["radius_um"], strict=True):
         near = tuple(slice(max(int(m - 10), 0), int(m + 11)) for m in middle)
         off = ((places[near] + 0.5 - middle) * UM) ** 2
-        classes[near][off.sum(-1) < radius**2] = kind
-    return dapi, classes
+        truth[near][off.sum(-1) < radius**2] = 1
+    return dapi, truth
 
 
-def train(image: np.ndarray, classes: np.ndarray, document: cf.ModelDocument, steps: int) -> UNet:
+def train(image: np.ndarray, truth: np.ndarray, document: cf.ModelDocument, steps: int) -> UNet:
     """Learn from patches at random places, turned over at random."""
     torch.manual_seed(0)
     random = np.random.default_rng(0)
@@ -68,30 +65,30 @@ def train(image: np.ndarray, classes: np.ndarray, document: cf.ModelDocument, st
         start = [random.integers(0, n - p + 1) for n, p in zip(image.shape, document.patch, strict=True)]
         where = tuple(slice(a, a + p) for a, p in zip(start, document.patch, strict=True))
         over = [axis for axis in range(3) if random.random() < 0.5]
-        patch, truth = (torch.from_numpy(np.flip(a[where], over).copy()) for a in (image, classes))
+        patch, wanted = (torch.from_numpy(np.flip(a[where], over).copy()) for a in (image, truth))
         with torch.autocast("cpu", torch.bfloat16):
             given = network(patch[None, None].contiguous(memory_format=torch.channels_last_3d))
-        loss = cross_entropy(given.float(), truth[None], torch.tensor([0.2, 1.0, 1.0]))
+        loss = binary_cross_entropy_with_logits(given.float(), wanted[None, None])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         rate.step()
-        if step % 50 == 0 or step == steps - 1:
+        if step % 100 == 0 or step == steps - 1:
             print(f"step {step}: loss {loss.item():.3f}")
     return network
 
 
-def main(steps: int = 300, to: Path = HERE / "cells.safetensors") -> None:
+def main(steps: int = 500, to: Path = HERE / "cells.safetensors") -> None:
     document = cf.ModelDocument.parse(DOCUMENT, to)
     normaliser = document.input.channels[0].normalise
     with tempfile.TemporaryDirectory() as folder:
-        dapi, classes = tissue(seed=11, folder=Path(folder))
+        dapi, truth = tissue(seed=11, folder=Path(folder))
         volume = dapi.bounds
         whole = dapi[:]
         samples = [(whole, volume, box) for box in sample_boxes(volume)]
         numbers = normaliser.decide(samples, volume, dapi.voxel_size)
         image = normaliser.apply(whole, volume, volume, volume, dapi.voxel_size, numbers)
-    network = train(image, classes, document, steps)
+    network = train(image, truth, document, steps)
     cf.write_model(to, network, document)
 
 

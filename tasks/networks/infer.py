@@ -165,9 +165,16 @@ class Infer(Task):
         """A model that cannot be run is refused before the first voxel is written."""
         predictor, given = self.setup(layout), known_model(self.model).document.input
         setting = self._setting(layout)
-        batch = batch_for(predictor.document, setting) if self.batch == "auto" else self.batch
         numbers = decide_numbers(given, self._space(layout), samples)
-        return {"device": setting.device, "batch": batch, "channels": numbers}
+        return {"device": setting.device, "batch": self._batch(predictor, setting), "channels": numbers}
+
+    def _batch(self, predictor: Predictor, setting: Setting) -> int:
+        only = predictor.only_batch
+        if self.batch == "auto":
+            return only or batch_for(predictor.document, setting)
+        if only not in (None, self.batch):
+            raise BadInput(f"{self.model} takes {only} patches at a time: set `batch` to that.")
+        return self.batch
 
     def _setting(self, layout: Layout) -> Setting:
         device: Device = device_for(layout.resources) if self.device == "auto" else self.device
