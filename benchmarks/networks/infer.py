@@ -32,7 +32,7 @@ from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.inference import MEMORY_FORMATS
 from chunkflow.networks.loading import load_predictor
 from chunkflow.networks.prediction import PatchSums, patches_of, predict
-from chunkflow.networks.setting import Precision, Setting
+from chunkflow.networks.setting import InferenceSetting, Precision
 from chunkflow.networks.weights import load_model
 
 ROUNDS, ROUNDS_IN_HALF = 5, 9
@@ -106,15 +106,15 @@ def has_bf16() -> bool:
 
 def on_cpu(block: Block, precision: Precision) -> list[Figure]:
     target = OF_MONAI[precision == "bf16"]
-    return compare(block, Setting("cpu", precision), 1, f"infer on a CPU, {precision}", target)
+    return compare(block, InferenceSetting("cpu", precision), 1, f"infer on a CPU, {precision}", target)
 
 
 def on_gpu(block: Block, precision: Precision, batch: int) -> list[Figure]:
     name = f"infer on {torch.cuda.get_device_name()}, {precision}, batches of {batch}"
-    return compare(block, Setting("cuda", precision), batch, name, ON_GPU)
+    return compare(block, InferenceSetting("cuda", precision), batch, name, ON_GPU)
 
 
-def compare(block: Block, setting: Setting, batch: int, name: str, target: float) -> list[Figure]:
+def compare(block: Block, setting: InferenceSetting, batch: int, name: str, target: float) -> list[Figure]:
     """Voxels of patches a second, in turns."""
     seconds = by_turns(
         {
@@ -135,16 +135,18 @@ def by_format(norm: Norm) -> Figure:
     """The bare forward pass of one patch in single precision, channels last and contiguous."""
     torch.manual_seed(0)
     passes = {}
-    for memory_format in (MEMORY_FORMATS["cpu"], torch.contiguous_format):
+    for memory_format in (torch.channels_last_3d, torch.contiguous_format):
         network = UNet(UNet.Parameters.model_validate({"widths": blobs.WIDTHS, "norm": norm}), 1, 1).eval()
         network.to(memory_format=memory_format)
         patch = torch.randn(1, 1, 48, 48, 48).to(memory_format=memory_format)
-        passes[str(memory_format)] = _forward(network, [patch], Setting())
-    last, contiguous = (round(48**3 / spent / 1e6, 3) for spent in by_turns(passes, Setting()).values())
+        passes[str(memory_format)] = _forward(network, [patch], InferenceSetting())
+    last, contiguous = (
+        round(48**3 / spent / 1e6, 3) for spent in by_turns(passes, InferenceSetting()).values()
+    )
     return Figure(f"channels last on a CPU, fp32, {norm} norm", last, UNIT, contiguous, "contiguous")
 
 
-def by_chunkflow(block: Block, setting: Setting, batch: int) -> Once:
+def by_chunkflow(block: Block, setting: InferenceSetting, batch: int) -> Once:
     predictor = load_predictor(block.model, setting)
 
     def once() -> object:
@@ -155,15 +157,15 @@ def by_chunkflow(block: Block, setting: Setting, batch: int) -> Once:
     return once
 
 
-def bare_forward(block: Block, setting: Setting, batch: int) -> Once:
-    memory_format = MEMORY_FORMATS[setting.device]
+def bare_forward(block: Block, setting: InferenceSetting, batch: int) -> Once:
+    memory_format = MEMORY_FORMATS.get((setting.device, setting.precision), torch.contiguous_format)
     network = load_model(block.model).network.to(setting.device, memory_format=memory_format)
     cut = np.stack([block.channels[(slice(None), *patch.slices(block.box.start))] for patch in block.patches])
     batches = torch.from_numpy(cut).to(setting.device).split(batch)
     return _forward(network, [one.contiguous(memory_format=memory_format) for one in batches], setting)
 
 
-def _forward(network: torch.nn.Module, batches: list[torch.Tensor], setting: Setting) -> Once:
+def _forward(network: torch.nn.Module, batches: list[torch.Tensor], setting: InferenceSetting) -> Once:
     half = HALVES.get(setting.precision)
 
     def once() -> object:
@@ -173,7 +175,7 @@ def _forward(network: torch.nn.Module, batches: list[torch.Tensor], setting: Set
     return once
 
 
-def by_monai(block: Block, setting: Setting, batch: int) -> Once:
+def by_monai(block: Block, setting: InferenceSetting, batch: int) -> Once:
     """On a GPU with TF32, which torch takes by default, but where `ours` computes in single precision."""
     network = load_model(block.model).network.to(setting.device)
 
@@ -186,14 +188,14 @@ def by_monai(block: Block, setting: Setting, batch: int) -> Once:
 
 
 @contextmanager
-def _flags(setting: Setting) -> Iterator[None]:
+def _flags(setting: InferenceSetting) -> Iterator[None]:
     """The choices of cuDNN that `ours` makes; none on a CPU."""
     tf32 = setting.precision != "fp32"
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
         yield
 
 
-def by_turns(contenders: dict[str, Once], setting: Setting) -> dict[str, float]:
+def by_turns(contenders: dict[str, Once], setting: InferenceSetting) -> dict[str, float]:
     """The median seconds of each, after a first time that does not count."""
     spent: dict[str, list[float]] = {name: [] for name in contenders}
     for counts in (False, *[True] * (ROUNDS_IN_HALF if setting.precision in HALVES else ROUNDS)):

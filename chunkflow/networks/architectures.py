@@ -18,8 +18,8 @@ from torch import nn
 from chunkflow.geometry import Vec, vec
 
 Width = Annotated[int, Field(ge=1, le=4096)]
-Side = Annotated[int, Field(ge=1, le=31)]
-Sides = tuple[Side, Side, Side]
+KernelSide = Annotated[int, Field(ge=1, le=31)]
+Sides = tuple[KernelSide, KernelSide, KernelSide]
 
 
 def _odd(kernel: Sides) -> Sides:

@@ -1,6 +1,6 @@
 """Inference: batches of patches through a network, to whole numbers from 0 to 65,535.
 
-What decides a result is given once, by a `Setting` and the size of a batch, and never changed by itself. The
+What decides a result is given once, by the setting and the size of a batch, and never changed by itself. The
 last batch is filled up with zeros, so that each is computed in the same way. On CUDA only deterministic
 algorithms are taken, none is chosen by trying, and TF32 is a precision like any other.
 
@@ -24,11 +24,11 @@ from chunkflow.networks.activation import activate
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.placement import FULL
 from chunkflow.networks.prediction import Steps, as_numbers, check_answer, mean_of_flips
-from chunkflow.networks.setting import HALF, Setting
-from chunkflow.networks.weights import Model
+from chunkflow.networks.setting import HALF, InferenceSetting
+from chunkflow.networks.weights import LoadedModel
 
-MEMORY_FORMATS = {"cpu": torch.channels_last_3d, "cuda": torch.contiguous_format}
-"""Channels last where that was measured to be faster; on CUDA some networks are slower with it."""
+MEMORY_FORMATS = {("cpu", "bf16"): torch.channels_last_3d}
+"""Other than contiguous where that was measured to be faster; on CUDA some networks are slower with it."""
 NO_NUMBER = -(2**20)
 """A sum over 8 flips is below 0 with a single one of these, and 8 of them fit in 32 bits."""
 
@@ -38,7 +38,7 @@ class TorchPredictor:
 
     only_batch = None
 
-    def __init__(self, model: Model, setting: Setting) -> None:
+    def __init__(self, model: LoadedModel, setting: InferenceSetting) -> None:
         if setting.device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             if not torch.cuda.is_available():
@@ -46,7 +46,7 @@ class TorchPredictor:
         self.document = model.document
         self._setting = setting
         self._half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(setting.precision)
-        self._format = MEMORY_FORMATS[setting.device]
+        self._format = MEMORY_FORMATS.get((setting.device, setting.precision), torch.contiguous_format)
         network: Any = model.network.to(setting.device, memory_format=self._format)
         self._network = torch.compile(network) if setting.compiled else network
 
@@ -122,7 +122,7 @@ def _naming_batch(batch: int) -> Iterator[None]:
 
 
 @contextmanager
-def _fixed(setting: Setting) -> Iterator[None]:
+def _fixed(setting: InferenceSetting) -> Iterator[None]:
     """The same arithmetic whatever else the process does with torch."""
     torch.set_num_threads(setting.threads)
     if setting.device == "cpu":
@@ -141,7 +141,7 @@ def _fixed(setting: Setting) -> Iterator[None]:
         matmul.allow_tf32 = before[1]
 
 
-def gpu_batch(document: ModelDocument, setting: Setting) -> int:
+def gpu_batch(document: ModelDocument, setting: InferenceSetting) -> int:
     """The batch that half of the GPU's whole memory holds, a power of 2, at most 32: the same on every GPU of
     a kind, whatever else it is at."""
     one = max(document.memory // (2 if setting.precision in HALF else 1), 1)

@@ -12,7 +12,7 @@ from chunkflow.extras import optional_import
 from chunkflow.networks.document import ONNX, ModelDocument
 from chunkflow.networks.model_file import read_model
 from chunkflow.networks.prediction import Predictor, prove
-from chunkflow.networks.setting import Device, Setting
+from chunkflow.networks.setting import DeviceKind, InferenceSetting
 from chunkflow.resources import Resources
 
 ARCHITECTURES = ("plain", "unet", ONNX)
@@ -22,7 +22,7 @@ PURPOSE = "Running a network"
 
 def load_predictor(
     path: str | Path,
-    setting: Setting,
+    setting: InferenceSetting,
     architectures: Mapping[str, str] | None = None,
     load: Callable[[str], ModuleType] | None = None,
 ) -> Predictor:
@@ -50,7 +50,7 @@ def load_predictor(
 
 def measure_predictor(
     path: str | Path,
-    setting: Setting,
+    setting: InferenceSetting,
     architectures: Mapping[str, str] | None = None,
     load: Callable[[str], ModuleType] | None = None,
 ) -> list[str]:
@@ -89,12 +89,12 @@ def module_of(place: str) -> tuple[str, str]:
     return module, kind
 
 
-def device_for(resources: Resources) -> Device:
+def device_for(resources: Resources) -> DeviceKind:
     """CUDA where a worker is given a GPU."""
     return "cuda" if resources.gpus else "cpu"
 
 
-def batch_for(document: ModelDocument, setting: Setting) -> int:
+def batch_for(document: ModelDocument, setting: InferenceSetting) -> int:
     """The size of a batch where it is left to chunkflow: 1 on a CPU, where more gain nothing, and in ONNX."""
     if setting.device == "cpu" or document.architecture == ONNX:
         return 1

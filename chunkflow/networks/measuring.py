@@ -14,14 +14,14 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.networks.inference import TorchPredictor
 from chunkflow.networks.prediction import PatchSums, predict
-from chunkflow.networks.setting import HALF, Device, Precision, Setting
-from chunkflow.networks.weights import Model
+from chunkflow.networks.setting import HALF, DeviceKind, InferenceSetting, Precision
+from chunkflow.networks.weights import LoadedModel
 
-PRECISIONS: Mapping[Device, tuple[Precision, ...]] = {
+PRECISIONS: Mapping[DeviceKind, tuple[Precision, ...]] = {
     "cpu": ("fp32", "bf16"),
     "cuda": ("fp32", "tf32", "bf16", "fp16"),
 }
-BATCHES: Mapping[Device, tuple[int, ...]] = {"cpu": (1, 2), "cuda": (1, 2, 4, 8, 16)}
+BATCHES: Mapping[DeviceKind, tuple[int, ...]] = {"cpu": (1, 2), "cuda": (1, 2, 4, 8, 16)}
 BYTES_OF_A_GIB = 2**30
 
 
@@ -46,12 +46,12 @@ class NetworkSpeed:
         )
 
 
-def measure_speeds(load: Callable[[], Model], setting: Setting) -> list[NetworkSpeed]:
+def measure_speeds(load: Callable[[], LoadedModel], setting: InferenceSetting) -> list[NetworkSpeed]:
     """The speed of a network by precision and batch, the rest as in `setting`; batches that do not fit are
     left out. `load` gives the network, which is taken to the device and its precision."""
     found = []
     for precision in PRECISIONS[setting.device]:
-        chosen = Setting(setting.device, precision, setting.threads, setting.flips, setting.compiled)
+        chosen = InferenceSetting(setting.device, precision, setting.threads, setting.flips, setting.compiled)
         model = load()
         predictor = TorchPredictor(model, chosen)
         for batch in BATCHES[setting.device]:
@@ -64,7 +64,9 @@ def measure_speeds(load: Callable[[], Model], setting: Setting) -> list[NetworkS
     return found
 
 
-def _measured(predictor: TorchPredictor, model: Model, setting: Setting, batch: int) -> NetworkSpeed:
+def _measured(
+    predictor: TorchPredictor, model: LoadedModel, setting: InferenceSetting, batch: int
+) -> NetworkSpeed:
     document = model.document
     random = np.random.default_rng(0)
     box = Box.of_size(document.patch)

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Literal
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-Device = Literal["cpu", "cuda"]
+DeviceKind = Literal["cpu", "cuda"]
 Flips = Literal["none", "xy", "xyz"]
 
 FLIPPED: dict[Flips, tuple[int, ...]] = {"none": (), "xy": (0, 1), "xyz": (0, 1, 2)}
@@ -18,10 +18,10 @@ HALF = ("bf16", "fp16")
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Device, precision, number of threads and flips."""
+class InferenceSetting:
+    """DeviceKind, precision, number of threads and flips."""
 
-    device: Device = "cpu"
+    device: DeviceKind = "cpu"
     precision: Precision = "fp32"
     threads: int = 1
     flips: Flips = "none"

@@ -37,7 +37,7 @@ MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True)
-class Model:
+class LoadedModel:
     """A network with its weights, and the patch that it proves itself on."""
 
     document: ModelDocument
@@ -47,7 +47,7 @@ class Model:
     test_output: torch.Tensor
 
 
-def load_model(path: str | Path, architectures: Mapping[str, type] | None = None) -> Model:
+def load_model(path: str | Path, architectures: Mapping[str, type] | None = None) -> LoadedModel:
     """The network of a model file, on the CPU.
 
     `architectures` are classes of one's own that a document may name, by name; each a subclass of
@@ -65,7 +65,7 @@ def load_model(path: str | Path, architectures: Mapping[str, type] | None = None
     if inputs is None or outputs is None:
         raise BadInput(f"{file.path} lacks {TEST_INPUT} or {TEST_OUTPUT}, by which a worker proves itself.")
     check_test(file.path, file.document, inputs.shape, outputs.shape, multiple_of(file.document, network))
-    return Model(file.document, network, inputs.float(), outputs.float())
+    return LoadedModel(file.document, network, inputs.float(), outputs.float())
 
 
 def blank_network(document: ModelDocument, path: object, architectures: Mapping[str, type]) -> Architecture:

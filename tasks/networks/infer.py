@@ -36,7 +36,7 @@ from chunkflow.networks.prediction import (
     patches_wanted,
     predict,
 )
-from chunkflow.networks.setting import HALF, Device, Flips, Precision, Setting
+from chunkflow.networks.setting import HALF, DeviceKind, Flips, InferenceSetting, Precision
 from chunkflow.networks.space import Space, check_voxel_size
 from chunkflow.task import Cell, File, Image, Labels, Layout, Out, Task
 
@@ -168,7 +168,7 @@ class Infer(Task):
         numbers = decide_numbers(given, self._space(layout), samples)
         return {"device": setting.device, "batch": self._batch(predictor, setting), "channels": numbers}
 
-    def _batch(self, predictor: Predictor, setting: Setting) -> int:
+    def _batch(self, predictor: Predictor, setting: InferenceSetting) -> int:
         only = predictor.only_batch
         if self.batch == "auto":
             return only or batch_for(predictor.document, setting)
@@ -176,9 +176,9 @@ class Infer(Task):
             raise BadInput(f"{self.model} takes {only} patches at a time: set `batch` to that.")
         return self.batch
 
-    def _setting(self, layout: Layout) -> Setting:
-        device: Device = device_for(layout.resources) if self.device == "auto" else self.device
-        return Setting(device, self.precision, self.threads, self.flips, self.compile)
+    def _setting(self, layout: Layout) -> InferenceSetting:
+        device: DeviceKind = device_for(layout.resources) if self.device == "auto" else self.device
+        return InferenceSetting(device, self.precision, self.threads, self.flips, self.compile)
 
     def setup(self, layout: Layout) -> Predictor:
         return load_predictor(self.model, self._setting(layout), self.architectures, layout.load)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from chunkflow.data.info import LayerInfo
 from chunkflow.geometry import Box, vec
-from chunkflow.kernels.images.shading import (
+from chunkflow.kernels.illumination.shading import (
     Doubles,
     Floats,
     correct,

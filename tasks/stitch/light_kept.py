@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from chunkflow.errors import BadInput
-from chunkflow.kernels.images.shading import Floats, Shading
+from chunkflow.kernels.illumination.shading import Floats, Shading
 
 
 def field_columns(name: str, arrays: Sequence[Floats]) -> dict[str, pa.Array]:

@@ -17,7 +17,7 @@ from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
-from chunkflow.kernels.images.field_division import divide, field_places, field_range
+from chunkflow.kernels.illumination.field_division import divide, field_places, field_range
 from chunkflow.task import Cell, Image, Labels, Layout, Out, Report, Task
 from chunkflow.words import split_mip
 from tasks.volumes.light_field import AverageImage, FitField

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chunkflow.geometry import VoxelSize
-from chunkflow.kernels.images.bias_field import Floats, Mask
+from chunkflow.kernels.illumination.bias_field import Floats, Mask
 from chunkflow.people.reports.pictures import INK, LINE, figure, png
 
 if TYPE_CHECKING:

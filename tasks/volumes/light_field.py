@@ -14,7 +14,7 @@ from chunkflow.chunk import Chunk
 from chunkflow.data.info import FolderInfo, LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Grid, Vec, vec
-from chunkflow.kernels.images.bias_field import (
+from chunkflow.kernels.illumination.bias_field import (
     Floats,
     above_background,
     averaging_factor,

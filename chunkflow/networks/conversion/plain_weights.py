@@ -30,14 +30,14 @@ from chunkflow.networks.model_file import (
 from chunkflow.networks.weights import Tensors
 from chunkflow.words import shortened
 
-Axes = Literal["xyz", "zyx"]
+AxisOrder = Literal["xyz", "zyx"]
 NESTED = ("state_dict", "model_state_dict", "model")
 """Under which a checkpoint keeps its weights, beside what else it keeps."""
 PARALLEL = "module."
 """What torch's DataParallel puts before all names."""
 
 
-def read_weights(path: Path, axes: Axes) -> Tensors:
+def read_weights(path: Path, axes: AxisOrder) -> Tensors:
     """The weights in a file; those of convolutions with their axes in the order x, y, z."""
     try:
         with path.open("rb") as file:

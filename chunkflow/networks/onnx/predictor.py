@@ -19,7 +19,7 @@ from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.onnx.graph import CheckedGraph, read_onnx
 from chunkflow.networks.placement import FULL
 from chunkflow.networks.prediction import Predictor, Steps, as_numbers, check_answer, mean_of_flips, prove
-from chunkflow.networks.setting import Setting
+from chunkflow.networks.setting import InferenceSetting
 from chunkflow.words import shortened
 
 Floats = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ PROVIDERS: dict[str, list[Any]] = {
 CONFIG = {"session.load_model_format": "ONNX", "session.intra_op.allow_spinning": "0"}
 
 
-def load_onnx(path: str | Path, setting: Setting) -> Predictor:
+def load_onnx(path: str | Path, setting: InferenceSetting) -> Predictor:
     """The graph of a model file, ready to run, once it has proved itself on this worker."""
     model = read_onnx(path)
     unflipped = OnnxPredictor(model.graph, model.file.document, replace(setting, flips="none"))
@@ -48,7 +48,7 @@ class OnnxPredictor:
         self,
         graph: CheckedGraph,
         document: ModelDocument,
-        setting: Setting,
+        setting: InferenceSetting,
         running: OnnxPredictor | None = None,
     ) -> None:
         """`running`: another of the same graph, which shares what runs it."""
@@ -83,7 +83,7 @@ class OnnxPredictor:
         return given
 
 
-def open_session(graph: CheckedGraph, setting: Setting) -> Any:
+def open_session(graph: CheckedGraph, setting: InferenceSetting) -> Any:
     """The session of onnxruntime that runs a graph on a device."""
     runtime = optional_import("onnxruntime", f"Running {graph.path}")
     if setting.precision != "fp32":

@@ -14,7 +14,7 @@ from chunkflow.networks.document import ONNX, ModelDocument
 from chunkflow.networks.model_file import KEY, TEST_INPUT, TEST_OUTPUT
 from chunkflow.networks.onnx.graph import CheckedGraph, Floats, array_text, check_graph, fit_graph
 from chunkflow.networks.onnx.predictor import OnnxPredictor, activate_array
-from chunkflow.networks.setting import Setting
+from chunkflow.networks.setting import InferenceSetting
 
 TEST_SIDE = 32
 BYTES = 4
@@ -45,7 +45,7 @@ def write_onnx(path: str | Path, graph_file: str | Path, document: ModelDocument
 
 def _test_of(graph: CheckedGraph, document: ModelDocument) -> tuple[Floats, Floats]:
     """Noise and what the graph gives for it: in a small patch where the graph takes one, else in a whole."""
-    predictor = OnnxPredictor(graph, document, Setting())
+    predictor = OnnxPredictor(graph, document, InferenceSetting())
     fixed = any(side is not None for side in graph.taken[2:])
     sides = [document.patch] if fixed else [_small(document.patch), document.patch]
     for side in sides:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkflow.kernels.images.shading import correct, estimate_shading, overlap_levels, solve_light
+from chunkflow.kernels.illumination.shading import correct, estimate_shading, overlap_levels, solve_light
 from chunkflow.kernels.synthetic.cells import Tissue, cells_near, centre_voxels, sites_for_density
 from chunkflow.kernels.synthetic.light import render
 from chunkflow.kernels.synthetic.tiles import Microscope, expose, snake

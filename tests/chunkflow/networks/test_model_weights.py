@@ -19,7 +19,7 @@ from chunkflow.networks.architectures import Architecture
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.loading import load_predictor
 from chunkflow.networks.model_file import open_model, read_model
-from chunkflow.networks.setting import Setting
+from chunkflow.networks.setting import InferenceSetting
 from chunkflow.networks.weights import Tensors, load_model, write_model
 from tests.support.files.networks import document_of, make_model, network_of
 from tests.support.models.hostile import header_of
@@ -213,9 +213,9 @@ def test_parameters_of_a_file_make_no_network_that_is_too_large(
 def test_a_worker_refuses_a_network_that_is_not_what_its_file_says(
     model: Path, change: Callable[[Tensors], object], why: str
 ) -> None:
-    load_predictor(model, Setting())
+    load_predictor(model, InferenceSetting())
     with pytest.raises(BadInput, match=why):
-        load_predictor(rewritten(model, change), Setting())
+        load_predictor(rewritten(model, change), InferenceSetting())
 
 
 def test_reading_the_document_reads_no_weights(model: Path) -> None:

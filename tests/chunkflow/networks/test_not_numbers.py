@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from chunkflow.networks.inference import TorchPredictor
-from chunkflow.networks.setting import FLIPPED, Flips, Setting
+from chunkflow.networks.setting import FLIPPED, Flips, InferenceSetting
 from chunkflow.networks.weights import load_model
 from tests.support.files.networks import document_of, make_model
 
@@ -18,7 +18,7 @@ from tests.support.files.networks import document_of, make_model
 def test_nothing_but_nan_is_refused(tmp_path: Path, flips: Flips) -> None:
     model = load_model(make_model(tmp_path / "net.safetensors"))
     patches = np.zeros((1, 1, *document_of().patch), np.float32)
-    predictor = TorchPredictor(model, Setting(flips=flips))
+    predictor = TorchPredictor(model, InferenceSetting(flips=flips))
     predictor.submit(patches, 1)()
     with torch.no_grad():
         model.network.get_parameter("head.bias").fill_(float("nan"))
@@ -42,4 +42,4 @@ def test_a_single_nan_is_refused(tmp_path: Path, flips: Flips) -> None:
     network.register_forward_hook(large)
     patches = np.zeros((1, 1, *document_of().patch), np.float32)
     with pytest.raises(ValueError, match="not numbers"):
-        TorchPredictor(model, Setting(flips=flips)).submit(patches, 1)()
+        TorchPredictor(model, InferenceSetting(flips=flips)).submit(patches, 1)()

@@ -22,7 +22,7 @@ from chunkflow.networks.model_file import open_model, read_model
 from chunkflow.networks.onnx.graph import array_text, read_onnx
 from chunkflow.networks.onnx.predictor import activate_array
 from chunkflow.networks.onnx.writing import write_onnx
-from chunkflow.networks.setting import Flips, Setting
+from chunkflow.networks.setting import Flips, InferenceSetting
 from chunkflow.networks.weights import write_model
 from tests.support.files.networks import document_of, network_of
 from tests.support.models.graphs import write_graph
@@ -59,7 +59,7 @@ def patches(count: int) -> np.ndarray:
 def test_the_answers_are_those_of_torch(models: Path, flips: Flips) -> None:
     given = patches(3)
     torch_, onnx_ = (
-        load_predictor(models / name, Setting(flips=flips)).submit(given, 4)()
+        load_predictor(models / name, InferenceSetting(flips=flips)).submit(given, 4)()
         for name in ("m.safetensors", "m.onnx")
     )
     assert torch_.shape == onnx_.shape == (3, 2, *PATCH)
@@ -69,7 +69,7 @@ def test_the_answers_are_those_of_torch(models: Path, flips: Flips) -> None:
 
 
 def test_neither_the_batch_nor_what_fills_it_changes_an_answer(models: Path) -> None:
-    predictor = load_predictor(models / "m.onnx", Setting())
+    predictor = load_predictor(models / "m.onnx", InferenceSetting())
     given = patches(4)
     whole = predictor.submit(given, 4)()
     assert np.array_equal(predictor.submit(given[:2], 4)(), whole[:2])
@@ -86,7 +86,7 @@ def test_the_document_is_that_which_was_given(models: Path) -> None:
     assert 0.5 * torch_memory < document.memory < 2 * torch_memory
     weights = sum(weights.numel() for weights in NETWORK.parameters())
     assert open_model(models / "m.onnx").bytes >= 4 * weights
-    assert batch_for(document, Setting("cuda")) == 1
+    assert batch_for(document, InferenceSetting("cuda")) == 1
 
 
 def test_a_graph_keeps_its_own_properties_and_is_written_again(models: Path, tmp_path: Path) -> None:
@@ -101,13 +101,16 @@ def test_a_graph_keeps_its_own_properties_and_is_written_again(models: Path, tmp
 @pytest.mark.parametrize(
     ("setting", "why"),
     [
-        (Setting(precision="bf16"), "which runs in fp32 alone, not in bf16"),
-        (Setting(precision="tf32"), "which runs in fp32 alone, not in tf32"),
-        (Setting(compiled=True), "which torch does not compile: leave `compile` out"),
-        (Setting("cuda"), "the onnxruntime of this worker is one for CPUs: pip install onnxruntime-gpu"),
+        (InferenceSetting(precision="bf16"), "which runs in fp32 alone, not in bf16"),
+        (InferenceSetting(precision="tf32"), "which runs in fp32 alone, not in tf32"),
+        (InferenceSetting(compiled=True), "which torch does not compile: leave `compile` out"),
+        (
+            InferenceSetting("cuda"),
+            "the onnxruntime of this worker is one for CPUs: pip install onnxruntime-gpu",
+        ),
     ],
 )
-def test_what_onnxruntime_does_not_do_is_refused(models: Path, setting: Setting, why: str) -> None:
+def test_what_onnxruntime_does_not_do_is_refused(models: Path, setting: InferenceSetting, why: str) -> None:
     with pytest.raises(BadInput, match=why):
         load_predictor(models / "m.onnx", setting)
 
@@ -124,7 +127,7 @@ def test_a_gpu_that_is_not_seen_is_not_replaced(models: Path, monkeypatch: pytes
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", on_a_cpu)
     with pytest.raises(BadInput, match="The device is cuda, but this worker sees no GPU"):
-        load_predictor(models / "m.onnx", Setting("cuda"))
+        load_predictor(models / "m.onnx", InferenceSetting("cuda"))
 
 
 def test_the_runtime_is_given_what_was_checked_and_no_path(
@@ -137,7 +140,7 @@ def test_the_runtime_is_given_what_was_checked_and_no_path(
         return session(data, options, providers=providers)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", spied)
-    load_predictor(models / "m.onnx", Setting(threads=3, flips="xy"))
+    load_predictor(models / "m.onnx", InferenceSetting(threads=3, flips="xy"))
     ((data, options),) = seen
     assert data == read_onnx(models / "m.onnx").graph.model.SerializeToString()
     assert not onnx.load_model_from_string(data).metadata_props
@@ -153,7 +156,7 @@ def test_a_graph_of_one_batch_takes_no_other(tmp_path: Path, batch: int) -> None
         value.type.tensor_type.shape.dim[0].dim_value = batch
     onnx.save(model, graph)
     written = write_onnx(tmp_path / "m.onnx", graph, DOCUMENT)
-    predictor = load_predictor(tmp_path / "m.onnx", Setting())
+    predictor = load_predictor(tmp_path / "m.onnx", InferenceSetting())
     assert predictor.only_batch == batch
     assert predictor.submit(patches(1), batch)().shape == (1, 2, *PATCH)
     with pytest.raises(BadInput, match=f"m.onnx takes {batch} patches at a time: set `batch` to that"):
@@ -182,7 +185,7 @@ def test_a_graph_of_free_sides_proves_itself_on_a_small_patch(tmp_path: Path) ->
     write_onnx(tmp_path / "m.onnx", graph, document)
     model = read_onnx(tmp_path / "m.onnx")
     assert model.test_input.shape == (1, 32, 32, 8)
-    assert load_predictor(tmp_path / "m.onnx", Setting()).document == model.file.document
+    assert load_predictor(tmp_path / "m.onnx", InferenceSetting()).document == model.file.document
 
 
 @pytest.mark.parametrize(
@@ -202,7 +205,7 @@ def test_a_worker_refuses_a_graph_that_is_not_what_its_file_says(
     text = array_text(change(array).astype(np.float32))
     path = changed(models, tmp_path / "m.onnx", lambda properties: properties.update({name: text}))
     with pytest.raises(BadInput, match=why):
-        load_predictor(path, Setting())
+        load_predictor(path, InferenceSetting())
 
 
 WITHOUT_TORCH = """
@@ -210,8 +213,8 @@ import sys
 sys.modules.update(dict.fromkeys(("torch", "safetensors")))
 import numpy as np
 from chunkflow.networks.loading import load_predictor
-from chunkflow.networks.setting import Setting
-predictor = load_predictor(sys.argv[1], Setting(flips="xy"))
+from chunkflow.networks.setting import InferenceSetting
+predictor = load_predictor(sys.argv[1], InferenceSetting(flips="xy"))
 print(predictor.submit(np.zeros((1, 1, 16, 16, 8), np.float32), 1)().shape)
 """
 

@@ -21,7 +21,7 @@ from chunkflow.networks.loading import load_predictor
 from chunkflow.networks.model_file import open_model
 from chunkflow.networks.onnx import predictor
 from chunkflow.networks.onnx.writing import write_onnx
-from chunkflow.networks.setting import Setting
+from chunkflow.networks.setting import InferenceSetting
 from tests.support.files.networks import document_of
 from tests.support.models.graphs import (
     FLOAT,
@@ -132,7 +132,7 @@ def refusal(path: Path) -> str:
     said = refusal_of(lambda: open_model(path))
     assert said
     assert is_sentence(said)
-    assert refusal_of(lambda: load_predictor(path, Setting())) == said
+    assert refusal_of(lambda: load_predictor(path, InferenceSetting())) == said
     assert refusal_of(lambda: write_onnx(new, path, DOCUMENT)) == said
     assert not new.exists()
     return said
@@ -282,6 +282,6 @@ def test_changed_bytes_are_refused_or_run(
     path = tmp_path_factory.getbasetemp() / "changed.onnx"
     path.write_bytes(data if kept % 4 else data[: kept % len(data)])
     if bytes(data) == model.SerializeToString() and kept % 4:
-        load_predictor(path, Setting())
+        load_predictor(path, InferenceSetting())
         return
-    assert is_sentence(refusal_of(lambda: load_predictor(path, Setting())))
+    assert is_sentence(refusal_of(lambda: load_predictor(path, InferenceSetting())))

@@ -10,7 +10,7 @@ import torch
 
 from chunkflow.networks.loading import load_predictor
 from chunkflow.networks.model_file import read_model
-from chunkflow.networks.setting import Setting
+from chunkflow.networks.setting import InferenceSetting
 from tests.support.commands import Command
 from tests.support.files.networks import document_of, make_model, network_of
 from tests.support.jobs import hide_package
@@ -67,7 +67,7 @@ def test_what_is_shown_is_taken_as_a_document(
     again = command("model", "convert", weights, "--like", "shown.json", "--to", f"again_{made}")
     assert again.code == 0, again.err
     assert (folder / made).read_bytes() == (folder / f"again_{made}").read_bytes()
-    load_predictor(made, Setting())
+    load_predictor(made, InferenceSetting())
 
 
 def test_a_class_in_the_folder_is_an_architecture(folder: Path, command: Command) -> None:

@@ -260,6 +260,10 @@ def test_a_worker_takes_the_memory_that_was_planned(tmp_path: Path, outputs: int
         f"tasks:\n  - infer: {{images: [em], model: {model}, made: made}}\n"
     )
     root = str(Path(__file__).parents[3])
+    compiled = a_job(tmp_path / "compiled", em_of(tmp_path / "small"), model)
+    assert (
+        run_job(compiled) == "complete"
+    )  # what numba takes to compile is taken once, and not by this worker
     said = subprocess.run(
         [sys.executable, "-c", RUN, str(tmp_path / "job.yaml")],
         check=True, capture_output=True, text=True, cwd=root, env=os.environ | {"PYTHONPATH": root},

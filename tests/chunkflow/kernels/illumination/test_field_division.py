@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chunkflow.kernels.images.field_division import Places, divide, field_places, field_range
+from chunkflow.kernels.illumination.field_division import Places, divide, field_places, field_range
 
 FIELD = np.random.default_rng(1).normal(0, 0.3, (6, 5, 4)).astype(np.float32)
 FACTOR = (4, 2, 8)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chunkflow.kernels.images.shading import (
+from chunkflow.kernels.illumination.shading import (
     correct,
     estimate_shading,
     overlap_levels,

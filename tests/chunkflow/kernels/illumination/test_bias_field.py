@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from chunkflow.kernels.images.bias_field import above_background, averaging_factor, fit_log_field
+from chunkflow.kernels.illumination.bias_field import above_background, averaging_factor, fit_log_field
 from chunkflow.kernels.images.pooling import coarser
 
 

@@ -1,0 +1,1 @@
+"""Uneven light: found in images, and taken out of them."""
