@@ -14,6 +14,7 @@ from scipy.ndimage import median_filter
 
 from chunkflow.engine.planning.job import Job
 from chunkflow.kernels.scoring.matching import match_points
+from chunkflow.networks.model_file import read_model
 from tests.support.jobs import make_layer, read_layer, read_table, run_job
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -81,3 +82,22 @@ def centres(rows: pa.Table) -> np.ndarray:
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_network_finds_the_cells(examples: Path) -> None:
+    run(examples / "infer" / "infer.yaml", ["tasks.synthesize.size=[96,96,48]"])
+    data = examples / "data" / "infer"
+    truth = read_table(data / "work" / "tables" / "truth")
+    labels = read_layer(data / "cells")
+    places = np.stack([truth[axis].to_numpy() for axis in "xyz"], 1).astype(int)
+    inside = places[((places >= 4) & (places < np.array(labels.shape) - 4)).all(1)]
+    assert len(inside) >= 10
+    assert (labels[tuple(inside.T)] > 0).mean() >= 0.9
+
+
+def test_the_network_of_the_example_is_made_by_its_script(examples: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(examples / "infer" / "train.py"), "3"]
+    environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=environment)
+    made, kept = (read_model(place / "infer" / "cells.safetensors") for place in (examples, EXAMPLES))
+    assert made == kept
