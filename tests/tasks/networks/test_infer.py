@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from chunkflow.engine.planning.job import Job
+from chunkflow.engine.run.events import CellDone, Event
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec
 from chunkflow.jobs.planned import open_plan
@@ -87,6 +88,21 @@ def test_no_cut_changes_a_byte(
 def test_workers_and_kills_change_nothing(given: dict[str, str], tmp_path: Path, ray_here: None) -> None:
     ways = [Way((16, 16, 8), 2, ray=True, shuffled=True, kills=2), Way((16, 32, 16), 1, ray=True)]
     same_everywhere(tmp_path, lambda folder, chunk: a_job(given, folder, chunk), WHOLE, ways)
+
+
+def test_a_run_that_ends_half_way_goes_on(given: dict[str, str], tmp_path: Path) -> None:
+    job, done = a_job(given, tmp_path / "stopped", (8, 16, 8), batch=3), 0
+
+    def stop(event: Event) -> None:
+        nonlocal done
+        done += isinstance(event, CellDone)
+        if done == 9:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        run_job(job, listeners=[stop])
+    whole = made_by(a_job(given, tmp_path / "whole", WHOLE, batch=3))
+    np.testing.assert_array_equal(made_by(job), whole)
 
 
 def test_two_threads_give_what_one_gives_patch_by_patch(given: dict[str, str], tmp_path: Path) -> None:
