@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import ceil, floor, isclose, prod
 
 VoxelSize = tuple[float, float, float]
 
@@ -97,6 +97,22 @@ class Box:
         if len(ranges) != 3 or None in ranges:
             raise ValueError(f"{text!r} is no box; write x-x,y-y,z-z, as in 0-256,0-256,0-64")
         return cls(vec(r[1] for r in ranges if r), vec(r[2] for r in ranges if r))
+
+
+def scaled(box: Box, size: Sequence[float], other: Sequence[float]) -> Box:
+    """The voxels of the size `other` that meet a box of voxels of `size`, both counted from the same place.
+
+    Sizes whose ratio is a whole number but for what is lost in writing them down are taken as such.
+    """
+    start, stop = [], []
+    for a, b, s, o in zip(box.start, box.stop, size, other, strict=True):
+        larger, smaller = max(round(o / s), 1), max(round(s / o), 1)
+        ratio = s / o
+        if isclose(ratio, smaller / larger, rel_tol=1e-4):
+            ratio = smaller / larger
+        start.append(floor(a * ratio + 1e-6))
+        stop.append(ceil(b * ratio - 1e-6))
+    return Box(vec(start), vec(stop))
 
 
 def ratios(sizes: Sequence[float], others: Sequence[float]) -> tuple[Vec, Vec]:

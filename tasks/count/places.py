@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, floor
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.task import Cell
-
-
-def scaled(box: Box, size: Sequence[float], other: Sequence[float]) -> Box:
-    """The voxels of another size that meet a box."""
-    start = vec(floor(a * s / o) for a, s, o in zip(box.start, size, other, strict=True))
-    return Box(start, vec(ceil(b * s / o) for b, s, o in zip(box.stop, size, other, strict=True)))
 
 
 def held_within(box: Box, bounds: Box) -> Box:

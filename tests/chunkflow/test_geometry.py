@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.geometry import Box, Grid, Vec, scaled, vec
 from tests.support.boxes import boxes, cells, corners
 
 
@@ -23,6 +24,22 @@ def test_what_two_boxes_share(a: Box, b: Box) -> None:
     assert a.clip(b).voxels == len(shared)
     if not b.empty:
         assert a.contains(b) == (voxels(b) <= voxels(a))
+
+
+@given(boxes(), st.integers(1, 9), st.floats(0.05, 40))
+def test_voxels_of_another_size_that_meet_a_box(box: Box, factor: int, size: float) -> None:
+    own = (size, size, size)
+    coarse = (size * factor * (1 + 1e-9), size * factor, size * factor * (1 - 1e-9))
+    factors = (factor, factor, factor)
+    assert scaled(box, own, coarse) == box.coarsen(factors)
+    assert scaled(box, coarse, own) == box.refine(factors)
+    odd = (size * 1.37, size * 0.71, size * 2.5)
+    found = scaled(box, own, odd)
+    for a, b, p, q, s in zip(box.start, box.stop, found.start, found.stop, odd, strict=True):
+        assert p * s <= a * size + 1e-5 * s
+        assert (p + 1) * s > a * size
+        assert q * s >= b * size - 1e-5 * s
+        assert (q - 1) * s < b * size
 
 
 @given(boxes())

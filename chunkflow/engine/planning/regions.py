@@ -5,7 +5,7 @@ from __future__ import annotations
 from chunkflow.data.info import LayerInfo
 from chunkflow.engine.planning.steps import Step
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, ratios, vec
+from chunkflow.geometry import Box, scaled, vec
 
 
 def regions_for(steps: list[Step], reference: LayerInfo, box: Box) -> list[Box]:
@@ -15,8 +15,7 @@ def regions_for(steps: list[Step], reference: LayerInfo, box: Box) -> list[Box]:
     regions = []
     for step in steps:
         size = next((p.info for p in step.outputs.values()), step.layout.main).voxel_size
-        larger, smaller = ratios(size, reference.voxel_size)
-        regions.append(box.refine(smaller).coarsen(larger).clip(step.volume))
+        regions.append(scaled(box, reference.voxel_size, size).clip(step.volume))
     for step in reversed(steps):
         sampled = step.task.samples(step.layout) if step.task.prepare is not None else []
         for field, used in step.inputs.items():

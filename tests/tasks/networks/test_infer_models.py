@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from chunkflow.engine.planning.forecast import forecast
 from chunkflow.engine.planning.job import Job
 from chunkflow.errors import BadInput
+from chunkflow.geometry import Box
 from chunkflow.jobs.budget import measured_plan
 from chunkflow.jobs.means import HERE, Means, Money
 from chunkflow.jobs.planned import open_plan
@@ -96,6 +97,19 @@ def test_resampled_images_give_the_same_bytes_however_cut(tmp_path: Path, model:
     made = read_layer(tmp_path / "ways" / "whole" / "made")
     assert made.shape == (36, 35, 23)  # from floor to ceil, in voxels of 1000 x 1000 x 2000 nm from voxel 0
     assert int(made.max()) - made.min() >= 150
+
+
+def test_a_part_of_a_resampled_volume_has_the_voxels_of_the_whole(tmp_path: Path, model: str) -> None:
+    em = em_of(tmp_path, (50, 41, 33), (700, 830, 1300))
+    jobs = [a_job(tmp_path / way, em, model, resample=True) for way in ("part", "whole")]
+    box = Box((20, 10, 3), (41, 33, 21))
+    plan = open_plan(jobs[0], box)
+    assert run_job(jobs[0], box) == run_job(jobs[1]) == "complete"
+    made = plan.products["made", 0].info
+    assert (made.bounds.start, made.bounds.stop) == ((14, 8, 1), (29, 28, 14))
+    whole = open_plan(jobs[1]).products["made", 0].info
+    part = read_layer(made.url)
+    np.testing.assert_array_equal(part, read_layer(whole.url)[made.bounds.slices(whole.bounds.start)])
 
 
 def test_resampling_finds_the_place(tmp_path: Path) -> None:

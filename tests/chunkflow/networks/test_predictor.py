@@ -1,4 +1,4 @@
-"""A network that gives no numbers is refused, however its answers are averaged."""
+"""A network sees batches that are always full, and is refused where it gives no numbers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,29 @@ from chunkflow.networks.inference import TorchPredictor
 from chunkflow.networks.setting import FLIPPED, Flips, InferenceSetting
 from chunkflow.networks.weights import load_model
 from tests.support.files.networks import document_of, make_model
+
+
+def test_every_batch_is_filled_up_with_zeros(tmp_path: Path) -> None:
+    model = load_model(make_model(tmp_path / "net.safetensors"))
+    seen: list[torch.Tensor] = []
+    model.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    patches = np.ones((2, 1, *document_of().patch), np.float32)
+    answers = TorchPredictor(model, InferenceSetting()).submit(patches, 3)()
+    assert len(answers) == 2
+    assert [len(batch) for batch in seen] == [3]
+    assert [bool(patch.any()) for patch in seen[0]] == [True, True, False]
+
+
+def test_a_batch_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    model = load_model(make_model(tmp_path / "net.safetensors"))
+
+    def full(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    model.network.register_forward_pre_hook(full)
+    patches = np.ones((1, 1, *document_of().patch), np.float32)
+    with pytest.raises(MemoryError, match=r"a batch of 7 patches does not fit .* a smaller `batch`"):
+        TorchPredictor(model, InferenceSetting()).submit(patches, 7)
 
 
 @pytest.mark.parametrize("flips", FLIPPED)
