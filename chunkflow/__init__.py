@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from chunkflow.jobs.work import check as check
     from chunkflow.networks.conversion.convert import convert_model as convert_model
     from chunkflow.networks.document import ModelDocument as ModelDocument
-    from chunkflow.networks.model_file import read_model as read_model
+    from chunkflow.networks.loading import read_model as read_model
     from chunkflow.networks.weights import write_model as write_model
     from chunkflow.people.evaluation.evaluate import evaluate as evaluate
     from chunkflow.people.learning.train import train as train
@@ -101,7 +101,7 @@ _NAMES = {
     "chunkflow.jobs.work": ("check",),
     "chunkflow.networks.conversion.convert": ("convert_model",),
     "chunkflow.networks.document": ("ModelDocument",),
-    "chunkflow.networks.model_file": ("read_model",),
+    "chunkflow.networks.loading": ("read_model",),
     "chunkflow.networks.weights": ("write_model",),
     "chunkflow.people.evaluation.evaluate": ("evaluate",),
     "chunkflow.people.learning.train": ("train",),

@@ -1,16 +1,19 @@
-"""Networks made ready to run; torch and its like are imported only here, when one is asked for."""
+"""Models by their files: read, and made ready to run; torch and its like are imported when a network is asked
+for, those of ONNX when the file is one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from chunkflow.errors import BadInput
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ONNX, ModelDocument
-from chunkflow.networks.model_file import read_model
+from chunkflow.networks.model_file import ModelFile, is_onnx, open_safetensors
 from chunkflow.networks.prediction import Predictor, prove
 from chunkflow.networks.setting import DeviceKind, InferenceSetting
 from chunkflow.resources import Resources
@@ -18,6 +21,38 @@ from chunkflow.resources import Resources
 ARCHITECTURES = ("plain", "unet", ONNX)
 """Those that need no class of one's own."""
 PURPOSE = "Running a network"
+
+
+def read_model(path: str | Path) -> ModelDocument:
+    """The document of a model file; BadInput says what is wrong with it. Nothing of the file is run.
+
+    >>> read_model(folder / "membranes.safetensors").outputs[0].name
+    'membrane'
+    """
+    return open_model(path).document
+
+
+def open_model(path: str | Path) -> ModelFile:
+    """What a model file says of itself, checked."""
+    if not is_onnx(path):
+        return open_safetensors(path)
+    from chunkflow.networks.onnx.graph import open_graph
+
+    return open_graph(path)
+
+
+def known_model(path: str | Path) -> ModelFile:
+    """What a model file says of itself; read once as long as the file stays what it is."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return open_model(path)  # says what is wrong
+    return _known(str(path), stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=16)
+def _known(path: str, modified: int, size: int) -> ModelFile:
+    return open_model(path)
 
 
 def load_predictor(
@@ -68,13 +103,11 @@ def measure_predictor(
 
 def classes_of(architectures: Mapping[str, str], load: Callable[[str], ModuleType] | None) -> dict[str, type]:
     """The classes that nets.py:Net and its like name."""
-    import importlib
-
     found = {}
     for name, place in architectures.items():
         module, kind = module_of(place)
         try:
-            found[name] = getattr((load or importlib.import_module)(module), kind)
+            found[name] = getattr((load or import_module)(module), kind)
         except (ImportError, AttributeError) as error:
             raise BadInput(f"The architecture {name} ({place}) cannot be loaded: {error}.") from error
     return found

@@ -1,4 +1,4 @@
-"""Model files: weights and one document in a file that holds data alone.
+"""Files of models: weights and one document, data alone.
 
 1. What a file is, is told by its first bytes; files whose readers run code, or may, are refused.
 2. Of a `.safetensors` file the header alone is read for the document: no more bytes than it says it has, and
@@ -15,7 +15,6 @@ import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
@@ -54,25 +53,12 @@ class ModelFile:
         return 4 * sum(prod(shape) for shape in self.shapes.values())
 
 
-def read_model(path: str | Path) -> ModelDocument:
-    """The document of a model file; BadInput says what is wrong with it. Nothing of the file is run.
-
-    >>> read_model(folder / "membranes.safetensors").outputs[0].name
-    'membrane'
-    """
-    return open_model(path).document
-
-
-def open_model(path: str | Path) -> ModelFile:
-    """What the header of a model file says, checked."""
+def open_safetensors(path: str | Path) -> ModelFile:
+    """What the header of a `.safetensors` model says, checked."""
     path = Path(path)
     try:
         with path.open("rb") as file:
             refuse_programs(path, file.read(16))
-            if is_onnx(path):
-                from chunkflow.networks.onnx.graph import open_graph
-
-                return open_graph(path)
             metadata, shapes = read_header(path, file)
     except OSError as error:
         raise unreadable(path, error) from error
@@ -97,20 +83,6 @@ def unreadable(path: Path, error: OSError) -> BadInput:
     if isinstance(error, FileNotFoundError):
         return BadInput(f"There is no model {path}.")
     return BadInput(f"The model {path} cannot be read: {error.strerror}.")
-
-
-def known_model(path: str | Path) -> ModelFile:
-    """What the header of a model file says; read once as long as the file stays what it is."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return open_model(path)  # says what is wrong
-    return _known(str(path), stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=16)
-def _known(path: str, modified: int, size: int) -> ModelFile:
-    return open_model(path)
 
 
 def refuse_programs(path: Path, head: bytes) -> None:

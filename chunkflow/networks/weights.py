@@ -26,7 +26,7 @@ from chunkflow.networks.activation import activate
 from chunkflow.networks.architectures import OURS, Architecture
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.live_bytes import most_live_bytes
-from chunkflow.networks.model_file import KEY, TEST_INPUT, TEST_OUTPUT, check_test, open_model
+from chunkflow.networks.model_file import KEY, TEST_INPUT, TEST_OUTPUT, check_test, open_safetensors
 from chunkflow.networks.prediction import check_answer
 from chunkflow.words import shortened
 
@@ -53,7 +53,7 @@ def load_model(path: str | Path, architectures: Mapping[str, type] | None = None
     `architectures` are classes of one's own that a document may name, by name; each a subclass of
     `Architecture`. Weights that are missing, left over or of another shape are refused by name.
     """
-    file = open_model(path)
+    file = open_safetensors(path)
     network = blank_network(file.document, file.path, architectures or {})
     try:
         tensors = load_file(file.path)

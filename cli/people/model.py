@@ -10,8 +10,7 @@ import typer
 from chunkflow.errors import BadInput
 from chunkflow.modules import Modules
 from chunkflow.networks.conversion.convert import convert_model
-from chunkflow.networks.loading import classes_of, module_of
-from chunkflow.networks.model_file import read_model
+from chunkflow.networks.loading import classes_of, module_of, read_model
 
 Weights = Annotated[
     Path, typer.Argument(metavar="WEIGHTS", help="torch.save(network.state_dict()), .safetensors or .onnx.")

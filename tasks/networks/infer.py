@@ -23,11 +23,12 @@ from chunkflow.networks.loading import (
     ARCHITECTURES,
     batch_for,
     device_for,
+    known_model,
     load_predictor,
     measure_predictor,
     module_of,
 )
-from chunkflow.networks.model_file import ModelFile, known_model
+from chunkflow.networks.model_file import ModelFile
 from chunkflow.networks.prediction import (
     PatchSums,
     Predictor,

@@ -14,7 +14,7 @@ from scipy.ndimage import median_filter
 
 from chunkflow.engine.planning.job import Job
 from chunkflow.kernels.scoring.matching import match_points
-from chunkflow.networks.model_file import read_model
+from chunkflow.networks.loading import read_model
 from tests.support.jobs import make_layer, read_layer, read_table, run_job
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

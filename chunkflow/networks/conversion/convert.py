@@ -9,7 +9,8 @@ from typing import Literal
 from chunkflow.errors import BadInput
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ONNX, ModelDocument
-from chunkflow.networks.model_file import is_onnx, is_safetensors, parse_json, read_model, unreadable
+from chunkflow.networks.loading import read_model
+from chunkflow.networks.model_file import is_onnx, is_safetensors, parse_json, unreadable
 
 PURPOSE = "Making a model file"
 MOST_TEXT = 10_000_000

@@ -30,6 +30,7 @@ from chunkflow.networks.model_file import (
     check_test,
     damaged,
     parse_json,
+    refuse_programs,
     unreadable,
 )
 from chunkflow.networks.onnx.refusals import refuse_outside
@@ -107,7 +108,9 @@ def check_graph(path: str | Path) -> CheckedGraph:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise damaged(path, f"an ONNX file has at most {MOST_BYTES:,} bytes")
-        model = onnx.load_model_from_string(path.read_bytes())  # never reads other files
+        content = path.read_bytes()
+        refuse_programs(path, content[:16])
+        model = onnx.load_model_from_string(content)  # which never reads other files
     except OSError as error:
         raise unreadable(path, error) from error
     except (ValueError, _decode_error()) as error:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chunkflow.errors import BadInput
-from chunkflow.networks.model_file import KEY, open_model
+from chunkflow.networks.loading import open_model
+from chunkflow.networks.model_file import KEY
 from tests.support.files.networks import document_of
 
 

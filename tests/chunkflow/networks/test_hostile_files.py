@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunkflow.errors import BadInput
-from chunkflow.networks.model_file import open_model, read_model
+from chunkflow.networks.loading import open_model, read_model
 from chunkflow.networks.weights import load_model
 from tests.support.files.networks import document_of, make_model
 from tests.support.models.hostile import (

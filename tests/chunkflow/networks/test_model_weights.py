@@ -17,8 +17,7 @@ from chunkflow.errors import BadInput
 from chunkflow.networks import weights
 from chunkflow.networks.architectures import Architecture
 from chunkflow.networks.document import ModelDocument
-from chunkflow.networks.loading import load_predictor
-from chunkflow.networks.model_file import open_model, read_model
+from chunkflow.networks.loading import load_predictor, open_model, read_model
 from chunkflow.networks.setting import InferenceSetting
 from chunkflow.networks.weights import Tensors, load_model, write_model
 from tests.support.files.networks import document_of, make_model, network_of

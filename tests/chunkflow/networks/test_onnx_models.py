@@ -17,8 +17,7 @@ import torch
 from chunkflow.errors import BadInput
 from chunkflow.networks.activation import activate
 from chunkflow.networks.document import ModelDocument
-from chunkflow.networks.loading import batch_for, load_predictor
-from chunkflow.networks.model_file import open_model, read_model
+from chunkflow.networks.loading import batch_for, load_predictor, open_model, read_model
 from chunkflow.networks.onnx.graph import array_text, read_onnx
 from chunkflow.networks.onnx.predictor import activate_array
 from chunkflow.networks.onnx.writing import write_onnx

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from chunkflow.errors import BadInput
-from chunkflow.networks.loading import load_predictor
-from chunkflow.networks.model_file import open_model
+from chunkflow.networks.loading import load_predictor, open_model
 from chunkflow.networks.onnx import predictor
 from chunkflow.networks.onnx.writing import write_onnx
 from chunkflow.networks.setting import InferenceSetting

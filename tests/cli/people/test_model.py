@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from chunkflow.networks.loading import load_predictor
-from chunkflow.networks.model_file import read_model
+from chunkflow.networks.loading import load_predictor, read_model
 from chunkflow.networks.setting import InferenceSetting
 from tests.support.commands import Command
 from tests.support.files.networks import document_of, make_model, network_of

@@ -20,7 +20,8 @@ from chunkflow.jobs.budget import measured_plan
 from chunkflow.jobs.means import HERE, Means, Money
 from chunkflow.jobs.planned import open_plan
 from chunkflow.networks.architectures import Plain
-from chunkflow.networks.model_file import KEY, read_model
+from chunkflow.networks.loading import read_model
+from chunkflow.networks.model_file import KEY
 from chunkflow.networks.weights import write_model
 from tests.support.files.networks import VOXEL_SIZE, blobs, document_of, make_model, network_of
 from tests.support.jobs import make_job, make_layer, read_layer, run_job
