@@ -23,14 +23,12 @@ from chunkflow.errors import BadInput
 from chunkflow.networks.activation import activate
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.placement import FULL
-from chunkflow.networks.prediction import Steps, as_numbers, check_answer, mean_of_flips
+from chunkflow.networks.prediction import NO_NUMBER, Steps, as_numbers, check_answer, mean_of_flips
 from chunkflow.networks.setting import HALF, InferenceSetting
 from chunkflow.networks.weights import LoadedModel
 
 MEMORY_FORMATS = {("cpu", "bf16"): torch.channels_last_3d}
 """Other than contiguous where that was measured to be faster; on CUDA some networks are slower with it."""
-NO_NUMBER = -(2**20)
-"""A sum over 8 flips is below 0 with a single one of these, and 8 of them fit in 32 bits."""
 
 
 class TorchPredictor:

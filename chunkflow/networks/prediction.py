@@ -25,6 +25,9 @@ from chunkflow.networks.setting import TOLERANCE, Flips, Precision, flips_of
 Stored = Literal["uint8", "uint16", "float32"]
 Steps = npt.NDArray[np.uint16]
 """Patch, output, x, y, z."""
+NO_NUMBER = -(2**20)
+"""What stands for an answer that is no number: a sum over 8 flips is below 0 with a single one of these, and
+8 of them fit in 32 bits."""
 STEPS = {"uint8": 255, "uint16": 65535}
 
 

@@ -18,7 +18,15 @@ from chunkflow.extras import optional_import
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.onnx.graph import CheckedGraph, read_onnx
 from chunkflow.networks.placement import FULL
-from chunkflow.networks.prediction import Predictor, Steps, as_numbers, check_answer, mean_of_flips, prove
+from chunkflow.networks.prediction import (
+    NO_NUMBER,
+    Predictor,
+    Steps,
+    as_numbers,
+    check_answer,
+    mean_of_flips,
+    prove,
+)
 from chunkflow.networks.setting import InferenceSetting
 from chunkflow.words import shortened
 
@@ -131,9 +139,9 @@ def activate_array(given: Floats, document: ModelDocument) -> Floats:
 
 
 def array_steps(answers: Floats) -> npt.NDArray[np.int32]:
-    """Numbers from 0 to 1 as whole ones from 0 to 65,535; a very low one for what is no number."""
+    """Numbers from 0 to 1 as whole ones from 0 to 65,535; NO_NUMBER for what is no number."""
     steps: Floats = answers * np.float32(FULL) + np.float32(0.5)
-    return np.nan_to_num(steps, nan=-1e9).astype(np.int32)
+    return np.nan_to_num(steps, nan=NO_NUMBER).astype(np.int32)
 
 
 def _first_line(error: Exception) -> str:

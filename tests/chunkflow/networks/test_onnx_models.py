@@ -114,6 +114,16 @@ def test_what_onnxruntime_does_not_do_is_refused(models: Path, setting: Inferenc
         load_predictor(models / "m.onnx", setting)
 
 
+def test_a_graph_that_gives_no_numbers_is_refused(models: Path) -> None:
+    """However its answers are averaged."""
+    document = read_model(models / "m.onnx")
+    patches = np.full((1, len(document.input.channels), *document.patch), np.nan, np.float32)
+    for flips in FLIPPED:
+        predictor = load_predictor(models / "m.onnx", InferenceSetting(flips=flips))
+        with pytest.raises(ValueError, match="not numbers"):
+            predictor.submit(patches, 1)()
+
+
 def test_a_gpu_that_is_not_seen_is_not_replaced(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """onnxruntime itself would go on with the CPU."""
     listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -212,7 +222,7 @@ import sys
 sys.modules.update(dict.fromkeys(("torch", "safetensors")))
 import numpy as np
 from chunkflow.networks.loading import load_predictor
-from chunkflow.networks.setting import InferenceSetting
+from chunkflow.networks.setting import FLIPPED, InferenceSetting
 predictor = load_predictor(sys.argv[1], InferenceSetting(flips="xy"))
 print(predictor.submit(np.zeros((1, 1, 16, 16, 8), np.float32), 1)().shape)
 """
