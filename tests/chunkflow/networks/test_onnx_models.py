@@ -21,7 +21,7 @@ from chunkflow.networks.loading import batch_for, load_predictor, open_model, re
 from chunkflow.networks.onnx.graph import array_text, read_onnx
 from chunkflow.networks.onnx.predictor import activate_array
 from chunkflow.networks.onnx.writing import write_onnx
-from chunkflow.networks.setting import Flips, InferenceSetting
+from chunkflow.networks.setting import FLIPPED, Flips, InferenceSetting
 from chunkflow.networks.weights import write_model
 from tests.support.files.networks import document_of, network_of
 from tests.support.models.graphs import write_graph
@@ -222,7 +222,7 @@ import sys
 sys.modules.update(dict.fromkeys(("torch", "safetensors")))
 import numpy as np
 from chunkflow.networks.loading import load_predictor
-from chunkflow.networks.setting import FLIPPED, InferenceSetting
+from chunkflow.networks.setting import FLIPPED, Flips, InferenceSetting
 predictor = load_predictor(sys.argv[1], InferenceSetting(flips="xy"))
 print(predictor.submit(np.zeros((1, 1, 16, 16, 8), np.float32), 1)().shape)
 """
