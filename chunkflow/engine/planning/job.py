@@ -88,10 +88,12 @@ class TaskEntry(BaseModel):
         return "+".join(filter(None, map(modules.code, (self.module, *self.named(modules)))))
 
     def named(self, modules: Modules) -> list[str]:
-        """The modules that its parameters name, beside that of its class."""
+        """The modules that its parameters name; none where its class is not known here."""
+        if self.module and not modules.has(self.module):
+            return []
         try:
             return task_type(self.type, modules).modules_named(self.parameters)
-        except BadInput:  # of a record, whose files are not here
+        except BadInput:
             return []
 
     @property
