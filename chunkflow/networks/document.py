@@ -6,6 +6,7 @@ Axes are x, y, z in all of it.
 
 from __future__ import annotations
 
+import json
 from math import isfinite, prod
 from typing import Annotated, Any, Literal, Self
 
@@ -110,7 +111,8 @@ class ModelDocument(_Strict):
             raise ValueError(
                 f"numbers, texts, lists and tables, at most {DEEPEST} in each other, and no more"
             )
-        return value
+        plain: dict[str, Any] = json.loads(json.dumps(value))  # tuples are lists, as they are read again
+        return plain
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -140,7 +142,7 @@ class ModelDocument(_Strict):
 
 def _is_plain(value: Any, deep: int) -> bool:
     """Whether JSON can say a value, and every reader of it agrees."""
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list | tuple):
         inside = value.values() if isinstance(value, dict) else value
         return deep > 0 and all(_is_plain(one, deep - 1) for one in inside)
     if isinstance(value, str):

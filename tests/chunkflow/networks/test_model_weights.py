@@ -223,3 +223,9 @@ def test_reading_the_document_reads_no_weights(model: Path) -> None:
     model.write_bytes(data[:length] + bytes(len(data) - length))
     assert read_model(model).outputs[0].name == "made0"
     assert open_model(model).bytes > 0
+
+
+def test_parameters_may_be_given_as_tuples(tmp_path: Path) -> None:
+    given = document_of(parameters={"widths": (4, 8), "pooling": ((2, 2, 1),), "norm": "none"})
+    assert given.parameters == {"widths": [4, 8], "pooling": [[2, 2, 1]], "norm": "none"}
+    assert read_model(make_model(tmp_path / "m.safetensors", given)).parameters == given.parameters
