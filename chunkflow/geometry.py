@@ -115,6 +115,22 @@ def scaled(box: Box, size: Sequence[float], other: Sequence[float]) -> Box:
     return Box(vec(start), vec(stop))
 
 
+def held_within(box: Box, bounds: Box) -> Box:
+    """What of a box lies within bounds; where nothing does, the nearest voxel."""
+    start = vec(min(max(a, f), e - 1) for a, f, e in zip(box.start, bounds.start, bounds.stop, strict=True))
+    stop = vec(max(min(b, e), a + 1) for b, a, e in zip(box.stop, start, bounds.stop, strict=True))
+    return Box(start, stop)
+
+
+def around(boxes: Sequence[Box]) -> Box:
+    """The smallest box that holds all; one that is empty counts for nothing, unless all are."""
+    filled = [box for box in boxes if not box.empty] or boxes[:1]
+    return Box(
+        vec(min(box.start[axis] for box in filled) for axis in range(3)),
+        vec(max(box.stop[axis] for box in filled) for axis in range(3)),
+    )
+
+
 def ratios(sizes: Sequence[float], others: Sequence[float]) -> tuple[Vec, Vec]:
     """How many times as large, and how many times as small, voxels are as others on each axis: rounded, and
     one of both is 1."""

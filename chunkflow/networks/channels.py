@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chunkflow.chunk import Array, Chunk
-from chunkflow.geometry import Box, vec
+from chunkflow.geometry import Box, around
 from chunkflow.networks.document import InputChannel, NetworkInput
 from chunkflow.networks.normalisation import sample_boxes
 from chunkflow.networks.space import Space
@@ -20,7 +20,7 @@ def box_read(given: NetworkInput, space: Space, window: Box) -> Box:
     """The voxels of the images that the channels over `window` come from."""
     inside = window.clip(space.volume)
     boxes = [c.normalise.window(inside, space.volume, space.voxel_size) for c in given.channels]
-    return space.read(_around(boxes))
+    return space.read(around(boxes))
 
 
 def boxes_sampled(given: NetworkInput, space: Space) -> list[Box]:
@@ -77,11 +77,3 @@ def _mirrored(made: npt.NDArray[np.float32], window: Box, inside: Box) -> npt.ND
             index %= 2 * size
             made = np.take(made, np.minimum(index, 2 * size - 1 - index), axis + 1)
     return np.ascontiguousarray(made)
-
-
-def _around(boxes: Sequence[Box]) -> Box:
-    """The smallest box that holds all."""
-    return Box(
-        vec(min(box.start[axis] for box in boxes) for axis in range(3)),
-        vec(max(box.stop[axis] for box in boxes) for axis in range(3)),
-    )

@@ -95,7 +95,7 @@ def refuse_programs(path: Path, head: bytes) -> None:
 def refuse_archives(path: Path, head: bytes) -> None:
     """Raise BadInput for programs of torch and models of Keras; plain weights of torch are none."""
     if is_pickle(head) and head.startswith(b"PK"):
-        names = _names_in(path)
+        names = [entry.filename for entry in archive_entries(path) or ()]
         if any("/code/" in name or name.startswith("code/") for name in names):
             raise BadInput(f"{path} is a TorchScript archive, which runs code as it is loaded: {STATE_DICT}.")
         if any(name.endswith(("models/model.json", "serialized_exported_program.json")) for name in names):
@@ -114,12 +114,13 @@ def is_safetensors(head: bytes) -> bool:
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER
 
 
-def _names_in(path: Path) -> list[str]:
+def archive_entries(path: Path) -> list[zipfile.ZipInfo] | None:
+    """The entries of a zip archive, of which nothing is unpacked; None where it is no whole archive."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error):
-        return []
+            return archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error):
+        return None
 
 
 def read_header(path: Path, file: BinaryIO) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.kernels.images.patch_sums import FULL as FULL
 
 MOST_SUM = 2**32 - 1
-FULL = 65535
-"""The whole number that stands for 1 in what a network gives."""
 LARGEST_WEIGHT = 1023
 
 

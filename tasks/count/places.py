@@ -12,13 +12,6 @@ from chunkflow.geometry import Box, Vec, vec
 from chunkflow.task import Cell
 
 
-def held_within(box: Box, bounds: Box) -> Box:
-    """What of a box lies within bounds; where nothing does, the nearest voxel."""
-    start = vec(min(max(a, f), e - 1) for a, f, e in zip(box.start, bounds.start, bounds.stop, strict=True))
-    stop = vec(max(min(b, e), a + 1) for b, a, e in zip(box.stop, start, bounds.stop, strict=True))
-    return Box(start, stop)
-
-
 def voxels_within(box: Box, own: Sequence[float], other: Sequence[float]) -> Box:
     """The voxels of another size whose centres lie in a box."""
 

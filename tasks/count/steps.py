@@ -14,7 +14,7 @@ import pyarrow as pa
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid, Vec, scaled, vec
+from chunkflow.geometry import Box, Grid, Vec, held_within, scaled, vec
 from chunkflow.task import (
     Cell,
     Labels,
@@ -28,7 +28,7 @@ from chunkflow.task import (
     WindowTooSmall,
 )
 from tasks.count.brainreg import Brainreg, values_at
-from tasks.count.places import covered, held_within, voxels_within, within
+from tasks.count.places import covered, voxels_within, within
 from tasks.count.regions import read_regions
 from tasks.count.rows import AREAS, STEP, area_rows, member_rows, summed
 from tasks.count.table import counts_table, report_files

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, floor
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow as pa
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import FolderInfo, LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.geometry import Box, Grid, Vec, held_within, scaled, vec
 from chunkflow.kernels.illumination.bias_field import (
     Floats,
     above_background,
@@ -77,9 +76,7 @@ class AverageImage(Task):
         if field == "image":
             return [box]
         own, mask = layout.info("image").voxel_size, layout.info("mask")
-        ends = zip(box.start, box.stop, own, mask.voxel_size, strict=True)
-        edges = [(floor(a * size / other), ceil(b * size / other)) for a, b, size, other in ends]
-        return [_held_within(Box(vec(a for a, _ in edges), vec(b for _, b in edges)), mask.bounds)]
+        return [held_within(scaled(box, own, mask.voxel_size), mask.bounds)]
 
     def map(self, cell: Cell, image: Chunk, mask: Chunk | None = None) -> pa.Table:
         factor = factor_of(cell.layout, "image")
@@ -97,13 +94,6 @@ class AverageImage(Task):
         if not rows.num_columns:  # all is outside of the job's mask
             return COLUMNS.empty_table()
         return rows.select(COLUMNS.names).sort_by("id")
-
-
-def _held_within(box: Box, bounds: Box) -> Box:
-    """Common part of two boxes; where there is none, the nearest voxel of the bounds."""
-    start = vec(min(max(a, f), e - 1) for a, f, e in zip(box.start, bounds.start, bounds.stop, strict=True))
-    stop = vec(max(min(b, e), a + 1) for b, a, e in zip(box.stop, start, bounds.stop, strict=True))
-    return Box(start, stop)
 
 
 def _nearest(mask: Chunk, image: Chunk) -> npt.NDArray[np.uint8]:

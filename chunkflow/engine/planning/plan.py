@@ -112,12 +112,8 @@ class Plan:
             mask = whole.external(name, mip, "layer").voxels
             _check_mask(mask, steps)
         kinds = _worker_kinds(job, steps)
-        stages = [_with_kind(stage, job, steps, kinds) for stage in _stages(steps)]
+        stages = [_with_kind(stage, steps, kinds) for stage in _stages(steps)]
         return cls(job, box, work, sizes, tuple(steps), tuple(stages), products, mask, kinds)
-
-
-def _resources_of(job: Job, step: Step) -> Resources:
-    return job.resources.get(step.entry, step.task.resources)
 
 
 def _worker_kinds(job: Job, steps: list[Step]) -> tuple[Resources, ...]:
@@ -126,14 +122,14 @@ def _worker_kinds(job: Job, steps: list[Step]) -> tuple[Resources, ...]:
     for name in job.resources:
         if name not in names:
             raise BadInput(f"resources names {name}, but this job's tasks are {', '.join(names)}.")
-    return tuple(dict.fromkeys([Resources(), *(_resources_of(job, step) for step in steps)]))
+    return tuple(dict.fromkeys([Resources(), *(step.layout.resources for step in steps)]))
 
 
-def _with_kind(stage: Stage, job: Job, steps: list[Step], kinds: tuple[Resources, ...]) -> Stage:
+def _with_kind(stage: Stage, steps: list[Step], kinds: tuple[Resources, ...]) -> Stage:
     """Only what calls the task on voxels takes what the task asks for."""
     if stage.kind not in ("prepare", "map"):
         return stage
-    return replace(stage, worker_kind=kinds.index(_resources_of(job, steps[stage.step])))
+    return replace(stage, worker_kind=kinds.index(steps[stage.step].layout.resources))
 
 
 def _check_mask(mask: VoxelsInfo, steps: list[Step]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chunkflow.data.info import LayerInfo
 from chunkflow.engine.planning.steps import Step
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, scaled, vec
+from chunkflow.geometry import Box, around, scaled
 
 
 def regions_for(steps: list[Step], reference: LayerInfo, box: Box) -> list[Box]:
@@ -26,16 +26,8 @@ def regions_for(steps: list[Step], reference: LayerInfo, box: Box) -> list[Box]:
                     for need in boxes:
                         clipped = need.clip(product.info.volume)
                         if not clipped.empty:
-                            regions[product.maker] = _around(regions[product.maker], clipped)
+                            regions[product.maker] = around((regions[product.maker], clipped))
     for step, region in zip(steps, regions, strict=True):
         if region.empty:
             raise BadInput(f"Task {step.name} makes nothing within the box {box}: it covers {step.volume}.")
     return regions
-
-
-def _around(a: Box, b: Box) -> Box:
-    """The smallest box that holds both; one that is empty counts for nothing."""
-    if a.empty:
-        return b
-    start = vec(min(p, q) for p, q in zip(a.start, b.start, strict=True))
-    return Box(start, vec(max(p, q) for p, q in zip(a.stop, b.stop, strict=True)))

@@ -65,7 +65,6 @@ def divide(image: Array, log_field: Array, places: tuple[Places, Places, Places]
     targets = divided[..., np.newaxis] if image.ndim == 3 else divided
     field = np.ascontiguousarray(log_field.T, np.float64)
     _exponential(field.reshape(-1))
-    x, y, z = places
     low: Any = 0
     high: Any = 0
     whole = image.dtype.kind in "iu"
@@ -74,7 +73,7 @@ def divide(image: Array, log_field: Array, places: tuple[Places, Places, Places]
     ends = np.array([low, high], image.dtype)
     for channel in range(sources.shape[3]):
         source = np.asfortranarray(sources[..., channel]).T
-        _divide(source, targets[..., channel].T, field, x, y, z, float(dark), whole, ends)
+        _divide(source, targets[..., channel].T, field, places, float(dark), whole, ends)
     return divided
 
 
@@ -98,14 +97,13 @@ def _divide(
     source: Array,
     target: Array,
     field: Doubles,
-    along_x: Places,
-    along_y: Places,
-    along_z: Places,
+    places: tuple[Places, Places, Places],
     dark: float,
     whole: bool,
     ends: Array,
 ) -> None:
     """Loop over z, y, x, which is the order in memory; a row of the field is interpolated once a row."""
+    along_x, along_y, along_z = places
     row = np.empty(field.shape[2], np.float64)
     low, high = np.float64(ends[0]), np.float64(ends[1])
     for z in range(source.shape[0]):

@@ -9,6 +9,7 @@ from chunkflow.kernels.compiled import compiled
 
 Sums = NDArray[np.uint32]
 FULL = 65535
+"""The whole number that stands for 1 in what a network gives."""
 
 
 @compiled

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Span = tuple[int, int]
+from chunkflow.kernels.images.gaussian import Span
 
 
 def span_between(span: Span, ratio: float, whole: Span) -> Span:

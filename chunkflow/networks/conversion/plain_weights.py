@@ -6,7 +6,6 @@ read is refused. Nothing is unpacked that would be larger than its file.
 
 from __future__ import annotations
 
-import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from chunkflow.networks.model_file import (
     STATE_DICT,
     TEST_INPUT,
     TEST_OUTPUT,
+    archive_entries,
     damaged,
     is_pickle,
     read_header,
@@ -87,11 +87,9 @@ def _refuse_packed(path: Path) -> None:
     """Raise BadInput for an archive whose entries are compressed, which may be of any size once unpacked."""
     if not zipfile.is_zipfile(path):
         return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
-        raise damaged(path, "it is no whole archive") from error
+    entries = archive_entries(path)
+    if entries is None:
+        raise damaged(path, "it is no whole archive")
     size = sum(entry.file_size for entry in entries)
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or size > path.stat().st_size:
         raise damaged(path, "its entries are compressed, which torch.save does not do")
