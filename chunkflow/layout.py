@@ -18,6 +18,7 @@ from chunkflow.data.info import (
     table_of,
     voxels_of,
 )
+from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, VoxelSize
 from chunkflow.resources import Resources
 
@@ -53,6 +54,13 @@ class Layout:
     def images(self, field: str) -> list[ImageInfo]:
         """All images that a field names; none where it is left out."""
         return [info for info in self.layers.get(field, ()) if isinstance(info, ImageInfo)]
+
+    def refuse_channel(self, task: str, field: str, name: str, channel: int) -> None:
+        """Raise BadInput where the image or labels that a field names lack a channel."""
+        channels = self.voxels(field).channels
+        if channel >= channels:
+            has = "one channel" if channels == 1 else f"{channels} channels"
+            raise BadInput(f"{task}: {name} has {has}, counted from 0: there is no channel {channel}.")
 
     def table(self, field: str) -> TableInfo:
         """The table that a field names."""

@@ -19,7 +19,6 @@ from pydantic import Field
 
 from chunkflow.chunk import Chunk
 from chunkflow.data.info import LayerInfo
-from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, VoxelSize, vec
 from chunkflow.kernels.images.gaussian import (
     blob_sigma,
@@ -97,12 +96,7 @@ class Segment(Task):
         return 2 if self.threshold == "auto" else 1
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        channels = layout.voxels("image").channels
-        if self.channel >= channels:
-            has = "one channel" if channels == 1 else f"{channels} channels"
-            raise BadInput(
-                f"segment: {self.image} has {has}, counted from 0: there is no channel {self.channel}."
-            )
+        layout.refuse_channel("segment", "image", self.image, self.channel)
         return super().outputs(layout)
 
     def halo(self, voxel_size: VoxelSize) -> Sequence[Vec]:

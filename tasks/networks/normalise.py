@@ -13,7 +13,6 @@ from pydantic import Field, ValidationError, model_validator
 from chunkflow.chunk import Chunk
 from chunkflow.data.documents import first_fault
 from chunkflow.data.info import LayerInfo
-from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.networks.normalisation import (
     WIDEST,
@@ -107,12 +106,7 @@ class Normalise(Task):
         return KINDS[self.kind](**{name: value for name, value in given.items() if value is not None})
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        channels = layout.voxels("image").channels
-        if self.channel >= channels:
-            has = "one channel" if channels == 1 else f"{channels} channels"
-            raise BadInput(
-                f"normalise: {self.image} has {has}, counted from 0: there is no channel {self.channel}."
-            )
+        layout.refuse_channel("normalise", "image", self.image, self.channel)
         return {"normalised": layout.main.as_image("float32", 1)}
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:

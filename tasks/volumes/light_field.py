@@ -58,13 +58,8 @@ class AverageImage(Task):
     channel: int
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        image = layout.voxels("image")
-        if self.channel >= image.channels:
-            has = "one channel" if image.channels == 1 else f"{image.channels} channels"
-            raise BadInput(
-                f"correct: {self.image} has {has}, counted from 0: there is no channel {self.channel}."
-            )
-        return {"averages": image.as_table()}
+        layout.refuse_channel("correct", "image", self.image, self.channel)
+        return {"averages": layout.main.as_table()}
 
     def grid(self, layout: Layout, region: Box) -> Grid:
         return Grid.lattice(region, vec(max(SIDE // f, 1) * f for f in factor_of(layout, "image")))
