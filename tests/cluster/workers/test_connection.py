@@ -143,11 +143,11 @@ for other in (lambda: join(elsewhere), lambda: start_here(1), lambda: Machine(1)
     try:
         other()
     except BadInput as error:
-        print(error)
+        print(">", error)
 join(address)
 ray.shutdown()
 join(address)
-print(len(ray.nodes()) > 0)
+print(">", len(ray.nodes()) > 0)
 """
 
 
@@ -168,9 +168,9 @@ def refused():
     for other in elsewhere:
         try:
             join(other)
-            print("joined", other)
+            print("> joined", other)
         except BadInput as error:
-            print(error)
+            print(">", error)
 
 
 refused()
@@ -178,6 +178,11 @@ join(address)
 join(address)
 refused()
 """
+
+
+def own_lines(output: str) -> list[str]:
+    """What a script itself says; Ray may tell there, over several lines, of nodes that went meanwhile."""
+    return [line.removeprefix("> ") for line in output.splitlines() if line.startswith("> ")]
 
 
 @pytest.mark.parametrize("way", ["by-its-own-address", "auto", "by-rays-client"])
@@ -197,7 +202,7 @@ def test_a_cluster_that_this_process_joined_by_ray_itself_is_taken_and_no_other(
     )
     assert said.returncode == 0, said.stderr
     has = "This process has joined the Ray cluster at"
-    lines = said.stdout.splitlines()
+    lines = own_lines(said.stdout)
     assert [line.partition(" already")[0] for line in lines] == [f"{has} {own}"] * 2 + [
         f"{has} {address}"
     ] * 2
@@ -216,8 +221,7 @@ def test_workers_of_this_machine_are_refused_where_a_cluster_was_joined(
         timeout=180,
     )
     assert said.returncode == 0, said.stderr
-    lines = said.stdout.splitlines()  # Ray may tell here of nodes that went meanwhile
-    *refusals, again = [line for line in lines if line.startswith("This process") or line == "True"]
+    *refusals, again = own_lines(said.stdout)
     wanted = [f"the cluster at {ELSEWHERE}", "workers of this machine", "workers of this machine"]
     assert again == "True"
     assert refusals == [
