@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -50,6 +51,7 @@ def sample_boxes(volume: Box) -> list[Box]:
     side, counts = _sample_side(volume.size), (1, 1, 1)
     while more := _one_more(counts, volume.size, side):
         counts = more
+    side = _widened(side, counts, volume.size)
     boxes = []
     for k, j, i in product(*(range(count) for count in reversed(counts))):
         middle = (
@@ -76,6 +78,16 @@ def _one_more(counts: Vec, size: Vec, side: Vec) -> Vec | None:
         if more[0] * more[1] * more[2] <= SAMPLE_BOXES and more[axis] * side[axis] <= size[axis]:
             return more
     return None
+
+
+def _widened(side: Vec, counts: Vec, size: Vec) -> Vec:
+    """A longer box where there is no room for 64, so that the sample has no fewer voxels."""
+    for axis in sorted(range(3), key=lambda n: size[n]):
+        others = prod(n for at, n in enumerate(side) if at != axis)
+        room = SAMPLE_VOXELS // (prod(counts) * others)
+        longer = max(side[axis], min(room, size[axis] // counts[axis]))
+        side = vec(longer if at == axis else n for at, n in enumerate(side))
+    return side
 
 
 class Normaliser(BaseModel, ABC):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from scipy import ndimage
@@ -199,6 +199,8 @@ def test_the_kind_tells_which_normalisation_it_is() -> None:
             known.validate_python(wrong)
 
 
+@settings(max_examples=500)
+@example((118, 120, 1185), (0, 0, 0))  # two boxes side by side have no room
 @given(st.tuples(*[st.integers(1, 3000)] * 3), st.tuples(*[st.integers(-999, 999)] * 3))
 def test_the_sample_is_spread_over_the_volume(size: Vec, start: Vec) -> None:
     volume = Box.of_size(size, start)
@@ -209,7 +211,7 @@ def test_the_sample_is_spread_over_the_volume(size: Vec, start: Vec) -> None:
         return
     assert len(boxes) <= SAMPLE_BOXES
     assert sum(box.voxels for box in boxes) <= SAMPLE_VOXELS
-    assert sum(box.voxels for box in boxes) >= SAMPLE_VOXELS / 3
+    assert sum(box.voxels for box in boxes) >= 0.9 * SAMPLE_VOXELS
     assert all(volume.contains(box) for box in boxes)
     for axis in range(3):
         ends = sorted({(box.start[axis], box.stop[axis]) for box in boxes})
