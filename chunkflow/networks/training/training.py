@@ -1,0 +1,144 @@
+"""Training of a network by a recipe: from images and truth to a model file that `infer` runs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from chunkflow.data.atomic import refuse_existing
+from chunkflow.data.fingerprints import fingerprint
+from chunkflow.errors import BadInput
+from chunkflow.networks.architectures import OURS, Architecture
+from chunkflow.networks.document import Making, ModelDocument
+from chunkflow.networks.training.examples import Examples
+from chunkflow.networks.training.fit import Fit, best_check
+from chunkflow.networks.training.recipe import NetworkRecipe
+from chunkflow.networks.training.state import Check
+from chunkflow.networks.training.validation import Predicted, Validation
+from chunkflow.networks.training.volumes import open_volumes
+from chunkflow.networks.weights import blank_network, load_model, write_model
+
+Heard = Callable[[Check], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network that was trained, and what it gives where it was judged."""
+
+    path: Path
+    """The model file."""
+    document: ModelDocument
+    checks: tuple[Check, ...]
+    """All looks at the validation."""
+    predicted: tuple[Predicted, ...]
+    """What the best weights give over each region of the validation."""
+
+
+def state_file(to: Path) -> Path:
+    """Where the state of a training lies until the model is written."""
+    return to.with_suffix(".training")
+
+
+def refuse_target(to: Path, overwrite: bool) -> None:
+    """Raise BadInput where a model file cannot be written."""
+    if to.suffix != ".safetensors":
+        raise BadInput(f"{to} must end in .safetensors, as in cells.safetensors.")
+    if not to.absolute().parent.is_dir():
+        raise BadInput(f"There is no folder {to.absolute().parent} to write {to.name} into.")
+    refuse_existing(to, overwrite)
+
+
+def fit_network(
+    recipe: NetworkRecipe, to: Path, heard: Heard = lambda check: None, overwrite: bool = False
+) -> Training:
+    """Train a network and write its model file; one that was killed is gone on with."""
+    refuse_target(to, overwrite)
+    volumes = open_volumes(recipe)
+    network = _first_network(recipe)
+    validation = Validation(recipe, network, volumes)
+    examples = Examples(recipe, volumes)
+    data = data_fingerprint(recipe)
+    known = hashlib.sha256(f"{recipe.fingerprint} {data} {torch.__version__}".encode()).hexdigest()
+    fit = Fit(recipe, network, examples, validation, state_file(to), known, heard)
+    best, checks = fit.run()
+    network.load_state_dict(best)
+    document = _described(recipe, checks, data)
+    document = write_model(to, network.cpu(), document)
+    predicted = validation.predict(best)
+    state_file(to).unlink(missing_ok=True)
+    return Training(to, document, tuple(checks), tuple(predicted))
+
+
+def data_fingerprint(recipe: NetworkRecipe) -> str:
+    """The same for the same images and truth, as far as their descriptions and files of points tell."""
+    said = hashlib.sha256()
+    for volume in recipe.volumes:
+        for place in (*volume.images, volume.truth, volume.annotated):
+            said.update(_fingerprint_of(place).encode())
+    return said.hexdigest()
+
+
+def _fingerprint_of(place: str) -> str:
+    path = Path(place.partition("@")[0])
+    if "://" in place or not place:
+        return place
+    return fingerprint([path / "info" if path.is_dir() else path])
+
+
+def _first_network(recipe: NetworkRecipe) -> Architecture:
+    """The network before its first step: drawn by the seed, or that of the model `start`."""
+    document = recipe.document
+    blank_network(document, "The recipe", {})  # refuses what cannot be made
+    kind = OURS[document.architecture]
+    parameters = kind.Parameters.model_validate(document.parameters)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = kind(parameters, len(document.input.channels), len(document.outputs))
+    if not recipe.start:
+        return network
+    model = load_model(recipe.start)
+    _refuse_unlike(recipe, model.document)
+    network.load_state_dict(model.network.state_dict())
+    unknown = [name for name in recipe.freeze if not any(w.startswith(name) for w in network.state_dict())]
+    if unknown:
+        raise BadInput(f"freeze names {unknown[0]}, and no weight of {recipe.start} begins so.")
+    return network
+
+
+def _refuse_unlike(recipe: NetworkRecipe, started: ModelDocument) -> None:
+    """Raise BadInput where the model that is begun with is another network."""
+    own = recipe.document
+    for what in ("architecture", "parameters", "input"):
+        if getattr(own, what) != getattr(started, what):
+            raise BadInput(
+                f"{recipe.start} has another `{what}` than the recipe: take over its own "
+                "(read_model, or `chunkflow model show`), or leave `start` out."
+            )
+    kinds = [[output.kind for output in document.outputs] for document in (own, started)]
+    if kinds[0] != kinds[1]:
+        raise BadInput(f"{recipe.start} has the outputs {kinds[1]}, and the truth of the recipe {kinds[0]}.")
+
+
+def _described(recipe: NetworkRecipe, checks: list[Check], data: str) -> ModelDocument:
+    """The document of the model, with the thresholds that the validation chose."""
+    import chunkflow
+
+    best = checks[best_check(checks)]
+    document = recipe.document
+    outputs = [
+        output.model_copy(update={"threshold": threshold})
+        for output, threshold in zip(document.outputs, best.thresholds or [None] * 256, strict=False)
+    ]
+    made = Making(
+        seed=recipe.seed,
+        steps=best.step,
+        data=data,
+        versions={"chunkflow": chunkflow.__version__, "torch": torch.__version__, "numpy": np.__version__},
+        scores={"F1": round(best.score, 6)},
+    )
+    return document.model_copy(update={"outputs": tuple(outputs), "made": made})
