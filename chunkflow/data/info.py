@@ -119,6 +119,8 @@ class ChannelContent(BaseModel):
     """As in a network's outputs: probability, class, affinity or image."""
     offset: Vec | None = None
     """Of an affinity: the voxel that it is with."""
+    threshold: float | None = None
+    """Of a probability: from where on there is something, as training chose it."""
 
 
 class ImageInfo(_Voxels):

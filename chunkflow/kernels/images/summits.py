@@ -2,8 +2,8 @@
 
 1. The values in the cuboid around each voxel are added up (whole numbers). The sum is largest in the middle
    of a blob, where a value alone may be the same over many voxels.
-2. A summit is a voxel whose sum no other within a radius exceeds; of equal ones it is that of the lowest z,
-   then y, then x.
+2. Of the voxels that reach the threshold, a summit is one whose sum no other within a radius exceeds; of
+   equal sums the larger value counts, and then the lowest z, y, x.
 3. Its place is the centre of mass of the values in the cuboid.
 
 All of it depends on the voxels within the cuboid and the radius alone, so no cut changes it. Beyond the
@@ -47,9 +47,8 @@ def find_summits(
     spans = np.array([(part.start, part.stop) for part in inside])
     near = _ellipsoid(radius, voxel_size)
     voxels = _summits(heat, _cuboid_sums(heat, reach), spans, near, max(least, 1))
-    places = _centres(heat, voxels, reach)
-    values = heat[tuple(voxels.T)]
-    return voxels + np.array(window.start), places + np.array(window.start), values
+    absolute = voxels + np.array(window.start)
+    return absolute, absolute + _centres(heat, voxels, reach), heat[tuple(voxels.T)]
 
 
 def _ellipsoid(radius: float, voxel_size: VoxelSize) -> npt.NDArray[np.int64]:
@@ -88,8 +87,13 @@ def _summits(heat: Any, sums: Any, core: Any, near: Any, least: int) -> Any:
                         continue
                     if i >= sums.shape[0] or j >= sums.shape[1] or k >= sums.shape[2]:
                         continue
-                    other = sums[i, j, k]
-                    if other > own or (other == own and (k, j, i) < (z, y, x)):
+                    other = heat[i, j, k]
+                    if other < least or sums[i, j, k] < own:
+                        continue
+                    if sums[i, j, k] > own or other > heat[x, y, z]:
+                        highest = False
+                        break
+                    if other == heat[x, y, z] and (k, j, i) < (z, y, x):
                         highest = False
                         break
                 if not highest:
@@ -103,6 +107,7 @@ def _summits(heat: Any, sums: Any, core: Any, near: Any, least: int) -> Any:
 
 @compiled
 def _centres(heat: Any, voxels: Any, reach: Any) -> Any:
+    """Where the centre of mass lies, counted from the near corner of each voxel."""
     places = np.empty(voxels.shape, np.float64)
     for index in range(len(voxels)):
         x, y, z = voxels[index]
@@ -117,5 +122,5 @@ def _centres(heat: Any, voxels: Any, reach: Any) -> Any:
                     moments[1] += value * (2 * (j - y) + 1)
                     moments[2] += value * (2 * (k - z) + 1)
         for axis in range(3):
-            places[index, axis] = voxels[index, axis] + moments[axis] / (2 * total)
+            places[index, axis] = moments[axis] / (2 * total)
     return places

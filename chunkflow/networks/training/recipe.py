@@ -106,7 +106,7 @@ class NetworkRecipe(_Strict):
     rare: Share = Field(0.5, description="the share of patches that are taken around what is rare")
     steps: int = Field(1000, ge=1, le=10_000_000)
     batch: int = Field(4, ge=1, le=4096)
-    rate: float = Field(5e-3, gt=0, le=10, description="the highest of the one-cycle schedule")
+    rate: float = Field(0.015, gt=0, le=10, description="the highest of the one-cycle schedule")
     decay: float = Field(0.01, ge=0, le=1, description="weight decay")
     mean: float = Field(0.99, ge=0, lt=1, description="decay of the running mean of weights, which is kept")
     every: int = Field(50, ge=1, description="steps between two looks at the validation")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ import torch
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 from chunkflow.kernels.images.summits import find_summits
-from chunkflow.kernels.scoring.scores import precision_recall
+from chunkflow.kernels.scoring.matching import match_points
 from chunkflow.networks.architectures import Architecture
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.inference import TorchPredictor
@@ -31,8 +32,8 @@ from chunkflow.networks.training.volumes import Mask, OpenedVolume
 from chunkflow.networks.weights import LoadedModel
 
 Steps = npt.NDArray[np.uint16]
-LEAST = FULL // 50
-"""The lowest threshold that is considered."""
+THRESHOLDS = tuple(step / 20 for step in range(1, 20))
+"""Those that cells are looked for at."""
 
 
 @dataclass(frozen=True)
@@ -155,15 +156,17 @@ def _score_of_labels(predicted: Sequence[Predicted]) -> tuple[float, tuple[float
 
 def _score_of_points(predicted: Sequence[Predicted], truth: PointsTruth) -> tuple[float, tuple[float, ...]]:
     """F1 of cells at the best threshold, and that."""
-    places, chances, points = detected_cells(predicted, truth)
-    curve = precision_recall(places, chances, points, truth.tolerance)
-    if not len(curve.threshold):
-        return 0.0, (1.0,)
-    best = int(curve.f1.argmax())
-    return float(curve.f1[best]), (float(curve.threshold[best]),)
+    scores = []
+    for threshold in THRESHOLDS:
+        found, points = detected_cells(predicted, truth, threshold)[::2]
+        scores.append(match_points(found, points, truth.tolerance).f1)
+    best = int(np.argmax(scores))
+    return scores[best], (THRESHOLDS[best],)
 
 
-def detected_cells(predicted: Sequence[Predicted], truth: PointsTruth) -> tuple[Floats, Floats, Floats]:
+def detected_cells(
+    predicted: Sequence[Predicted], truth: PointsTruth, threshold: float
+) -> tuple[Floats, Floats, Floats]:
     """Places and probabilities of the cells found in all regions, and the points; places in micrometres, each
     region so far from the others that nothing of one is near another."""
     places, chances, points = [np.zeros((0, 3))], [np.zeros(0)], [np.zeros((0, 3))]
@@ -173,7 +176,8 @@ def detected_cells(predicted: Sequence[Predicted], truth: PointsTruth) -> tuple[
         voxel = region.volume.space.voxel_size
         size = np.array(voxel) / 1000
         heat, box = one.steps[..., 0], Box.of_size(region.box.size)
-        _, found, heights = find_summits(heat, box, box, truth.radius * 1000, voxel, LEAST)
+        least = ceil(threshold * FULL - 1e-6)
+        _, found, heights = find_summits(heat, box, box, truth.radius * 1000, voxel, least)
         kept = region.has(found + region.box.start)
         apart = np.array([shift, 0.0, 0.0])
         places.append(found[kept] * size + apart)
