@@ -48,8 +48,11 @@ if TYPE_CHECKING:
     from chunkflow.networks.conversion.convert import convert_model as convert_model
     from chunkflow.networks.document import ModelDocument as ModelDocument
     from chunkflow.networks.loading import read_model as read_model
+    from chunkflow.networks.training.recipe import NetworkRecipe as NetworkRecipe
+    from chunkflow.networks.training.recipe import read_recipe as read_recipe
     from chunkflow.networks.weights import write_model as write_model
     from chunkflow.people.evaluation.evaluate import evaluate as evaluate
+    from chunkflow.people.learning.networks.train import train_network as train_network
     from chunkflow.people.learning.train import train as train
     from chunkflow.people.learning.tuning import tune as tune
     from chunkflow.people.viewing.view import view as view
@@ -102,8 +105,10 @@ _NAMES = {
     "chunkflow.networks.conversion.convert": ("convert_model",),
     "chunkflow.networks.document": ("ModelDocument",),
     "chunkflow.networks.loading": ("read_model",),
+    "chunkflow.networks.training.recipe": ("NetworkRecipe", "read_recipe"),
     "chunkflow.networks.weights": ("write_model",),
     "chunkflow.people.evaluation.evaluate": ("evaluate",),
+    "chunkflow.people.learning.networks.train": ("train_network",),
     "chunkflow.people.learning.train": ("train",),
     "chunkflow.people.learning.tuning": ("tune",),
     "chunkflow.people.viewing.view": ("view",),

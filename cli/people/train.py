@@ -1,10 +1,10 @@
-"""The command that trains a classifier on labelled objects."""
+"""The commands that train: a classifier on labelled objects, a network on images and what is true of them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,10 +13,9 @@ from chunkflow.errors import BadInput
 from chunkflow.people.learning.train import Trained
 from chunkflow.people.learning.train import train as train_model
 
-TASKS = ("classify",)
+if TYPE_CHECKING:
+    from chunkflow.networks.training.state import Check
 
-
-What = Annotated[str, typer.Argument(metavar="TASK", help="What to train: classify.")]
 Objects = Annotated[
     list[str],
     typer.Argument(
@@ -65,10 +64,25 @@ Group = Annotated[
 Unit = Annotated[str, typer.Option(help="Of x, y, z in FILE: um, nm, mm; voxels if it says nothing.")]
 Seed = Annotated[int, typer.Option(min=0, help="For all that is drawn at random.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace MODEL where it exists.")]
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, in YAML.")]
+NetworkFile = Annotated[
+    Path, typer.Option("--to", metavar="MODEL", help="The model to write, as in cells.safetensors.")
+]
+EventFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", show_default=False, help="Write events for TensorBoard into it."),
+]
+
+app = typer.Typer(no_args_is_help=True)
 
 
-def train(
-    task: What,
+@app.callback()
+def train() -> None:
+    """Train the model of `classify` on labelled objects, or a network that `infer` runs."""
+
+
+@app.command()
+def classify(
     objects: Objects,
     labels: Labels,
     to: ModelArgument,
@@ -94,8 +108,6 @@ def train(
 
     Example: chunkflow train classify work/rat1 work/rat2 --labels rat1.csv --labels rat2.csv --to cells.skops
     """
-    if task not in TASKS:
-        raise BadInput(f"There is nothing to train for {task}: only {', '.join(TASKS)} has a model.")
     given = _parse_parameters(parameters)
     trained = train_model(
         objects,
@@ -112,6 +124,34 @@ def train(
         overwrite=overwrite,
     )
     show_trained(trained)
+
+
+@app.command()
+def network(
+    recipe: RecipeFile,
+    to: NetworkFile,
+    tensorboard: EventFolder = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a network by a recipe: images, points or painted labels, and how to learn from them.
+
+    The recipe says what the network is, at which size of voxels it learns, where people marked everything,
+    and where it is judged. Training stops when the score on what it has not learnt from gets no better. A
+    page of scores and a table of all looks lie beside MODEL. Killed at any time and begun again, it goes on,
+    and ends with the same bytes.
+
+    Example: chunkflow train network cells.yaml --to cells.safetensors
+    """
+    from chunkflow.people.learning.networks.train import train_network
+
+    console = Console(soft_wrap=True, highlight=False)
+
+    def tell(check: Check) -> None:
+        console.print(f"step {check.step:,}: loss {check.loss:.4f}, F1 {check.score:.3f}")
+
+    trained = train_network(recipe, to, listeners=[tell], tensorboard=tensorboard, overwrite=overwrite)
+    console.print(str(trained))
+    console.print(f"The model is in {trained.path}.")
 
 
 def show_trained(trained: Trained) -> None:

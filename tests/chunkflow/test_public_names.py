@@ -26,6 +26,7 @@ NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),
     *("check", "evaluate", "export", "import_points", "ingest", "train", "tune"),
     *("ModelDocument", "convert_model", "read_model", "write_model"),
+    *("NetworkRecipe", "read_recipe", "train_network"),
     *("Task", "Cell", "Chunk", "Counts", "Files", "Layout", "Resources", "Result", "WindowTooSmall"),
     *("Annotations", "File", "Image", "Labels", "Layer", "Meshes", "Objects", "Out", "Report", "Tags"),
     *("MergedRows", "ReducedRows", "RowByRow", "SentRows", "Voxels"),

@@ -1,0 +1,1 @@
+"""Networks that learn from what people marked: trained, scored, and told of on a page."""

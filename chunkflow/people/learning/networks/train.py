@@ -1,0 +1,141 @@
+"""Training of a network by a recipe: the model file, and beside it a page of how good it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chunkflow.data.atomic import refuse_existing
+from chunkflow.extras import optional_import
+from chunkflow.networks.document import ModelDocument
+from chunkflow.networks.training.recipe import NetworkRecipe, read_recipe
+from chunkflow.people.learning.networks.page import network_parts
+from chunkflow.people.learning.networks.scores import NetworkScores, scores_of
+from chunkflow.people.reports.pages import fragment, page
+
+if TYPE_CHECKING:
+    from chunkflow.networks.training.state import Check
+    from chunkflow.networks.training.training import Training
+
+PURPOSE = "Training a network"
+TITLE = "Training of a network"
+
+
+@dataclass(frozen=True, repr=False)
+class TrainedNetwork:
+    """A trained network and its scores where it was judged; in a notebook a page of them."""
+
+    path: Path
+    """The model file."""
+    recipe: NetworkRecipe
+    training: Training
+    scores: NetworkScores
+
+    @property
+    def document(self) -> ModelDocument:
+        """What the model file says of itself."""
+        return self.training.document
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Each look at the validation: the step, the loss and the score."""
+        return self.training.checks
+
+    @property
+    def f1(self) -> float:
+        """F1 on the validation, in the mean over classes."""
+        return self.scores.values["F1"]
+
+    @property
+    def report(self) -> Path:
+        """The page of scores, beside the model."""
+        return _report_of(self.path)
+
+    def __repr__(self) -> str:
+        return "\n".join([*self.scores.lines(), f"The best of {len(self.checks)} looks; see {self.report}."])
+
+    def _repr_html_(self) -> str:
+        return fragment(TITLE, self._parts())
+
+    def _parts(self) -> list[str]:
+        return network_parts(self.recipe, self.training, self.scores)
+
+
+def train_network(
+    recipe: NetworkRecipe | str | Path,
+    to: str | Path,
+    *,
+    listeners: Sequence[Callable[[Check], None]] = (),
+    tensorboard: str | Path | None = None,
+    overwrite: bool = False,
+) -> TrainedNetwork:
+    """Train a network by a recipe, and write the model file that the task `infer` runs.
+
+    `recipe` is a YAML file, or what `read_recipe` has read. The model is written to `to`, which ends in
+    .safetensors; a page of scores and a table of all looks at the validation lie beside it (.html, .csv).
+    `listeners` are called with each look. Events for TensorBoard go into the folder `tensorboard`.
+
+    The same recipe gives the same bytes, on the same kind of CPU. The state is kept in a file beside the
+    model (.training): a training that was killed goes on from there, and ends with the same bytes.
+
+    >>> trained = train_network(folder / "cells.yaml", folder / "cells-net.safetensors")
+    >>> trained.document.outputs[0].name, trained.f1 >= 0
+    ('cell', True)
+    """
+    optional_import("torch", PURPOSE)
+    optional_import("safetensors", PURPOSE)
+    from chunkflow.networks.training.training import fit_network, refuse_target
+
+    recipe = recipe if isinstance(recipe, NetworkRecipe) else read_recipe(recipe)
+    to = Path(to)
+    refuse_target(to, overwrite)
+    for beside in (_report_of(to), _table_of(to)):
+        refuse_existing(beside, overwrite)
+    events = _events(tensorboard)
+
+    def heard(check: Check) -> None:
+        for listener in (*events, *listeners):
+            listener(check)
+
+    training = fit_network(recipe, to, heard, overwrite)
+    trained = TrainedNetwork(to, recipe, training, scores_of(recipe, training))
+    trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
+    _table_of(to).write_text(_table(training.checks), encoding="utf-8")
+    return trained
+
+
+def _report_of(model: Path) -> Path:
+    return model.with_suffix(".html")
+
+
+def _table_of(model: Path) -> Path:
+    return model.with_suffix(".csv")
+
+
+def _table(checks: Sequence[Check]) -> str:
+    """All looks at the validation, as CSV."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["step", "rate", "loss", "F1", "threshold"])
+    for check in checks:
+        rows.writerow([check.step, check.rate, check.loss, check.score, *check.thresholds])
+    return text.getvalue()
+
+
+def _events(folder: str | Path | None) -> list[Callable[[Check], None]]:
+    """A listener that writes what TensorBoard shows."""
+    if folder is None:
+        return []
+    writer = optional_import("tensorboardX", "Writing events for TensorBoard").SummaryWriter(str(folder))
+
+    def write(check: Check) -> None:
+        writer.add_scalar("loss", check.loss, check.step)
+        writer.add_scalar("rate", check.rate, check.step)
+        writer.add_scalar("validation F1", check.score, check.step)
+        writer.flush()
+
+    return [write]
