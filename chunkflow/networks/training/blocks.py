@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chunkflow.geometry import Box, Grid, Vec
+from chunkflow.geometry import Box, Grid, Vec, vec
 
 Array = npt.NDArray[Any]
 SIDE: Vec = (64, 64, 32)
@@ -56,23 +56,35 @@ class Blocks:
 
     def over(self, box: Box) -> Array:
         """The array over a box; beyond the volume it is mirrored, and the edge is seen twice."""
-        inside = box.clip(self.volume)
-        if inside.empty:
-            raise ValueError(f"{box} lies outside of the volume {self.volume}")
-        blocks = map(self._grid.box, self._grid.indexes_meeting(inside))
-        parts = [(block, self._block(block)) for block in blocks]
-        made = np.empty((len(parts[0][1]), *inside.size), parts[0][1].dtype)
-        for block, array in parts:
-            shared = block.clip(inside)
-            made[(slice(None), *shared.slices(inside.start))] = array[
-                (slice(None), *shared.slices(block.start))
-            ]
-        if inside == box:
-            return made
-        beyond = [(0, 0)] + [
-            (a - b, d - c) for a, b, c, d in zip(inside.start, box.start, inside.stop, box.stop, strict=True)
+        indexes = [
+            _mirrored(np.arange(a, b) - first, size)
+            for a, b, first, size in zip(
+                box.start, box.stop, self.volume.start, self.volume.size, strict=True
+            )
         ]
-        return np.pad(made, beyond, mode="symmetric")
+        needed = Box(vec(i.min() for i in indexes), vec(i.max() + 1 for i in indexes))
+        made = self._inside(needed.shift(self.volume.start))
+        if needed.shift(self.volume.start) == box:
+            return made
+        for axis, (index, first) in enumerate(zip(indexes, needed.start, strict=True)):
+            made = made.take(index - first, axis + 1)
+        return made
+
+    def _inside(self, box: Box) -> Array:
+        """The array over a box within the volume."""
+        blocks = map(self._grid.box, self._grid.indexes_meeting(box))
+        parts = [(block, self._block(block)) for block in blocks]
+        made = np.empty((len(parts[0][1]), *box.size), parts[0][1].dtype)
+        for block, array in parts:
+            shared = block.clip(box)
+            made[(slice(None), *shared.slices(box.start))] = array[(slice(None), *shared.slices(block.start))]
+        return made
 
     def _block(self, block: Box) -> Array:
         return self._cache.get((id(self), block), lambda: self._make(block))
+
+
+def _mirrored(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """Positions from 0 to `size` for those that may lie beyond, as in two mirrors that face each other."""
+    index = index % (2 * size)
+    return np.minimum(index, 2 * size - 1 - index)

@@ -40,9 +40,14 @@ def _a_box(text: str) -> str:
     return text
 
 
+def _all_or_boxes(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return texts if texts == WHOLE else tuple(map(_a_box, texts))
+
+
 Places = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 BoxText = Annotated[str, AfterValidator(_a_box)]
 Boxes = Annotated[tuple[BoxText, ...], BeforeValidator(_as_list)]
+WHOLE = ("all",)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -57,7 +62,7 @@ class LearntVolume(_Strict):
     truth: str = Field(description="a file of points, or a layer of labels or classes")
     annotated: str = Field("", description="a layer of labels: where it is 0, nothing counts")
     boxes: Boxes = Field((), description="only what lies in one of these boxes counts")
-    validation: Literal["all"] | Boxes = Field(
+    validation: Annotated[Places, AfterValidator(_all_or_boxes)] = Field(
         (), description="boxes that are not learnt from: they say when to stop; all: the whole volume"
     )
     held_out: Boxes = Field((), description="boxes that nothing is learnt from, nor decided by")
@@ -123,7 +128,7 @@ class NetworkRecipe(_Strict):
     @field_validator("volumes")
     @classmethod
     def _learns_something(cls, value: tuple[LearntVolume, ...]) -> tuple[LearntVolume, ...]:
-        if all(volume.validation == "all" for volume in value):
+        if all(volume.validation == WHOLE for volume in value):
             raise ValueError("all volumes are for validation, and none is left to learn from")
         return value
 

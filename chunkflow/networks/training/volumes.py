@@ -27,7 +27,7 @@ from chunkflow.geometry import Box, Vec, around, scaled, vec
 from chunkflow.networks.channels import box_read, boxes_sampled, channels_over, decide_numbers
 from chunkflow.networks.space import Space, check_voxel_size
 from chunkflow.networks.training.blocks import BlockCache, Blocks
-from chunkflow.networks.training.recipe import LearntVolume, NetworkRecipe
+from chunkflow.networks.training.recipe import WHOLE, LearntVolume, NetworkRecipe
 from chunkflow.networks.training.truths import (
     ClassesTruth,
     Floats,
@@ -125,7 +125,7 @@ def _opened(recipe: NetworkRecipe, given: LearntVolume, cache: BlockCache) -> Op
             raise BadInput(f"{given.images[0]}: the box {text} lies outside of it ({space.images}).")
         return box
 
-    all_of_it = given.validation == "all"
+    all_of_it = given.validation == WHOLE
     boxes = tuple(map(inside, given.boxes)) or (space.volume,)
     points = _points(recipe, given, images[0], space)
     annotated = _layer(given.annotated, given, images[0]) if given.annotated else None

@@ -29,7 +29,9 @@ def network_parts(recipe: NetworkRecipe, training: Training, scores: NetworkScor
         ),
         heading("Scores"),
         table(["score", "value", "95 % certain"], _rows(scores)),
-        paragraph(f"Intervals are from drawing {scores.drawn} anew a thousand times. {_threshold(training)}"),
+        paragraph(
+            f"Intervals are from drawing anew, a thousand times, {scores.drawn}. {_threshold(training)}"
+        ),
     ]
     if len(scores.by_class) > 1:
         parts.append(table(["class", "F1", "precision", "recall"], _class_rows(scores)))
@@ -46,7 +48,7 @@ def network_parts(recipe: NetworkRecipe, training: Training, scores: NetworkScor
     return [
         *parts,
         heading("The recipe"),
-        verbatim(yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False)),
+        verbatim(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)),
         heading("The model"),
         table(["", ""], _facts(training)),
     ]

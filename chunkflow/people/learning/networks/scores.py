@@ -69,7 +69,7 @@ def _of_points(truth: PointsTruth, training: Training) -> NetworkScores:
     counts[: len(found), 0], counts[: len(found), 1], counts[len(found) :, 2] = hit, ~hit, 1
     places, chances, points = detected_cells(training.predicted, truth, THRESHOLDS[0])
     curve = precision_recall(places, chances, points, truth.tolerance) if len(places) else None
-    return _scored({truth.name: counts}, f"{len(counts)} cells, found or missed", curve)
+    return _scored({truth.name: counts}, f"the {len(counts)} cells that were found or missed", curve)
 
 
 def _voxel_counts(one: Predicted, recipe: NetworkRecipe, training: Training, number: int) -> Counts:
