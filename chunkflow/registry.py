@@ -28,6 +28,7 @@ CLUSTER = {
     "machine": "cluster.workers.site:Machine",
     "cluster": "cluster.workers.site:Cluster",
     "submit": "cluster.submission.submit:submit",
+    "side by side": "cluster.workers.side_by_side:run_side_by_side",
     "submission": "cluster.submission.submitted:submission_of",
 }
 """Places where jobs run on Ray, and the ways to give a job to a cluster and to ask for it there. Ray, which

@@ -85,6 +85,8 @@ class Making(_Strict):
     steps: int | None = None
     data: str = ""
     """A fingerprint of the data that it learnt from."""
+    training: str = ""
+    """The same for the same recipe and data."""
     versions: dict[str, str] = Field(default_factory=dict)
     scores: dict[str, float] = Field(default_factory=dict)
 

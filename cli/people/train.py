@@ -12,6 +12,7 @@ from rich.console import Console
 from chunkflow.errors import BadInput
 from chunkflow.people.learning.train import Trained
 from chunkflow.people.learning.train import train as train_model
+from cli.options import Address, Serial
 
 if TYPE_CHECKING:
     from chunkflow.networks.training.state import Check
@@ -67,6 +68,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace MODEL wher
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, in YAML.")]
 NetworkFile = Annotated[
     Path, typer.Option("--to", metavar="MODEL", help="The model to write, as in cells.safetensors.")
+]
+NetworkFolds = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=100,
+        help="Train so many networks more, each tested on a part that it has not seen.",
+    ),
 ]
 EventFolder = Annotated[
     Path | None,
@@ -130,6 +139,9 @@ def classify(
 def network(
     recipe: RecipeFile,
     to: NetworkFile,
+    folds: NetworkFolds = 0,
+    address: Address = "",
+    serial: Serial = False,
     tensorboard: EventFolder = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -149,7 +161,16 @@ def network(
     def tell(check: Check) -> None:
         console.print(f"step {check.step:,}: loss {check.loss:.4f}, F1 {check.score:.3f}")
 
-    trained = train_network(recipe, to, listeners=[tell], tensorboard=tensorboard, overwrite=overwrite)
+    trained = train_network(
+        recipe,
+        to,
+        folds=folds,
+        address=address,
+        serial=serial,
+        listeners=[tell],
+        tensorboard=tensorboard,
+        overwrite=overwrite,
+    )
     console.print(str(trained))
     console.print(f"The model is in {trained.path}.")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import chunkflow as cf
 import tasks
@@ -21,6 +22,7 @@ from chunkflow.people.learning.tuning import Tuned
 from chunkflow.people.viewing.view import Viewer
 from tests.support.clusters.ray_head import Head
 from tests.support.files.networks import document_of, network_of
+from tests.support.files.training import make_tissue, recipe_document
 
 NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),
@@ -49,6 +51,7 @@ SHOWN = [
 ]
 SHOWN += ["check", "evaluate", "export", "import_points", "ingest", "train", "tune"]
 OF_MODELS = ["convert_model", "read_model", "write_model"]
+OF_TRAINING = ["read_recipe", "train_network"]
 
 
 def public(name: str) -> Any:
@@ -103,7 +106,7 @@ def test_importing_chunkflow_imports_nothing_else_of_it() -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in NAMES if inspect.isroutine(getattr(cf, name))))
 def test_every_function_has_an_example(name: str) -> None:
-    assert name in {*SHOWN, *OF_MODELS, "submit", "Out"}
+    assert name in {*SHOWN, *OF_MODELS, *OF_TRAINING, "submit", "Out"}
 
 
 def test_the_place_to_write_to_is_called_to() -> None:
@@ -145,6 +148,13 @@ def test_the_example_of_a_function_of_models_runs(name: str, tmp_path: Path) -> 
     torch.save(network.state_dict(), tmp_path / "weights.pt")
     known = {name: getattr(cf, name) for name in OF_MODELS}
     run_example(name, known | {"folder": tmp_path, "network": network})
+
+
+@pytest.mark.parametrize("name", OF_TRAINING)
+def test_the_example_of_a_function_of_training_runs(name: str, tmp_path: Path) -> None:
+    recipe = recipe_document(make_tissue(tmp_path), steps=4, every=4)
+    (tmp_path / "cells.yaml").write_text(yaml.safe_dump(recipe))
+    run_example(name, {name: getattr(cf, name), "folder": tmp_path})
 
 
 def without(packages: tuple[str, ...], script: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from chunkflow.networks.training.fit import Fit, best_check
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.state import Check
 from chunkflow.networks.training.validation import Predicted, Validation
-from chunkflow.networks.training.volumes import open_volumes
+from chunkflow.networks.training.volumes import OpenedVolume, open_volumes
 from chunkflow.networks.weights import blank_network, load_model, write_model
 
 Heard = Callable[[Check], None]
@@ -37,6 +37,14 @@ class Training:
     """All looks at the validation."""
     predicted: tuple[Predicted, ...]
     """What the best weights give over each region of the validation."""
+
+
+def predict_over(
+    recipe: NetworkRecipe, model: Path, volumes: Sequence[OpenedVolume]
+) -> tuple[Predicted, ...]:
+    """What a model gives over the validation of volumes, trained by this recipe."""
+    network = load_model(model).network
+    return tuple(Validation(recipe, network, volumes).predict(network.state_dict()))
 
 
 def state_file(to: Path) -> Path:
@@ -62,12 +70,11 @@ def fit_network(
     network = _first_network(recipe)
     validation = Validation(recipe, network, volumes)
     examples = Examples(recipe, volumes)
-    data = data_fingerprint(recipe)
-    known = hashlib.sha256(f"{recipe.fingerprint} {data} {torch.__version__}".encode()).hexdigest()
+    data, known = data_fingerprint(recipe), training_fingerprint(recipe)
     fit = Fit(recipe, network, examples, validation, state_file(to), known, heard)
     best, checks = fit.run()
     network.load_state_dict(best)
-    document = _described(recipe, checks, data)
+    document = _described(recipe, checks, data, known)
     document = write_model(to, network.cpu(), document)
     predicted = validation.predict(best)
     state_file(to).unlink(missing_ok=True)
@@ -81,6 +88,12 @@ def data_fingerprint(recipe: NetworkRecipe) -> str:
         for place in (*volume.images, volume.truth, volume.annotated):
             said.update(_fingerprint_of(place).encode())
     return said.hexdigest()
+
+
+def training_fingerprint(recipe: NetworkRecipe) -> str:
+    """The same for the same recipe, data and version of torch."""
+    said = f"{recipe.fingerprint} {data_fingerprint(recipe)} {torch.__version__}"
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _fingerprint_of(place: str) -> str:
@@ -124,7 +137,7 @@ def _refuse_unlike(recipe: NetworkRecipe, started: ModelDocument) -> None:
         raise BadInput(f"{recipe.start} has the outputs {kinds[1]}, and the truth of the recipe {kinds[0]}.")
 
 
-def _described(recipe: NetworkRecipe, checks: list[Check], data: str) -> ModelDocument:
+def _described(recipe: NetworkRecipe, checks: list[Check], data: str, known: str) -> ModelDocument:
     """The document of the model, with the thresholds that the validation chose."""
     import chunkflow
 
@@ -138,6 +151,7 @@ def _described(recipe: NetworkRecipe, checks: list[Check], data: str) -> ModelDo
         seed=recipe.seed,
         steps=best.step,
         data=data,
+        training=known,
         versions={"chunkflow": chunkflow.__version__, "torch": torch.__version__, "numpy": np.__version__},
         scores={"F1": round(best.score, 6)},
     )

@@ -111,7 +111,7 @@ def open_volumes(recipe: NetworkRecipe, cache: BlockCache | None = None) -> list
 
 
 def _opened(recipe: NetworkRecipe, given: LearntVolume, cache: BlockCache) -> OpenedVolume:
-    images = [layer_at(*_place(place)) for place in given.images]
+    images = [layer_at(*place_of(place)) for place in given.images]
     for place, image in zip(given.images, images, strict=True):
         _refuse_unlike(place, image, given.images[0], images[0])
     _check_images(recipe, given, images)
@@ -145,20 +145,26 @@ def _opened(recipe: NetworkRecipe, given: LearntVolume, cache: BlockCache) -> Op
 
 
 def _with_validation(volume: OpenedVolume, patch: Vec) -> OpenedVolume:
-    """The last part along the axis that the most patches fill is for validation."""
+    """The last part along the axis that the most patches fill is for validation; the first one where the last
+    is held out."""
     bounds = volume.bounds
     axis = max(range(3), key=lambda n: bounds.size[n] / patch[n])
-    first = bounds.stop[axis] - max(bounds.size[axis] // VALIDATION, 1)
-    if first - bounds.start[axis] < 2 * patch[axis]:
+    part = max(bounds.size[axis] // VALIDATION, 1)
+    first = bounds.stop[axis] - part
+    if any(box.stop[axis] > first for box in volume.held_out):
+        first = bounds.start[axis]
+    if bounds.size[axis] - part < 2 * patch[axis]:
         raise BadInput(
             f"{volume.name} is too small to keep a part of it for validation: {bounds}, with patches of "
             f"{list(patch)}. Give `validation` (boxes, or all) in one of the volumes."
         )
     start = vec(first if n == axis else bounds.start[n] for n in range(3))
-    return replace(volume, validation=(Box(start, bounds.stop),))
+    stop = vec(first + part if n == axis else bounds.stop[n] for n in range(3))
+    return replace(volume, validation=(Box(start, stop),))
 
 
-def _place(place: str) -> tuple[str, int]:
+def place_of(place: str) -> tuple[str, int]:
+    """The URL and the mip of a layer."""
     url, mip = split_mip(place)
     return (url if "://" in url else f"file://{Path(url).absolute()}"), mip or 0
 
@@ -187,7 +193,7 @@ def _check_images(recipe: NetworkRecipe, given: LearntVolume, images: Sequence[V
 
 
 def _layer(place: str, given: LearntVolume, image: VoxelsInfo) -> VoxelsInfo:
-    layer = layer_at(*_place(place))
+    layer = layer_at(*place_of(place))
     _refuse_unlike(place, layer, given.images[0], image)
     if layer.channels != 1 or np.dtype(layer.dtype).kind not in "ui":
         raise BadInput(f"{place} holds {layer.channels} channels of {layer.dtype}: labels are whole numbers.")

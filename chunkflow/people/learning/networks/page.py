@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 
 from chunkflow.networks.training.recipe import NetworkRecipe
+from chunkflow.people.learning.networks.folds import FoldsTested
 from chunkflow.people.learning.networks.pictures import worst_places
 from chunkflow.people.learning.networks.scores import NetworkScores
 from chunkflow.people.reports.pages import heading, paragraph, picture, table, verbatim
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from chunkflow.networks.training.training import Training
 
 
-def network_parts(recipe: NetworkRecipe, training: Training, scores: NetworkScores) -> list[str]:
+def network_parts(
+    recipe: NetworkRecipe, training: Training, scores: NetworkScores, folds: FoldsTested | None
+) -> list[str]:
     """What stands on the page, below its title."""
     made, regions = training.document.made, training.predicted
     judged = sum(int(one.region.judged.sum()) for one in regions)
@@ -42,6 +45,15 @@ def network_parts(recipe: NetworkRecipe, training: Training, scores: NetworkScor
             + ("; precision over recall, as the threshold falls." if scores.curve else "."),
         )
     )
+    if folds is not None:
+        parts += [
+            heading("Folds"),
+            paragraph(
+                "Each row is one network more, tested on a part of the data of which it has seen nothing; "
+                "its threshold comes from its own validation. Below all are taken together."
+            ),
+            table(["tested on", "F1", "precision", "recall", "F1, 95 % certain"], _fold_rows(folds)),
+        ]
     worst = worst_places(recipe, training)
     if worst is not None:
         parts += [heading("Where it is worst"), picture(*worst)]
@@ -60,6 +72,14 @@ def _rows(scores: NetworkScores) -> list[list[str]]:
 
 def _class_rows(scores: NetworkScores) -> list[list[str]]:
     return [[name, *(f"{value:.3f}" for value in found.values())] for name, found in scores.by_class.items()]
+
+
+def _fold_rows(folds: FoldsTested) -> list[list[str]]:
+    rows = [*zip(folds.names, folds.by_fold, strict=True), ("all", folds.pooled)]
+    return [
+        [name, *(f"{value:.3f}" for value in scores.values.values()), str(scores.intervals["F1"])]
+        for name, scores in rows
+    ]
 
 
 def _threshold(training: Training) -> str:

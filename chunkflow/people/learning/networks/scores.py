@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from chunkflow.kernels.scoring.matching import matched_pairs
 from chunkflow.kernels.scoring.scores import Curve, Interval, bootstrap_interval, precision_recall
+from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.training.recipe import NetworkRecipe
-from chunkflow.networks.training.truths import NO_CLASS, ClassesTruth, PointsTruth
+from chunkflow.networks.training.truths import NO_CLASS, ClassesTruth, Floats, PointsTruth
 
 if TYPE_CHECKING:
-    from chunkflow.networks.training.training import Training
     from chunkflow.networks.training.validation import Predicted
 
 BLOCK = 32
@@ -45,41 +45,68 @@ class NetworkScores:
         ]
 
 
-def scores_of(recipe: NetworkRecipe, training: Training) -> NetworkScores:
-    """The scores of the best weights on the validation."""
+@dataclass(frozen=True)
+class Counted:
+    """What of each class was found, missed and wrong; of cells also how sure the network was of them."""
+
+    tables: dict[str, Counts]
+    ranked: tuple[Floats, Floats, Floats] | None = None
+    """Places of cells found at the lowest threshold, their probabilities, and the points."""
+
+
+def count_mistakes(recipe: NetworkRecipe, document: ModelDocument, predicted: Sequence[Predicted]) -> Counted:
+    """What a network found, missed and got wrong, at the threshold that its training chose."""
     if isinstance(recipe.truth, PointsTruth):
-        return _of_points(recipe.truth, training)
-    counts: dict[str, Counts] = {}
-    names = [output.name for output in recipe.truth.outputs]
-    for number, name in enumerate(names):
-        blocks = [_voxel_counts(one, recipe, training, number) for one in training.predicted]
-        counts[name] = np.concatenate(blocks)
-    return _scored(counts, f"{len(next(iter(counts.values())))} blocks of space")
+        return _count_cells(recipe.truth, document, predicted)
+    return Counted(
+        {
+            output.name: np.concatenate([_count_voxels(one, recipe, document, number) for one in predicted])
+            for number, output in enumerate(document.outputs)
+        }
+    )
 
 
-def _of_points(truth: PointsTruth, training: Training) -> NetworkScores:
+def score_mistakes(recipe: NetworkRecipe, counted: Sequence[Counted]) -> NetworkScores:
+    """Scores of one network, or of several that were tested on different parts, taken together."""
+    names = counted[0].tables
+    tables = {name: np.concatenate([one.tables[name] for one in counted]) for name in names}
+    count = len(next(iter(tables.values())))
+    ranked = [one.ranked for one in counted if one.ranked is not None]
+    if not isinstance(recipe.truth, PointsTruth) or not ranked:
+        return _scored(tables, f"{count} blocks of space")
+    apart = np.cumsum([0.0, *(_width(one) + 10 * recipe.truth.tolerance for one in ranked)])
+    places = np.concatenate([one[0] + (a, 0, 0) for one, a in zip(ranked, apart, strict=False)])
+    points = np.concatenate([one[2] + (a, 0, 0) for one, a in zip(ranked, apart, strict=False)])
+    chances = np.concatenate([one[1] for one in ranked])
+    curve = precision_recall(places, chances, points, recipe.truth.tolerance) if len(places) else None
+    return _scored(tables, f"the {count} cells that were found or missed", curve)
+
+
+def _width(ranked: tuple[Floats, Floats, Floats]) -> float:
+    return float(max((places[:, 0].max() for places in (ranked[0], ranked[2]) if len(places)), default=0.0))
+
+
+def _count_cells(truth: PointsTruth, document: ModelDocument, predicted: Sequence[Predicted]) -> Counted:
     from chunkflow.networks.training.validation import THRESHOLDS, detected_cells
 
-    threshold = training.document.outputs[0].threshold or THRESHOLDS[0]
-    found, _, points = detected_cells(training.predicted, truth, threshold)
+    threshold = document.outputs[0].threshold or THRESHOLDS[0]
+    found, _, points = detected_cells(predicted, truth, threshold)
     pairs = matched_pairs(found, points, truth.tolerance)
     hit, missed = np.zeros(len(found), bool), np.ones(len(points), bool)
     hit[pairs[:, 0]], missed[pairs[:, 1]] = True, False
     counts = np.zeros((len(found) + int(missed.sum()), 3), np.int64)
     counts[: len(found), 0], counts[: len(found), 1], counts[len(found) :, 2] = hit, ~hit, 1
-    places, chances, points = detected_cells(training.predicted, truth, THRESHOLDS[0])
-    curve = precision_recall(places, chances, points, truth.tolerance) if len(places) else None
-    return _scored({truth.name: counts}, f"the {len(counts)} cells that were found or missed", curve)
+    return Counted({truth.name: counts}, detected_cells(predicted, truth, THRESHOLDS[0]))
 
 
-def _voxel_counts(one: Predicted, recipe: NetworkRecipe, training: Training, number: int) -> Counts:
+def _count_voxels(one: Predicted, recipe: NetworkRecipe, document: ModelDocument, number: int) -> Counts:
     """True and false positives and false negatives among the voxels of each block of a region."""
     truth = one.region.volume.truth.over(one.region.box)[0]
     known = one.region.judged & (truth != NO_CLASS)
     if isinstance(recipe.truth, ClassesTruth):
         said, true = one.steps.argmax(axis=-1) == number, truth == number
     else:
-        threshold = training.document.outputs[0].threshold or 0.5
+        threshold = document.outputs[0].threshold or 0.5
         said, true = one.steps[..., 0] >= threshold * 65535 - 1e-6, truth == 1
     kinds = (said & true & known, said & ~true & known, ~said & true & known)
     numbers = np.zeros(truth.shape, np.int64)

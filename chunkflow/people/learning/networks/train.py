@@ -13,8 +13,9 @@ from chunkflow.data.atomic import refuse_existing
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.training.recipe import NetworkRecipe, read_recipe
+from chunkflow.people.learning.networks.folds import FoldsTested, score_folds
 from chunkflow.people.learning.networks.page import network_parts
-from chunkflow.people.learning.networks.scores import NetworkScores, scores_of
+from chunkflow.people.learning.networks.scores import NetworkScores, count_mistakes, score_mistakes
 from chunkflow.people.reports.pages import fragment, page
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class TrainedNetwork:
     recipe: NetworkRecipe
     training: Training
     scores: NetworkScores
+    """On the validation."""
+    folds: FoldsTested | None = None
+    """Scores of networks that were tested on what they had not seen, where folds were asked for."""
 
     @property
     def document(self) -> ModelDocument:
@@ -56,19 +60,25 @@ class TrainedNetwork:
         return _report_of(self.path)
 
     def __repr__(self) -> str:
-        return "\n".join([*self.scores.lines(), f"The best of {len(self.checks)} looks; see {self.report}."])
+        lines = [*self.scores.lines(), f"The best of {len(self.checks)} looks; see {self.report}."]
+        if self.folds is not None:
+            lines += [f"In {len(self.folds.names)} folds, {line}" for line in self.folds.pooled.lines()]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         return fragment(TITLE, self._parts())
 
     def _parts(self) -> list[str]:
-        return network_parts(self.recipe, self.training, self.scores)
+        return network_parts(self.recipe, self.training, self.scores, self.folds)
 
 
 def train_network(
     recipe: NetworkRecipe | str | Path,
     to: str | Path,
     *,
+    folds: int = 0,
+    address: str = "",
+    serial: bool = False,
     listeners: Sequence[Callable[[Check], None]] = (),
     tensorboard: str | Path | None = None,
     overwrite: bool = False,
@@ -78,6 +88,10 @@ def train_network(
     `recipe` is a YAML file, or what `read_recipe` has read. The model is written to `to`, which ends in
     .safetensors; a page of scores and a table of all looks at the validation lie beside it (.html, .csv).
     `listeners` are called with each look. Events for TensorBoard go into the folder `tensorboard`.
+
+    With `folds` as many networks more are trained first, side by side on Ray, on this machine or the cluster
+    at `address` (or one by one, `serial`). Each is tested on a part of the data of which it has seen nothing:
+    whole volumes where there are enough, else slabs of each.
 
     The same recipe gives the same bytes, on the same kind of CPU. The state is kept in a file beside the
     model (.training): a training that was killed goes on from there, and ends with the same bytes.
@@ -101,8 +115,10 @@ def train_network(
         for listener in (*events, *listeners):
             listener(check)
 
+    tested = score_folds(recipe, to, folds, address, serial, overwrite) if folds else None
     training = fit_network(recipe, to, heard, overwrite)
-    trained = TrainedNetwork(to, recipe, training, scores_of(recipe, training))
+    scores = score_mistakes(recipe, [count_mistakes(recipe, training.document, training.predicted)])
+    trained = TrainedNetwork(to, recipe, training, scores, tested)
     trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
     _table_of(to).write_text(_table(training.checks), encoding="utf-8")
     return trained
