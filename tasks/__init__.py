@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tasks.cells.segment import Segment as Segment
     from tasks.count.count import Count as Count
     from tasks.mesh.mesh import Mesh as Mesh
+    from tasks.networks.detect import Detect as Detect
     from tasks.networks.infer import Infer as Infer
     from tasks.networks.normalise import Normalise as Normalise
     from tasks.stitch.stitch import Stitch as Stitch
@@ -32,6 +33,7 @@ TASKS = {
     "copy": "tasks.volumes.copy:Copy",
     "correct": "tasks.volumes.correct:Correct",
     "count": "tasks.count.count:Count",
+    "detect": "tasks.networks.detect:Detect",
     "downsample": "tasks.volumes.downsample:Downsample",
     "infer": "tasks.networks.infer:Infer",
     "ingest": "tasks.volumes.ingest:Ingest",

@@ -119,6 +119,8 @@ class ChannelContent(BaseModel):
     """As in a network's outputs: probability, class, affinity or image."""
     offset: Vec | None = None
     """Of an affinity: the voxel that it is with."""
+    threshold: float | None = None
+    """From where on it counts as a yes, where training chose that."""
 
 
 class ImageInfo(_Voxels):

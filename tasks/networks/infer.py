@@ -110,7 +110,9 @@ class Infer(Task):
         self._check_inputs(layout, images)
         space = self._space(layout)
         contents = tuple(
-            ChannelContent(name=output.name, kind=output.kind, offset=output.offset)
+            ChannelContent(
+                name=output.name, kind=output.kind, offset=output.offset, threshold=output.threshold
+            )
             for output in document.outputs
         )
         made = ImageInfo(
