@@ -140,7 +140,7 @@ def ratios(sizes: Sequence[float], others: Sequence[float]) -> tuple[Vec, Vec]:
 
 
 def finish_cell(cell: Vec) -> Vec:
-    """A cube of a few chunks to file rows by: its side is a power of two, so it is a range of Morton codes."""
+    """A cube of a few chunks to file rows by; as its side is a power of two it is a range of Morton codes."""
     side = 1 << (4 * max(cell) - 1).bit_length()
     return side, side, side
 
