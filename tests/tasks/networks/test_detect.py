@@ -108,17 +108,26 @@ def test_a_part_has_the_rows_of_the_whole(heat: str, tmp_path: Path) -> None:
     assert tried.equals(whole.filter(pa.array(inside)).combine_chunks())
 
 
-def test_files_are_cells_of_space(tmp_path: Path) -> None:
-    spots = np.zeros((300, 40, 40), np.uint8)
-    spots[20::40, 20, 20] = 255
+def test_files_are_cells_of_space_in_the_order_of_ids(tmp_path: Path) -> None:
+    spots = np.zeros((200, 170, 20), np.uint8)
+    places = [(20, 40, 9), (100, 10, 9), (140, 40, 9), (20, 140, 9), (190, 20, 9), (180, 160, 9)]
+    for place in places:
+        spots[place] = 255
     layers = {"heat": make_layer(tmp_path / "heat", spots)}
     task = {"detect": {"image": "heat", "objects": "cells", "threshold": 0.5}}
     job = make_job(tmp_path, layers, [task], chunk=[32, 32, 32])
-    assert run_job(job) == "complete"
-    info = describe(f"file://{tmp_path}/work/tables/cells", 0, "table")
-    assert (info.kind, info.cell, info.connected) == ("table", (128, 128, 128), True)
-    files = [pq.read_table(tmp_path / "work/tables/cells" / table_file(i)) for i in range(3)]
-    assert [rows["x"].to_pylist() for rows in files] == [[20.5, 60.5, 100.5], [140.5, 180.5, 220.5], [260.5]]
+    for box, expected in (
+        (None, [[20.5, 100.5], [190.5, 140.5], [20.5], [180.5]]),
+        (Box((130, 0, 0), (200, 170, 20)), [[190.5, 140.5], [180.5]]),
+    ):
+        assert run_job(job, box) == "complete"
+        url = open_plan(job, box).products["cells", 0].info.url
+        info = describe(url, 0, "table")
+        assert (info.kind, info.cell, info.connected) == ("table", (128, 128, 128), True)
+        folder = Path(url.removeprefix("file://"))
+        files = [pq.read_table(folder / table_file(i)) for i in range(len(expected))]
+        assert len(list(folder.glob("*.parquet"))) == len(files)
+        assert [rows["x"].to_pylist() for rows in files] == expected
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
