@@ -109,16 +109,24 @@ def test_a_part_has_the_rows_of_the_whole(heat: str, tmp_path: Path) -> None:
 
 
 def test_files_are_cells_of_space_in_the_order_of_ids(tmp_path: Path) -> None:
-    spots = np.zeros((200, 170, 20), np.uint8)
-    places = [(20, 40, 9), (100, 10, 9), (140, 40, 9), (20, 140, 9), (190, 20, 9), (180, 160, 9)]
+    spots = np.zeros((200, 170, 140), np.uint8)
+    places = [
+        (20, 40, 9),
+        (100, 10, 9),
+        (140, 40, 9),
+        (20, 140, 9),
+        (190, 20, 9),
+        (180, 160, 9),
+        (150, 20, 135),
+    ]
     for place in places:
         spots[place] = 255
     layers = {"heat": make_layer(tmp_path / "heat", spots)}
     task = {"detect": {"image": "heat", "objects": "cells", "threshold": 0.5}}
-    job = make_job(tmp_path, layers, [task], chunk=[32, 32, 32])
+    job = make_job(tmp_path, layers, [task], chunk=[32, 32, 20])
     for box, expected in (
-        (None, [[20.5, 100.5], [190.5, 140.5], [20.5], [180.5]]),
-        (Box((130, 0, 0), (200, 170, 20)), [[190.5, 140.5], [180.5]]),
+        (None, [[20.5, 100.5], [190.5, 140.5], [20.5], [180.5], [], [150.5], [], []]),
+        (Box((130, 0, 0), (200, 170, 140)), [[190.5, 140.5], [180.5], [150.5], []]),
     ):
         assert run_job(job, box) == "complete"
         url = open_plan(job, box).products["cells", 0].info.url
