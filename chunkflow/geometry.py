@@ -139,6 +139,12 @@ def ratios(sizes: Sequence[float], others: Sequence[float]) -> tuple[Vec, Vec]:
     return larger, smaller
 
 
+def finish_cell(cell: Vec) -> Vec:
+    """A cube of a few chunks to file rows by; as its side is a power of two it is a range of Morton codes."""
+    side = 1 << (4 * max(cell) - 1).bit_length()
+    return side, side, side
+
+
 @dataclass(frozen=True)
 class Grid:
     """`bounds` cut into cuboids of size `cell` counted from `anchor`; those at the border are clipped.

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from chunkflow.data.info import TableInfo
 from chunkflow.engine.planning.stages import Stage, wait_for, wait_for_all
-from chunkflow.engine.planning.steps import Product, Step, finds_whole_objects, finish_cell
-from chunkflow.geometry import Grid, Vec
+from chunkflow.engine.planning.steps import Product, Step, finds_whole_objects
+from chunkflow.geometry import Grid, Vec, finish_cell
 from chunkflow.shapes import MergedRows, ReducedRows, RowByRow, SentRows, Shape, Voxels
 
 StepInputs = dict[str, tuple[Product, ...]]

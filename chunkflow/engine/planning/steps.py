@@ -119,9 +119,3 @@ def finds_whole_objects(inputs: dict[str, tuple[Product, ...]]) -> bool:
         return False
     labels = next((info for info in read if isinstance(info, LabelsInfo)), None)
     return labels is not None and labels.connected
-
-
-def finish_cell(cell: Vec) -> Vec:
-    """A cube with a power of two as its side, of a few chunks: a range of ids, as ids are Morton codes."""
-    side = 1 << (4 * max(cell) - 1).bit_length()
-    return side, side, side

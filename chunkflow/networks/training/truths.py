@@ -22,13 +22,16 @@ class _Kind(BaseModel):
 
 
 class PointsTruth(_Kind):
-    """Cells marked as points: the network learns a heatmap, 1 at each point, that falls as a Gaussian."""
+    """Cells marked as points: the network learns a heatmap, 1 at each point.
+
+    It falls as a Gaussian whose standard deviation is half a diameter.
+    """
 
     kind: Literal["points"] = "points"
     name: Name = Field("cell", description="the name of the output")
     of_class: str = Field("", description="take the points of this class alone, from the column `class`")
     unit: Literal["", "voxels", "um", "nm", "mm"] = Field("", description="of places, where files do not say")
-    radius: Micrometres = Field(4.0, description="standard deviation of the Gaussian, micrometres")
+    diameter: Micrometres = Field(8.0, description="of a cell, micrometres")
     tolerance: Micrometres = Field(10.0, description="how far a cell found may be from a point, micrometres")
 
     @property
@@ -86,9 +89,11 @@ def class_numbers(truth: ClassesTruth, labels: npt.NDArray[Any]) -> npt.NDArray[
     return np.where(values[at] == labels, indexes[at], np.uint16(NO_CLASS))
 
 
-def heat_of_points(points: Floats, box: Box, voxel_size: VoxelSize, radius: float) -> npt.NDArray[np.float32]:
+def heat_of_points(
+    points: Floats, box: Box, voxel_size: VoxelSize, diameter: float
+) -> npt.NDArray[np.float32]:
     """The heatmap over a box: the largest of the Gaussians at all points; places are continuous voxels."""
-    sigma = np.array([radius * 1000 / size for size in voxel_size])
+    sigma = np.array([diameter * 500 / size for size in voxel_size])
     heat = np.zeros(box.size, np.float32)
     reach = REACH * sigma
     near = ((points > box.start - reach) & (points < box.stop + reach)).all(axis=1)

@@ -17,7 +17,7 @@ import torch
 
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
-from chunkflow.kernels.images.summits import find_summits
+from chunkflow.kernels.objects.heat_peaks import find_heat_peaks, offsets_within, peak_reach
 from chunkflow.kernels.scoring.matching import match_points
 from chunkflow.networks.architectures import Architecture
 from chunkflow.networks.document import ModelDocument
@@ -177,11 +177,13 @@ def detected_cells(
         size = np.array(voxel) / 1000
         heat, box = one.steps[..., 0], Box.of_size(region.box.size)
         least = ceil(threshold * FULL - 1e-6)
-        _, found, heights = find_summits(heat, box, box, truth.radius * 1000, voxel, least)
+        radii, half = peak_reach(truth.diameter * 1000, voxel)
+        peaks = find_heat_peaks(heat, [(0, n) for n in box.size], least, half, offsets_within(radii))
+        found = peaks.centres((0, 0, 0))
         kept = region.has(found + region.box.start)
         apart = np.array([shift, 0.0, 0.0])
         places.append(found[kept] * size + apart)
-        chances.append(heights[kept] / FULL)
+        chances.append(peaks.heights[kept] / FULL)
         points.append((region.points - region.box.start) * size + apart)
         shift += region.box.size[0] * size[0] + 10 * truth.tolerance
     return np.concatenate(places), np.concatenate(chances), np.concatenate(points)

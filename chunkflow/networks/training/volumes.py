@@ -243,7 +243,7 @@ def _truth(
     truth = recipe.truth
     if isinstance(truth, PointsTruth):
         assert points is not None
-        return lambda box: heat_of_points(points, box, space.voxel_size, truth.radius)[None]
+        return lambda box: heat_of_points(points, box, space.voxel_size, truth.diameter)[None]
     layer = Volume(_layer(given.truth, given, image))
     if isinstance(truth, ClassesTruth):
         return lambda box: class_numbers(truth, _labels(layer, space, box))

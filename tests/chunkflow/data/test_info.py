@@ -13,8 +13,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from chunkflow.chunk import Chunk
-from chunkflow.data.describe import table_at
+from chunkflow.data.describe import layer_at, table_at
 from chunkflow.data.info import (
+    ChannelContent,
     FolderInfo,
     ImageInfo,
     LabelsInfo,
@@ -26,6 +27,7 @@ from chunkflow.data.info import (
     table_of,
     voxels_of,
 )
+from chunkflow.data.volume import layer_document
 from chunkflow.engine.planning.plan import plan_of_spec, spec_of
 from chunkflow.engine.planning.spec import PlanSpec
 from chunkflow.errors import BadInput
@@ -156,6 +158,31 @@ def test_an_image_of_voxels_is_like_them_unless_told() -> None:
     assert image.as_image("float32", 3).channels == 3
     assert (EACH["table"].as_image().dtype, EACH["table"].as_image().channels) == ("uint8", 1)
     assert (image.as_labels().dtype, image.as_labels().channels) == ("uint64", 1)
+
+
+def test_what_channels_hold_is_read_with_a_threshold_and_without(tmp_path: Path) -> None:
+    """Older layers and ledgers know of no threshold."""
+    contents = (
+        ChannelContent(name="cell", kind="probability", threshold=0.3),
+        ChannelContent(name="left", kind="affinity", offset=(-1, 0, 0)),
+    )
+    former = [
+        {"name": "cell", "kind": "probability"},
+        {"name": "left", "kind": "affinity", "offset": [-1, 0, 0]},
+    ]
+    image = ImageInfo(volume=PART, voxel_size=VOXEL_SIZE, channels=2, contents=contents)
+    document = layer_document([image])
+    (tmp_path / "info").write_text(json.dumps(document))
+    read = layer_at(f"file://{tmp_path}")
+    assert isinstance(read, ImageInfo)
+    assert read.contents == parse_info(image.model_dump(mode="json")).contents == contents
+    (tmp_path / "info").write_text(json.dumps(document | {"contents": former}))
+    read = layer_at(f"file://{tmp_path}")
+    assert isinstance(read, ImageInfo)
+    assert [(c.name, c.offset, c.threshold) for c in read.contents] == [
+        ("cell", None, None),
+        ("left", (-1, 0, 0), None),
+    ]
 
 
 def test_labels_over_another_space_are_not_known_to_be_connected() -> None:

@@ -44,7 +44,7 @@ def test_a_network_finds_the_cells_of_the_next_brain(
     layers = {"image": other["image"], "heat": str(tmp_path / "heat"), "cells": str(tmp_path / "found")}
     tasks = [
         {"infer": {"images": ["image"], "model": str(model), "made": "heat"}},
-        {"detect": {"image": "heat", "objects": "cells", "radius": 2}},
+        {"detect": {"image": "heat", "objects": "cells", "diameter": 4}},
     ]
     job = make_job(tmp_path, layers, tasks, chunk=[32, 32, 16], storage=[16, 16, 8])
     assert run_job(job) == "complete"

@@ -56,7 +56,7 @@ def recipe_document(tissue: dict[str, str], kind: str = "points", **changes: Any
     """A recipe as a file says it: a small U-Net, a few steps."""
     truth: dict[str, Any] = {"kind": kind}
     if kind == "points":
-        truth |= {"radius": 2, "tolerance": 4}
+        truth |= {"diameter": 4, "tolerance": 4}
     if kind == "classes":
         truth["names"] = {3: "ground", 7: "cell"}
     volume = {"images": tissue["image"], "truth": tissue[kind], "validation": "54-72,0-56,0-24"}
