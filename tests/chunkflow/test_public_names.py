@@ -22,7 +22,7 @@ from chunkflow.people.learning.tuning import Tuned
 from chunkflow.people.viewing.view import Viewer
 from tests.support.clusters.ray_head import Head
 from tests.support.files.networks import document_of, network_of
-from tests.support.files.training import make_tissue, recipe_document
+from tests.support.models.training import make_tissue, recipe_document
 
 NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from scipy.ndimage import median_filter
 
+import chunkflow as cf
 from chunkflow.engine.planning.job import Job
 from chunkflow.kernels.scoring.matching import match_points
 from chunkflow.networks.loading import read_model
@@ -62,6 +63,19 @@ def test_nuclei_are_found_measured_meshed_and_shown(examples: Path) -> None:
     assert set(np.unique(read_layer(data / "nuclei"))) == {0, *objects["id"].to_pylist()}
     assert (data / "nuclei" / "mesh" / "info").exists()
     assert (data / "cells" / "info").exists()
+
+
+def test_a_network_learns_from_marked_cells_and_finds_those_of_the_next_block(examples: Path) -> None:
+    data = examples / "data" / "train"
+    run(examples / "train" / "tissue.yaml")
+    cf.export(cf.open(data / "tissue").table("truth"), data / "marked.csv", columns=["x", "y", "z"])
+    recipe = cf.read_recipe(examples / "train" / "cells.yaml").model_copy(update={"steps": 80, "every": 40})
+    trained = cf.train_network(recipe, data / "cells.safetensors")
+    assert trained.f1 > 0.9
+    run(examples / "train" / "find.yaml")
+    found, truth = (centres(read_table(data / "next" / "tables" / name)) for name in ("cells", "truth"))
+    score = match_points(found, truth, 5.0)
+    assert score.f1 > 0.9, score
 
 
 def test_labels_that_exist_are_meshed_beside_themselves(examples: Path, tmp_path: Path) -> None:

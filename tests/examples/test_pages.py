@@ -49,6 +49,7 @@ def test_a_command_is_understood(
     monkeypatch.chdir(tmp_path)
     for word in words:
         if word.endswith((".yaml", ".csv", ".json")):
+            Path(word).parent.mkdir(parents=True, exist_ok=True)
             Path(word).touch()
     group = typer.main.get_command(build(words))
     name, *arguments = words

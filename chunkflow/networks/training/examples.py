@@ -46,7 +46,7 @@ class Example:
     """Where the truth counts."""
 
 
-class Examples:
+class TrainingExamples:
     """All examples of a training."""
 
     def __init__(self, recipe: NetworkRecipe, volumes: Sequence[OpenedVolume]) -> None:

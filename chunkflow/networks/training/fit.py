@@ -20,7 +20,7 @@ import torch
 from chunkflow.errors import BadInput
 from chunkflow.networks.architectures import Architecture
 from chunkflow.networks.inference import MEMORY_FORMATS
-from chunkflow.networks.training.examples import Example, Examples
+from chunkflow.networks.training.examples import Example, TrainingExamples
 from chunkflow.networks.training.losses import loss_of, output_weights
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.state import Check, Tensors, TrainingState, read_state
@@ -45,14 +45,14 @@ def rate_of(step: int, recipe: NetworkRecipe) -> float:
     return recipe.rate * (LAST + (1 - LAST) * (1 + cos(pi * min(gone, 1.0))) / 2)
 
 
-class Fit:
+class TrainingLoop:
     """A network that learns."""
 
     def __init__(
         self,
         recipe: NetworkRecipe,
         network: Architecture,
-        examples: Examples,
+        examples: TrainingExamples,
         validation: Validation,
         state_file: Path,
         fingerprint: str,

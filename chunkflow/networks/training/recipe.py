@@ -25,7 +25,7 @@ from chunkflow.data.documents import first_fault, read_document
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.networks.document import Making, ModelDocument, Name, NetworkInput, Size
-from chunkflow.networks.training.truths import Truth
+from chunkflow.networks.training.truths import LearntTruth
 
 KEYS = "architecture, input, patch, truth and volumes"
 
@@ -48,14 +48,14 @@ Places = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 BoxText = Annotated[str, AfterValidator(_a_box)]
 Boxes = Annotated[tuple[BoxText, ...], BeforeValidator(_as_list)]
 WHOLE = ("all",)
-Share = Annotated[float, Field(ge=0, le=1)]
+Portion = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Strict(BaseModel):
+class _RecipePart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class LearntVolume(_Strict):
+class LearntVolume(_RecipePart):
     """Images, and what is true of them."""
 
     images: Places = Field(min_length=1, description="layers, in the order of `input`; PATH@MIP is a mip")
@@ -78,7 +78,7 @@ class LearntVolume(_Strict):
         )
 
 
-class Augmentation(_Strict):
+class Augmentation(_RecipePart):
     """How examples are varied, so that the network learns what does not change with it."""
 
     flips: bool = Field(True, description="turn each axis over, half of the time")
@@ -90,11 +90,11 @@ class Augmentation(_Strict):
     slope: float = Field(0.0, ge=0, le=100, description="brightness that changes through a patch, up to this")
     noise: float = Field(0.1, ge=0, le=100, description="standard deviation of noise, up to this")
     blur: float = Field(0.0, ge=0, le=20, description="standard deviation of blur in voxels, up to this")
-    missing: Share = Field(0.0, description="how often one section (z) is black")
-    shifted: Share = Field(0.0, description="how often one section (z) is out of place")
+    missing: Portion = Field(0.0, description="how often one section (z) is black")
+    shifted: Portion = Field(0.0, description="how often one section (z) is out of place")
 
 
-class NetworkRecipe(_Strict):
+class NetworkRecipe(_RecipePart):
     """How a network is trained."""
 
     architecture: Name
@@ -102,13 +102,13 @@ class NetworkRecipe(_Strict):
     input: NetworkInput
     patch: tuple[Size, Size, Size]
     overlap: tuple[int, int, int] | None = Field(None, description="left out: half of the patch")
-    truth: Truth
+    truth: LearntTruth
     volumes: tuple[LearntVolume, ...] = Field(min_length=1, max_length=1000)
     resample: bool = Field(False, description="interpolate images of other voxels to the size in `input`")
     augment: Augmentation = Field(default_factory=lambda: Augmentation.model_validate({}))
     loss: Literal["cross-entropy", "dice", "both"] = "cross-entropy"
-    balance: Share = Field(0.5, description="outputs weigh by their rarity to this power: 0, all the same")
-    rare: Share = Field(0.5, description="the share of patches that are taken around what is rare")
+    balance: Portion = Field(0.5, description="outputs weigh by their rarity to this power: 0, all the same")
+    rare: Portion = Field(0.5, description="the share of patches that are taken around what is rare")
     steps: int = Field(1000, ge=1, le=10_000_000)
     batch: int = Field(4, ge=1, le=4096)
     rate: float = Field(0.015, gt=0, le=10, description="the highest of the one-cycle schedule")

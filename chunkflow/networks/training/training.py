@@ -15,11 +15,11 @@ from chunkflow.data.fingerprints import fingerprint
 from chunkflow.errors import BadInput
 from chunkflow.networks.architectures import OURS, Architecture
 from chunkflow.networks.document import Making, ModelDocument
-from chunkflow.networks.training.examples import Examples
-from chunkflow.networks.training.fit import Fit, best_check
+from chunkflow.networks.training.examples import TrainingExamples
+from chunkflow.networks.training.fit import TrainingLoop, best_check
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.state import Check
-from chunkflow.networks.training.validation import Predicted, Validation
+from chunkflow.networks.training.validation import Prediction, Validation
 from chunkflow.networks.training.volumes import OpenedVolume, open_volumes
 from chunkflow.networks.weights import blank_network, load_model, write_model
 
@@ -35,13 +35,13 @@ class Training:
     document: ModelDocument
     checks: tuple[Check, ...]
     """All looks at the validation."""
-    predicted: tuple[Predicted, ...]
+    predicted: tuple[Prediction, ...]
     """What the best weights give over each region of the validation."""
 
 
 def predict_over(
     recipe: NetworkRecipe, model: Path, volumes: Sequence[OpenedVolume]
-) -> tuple[Predicted, ...]:
+) -> tuple[Prediction, ...]:
     """What a model gives over the validation of volumes, trained by this recipe."""
     network = load_model(model).network
     return tuple(Validation(recipe, network, volumes).predict(network.state_dict()))
@@ -69,9 +69,9 @@ def fit_network(
     volumes = open_volumes(recipe)
     network = _first_network(recipe)
     validation = Validation(recipe, network, volumes)
-    examples = Examples(recipe, volumes)
+    examples = TrainingExamples(recipe, volumes)
     data, known = data_fingerprint(recipe), training_fingerprint(recipe)
-    fit = Fit(recipe, network, examples, validation, state_file(to), known, heard)
+    fit = TrainingLoop(recipe, network, examples, validation, state_file(to), known, heard)
     best, checks = fit.run()
     network.load_state_dict(best)
     document = _described(recipe, checks, data, known)

@@ -75,7 +75,7 @@ class ClassesTruth(_Kind):
         return tuple(NetworkOutput(name=name, kind="class") for name in self.names.values())
 
 
-Truth = Annotated[PointsTruth | LabelsTruth | ClassesTruth, Field(discriminator="kind")]
+LearntTruth = Annotated[PointsTruth | LabelsTruth | ClassesTruth, Field(discriminator="kind")]
 """Any of them, told apart by `kind`."""
 NO_CLASS = 2**16 - 1
 """Stands for voxels whose value is no class."""

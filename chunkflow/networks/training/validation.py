@@ -37,7 +37,7 @@ THRESHOLDS = tuple(step / 20 for step in range(1, 20))
 
 
 @dataclass(frozen=True)
-class Region:
+class JudgedRegion:
     """A box of a volume in which a network is judged."""
 
     volume: OpenedVolume
@@ -59,10 +59,10 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Prediction:
     """What a network gives over a region, in whole steps from 0 to 65,535 (x, y, z, output)."""
 
-    region: Region
+    region: JudgedRegion
     steps: Steps
 
 
@@ -75,7 +75,7 @@ class Validation:
             self.device = "cuda"
         self._recipe, self._network = recipe, copy.deepcopy(network).eval()
         self.regions = [
-            Region(volume, box, volume.judged(box)) for volume in volumes for box in volume.validation
+            JudgedRegion(volume, box, volume.judged(box)) for volume in volumes for box in volume.validation
         ]
         self._refuse_nothing()
 
@@ -89,7 +89,7 @@ class Validation:
             return _score_of_points(predicted, truth)
         return _score_of_labels(predicted)
 
-    def predict(self, weights: Tensors) -> list[Predicted]:
+    def predict(self, weights: Tensors) -> list[Prediction]:
         """What the network gives over all regions."""
         self._network.load_state_dict(weights)
         setting = InferenceSetting(self.device, self._recipe.precision, self._recipe.threads)
@@ -97,7 +97,7 @@ class Validation:
         predictor = TorchPredictor(
             LoadedModel(self._recipe.document, self._network, nothing, nothing), setting
         )
-        return [Predicted(region, _predicted(predictor, region)) for region in self.regions]
+        return [Prediction(region, _predicted(predictor, region)) for region in self.regions]
 
     def _refuse_nothing(self) -> None:
         truth = self._recipe.truth
@@ -117,7 +117,7 @@ class Validation:
             )
 
 
-def _predicted(predictor: TorchPredictor, region: Region) -> Steps:
+def _predicted(predictor: TorchPredictor, region: JudgedRegion) -> Steps:
     document: ModelDocument = predictor.document
     window = region.box.grow(vec(document.overlap)).clip(region.volume.space.volume)
     patches = Patches(window, document.patch, document.overlap)
@@ -128,7 +128,7 @@ def _predicted(predictor: TorchPredictor, region: Region) -> Steps:
     return sums.stored(document, "uint16").astype(np.uint16, copy=False)
 
 
-def _score_of_classes(predicted: Sequence[Predicted], count: int) -> float:
+def _score_of_classes(predicted: Sequence[Prediction], count: int) -> float:
     """F1 of the most likely class, in the mean over classes."""
     pairs = np.zeros(count * count, np.int64)
     for one in predicted:
@@ -140,7 +140,7 @@ def _score_of_classes(predicted: Sequence[Predicted], count: int) -> float:
     return float(np.mean(2 * table.diagonal() / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)))
 
 
-def _score_of_labels(predicted: Sequence[Predicted]) -> tuple[float, tuple[float, ...]]:
+def _score_of_labels(predicted: Sequence[Prediction]) -> tuple[float, tuple[float, ...]]:
     """F1 of voxels at the best threshold, and that."""
     counts = np.zeros((2, FULL + 1), np.int64)
     for one in predicted:
@@ -154,7 +154,7 @@ def _score_of_labels(predicted: Sequence[Predicted]) -> tuple[float, tuple[float
     return float(f1[best]), (best / FULL,)
 
 
-def _score_of_points(predicted: Sequence[Predicted], truth: PointsTruth) -> tuple[float, tuple[float, ...]]:
+def _score_of_points(predicted: Sequence[Prediction], truth: PointsTruth) -> tuple[float, tuple[float, ...]]:
     """F1 of cells at the best threshold, and that."""
     scores = []
     for threshold in THRESHOLDS:
@@ -165,7 +165,7 @@ def _score_of_points(predicted: Sequence[Predicted], truth: PointsTruth) -> tupl
 
 
 def detected_cells(
-    predicted: Sequence[Predicted], truth: PointsTruth, threshold: float
+    predicted: Sequence[Prediction], truth: PointsTruth, threshold: float
 ) -> tuple[Floats, Floats, Floats]:
     """Places and probabilities of the cells found in all regions, and the points; places in micrometres, each
     region so far from the others that nothing of one is near another."""

@@ -10,8 +10,8 @@ import yaml
 
 import chunkflow as cf
 from tests.support.commands import Command
-from tests.support.files.training import make_tissue, recipe_document, recipe_of
 from tests.support.jobs import make_job, run_job
+from tests.support.models.training import make_tissue, recipe_document, recipe_of
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from chunkflow.people.reports.pictures import figure, png
 
 if TYPE_CHECKING:
     from chunkflow.networks.training.training import Training
-    from chunkflow.networks.training.validation import Predicted
+    from chunkflow.networks.training.validation import Prediction
 
 SIDE = 48
 """Of a picture, in voxels."""
@@ -50,7 +50,7 @@ def worst_places(recipe: NetworkRecipe, training: Training) -> tuple[bytes, str]
     return png(drawn), caption
 
 
-def _wrong(recipe: NetworkRecipe, one: Predicted) -> npt.NDArray[np.float32]:
+def _wrong(recipe: NetworkRecipe, one: Prediction) -> npt.NDArray[np.float32]:
     """How far the network is from the truth in each voxel, from 0 to 1."""
     truth = one.region.volume.truth.over(one.region.box)[0]
     said = one.steps.astype(np.float32) / FULL
@@ -82,7 +82,7 @@ def _places(
     return found
 
 
-def _panels(recipe: NetworkRecipe, one: Predicted, start: tuple[int, int, int]) -> list[npt.NDArray[Any]]:
+def _panels(recipe: NetworkRecipe, one: Prediction, start: tuple[int, int, int]) -> list[npt.NDArray[Any]]:
     """The image, the truth and the answer over one part of a section."""
     x, y, z = start
     part = (slice(x, x + SIDE), slice(y, y + SIDE), z)

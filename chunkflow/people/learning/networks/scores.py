@@ -16,12 +16,12 @@ from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.truths import NO_CLASS, ClassesTruth, Floats, PointsTruth
 
 if TYPE_CHECKING:
-    from chunkflow.networks.training.validation import Predicted
+    from chunkflow.networks.training.validation import Prediction
 
 BLOCK = 32
 """Side of the blocks of space that are drawn anew, in voxels."""
 SEED = 0
-Counts = npt.NDArray[np.int64]
+Mistakes = npt.NDArray[np.int64]
 """A row a block: true positives, false positives, false negatives."""
 
 
@@ -49,12 +49,14 @@ class NetworkScores:
 class Counted:
     """What of each class was found, missed and wrong; of cells also how sure the network was of them."""
 
-    tables: dict[str, Counts]
+    tables: dict[str, Mistakes]
     ranked: tuple[Floats, Floats, Floats] | None = None
     """Places of cells found at the lowest threshold, their probabilities, and the points."""
 
 
-def count_mistakes(recipe: NetworkRecipe, document: ModelDocument, predicted: Sequence[Predicted]) -> Counted:
+def count_mistakes(
+    recipe: NetworkRecipe, document: ModelDocument, predicted: Sequence[Prediction]
+) -> Counted:
     """What a network found, missed and got wrong, at the threshold that its training chose."""
     if isinstance(recipe.truth, PointsTruth):
         return _count_cells(recipe.truth, document, predicted)
@@ -86,7 +88,7 @@ def _width(ranked: tuple[Floats, Floats, Floats]) -> float:
     return float(max((places[:, 0].max() for places in (ranked[0], ranked[2]) if len(places)), default=0.0))
 
 
-def _count_cells(truth: PointsTruth, document: ModelDocument, predicted: Sequence[Predicted]) -> Counted:
+def _count_cells(truth: PointsTruth, document: ModelDocument, predicted: Sequence[Prediction]) -> Counted:
     from chunkflow.networks.training.validation import THRESHOLDS, detected_cells
 
     threshold = document.outputs[0].threshold or THRESHOLDS[0]
@@ -99,7 +101,7 @@ def _count_cells(truth: PointsTruth, document: ModelDocument, predicted: Sequenc
     return Counted({truth.name: counts}, detected_cells(predicted, truth, THRESHOLDS[0]))
 
 
-def _count_voxels(one: Predicted, recipe: NetworkRecipe, document: ModelDocument, number: int) -> Counts:
+def _count_voxels(one: Prediction, recipe: NetworkRecipe, document: ModelDocument, number: int) -> Mistakes:
     """True and false positives and false negatives among the voxels of each block of a region."""
     truth = one.region.volume.truth.over(one.region.box)[0]
     known = one.region.judged & (truth != NO_CLASS)
@@ -117,7 +119,7 @@ def _count_voxels(one: Predicted, recipe: NetworkRecipe, document: ModelDocument
     return np.stack([np.bincount(numbers[kind], minlength=count) for kind in kinds], 1)
 
 
-def _scored(counts: dict[str, Counts], drawn: str, curve: Curve | None = None) -> NetworkScores:
+def _scored(counts: dict[str, Mistakes], drawn: str, curve: Curve | None = None) -> NetworkScores:
     measures: dict[str, Callable[[Any], float]] = {"F1": _f1, "precision": _precision, "recall": _recall}
     together = list(counts.values())
     values, intervals = {}, {}
@@ -136,15 +138,15 @@ def _scored(counts: dict[str, Counts], drawn: str, curve: Curve | None = None) -
     return NetworkScores(values, intervals, by_class, drawn, curve)
 
 
-def _f1(total: Counts) -> float:
+def _f1(total: Mistakes) -> float:
     return _share(2 * total[0], 2 * total[0] + total[1] + total[2])
 
 
-def _precision(total: Counts) -> float:
+def _precision(total: Mistakes) -> float:
     return _share(total[0], total[0] + total[1])
 
 
-def _recall(total: Counts) -> float:
+def _recall(total: Mistakes) -> float:
     return _share(total[0], total[0] + total[2])
 
 

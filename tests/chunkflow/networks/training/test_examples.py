@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from chunkflow.geometry import Box, vec
 from chunkflow.networks.training.blocks import BlockCache, Blocks
-from chunkflow.networks.training.examples import Example, Examples
+from chunkflow.networks.training.examples import Example, TrainingExamples
 from chunkflow.networks.training.volumes import open_volumes
-from tests.support.files.training import SIZE, make_tissue, recipe_of
+from tests.support.models.training import SIZE, make_tissue, recipe_of
 
 VARIED = {
     "elastic": 1.5,
@@ -32,9 +32,11 @@ def tissue(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return make_tissue(tmp_path_factory.mktemp("tissue"))
 
 
-def examples_of(tissue: dict[str, str], kind: str = "points", cache: int = 2**30, **changes: Any) -> Examples:
+def examples_of(
+    tissue: dict[str, str], kind: str = "points", cache: int = 2**30, **changes: Any
+) -> TrainingExamples:
     recipe = recipe_of(tissue, kind, **changes)
-    return Examples(recipe, open_volumes(recipe, BlockCache(cache)))
+    return TrainingExamples(recipe, open_volumes(recipe, BlockCache(cache)))
 
 
 def same(one: Example, other: Example) -> bool:
@@ -81,7 +83,7 @@ def test_nothing_of_the_validation_is_learnt(tissue: dict[str, str]) -> None:
     assert not judged[:54].any()
     assert not learnt[54 - 16 :].any()  # a patch's margin
     assert learnt[: 54 - 16].all()
-    examples = Examples(recipe, [volume])
+    examples = TrainingExamples(recipe, [volume])
     for step in range(40):
         one = examples.one(step, 0)
         assert not (one.truth[one.known] > 1).any()  # what nobody painted is not known

@@ -21,7 +21,7 @@ from chunkflow.networks.training import fit
 from chunkflow.networks.training.fit import rate_of
 from chunkflow.networks.training.state import read_state
 from chunkflow.networks.training.training import fit_network, state_file
-from tests.support.files.training import make_tissue, recipe_document, recipe_of
+from tests.support.models.training import make_tissue, recipe_document, recipe_of
 
 SCRIPT = """
 import sys
@@ -59,18 +59,18 @@ def test_a_training_that_stops_anywhere_ends_with_the_same_bytes(
     fit_network(recipe, tmp_path / "twice.safetensors")
     assert weights(tmp_path / "once.safetensors") == weights(tmp_path / "twice.safetensors")
     monkeypatch.setattr(fit, "STATE_SECONDS", 0.0)
-    step = fit.Fit._step
+    step = fit.TrainingLoop._step
     for last in (3, 6, 11):
 
-        def stop(self: fit.Fit, batch: Any, last: int = last) -> None:
+        def stop(self: fit.TrainingLoop, batch: Any, last: int = last) -> None:
             if self._state.step == last:
                 raise KeyboardInterrupt
             step(self, batch)
 
-        monkeypatch.setattr(fit.Fit, "_step", stop)
+        monkeypatch.setattr(fit.TrainingLoop, "_step", stop)
         with pytest.raises(KeyboardInterrupt):
             fit_network(recipe, tmp_path / "stopped.safetensors")
-    monkeypatch.setattr(fit.Fit, "_step", step)
+    monkeypatch.setattr(fit.TrainingLoop, "_step", step)
     assert state_file(tmp_path / "stopped.safetensors").exists()
     fit_network(recipe, tmp_path / "stopped.safetensors")
     assert weights(tmp_path / "stopped.safetensors") == weights(tmp_path / "once.safetensors")
@@ -128,7 +128,7 @@ def test_a_state_of_another_recipe_is_refused(tissue: dict[str, str], tmp_path: 
         fit_network(recipe_of(tissue), tmp_path / "m.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "STATE_SECONDS", 0.0)
-        patch.setattr(fit.Fit, "_check", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(fit.TrainingLoop, "_check", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         state_file(tmp_path / "m.safetensors").unlink()
         with pytest.raises(KeyboardInterrupt):
             fit_network(recipe_of(tissue), tmp_path / "m.safetensors")

@@ -10,10 +10,10 @@ import pytest
 import chunkflow as cf
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.networks.training.examples import Examples
+from chunkflow.networks.training.examples import TrainingExamples
 from chunkflow.networks.training.folds import folds_of
 from chunkflow.networks.training.volumes import open_volumes
-from tests.support.files.training import SIZE, make_tissue, recipe_document, recipe_of
+from tests.support.models.training import SIZE, make_tissue, recipe_document, recipe_of
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_by_space_nothing_of_a_slab_is_seen_by_its_network(brains: list[dict[str
         assert not (volume.learnt(whole) & judged).any()
         assert not (volume.judged(whole) & judged).any()
         assert volume.judged(whole).any()
-        assert Examples(fold.recipe, [volume]).one(0, 0).channels.shape == (1, 8, 8, 8)
+        assert TrainingExamples(fold.recipe, [volume]).one(0, 0).channels.shape == (1, 8, 8, 8)
     assert (tested == 1).all()
 
 

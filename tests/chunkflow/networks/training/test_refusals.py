@@ -11,8 +11,8 @@ import pytest
 from chunkflow.errors import BadInput
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.training import fit_network
-from tests.support.files.training import SIZE, make_tissue, recipe_document
 from tests.support.jobs import make_layer
+from tests.support.models.training import SIZE, make_tissue, recipe_document
 
 
 @pytest.fixture(scope="module")
