@@ -20,6 +20,7 @@ EXTRA_OF = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "safetensors": "cnn",
+    "tensorboardX": "cnn",
     "torch": "cnn",
     "googleapiclient": "gcp",
     "google_auth_httplib2": "gcp",

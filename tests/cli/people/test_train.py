@@ -232,7 +232,7 @@ def test_without_a_table_nothing_can_be_learned(tmp_path: Path) -> None:
 
 def test_only_what_has_a_model_can_be_trained(brain: Path, tmp_path: Path, command: Command) -> None:
     words = (brain / "work", "--labels", brain / "ids.csv", "--to")
-    assert "nothing to train for segment" in command("train", "segment", *words, tmp_path / "m.skops").err
+    assert "No such command 'segment'" in command("train", "segment", *words, tmp_path / "m.skops").err
     assert "must end in .skops" in command("train", "classify", *words, tmp_path / "m.pkl").err
     assert "There is no folder" in command("train", "classify", *words, tmp_path / "no" / "m.skops").err
     other = command(
