@@ -13,12 +13,13 @@ from types import ModuleType
 from chunkflow.errors import BadInput
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ONNX, ModelDocument
+from chunkflow.networks.judging import PATCHES
 from chunkflow.networks.model_file import ModelFile, is_onnx, open_safetensors
 from chunkflow.networks.prediction import Predictor, prove
 from chunkflow.networks.setting import DeviceKind, InferenceSetting
 from chunkflow.resources import Resources
 
-ARCHITECTURES = ("plain", "unet", ONNX)
+ARCHITECTURES = ("plain", "unet", PATCHES, ONNX)
 """Those that need no class of one's own."""
 PURPOSE = "Running a network"
 
