@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -11,11 +12,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.networks.document import ModelDocument
+from chunkflow.networks.prediction import Predictor, Steps, answers_for
 
 PATCHES = "patches"
 """The name of the architecture."""
 FIELD: Vec = (12, 12, 12)
 """The sides of a patch that are taken where a model names none."""
+BATCH = 32
+"""Patches at a time where that is left to chunkflow: they are small, so more gain nothing."""
 FieldSide = Annotated[int, Field(ge=1, le=256)]
 FieldSides = tuple[FieldSide, FieldSide, FieldSide]
 _SIDES: TypeAdapter[FieldSides] = TypeAdapter(FieldSides)
@@ -40,3 +44,16 @@ def patches_around(voxels: npt.NDArray[np.int64], field: Vec) -> list[Box]:
     """The patches with these voxels (rows of x, y, z) at their middles."""
     starts = voxels - np.array(field) // 2
     return [Box.of_size(field, vec(start)) for start in starts.tolist()]
+
+
+def judge_patches(
+    judge: Predictor,
+    channels: npt.NDArray[np.float32],
+    window: Box,
+    patches: Sequence[Box],
+    batch: int,
+) -> Steps:
+    """The answers (patch, output), from 0 to 65,535, to patches of `channels` (channel, x, y, z) over
+    `window`; none depends on which others are judged with it."""
+    answers = [steps for _, steps in answers_for(judge, channels, window, patches, batch)]
+    return np.concatenate(answers)
