@@ -50,7 +50,7 @@ class Judge(RunsNetwork):
     The model is of the architecture `patches`. Its patch is laid around the voxel that holds the row's x, y
     and z; beyond the faces of the volume lies the mirror image. `judged` is the table with a column `p_NAME`
     for each output of the model, from 0 to 1 in steps of 1/65535; a single probability stands in the column
-    `probability`, too. Where to draw the line is left to what reads them, as `where` of `annotate`.
+    `probability`, too. Where to draw the line is left to whoever reads them.
 
     Images are normalised and their voxels checked as `infer` does. No answer depends on the chunks, nor on
     which rows are judged together. In a run on a part, rows that lie beyond it have no answer, and are

@@ -67,7 +67,7 @@ def nets(draw: st.DrawFn) -> tuple[dict[str, Any], tuple[int, int, int]]:
     return {"field": field, "pooling": pooling, "widths": widths, **more}, sizes
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(nets(), st.integers(0, 9))
 def test_an_array_is_judged_as_its_patches_are(
     drawn: tuple[dict[str, Any], tuple[int, int, int]], seed: int

@@ -154,6 +154,22 @@ def test_images_are_read_where_there_are_rows(given: dict[str, str], tmp_path: P
     assert sorted(read)[-2] < 200 < max(read)
 
 
+def test_every_batch_has_the_one_size(
+    given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    judge = PatchNet.judged
+
+    def watched(self: PatchNet, patches: torch.Tensor) -> torch.Tensor:
+        seen.append((len(patches), int(patches.flatten(1).any(1).sum())))
+        return judge(self, patches)
+
+    monkeypatch.setattr(PatchNet, "judged", watched)
+    judged_by(a_job(given, tmp_path, (20, 20, 16), batch=9))
+    assert {size for size, _ in seen} == {9}
+    assert min(filled for _, filled in seen) < 9  # the last of a cell
+
+
 def test_a_part_has_the_answers_of_the_whole(given: dict[str, str], tmp_path: Path) -> None:
     box = Box((14, 2, 9), (29, 17, 27))
     job = a_job(given, tmp_path / "part", (8, 12, 8))
