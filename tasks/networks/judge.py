@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -173,9 +174,9 @@ class Judgements(RunsNetwork):
         return pa.schema([("id", pa.uint64()), *((name, pa.uint16()) for name in names)]).empty_table()
 
     def memory(self, layout: Layout, box: Box, voxels: int) -> int:
-        """The network and its packages, and the channels over the window of all patches."""
+        """The network and its packages, a batch within it, the channels over the window of all patches."""
         file = known_model(self.model)
-        window = self._window(layout, box).voxels
-        return loaded_bytes(file, self.precision, self._batch_size) + (
-            4 * window * (len(file.document.input.channels) + 1)
-        )
+        judged = self._batch_size * prod(field_of(file.document, self.model))
+        alike = -(-judged // prod(file.document.patch))  # patches of infer with as many voxels
+        window = self._window(layout, box).voxels * (len(file.document.input.channels) + 1)
+        return loaded_bytes(file, self.precision, alike) + 4 * window

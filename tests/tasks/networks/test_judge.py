@@ -19,6 +19,7 @@ from chunkflow.geometry import Box, Vec
 from chunkflow.jobs.planned import open_plan
 from chunkflow.kernels.precomputed.morton import voxel_ids
 from chunkflow.networks.architectures import PatchNet
+from chunkflow.networks.loading import read_model
 from chunkflow.networks.weights import load_model
 from tests.support.files.annotation_layers import write_table
 from tests.support.files.networks import VOXEL_SIZE, blobs
@@ -168,6 +169,17 @@ def test_every_batch_has_the_one_size(
     judged_by(a_job(given, tmp_path, (20, 20, 16), batch=9))
     assert {size for size, _ in seen} == {9}
     assert min(filled for _, filled in seen) < 9  # the last of a cell
+
+
+def test_memory_is_planned_for_patches_of_the_field(given: dict[str, str], tmp_path: Path) -> None:
+    """Not for those that infer gives the network, which are larger."""
+
+    def taken(batch: int) -> int:
+        step = open_plan(a_job(given, tmp_path, WHOLE, batch=batch)).steps[1]
+        return step.task.memory(step.layout, step.grid.box(0), 0)
+
+    patch, memory = read_model(given["one"]).patch, read_model(given["one"]).memory
+    assert taken(1000 + np.prod(patch)) - taken(1000) == memory * np.prod(FIELD)
 
 
 def test_a_part_has_the_answers_of_the_whole(given: dict[str, str], tmp_path: Path) -> None:
