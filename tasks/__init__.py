@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tasks.mesh.mesh import Mesh as Mesh
     from tasks.networks.detect import Detect as Detect
     from tasks.networks.infer import Infer as Infer
+    from tasks.networks.judge import Judge as Judge
     from tasks.networks.normalise import Normalise as Normalise
     from tasks.stitch.stitch import Stitch as Stitch
     from tasks.synthetic.scan import Scan as Scan
@@ -37,6 +38,7 @@ TASKS = {
     "downsample": "tasks.volumes.downsample:Downsample",
     "infer": "tasks.networks.infer:Infer",
     "ingest": "tasks.volumes.ingest:Ingest",
+    "judge": "tasks.networks.judge:Judge",
     "measure": "tasks.cells.measure:Measure",
     "mesh": "tasks.mesh.mesh:Mesh",
     "normalise": "tasks.networks.normalise:Normalise",

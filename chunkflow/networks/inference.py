@@ -101,6 +101,19 @@ class TorchPredictor:
             return self._network(batch)
 
 
+class TorchJudge(TorchPredictor):
+    """A network that judges patches, on a device: it gives one answer for a patch, whatever its sides."""
+
+    def __init__(self, model: LoadedModel, setting: InferenceSetting) -> None:
+        super().__init__(model, setting)
+        self._network = self._network.judged
+
+    def _steps(self, batch: torch.Tensor, count: int) -> torch.Tensor:
+        given = self._forward(batch)
+        check_answer(given.shape, batch.shape[:2], self.document)
+        return torch.stack([to_steps(activate(given[n], self.document)) for n in range(count)])
+
+
 def to_steps(answers: torch.Tensor) -> torch.Tensor:
     """Numbers from 0 to 1 as whole ones from 0 to 65,535; NO_NUMBER for what is no number."""
     return (answers * FULL).add_(0.5).nan_to_num_(nan=NO_NUMBER).to(torch.int32)

@@ -13,12 +13,13 @@ from types import ModuleType
 from chunkflow.errors import BadInput
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ONNX, ModelDocument
+from chunkflow.networks.judging import PATCHES, field_of
 from chunkflow.networks.model_file import ModelFile, is_onnx, open_safetensors
 from chunkflow.networks.prediction import Predictor, prove
 from chunkflow.networks.setting import DeviceKind, InferenceSetting
 from chunkflow.resources import Resources
 
-ARCHITECTURES = ("plain", "unet", ONNX)
+ARCHITECTURES = ("plain", "unet", PATCHES, ONNX)
 """Those that need no class of one's own."""
 PURPOSE = "Running a network"
 
@@ -81,6 +82,21 @@ def load_predictor(
     prove(unflipped, model.test_input.numpy(), model.test_output.numpy(), setting.precision)
     predictor: Predictor = TorchPredictor(model, setting)
     return predictor
+
+
+def load_judge(path: str | Path, setting: InferenceSetting) -> Predictor:
+    """The same of a network that judges patches: for each it gives one answer, of patch and output alone."""
+    field_of(read_model(path), path)
+    optional_import("torch", PURPOSE)
+    optional_import("safetensors", PURPOSE)
+    from chunkflow.networks.inference import TorchJudge, TorchPredictor
+    from chunkflow.networks.weights import load_model
+
+    model = load_model(path)
+    everywhere = TorchPredictor(model, setting)
+    prove(everywhere, model.test_input.numpy(), model.test_output.numpy(), setting.precision)
+    judge: Predictor = TorchJudge(model, setting)
+    return judge
 
 
 def measure_predictor(

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -24,7 +24,7 @@ from chunkflow.networks.setting import TOLERANCE, Flips, Precision, flips_of
 
 Stored = Literal["uint8", "uint16", "float32"]
 Steps = npt.NDArray[np.uint16]
-"""Patch, output, x, y, z."""
+"""Patch, output, x, y, z; patch and output alone where patches are judged."""
 NO_NUMBER = -(2**20)
 """What stands for an answer that is no number: a sum over 8 flips is below 0 with a single one of these, and
 8 of them fit in 32 bits."""
@@ -89,20 +89,30 @@ def predict(
     sums: PatchSums,
     batch: int,
 ) -> None:
-    """Add the network's answers for `patches` to `sums`; `channels` (channel, x, y, z) fill `window`.
+    """Add the network's answers for `patches` to `sums`; `channels` (channel, x, y, z) fill `window`."""
+    for chosen, steps in answers_for(predictor, channels, window, patches, batch):
+        sums.add(chosen, steps)
 
-    While the device computes one batch, the answers to the one before are added up.
-    """
+
+def answers_for(
+    predictor: Predictor,
+    channels: npt.NDArray[np.float32],
+    window: Box,
+    patches: Sequence[Box],
+    batch: int,
+) -> Iterator[tuple[Sequence[Box], Steps]]:
+    """The network's answers for `patches`, cut out of `channels` (channel, x, y, z) over `window`, batch by
+    batch: while the device computes one, the answers to the one before are dealt with."""
     waiting: tuple[Sequence[Box], Callable[[], Steps]] | None = None
     for first in range(0, len(patches), batch):
         chosen = patches[first : first + batch]
         cut = np.stack([channels[(slice(None), *patch.slices(window.start))] for patch in chosen])
         answer = predictor.submit(cut, batch)
         if waiting is not None:
-            sums.add(waiting[0], waiting[1]())
+            yield waiting[0], waiting[1]()
         waiting = chosen, answer
     if waiting is not None:
-        sums.add(waiting[0], waiting[1]())
+        yield waiting[0], waiting[1]()
 
 
 def mean_of_flips(flips: Flips, answers_to: Callable[[tuple[int, ...]], Any]) -> Any:

@@ -24,7 +24,7 @@ Named = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="The network: unet, plain, or one of your own, as in residual=nets.py:Net.",
+        help="The network: unet, plain, patches, or one of your own, as in residual=nets.py:Net.",
         show_default="that of the document",
     ),
 ]

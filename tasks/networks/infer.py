@@ -9,26 +9,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
 from chunkflow.chunk import Array, Chunk
-from chunkflow.data.describe import read_info
 from chunkflow.data.info import ChannelContent, ImageInfo, LayerInfo
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Grid, VoxelSize
-from chunkflow.networks.channels import box_read, boxes_sampled, channels_over, decide_numbers
+from chunkflow.geometry import Box, Grid
+from chunkflow.networks.channels import box_read, channels_over
 from chunkflow.networks.loading import (
     ARCHITECTURES,
     batch_for,
-    device_for,
     known_model,
     load_predictor,
     measure_predictor,
     module_of,
 )
-from chunkflow.networks.model_file import ModelFile
 from chunkflow.networks.prediction import (
     PatchSums,
     Predictor,
@@ -37,16 +35,14 @@ from chunkflow.networks.prediction import (
     patches_wanted,
     predict,
 )
-from chunkflow.networks.setting import HALF, DeviceKind, Flips, InferenceSetting, Precision
-from chunkflow.networks.space import Space, check_voxel_size
-from chunkflow.task import Cell, File, Image, Labels, Layout, Out, Task
+from chunkflow.networks.setting import Flips, InferenceSetting
+from chunkflow.task import Cell, Image, Labels, Layout, Out
+from tasks.networks.running import RunsNetwork, loaded_bytes
 
 MANY_REPEATS = 1.5
-PACKAGES = 300 * 2**20
-"""What torch takes once it has run."""
 
 
-class Infer(Task):
+class Infer(RunsNetwork):
     """Run a trained network over images; its outputs become the channels of one image.
 
     The model is a file of chunkflow's own (.safetensors, or .onnx), which says which images the network
@@ -62,32 +58,15 @@ class Infer(Task):
     sizes_cells: ClassVar[bool] = True
 
     images: list[Image] = Field(min_length=1, description="what the network takes, in the order of its model")
-    model: File = Field(description="the model file, .safetensors or .onnx")
     made: Image = Out("the network's outputs, a channel each")
     mask: Labels = Field("", description="where it is 0 nothing is computed, and all outputs are 0")
     dtype: Stored = Field("uint8", description="how outputs are stored; uint8 has 255 for 1")
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where the network runs; auto is cuda where the worker is given a GPU"
-    )
-    precision: Precision = Field("fp32", description="the arithmetic within the network")
-    batch: int | Literal["auto"] = Field(
-        "auto", description="patches at a time; auto is 1 on a CPU, what half of its memory holds on a GPU"
-    )
-    threads: int = Field(1, ge=1, le=256, description="threads of a worker on a CPU")
     flips: Flips = Field("none", description="average over the network's answers to flipped patches")
-    resample: bool = Field(False, description="interpolate the images to the network's size of voxels")
     compile: bool = Field(False, description="compile the network before it runs (torch.compile)")
     architectures: dict[str, str] = Field(
         default_factory=dict,
         description="architectures of your own in files beside the job, by name, as residual: nets.py:Net",
     )
-
-    @field_validator("batch")
-    @classmethod
-    def _at_least_one(cls, value: int | str) -> int | str:
-        if isinstance(value, int) and value < 1:
-            raise ValueError("takes at least 1 patch")
-        return value
 
     @field_validator("architectures")
     @classmethod
@@ -106,8 +85,8 @@ class Infer(Task):
 
     def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
         document = known_model(self.model).document
-        images = layout.images("images")
-        self._check_inputs(layout, images)
+        self._check_model()
+        self._check_images(layout, self.images)
         space = self._space(layout)
         contents = tuple(
             ChannelContent(
@@ -124,18 +103,8 @@ class Infer(Task):
         )
         return {"made": made}
 
-    def _check_inputs(self, layout: Layout, images: Sequence[ImageInfo]) -> None:
+    def _check_model(self) -> None:
         document = known_model(self.model).document
-        wanted = document.input.images
-        if len(images) != wanted:
-            raise BadInput(f"{self.model} takes {wanted} images, and images names {len(images)}.")
-        for channel in document.input.channels:
-            name, image = self.images[channel.image], images[channel.image]
-            if channel.channel >= image.channels:
-                raise BadInput(
-                    f"{self.model} takes channel {channel.channel} of {name}, which has {image.channels}, "
-                    "counted from 0."
-                )
         if document.architecture not in {*ARCHITECTURES, *self.architectures}:
             raise BadInput(
                 f"{self.model} is of the architecture {document.architecture}, which is none of "
@@ -144,15 +113,6 @@ class Infer(Task):
             )
         if self.flips != "none" and any(output.kind == "affinity" for output in document.outputs):
             raise BadInput("Affinities of a flipped patch are with other voxels: take flips: none.")
-        sizes = _sizes_of_mips(images[0], "images" in layout.made)
-        check_voxel_size(
-            self.images[0], images[0].voxel_size, document.input.voxel_size, sizes, self.resample
-        )
-
-    def _space(self, layout: Layout) -> Space:
-        first = layout.images("images")[0]
-        wanted = known_model(self.model).document.input.voxel_size
-        return Space.of(first.volume, first.voxel_size, wanted, self.resample)
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:
         space, document = self._space(layout), known_model(self.model).document
@@ -160,18 +120,12 @@ class Infer(Task):
             return [space.read(box)]
         return [box_read(document.input, space, patches_of(document, space.volume).window(box))]
 
-    def samples(self, layout: Layout) -> list[tuple[str, Box]]:
-        given = known_model(self.model).document.input
-        return [("images", box) for box in boxes_sampled(given, self._space(layout))]
-
     def prepare(self, layout: Layout, samples: Iterable[Any]) -> dict[str, Any]:
         """A model that cannot be run is refused before the first voxel is written."""
-        predictor, given = self.setup(layout), known_model(self.model).document.input
-        setting = self._setting(layout)
-        numbers = decide_numbers(given, self._space(layout), samples)
-        return {"device": setting.device, "batch": self._batch(predictor, setting), "channels": numbers}
+        predictor, setting = self.setup(layout), self._setting(layout)
+        return self._decided(layout, samples, self._batch_size(predictor, setting))
 
-    def _batch(self, predictor: Predictor, setting: InferenceSetting) -> int:
+    def _batch_size(self, predictor: Predictor, setting: InferenceSetting) -> int:
         only = predictor.only_batch
         if self.batch == "auto":
             return only or batch_for(predictor.document, setting)
@@ -180,8 +134,7 @@ class Infer(Task):
         return self.batch
 
     def _setting(self, layout: Layout) -> InferenceSetting:
-        device: DeviceKind = device_for(layout.resources) if self.device == "auto" else self.device
-        return InferenceSetting(device, self.precision, self.threads, self.flips, self.compile)
+        return replace(super()._setting(layout), flips=self.flips, compiled=self.compile)
 
     def setup(self, layout: Layout) -> Predictor:
         return load_predictor(self.model, self._setting(layout), self.architectures, layout.load)
@@ -206,7 +159,7 @@ class Infer(Task):
         """The network and its packages, the channels over the window of all patches, and the sums."""
         file, space = known_model(self.model), self._space(layout)
         window = patches_of(file.document, space.volume).window(box).voxels
-        return _loaded_bytes(file, self.precision, 1 if self.batch == "auto" else self.batch) + (
+        return loaded_bytes(file, self.precision, 1 if self.batch == "auto" else self.batch) + (
             4 * window * (len(file.document.input.channels) + 1)
             + 4 * box.voxels * (len(file.document.outputs) + 1)
         )
@@ -225,16 +178,3 @@ class Infer(Task):
         if repeats > MANY_REPEATS:
             said += "; larger chunks (leave `chunk` out, or give more `memory`) compute fewer"
         return [f"{said}."]
-
-
-def _sizes_of_mips(image: ImageInfo, is_made: bool) -> list[VoxelSize]:
-    """The sizes of the voxels of all mips of a layer, as far as they are known."""
-    if is_made:
-        return [image.voxel_size]
-    sizes = [tuple(map(float, scale["resolution"])) for scale in read_info(image.url)["scales"]]
-    return [(x, y, z) for x, y, z in sizes]
-
-
-def _loaded_bytes(file: ModelFile, precision: Precision, batch: int) -> int:
-    """Bytes that packages, weights and a batch within the network take."""
-    return PACKAGES + 2 * file.bytes + batch * file.document.memory // (2 if precision in HALF else 1)

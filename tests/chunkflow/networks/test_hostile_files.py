@@ -172,7 +172,10 @@ for _ in range(20):
         ({"outputs": [OUTPUT | {"kind": "image", "range": [0, 1e200]}]}, "outputs.0.range.1"),
         ({"architecture": "onnx", "parameters": {}}, "is no ONNX graph, but its document says so"),
         ({"architecture": "os.system"}, "architecture: String should match pattern"),
-        ({"architecture": "residual"}, "residual, which is none of plain, unet: say by architectures"),
+        (
+            {"architecture": "residual"},
+            "residual, which is none of plain, unet, patches: say by architectures",
+        ),
         ({"parameters": {"widths": [4, 8], "lambda": 1}}, "parameters of unet: the key 'lambda' is unknown"),
         ({"parameters": {"widths": [2**40]}}, "parameters of unet: widths.0"),
         ({"parameters": {"widths": [4] * 9}}, "parameters of unet: widths"),

@@ -162,7 +162,7 @@ def test_an_architecture_of_ones_own_is_named_in_the_call(tmp_path: Path) -> Non
     write_model(path, network, document, {"residual": Residual})
     patch = torch.randn(1, 1, 8, 8, 4)
     assert torch.equal(load_model(path, {"residual": Residual}).network(patch), network(patch))
-    refused(path, "residual, which is none of plain, unet: say by architectures which class it is")
+    refused(path, "residual, which is none of plain, unet, patches: say by architectures which class it is")
     refused(path, "residual must be a subclass of .*Architecture", architectures={"residual": nn.Conv3d})
     refused(path, "parameters of residual: the key 'depth' is unknown", architectures={"residual": Hidden})
 
