@@ -66,7 +66,7 @@ class TrainingLoop:
         self._network: Architecture = moved
         self._weights = dict(network.named_parameters())
         for name, weight in self._weights.items():
-            weight.requires_grad_(not name.startswith(tuple(recipe.freeze)) if recipe.freeze else True)
+            weight.requires_grad_(not name.startswith(recipe.freeze))
         learnt = [weight for weight in self._weights.values() if weight.requires_grad]
         if not learnt:
             raise BadInput(f"freeze {', '.join(recipe.freeze)} leaves no weights to be learnt.")
@@ -94,19 +94,17 @@ class TrainingLoop:
 
     def _is_done(self) -> bool:
         state = self._state
-        if state.step >= self._recipe.steps:
-            return True
-        return len(state.checks) - 1 - best_check(state.checks) >= max(self._recipe.patience, 1) and bool(
-            state.checks
-        )
+        since_best = len(state.checks) - 1 - best_check(state.checks)
+        return state.step >= self._recipe.steps or since_best >= self._recipe.patience
 
     def _step(self, batch: list[Example]) -> None:
         state, recipe = self._state, self._recipe
         for group in self._optimiser.param_groups:
             group["lr"] = rate_of(state.step, recipe)
         channels, truth, known = self._tensors(batch)
+        buffers = _copied(dict(self._network.named_buffers()))
         with _drawn(recipe.seed, state.step, self._device):
-            self._network.train()
+            self._learning()
             with torch.autocast(self._device, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 logits = self._network(channels)
         loss = loss_of(recipe, self._balance, logits.float(), truth, known)
@@ -116,6 +114,8 @@ class TrainingLoop:
             [w for w in self._weights.values() if w.requires_grad], MOST_NORM
         )
         if not (isfinite(loss.item()) and isfinite(norm.item())):
+            for name, buffer in self._network.named_buffers():
+                buffer.copy_(buffers[name])  # batch norm has seen what is no number
             self._write()
             raise BadInput(
                 f"In step {state.step} the loss is not a number; the state before it is in {self._file}. "
@@ -125,6 +125,13 @@ class TrainingLoop:
         state.step += 1
         state.losses.append(loss.item())
         self._take_mean()
+
+    def _learning(self) -> None:
+        """Set the network to learn; what is frozen keeps what its batch norm has seen, too."""
+        self._network.train()
+        for name, module in self._network.named_modules():
+            if f"{name}.".startswith(self._recipe.freeze):
+                module.eval()
 
     def _take_mean(self) -> None:
         """The running mean goes on by one step; at first it forgets faster."""
