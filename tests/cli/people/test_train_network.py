@@ -10,7 +10,7 @@ import yaml
 
 import chunkflow as cf
 from tests.support.commands import Command
-from tests.support.jobs import make_job, run_job
+from tests.support.jobs import make_job, read_table, run_job
 from tests.support.models.training import make_tissue, recipe_document, recipe_of
 
 
@@ -50,6 +50,27 @@ def test_a_network_finds_the_cells_of_the_next_brain(
     assert run_job(job) == "complete"
     scores = cf.evaluate(str(tmp_path / "found"), other["points"], tolerance_um=4)
     assert scores.f1 > 0.85
+
+
+def test_a_network_of_patches_learns_by_the_same_recipe_and_judges(
+    tissue: dict[str, str], tmp_path: Path
+) -> None:
+    numbers = {"field": [8, 8, 7], "widths": [8, 8, 8], "hidden": 16, "pooling": [1, 1, 1]}
+    recipe = recipe_of(
+        tissue, architecture="patches", parameters=numbers, patch=[24, 24, 12], steps=80, every=40, batch=4
+    )
+    trained = cf.train_network(recipe, tmp_path / "m.safetensors")
+    assert trained.f1 > 0.8
+    other = make_tissue(tmp_path, "other", seed=5)
+    cf.import_points(other["points"], tmp_path / "points", other["image"])
+    layers = {"image": other["image"], "marked": str(tmp_path / "points"), "judged": str(tmp_path / "judged")}
+    task = {"images": ["image"], "objects": "marked", "model": str(trained.path), "judged": "judged"}
+    job = make_job(tmp_path, layers, [{"judge": task}], chunk=[32, 32, 16], storage=[16, 16, 8])
+    assert run_job(job) == "complete"
+    judged = read_table(tmp_path / "judged")["p_cell"].to_numpy()
+    threshold = trained.document.outputs[0].threshold
+    assert threshold is not None
+    assert (judged >= threshold).mean() > 0.8
 
 
 @pytest.mark.parametrize(("kind", "least"), [("labels", 0.5), ("classes", 0.5)])
