@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 import nbformat
 import pytest
+import yaml
 from nbclient import NotebookClient
 
 import chunkflow as cf
@@ -52,10 +53,15 @@ def test_the_lines_of_the_readme_run(
     for name, kept in (("dapi", "dapi"), ("marked.csv", "truth.csv"), ("labels.csv", "labels.csv")):
         (tmp_path / name).symlink_to(brain / kept)
     (tmp_path / "rat.yaml").write_text(RAT)
+    recipe = yaml.safe_load((ROOT / "examples" / "train" / "cells.yaml").read_text())
+    volume = {"images": "dapi", "truth": "marked.csv", "validation": "96-128,0-128,0-96"}
+    recipe |= {"volumes": [volume], "steps": 20, "every": 20}
+    (tmp_path / "cells.yaml").write_text(yaml.safe_dump(recipe))
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     known = {"cf": cf}
     exec(compile(text, "README.md", "exec"), known)
     assert known["nuclei"].shape == (20, 20, 2)
     assert known["scores"].f1 > 0.9
+    assert known["network"].report.exists()
     assert "nuclei" in known["work"].view().layers
