@@ -114,4 +114,5 @@ def test_parts_of_the_cluster_are_found_by_name() -> None:
         "Cluster",
         "submit",
         "submission_of",
+        "run_side_by_side",
     }
