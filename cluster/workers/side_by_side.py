@@ -31,10 +31,10 @@ def run_side_by_side(
     waiting = [remote.remote(*call) for call in calls]
     try:
         made: list[Made] = ray.get(waiting)
-    except RayTaskError as error:
+    except BaseException as error:  # an interrupt, too, leaves nobody at work
         for one in waiting:
             ray.cancel(one)
-        if isinstance(error.cause, ChunkflowError):
+        if isinstance(error, RayTaskError) and isinstance(error.cause, ChunkflowError):
             raise error.cause from error
         raise
     return made

@@ -22,6 +22,7 @@ from chunkflow.networks.training.state import Check
 from chunkflow.networks.training.validation import Prediction, Validation
 from chunkflow.networks.training.volumes import OpenedVolume, open_volumes
 from chunkflow.networks.weights import blank_network, load_model, write_model
+from chunkflow.words import split_mip
 
 Heard = Callable[[Check], None]
 
@@ -69,6 +70,7 @@ def fit_network(
     volumes = open_volumes(recipe)
     network = _first_network(recipe)
     validation = Validation(recipe, network, volumes)
+    validation.refuse_nothing()
     examples = TrainingExamples(recipe, volumes)
     data, known = data_fingerprint(recipe), training_fingerprint(recipe)
     fit = TrainingLoop(recipe, network, examples, validation, state_file(to), known, heard)
@@ -82,11 +84,12 @@ def fit_network(
 
 
 def data_fingerprint(recipe: NetworkRecipe) -> str:
-    """The same for the same images and truth, as far as their descriptions and files of points tell."""
+    """The same for the same images, truth and first model; of what lies in buckets the places count."""
     said = hashlib.sha256()
-    for volume in recipe.volumes:
-        for place in (*volume.images, volume.truth, volume.annotated):
-            said.update(_fingerprint_of(place).encode())
+    places = [place for v in recipe.volumes for place in (*v.images, v.truth, v.annotated)]
+    for place in (*places, recipe.start):
+        path = split_mip(place)[0]
+        said.update((place if "://" in place or not place else fingerprint([path])).encode())
     return said.hexdigest()
 
 
@@ -94,13 +97,6 @@ def training_fingerprint(recipe: NetworkRecipe) -> str:
     """The same for the same recipe, data and version of torch."""
     said = f"{recipe.fingerprint} {data_fingerprint(recipe)} {torch.__version__}"
     return hashlib.sha256(said.encode()).hexdigest()
-
-
-def _fingerprint_of(place: str) -> str:
-    path = Path(place.partition("@")[0])
-    if "://" in place or not place:
-        return place
-    return fingerprint([path / "info" if path.is_dir() else path])
 
 
 def _first_network(recipe: NetworkRecipe) -> Architecture:

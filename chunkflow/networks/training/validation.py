@@ -77,7 +77,6 @@ class Validation:
         self.regions = [
             JudgedRegion(volume, box, volume.judged(box)) for volume in volumes for box in volume.validation
         ]
-        self._refuse_nothing()
 
     def score(self, weights: Tensors) -> tuple[float, tuple[float, ...]]:
         """F1 with these weights, and the threshold of the single output, where there is one."""
@@ -99,7 +98,8 @@ class Validation:
         )
         return [Prediction(region, _predicted(predictor, region)) for region in self.regions]
 
-    def _refuse_nothing(self) -> None:
+    def refuse_nothing(self) -> None:
+        """Raise BadInput where there is nothing by which a network could be judged while it learns."""
         truth = self._recipe.truth
         if isinstance(truth, PointsTruth):
             if not any(len(region.points) for region in self.regions):

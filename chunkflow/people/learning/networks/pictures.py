@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chunkflow.networks.placement import FULL
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.truths import NO_CLASS, ClassesTruth
 from chunkflow.people.reports.pictures import figure, png
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 SIDE = 48
 """Of a picture, in voxels."""
 MOST = 6
-FULL = 65535
 
 
 def worst_places(recipe: NetworkRecipe, training: Training) -> tuple[bytes, str] | None:

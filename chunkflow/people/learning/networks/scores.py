@@ -12,6 +12,7 @@ import numpy.typing as npt
 from chunkflow.kernels.scoring.matching import matched_pairs
 from chunkflow.kernels.scoring.scores import Curve, Interval, bootstrap_interval, precision_recall
 from chunkflow.networks.document import ModelDocument
+from chunkflow.networks.placement import FULL
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.truths import NO_CLASS, ClassesTruth, Floats, PointsTruth
 
@@ -109,7 +110,7 @@ def _count_voxels(one: Prediction, recipe: NetworkRecipe, document: ModelDocumen
         said, true = one.steps.argmax(axis=-1) == number, truth == number
     else:
         threshold = document.outputs[0].threshold or 0.5
-        said, true = one.steps[..., 0] >= threshold * 65535 - 1e-6, truth == 1
+        said, true = one.steps[..., 0] >= threshold * FULL - 1e-6, truth == 1
     kinds = (said & true & known, said & ~true & known, ~said & true & known)
     numbers = np.zeros(truth.shape, np.int64)
     for axis, size in enumerate(truth.shape):

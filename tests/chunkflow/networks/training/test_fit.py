@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from cloudvolume import CloudVolume
 from safetensors.torch import load_file
 
 import chunkflow as cf
@@ -20,7 +22,7 @@ from chunkflow.errors import BadInput
 from chunkflow.networks.training import fit
 from chunkflow.networks.training.fit import rate_of
 from chunkflow.networks.training.state import read_state
-from chunkflow.networks.training.training import fit_network, state_file
+from chunkflow.networks.training.training import data_fingerprint, fit_network, state_file
 from tests.support.models.training import make_tissue, recipe_document, recipe_of
 
 SCRIPT = """
@@ -152,6 +154,15 @@ def test_a_model_is_begun_with_and_kept_where_it_is_frozen(tissue: dict[str, str
         with pytest.raises(BadInput, match=said):
             fit_network(recipe_of(tissue, start=str(first), **changes), tmp_path / "no.safetensors")
     assert not (tmp_path / "no.safetensors").exists()
+
+
+def test_labels_that_were_painted_anew_are_other_data(tmp_path: Path) -> None:
+    recipe = recipe_of(make_tissue(tmp_path), "labels")
+    before = data_fingerprint(recipe)
+    assert before == data_fingerprint(recipe)
+    voxels = CloudVolume(f"file://{recipe.volumes[0].truth}", progress=False)
+    voxels[0:32, 0:32, 0:24] = np.ones((32, 32, 24, 1), np.uint32)
+    assert data_fingerprint(recipe) != before
 
 
 def test_the_rate_goes_up_and_down(tissue: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.networks.training.examples import TrainingExamples
 from chunkflow.networks.training.folds import folds_of
+from chunkflow.networks.training.training import fit_network, predict_over
 from chunkflow.networks.training.volumes import open_volumes
 from tests.support.models.training import SIZE, make_tissue, recipe_document, recipe_of
 
@@ -77,6 +78,17 @@ def test_folds_on_ray_have_the_scores_of_those_in_this_process(
     assert "In 2 folds, F1" in repr(made["ray"])
     models = [tmp_path / f"{name}.fold-2.safetensors" for name in ("serial", "ray")]
     assert models[0].read_bytes() == models[1].read_bytes()
+
+
+def test_a_part_without_cells_is_tested_too(brains: list[dict[str, str]], tmp_path: Path) -> None:
+    """What is found there is wrong, and nothing is missed."""
+    recipe = recipe_of(brains[0])
+    made = fit_network(recipe, tmp_path / "m.safetensors")
+    empty = recipe.volumes[0].model_copy(update={"validation": ("0-2,0-2,0-2",)})
+    (volume,) = open_volumes(recipe.model_copy(update={"volumes": (empty,)}))
+    (predicted,) = predict_over(recipe, made.path, [volume])
+    assert not len(predicted.region.points)
+    assert predicted.steps.shape == (2, 2, 2, 1)
 
 
 def test_what_cannot_be_folded_is_refused(brains: list[dict[str, str]], tmp_path: Path) -> None:
