@@ -162,6 +162,15 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise BadInput(f"{path} exists already: name another, or allow it to be replaced (overwrite).")
 
 
+def refuse_model(to: Path, ending: str, overwrite: bool) -> None:
+    """Raise BadInput where a trained model cannot be written to a file, whose name ends so."""
+    if to.suffix != ending:
+        raise BadInput(f"{to} must end in {ending}, as in cells{ending}.")
+    if not to.resolve().parent.is_dir():
+        raise BadInput(f"There is no folder {to.resolve().parent} to write {to.name} into.")
+    refuse_existing(to, overwrite)
+
+
 def twins_of(path: Path) -> list[Path]:
     """The names under which a file would lie if it were compressed."""
     return [path.with_name(path.name + ending) for ending in COMPRESSIONS]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from chunkflow.data.atomic import refuse_existing
+from chunkflow.data.atomic import refuse_model
 from chunkflow.data.fingerprints import fingerprint
 from chunkflow.errors import BadInput
 from chunkflow.networks.architectures import OURS, Architecture
@@ -53,20 +53,11 @@ def state_file(to: Path) -> Path:
     return to.with_suffix(".training")
 
 
-def refuse_target(to: Path, overwrite: bool) -> None:
-    """Raise BadInput where a model file cannot be written."""
-    if to.suffix != ".safetensors":
-        raise BadInput(f"{to} must end in .safetensors, as in cells.safetensors.")
-    if not to.absolute().parent.is_dir():
-        raise BadInput(f"There is no folder {to.absolute().parent} to write {to.name} into.")
-    refuse_existing(to, overwrite)
-
-
 def fit_network(
     recipe: NetworkRecipe, to: Path, heard: Heard = lambda check: None, overwrite: bool = False
 ) -> Training:
     """Train a network and write its model file; one that was killed is gone on with."""
-    refuse_target(to, overwrite)
+    refuse_model(to, ".safetensors", overwrite)
     volumes = open_volumes(recipe)
     network = _first_network(recipe)
     validation = Validation(recipe, network, volumes)

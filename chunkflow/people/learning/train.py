@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chunkflow.data.atomic import refuse_existing
+from chunkflow.data.atomic import refuse_existing, refuse_model
 from chunkflow.errors import BadInput
 from chunkflow.people.learning.estimator import CARRYING, DEFAULT, Recipe
 from chunkflow.people.learning.examples import Gathered, ObjectTable, gather, told_with
@@ -149,12 +149,8 @@ def _report_of(model: Path) -> Path:
 
 
 def _refuse(to: Path, overwrite: bool) -> None:
-    if to.suffix != ".skops":
-        raise BadInput(f"{to} must end in .skops, as in cells.skops.")
-    if not to.resolve().parent.is_dir():
-        raise BadInput(f"There is no folder {to.resolve().parent} to write {to.name} into.")
-    for path in (to, _report_of(to)):
-        refuse_existing(path, overwrite)
+    refuse_model(to, ".skops", overwrite)
+    refuse_existing(_report_of(to), overwrite)
 
 
 def _described(

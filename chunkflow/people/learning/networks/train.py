@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chunkflow.data.atomic import refuse_existing
+from chunkflow.data.atomic import refuse_existing, refuse_model
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.training.recipe import NetworkRecipe, read_recipe
@@ -102,11 +102,11 @@ def train_network(
     """
     optional_import("torch", PURPOSE)
     optional_import("safetensors", PURPOSE)
-    from chunkflow.networks.training.training import fit_network, refuse_target
+    from chunkflow.networks.training.training import fit_network
 
     recipe = recipe if isinstance(recipe, NetworkRecipe) else read_recipe(recipe)
     to = Path(to)
-    refuse_target(to, overwrite)
+    refuse_model(to, ".safetensors", overwrite)
     for beside in (_report_of(to), _table_of(to)):
         refuse_existing(beside, overwrite)
     events = _events(tensorboard)
