@@ -42,10 +42,17 @@ class SqsQueue:
         self._depths = [_Depth() for _ in queues.work]
         self._looker: threading.Thread | None = None
         self._withdrawer: threading.Thread | None = None
+        self._withdrawing = False
+        self._sweeping = threading.Lock()
+        """Held while what SQS holds is taken back, and while it is said that this is to end."""
         self._asked = 0.0
         self._closed = threading.Event()
 
     def put(self, ranges: Sequence[Range]) -> None:
+        """Whoever puts goes on: what is put after a withdrawal is for the pools."""
+        if self._withdrawing:
+            with self._sweeping:
+                self._withdrawing = False
         for offered in ranges:
             self._depths[offered.worker_kind].put += len(offered)
         self._offers.put(ranges)
@@ -90,6 +97,7 @@ class SqsQueue:
     def withdraw(self) -> list[Range]:
         """What no other pool has received yet, as far as it was taken back by now: SQS is asked by a thread,
         as whoever withdraws must give signs of life meanwhile."""
+        self._withdrawing = True
         if self._withdrawer is None:
             self._withdrawer = threading.Thread(target=self._take_back, name="withdrawn", daemon=True)
             self._withdrawer.start()
@@ -98,9 +106,10 @@ class SqsQueue:
     def _take_back(self) -> None:
         """Again and again, as pools that drain give back."""
         while not self._closed.is_set():
-            with suppress(ChunkflowError):  # it is tried again, until the runner has waited long enough
-                self.release()
-                self._offers.sweep()
+            with self._sweeping, suppress(ChunkflowError):  # tried again, until the runner has waited enough
+                if self._withdrawing:
+                    self.release()
+                    self._offers.sweep()
             self._closed.wait(self._timing.look)
 
     def release(self) -> None:

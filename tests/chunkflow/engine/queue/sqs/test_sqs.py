@@ -116,6 +116,19 @@ def test_who_withdraws_does_not_wait_for_sqs(url: str) -> None:
     runner.close()
 
 
+def test_what_is_put_after_a_withdrawal_is_for_the_pools(url: str) -> None:
+    """However long they take to ask for it."""
+    runner, pool = sqs_queue(url), sqs_queue(url)
+    assert runner.withdraw() == []
+    runner.put([Range(0, 0, 6)])
+    eventually(lambda: Queues(make(url), url, 1, FIRST).count_work(0).waiting > 0)
+    time.sleep(5 * QUICK.look)  # as often it was looked whether there is more to take back
+    assert sum(map(len, leased(pool, 6))) == 6
+    assert runner.withdraw() == []
+    for queue in (runner, pool):
+        queue.close()
+
+
 def test_a_pool_that_drains_does_not_wait_for_sqs(url: str) -> None:
     slow = replace(QUICK, visibility=100)
     runner, first = sqs_queue(url), sqs_queue(url, timing=slow)
