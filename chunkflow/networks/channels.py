@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from chunkflow.chunk import Array, Chunk
 from chunkflow.geometry import Box, around
+from chunkflow.kernels.images.mirroring import mirrored
 from chunkflow.networks.document import InputChannel, NetworkInput
 from chunkflow.networks.normalisation import sample_boxes
 from chunkflow.networks.space import Space
@@ -72,8 +73,7 @@ def _mirrored(made: npt.NDArray[np.float32], window: Box, inside: Box) -> npt.ND
     seen twice."""
     for axis in range(3):
         size, first = inside.size[axis], inside.start[axis]
-        index = np.arange(window.start[axis] - first, window.stop[axis] - first)
+        index = mirrored(window.start[axis] - first, window.stop[axis] - first, size)
         if window.size[axis] != size:
-            index %= 2 * size
-            made = np.take(made, np.minimum(index, 2 * size - 1 - index), axis + 1)
+            made = np.take(made, index, axis + 1)
     return np.ascontiguousarray(made)

@@ -18,6 +18,7 @@ from numba import get_num_threads, prange
 from numpy.typing import NDArray
 
 from chunkflow.kernels.compiled import compiled, compiled_parallel
+from chunkflow.kernels.images.mirroring import mirrored
 
 Floats = NDArray[np.float32]
 Indexes = NDArray[np.int64]
@@ -123,15 +124,9 @@ def _radius(sigma: float) -> int:
 def _sources(spans: Sequence[Span], weights: Sequence[Floats], shape: Sequence[int]) -> list[Indexes]:
     """Where along each axis the voxels that a filter reads are found."""
     return [
-        _mirrored(start, stop, len(half) - 1, size)
+        mirrored(start - len(half) + 1, stop + len(half) - 1, size)
         for (start, stop), half, size in zip(spans, weights, shape, strict=True)
     ]
-
-
-def _mirrored(start: int, stop: int, radius: int, size: int) -> Indexes:
-    """Where `start - radius` to `stop + radius` are found; the edge is seen twice (d c b a|a b c d)."""
-    index = np.arange(start - radius, stop + radius) % (2 * size)
-    return np.minimum(index, 2 * size - 1 - index).astype(np.int64)
 
 
 @compiled_parallel

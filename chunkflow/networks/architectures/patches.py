@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from chunkflow.geometry import Vec, vec
+from chunkflow.kernels.images.mirroring import mirrored
 from chunkflow.networks.architectures.base import Architecture, Sides, Width, norm_layer
 from chunkflow.networks.judging import FIELD, FieldSides
 
@@ -107,5 +108,4 @@ def _through(layer: nn.Sequential, given: torch.Tensor, apart: Vec) -> torch.Ten
 def _mirrored(given: torch.Tensor, axis: int, before: int, after: int) -> torch.Tensor:
     """An array with so many voxels more along an axis: its mirror image, where the edge is seen twice."""
     size = given.shape[axis]
-    index = torch.arange(-before, size + after, device=given.device) % (2 * size)
-    return given.index_select(axis, torch.minimum(index, 2 * size - 1 - index))
+    return given.index_select(axis, torch.from_numpy(mirrored(-before, size + after, size)).to(given.device))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chunkflow.geometry import Box, Grid, Vec, vec
+from chunkflow.kernels.images.mirroring import mirrored
 
 Array = npt.NDArray[Any]
 SIDE: Vec = (64, 64, 32)
@@ -57,7 +58,7 @@ class Blocks:
     def over(self, box: Box) -> Array:
         """The array over a box; beyond the volume it is mirrored, and the edge is seen twice."""
         indexes = [
-            _mirrored(np.arange(a, b) - first, size)
+            mirrored(a - first, b - first, size)
             for a, b, first, size in zip(
                 box.start, box.stop, self.volume.start, self.volume.size, strict=True
             )
@@ -82,9 +83,3 @@ class Blocks:
 
     def _block(self, block: Box) -> Array:
         return self._cache.get((id(self), block), lambda: self._make(block))
-
-
-def _mirrored(index: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
-    """Positions from 0 to `size` for those that may lie beyond, as in two mirrors that face each other."""
-    index = index % (2 * size)
-    return np.minimum(index, 2 * size - 1 - index)
