@@ -8,30 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, Vec, VoxelSize, around, vec
-from chunkflow.kernels.augmentation.elastic import draw_field, warp_image, warp_labels
+from chunkflow.geometry import Box, Vec, around, vec
+from chunkflow.kernels.augmentation.elastic import warp_image, warp_labels
 from chunkflow.kernels.augmentation.turning import draw_turn
 from chunkflow.networks.training.blocks import SIDE
-from chunkflow.networks.training.grey_values import varied
+from chunkflow.networks.training.cutting import Cut, varied
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.truths import NO_CLASS
 from chunkflow.networks.training.volumes import OpenedVolume
 
 Ints = npt.NDArray[np.int64]
+AGAIN = 0.5
+"""The share of rare examples that are taken around places to be seen again, where there are any."""
 TRIES = 100
 """How often a place is drawn until it is one that is learnt from."""
 MOST_BLOCKS = 128
 MOST_IN_BLOCK = 500
 """Voxels of one class that are noted of a block."""
-WIDEST = 3.0
-"""Standard deviations of a displacement, beyond which it is clipped."""
 
 
 @dataclass(frozen=True)
@@ -70,27 +69,22 @@ class TrainingExamples:
         random = np.random.default_rng((recipe.seed, step, index))
         number = int(random.integers(len(self._volumes)))
         volume = self._volumes[number]
-        voxel = volume.space.voxel_size
-        turn = draw_turn(random, voxel, augment.flips, augment.turns)
-        size = turn.size_before(recipe.patch)
-        box = self._box(random, number, size)
-        margin = _margin(augment.elastic, voxel)
-        window = box.grow(margin)
-        image, truth = volume.channels.over(window), volume.truth.over(window)
-        known = volume.learnt(window)[None]
-        if any(margin):
-            field = draw_field(random, size, voxel, augment.spacing, augment.elastic)
-            truth = (warp_image if truth.dtype.kind == "f" else warp_labels)(truth, field, margin)
-            image, known = warp_image(image, field, margin), warp_labels(known, field, margin)
-        image = varied(turn.apply(image), augment, random)
-        truth = turn.apply(truth)[0]
-        return Example(image, truth, turn.apply(known)[0] & (truth != NO_CLASS))
+        turn = draw_turn(random, volume.space.voxel_size, augment.flips, augment.turns)
+        box = self._box(random, number, turn.size_before(recipe.patch))
+        cut = Cut.draw(random, box, turn, volume.space.voxel_size, augment)
+        truth = volume.truth.over(cut.window)
+        known = cut.apply(volume.learnt(cut.window)[None], warp_labels)[0]
+        truth = cut.apply(truth, warp_image if truth.dtype.kind == "f" else warp_labels)[0]
+        image = varied(cut.apply(volume.channels.over(cut.window), warp_image), augment, random)
+        return Example(image, truth, known & (truth != NO_CLASS))
 
     def _box(self, random: np.random.Generator, number: int, size: Vec) -> Box:
         """Where a patch is cut: near something rare, or anywhere that is learnt from."""
         volume, rare = self._volumes[number], self._rare[number]
         if random.random() < self._recipe.rare:
             filled = [places for places in rare if len(places)]
+            if volume.again is not None and random.random() < AGAIN:
+                filled = [np.concatenate(volume.again).astype(np.int64)]
             places = filled[int(random.integers(len(filled)))]
             reach = np.array(size) // 3
             middle = places[int(random.integers(len(places)))] + random.integers(-reach, reach + 1)
@@ -119,12 +113,6 @@ def _anywhere(volume: OpenedVolume, random: np.random.Generator) -> Ints:
         if volume.learnt(Box.of_size((1, 1, 1), vec(middle)))[0, 0, 0]:
             break
     return middle
-
-
-def _margin(elastic: float, voxel_size: VoxelSize) -> Vec:
-    if not elastic:
-        return (0, 0, 0)
-    return vec(ceil(WIDEST * elastic * 1000 / size) for size in voxel_size)
 
 
 def _rare_places(volume: OpenedVolume, recipe: NetworkRecipe) -> list[Ints]:

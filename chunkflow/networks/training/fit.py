@@ -20,6 +20,7 @@ import torch
 from chunkflow.errors import BadInput
 from chunkflow.networks.architectures import Architecture
 from chunkflow.networks.inference import MEMORY_FORMATS
+from chunkflow.networks.training.candidates import CandidateExamples
 from chunkflow.networks.training.examples import Example, TrainingExamples
 from chunkflow.networks.training.losses import loss_of, output_weights
 from chunkflow.networks.training.recipe import NetworkRecipe
@@ -52,7 +53,7 @@ class TrainingLoop:
         self,
         recipe: NetworkRecipe,
         network: Architecture,
-        examples: TrainingExamples,
+        examples: TrainingExamples | CandidateExamples,
         validation: Validation,
         state_file: Path,
         fingerprint: str,
@@ -106,7 +107,7 @@ class TrainingLoop:
         with _drawn(recipe.seed, state.step, self._device):
             self._learning()
             with torch.autocast(self._device, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                logits = self._network(channels)
+                logits = self._logits(channels)
         loss = loss_of(recipe, self._balance, logits.float(), truth, known)
         self._optimiser.zero_grad()
         loss.backward()
@@ -125,6 +126,13 @@ class TrainingLoop:
         state.step += 1
         state.losses.append(loss.item())
         self._take_mean()
+
+    def _logits(self, channels: torch.Tensor) -> torch.Tensor:
+        """The answers (patch, output, x, y, z); of a candidate there is one, for the voxel at its middle."""
+        if not self._recipe.judges:
+            return self._network(channels)
+        judge: Any = self._network
+        return judge.judged(channels)[..., None, None, None]
 
     def _learning(self) -> None:
         """Set the network to learn; what is frozen keeps what its batch norm has seen, too."""

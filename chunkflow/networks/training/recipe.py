@@ -25,7 +25,8 @@ from chunkflow.data.documents import first_fault, read_document
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.networks.document import Making, ModelDocument, Name, NetworkInput, Size
-from chunkflow.networks.training.truths import LearntTruth
+from chunkflow.networks.judging import PATCHES, field_of
+from chunkflow.networks.training.truths import CandidatesTruth, LearntTruth
 
 KEYS = "architecture, input, patch, truth and volumes"
 
@@ -60,12 +61,14 @@ class LearntVolume(_RecipePart):
 
     images: Places = Field(min_length=1, description="layers, in the order of `input`; PATH@MIP is a mip")
     truth: str = Field(description="a file of points, or a layer of labels or classes")
+    candidates: str = Field("", description="a file of points that the network is asked about, cells or none")
     annotated: str = Field("", description="a layer of labels: where it is 0, nothing counts")
     boxes: Boxes = Field((), description="only what lies in one of these boxes counts")
     validation: Annotated[Places, AfterValidator(_all_or_boxes)] = Field(
         (), description="boxes that are not learnt from: they say when to stop; all: the whole volume"
     )
     held_out: Boxes = Field((), description="boxes that nothing is learnt from, nor decided by")
+    again: str = Field("", description="a file of points that half of the rare examples are taken around")
 
     def located(self, base: Path) -> Self:
         """The same with whole paths, which count from the folder `base`."""
@@ -73,7 +76,9 @@ class LearntVolume(_RecipePart):
             update={
                 "images": tuple(_whole(place, base) for place in self.images),
                 "truth": _whole(self.truth, base),
+                "candidates": self.candidates and _whole(self.candidates, base),
                 "annotated": self.annotated and _whole(self.annotated, base),
+                "again": self.again and _whole(self.again, base),
             }
         )
 
@@ -140,6 +145,10 @@ class NetworkRecipe(_RecipePart):
                     f"volumes.{number}: the network takes {self.input.images} images, "
                     f"and {len(volume.images)} are given"
                 )
+            if bool(volume.candidates) != self.judges:
+                raise ValueError(f"volumes.{number}: {_of_candidates(self.judges)}")
+        if self.judges and self.architecture != PATCHES:
+            raise ValueError(f"candidates are judged by the architecture {PATCHES}, not {self.architecture}")
         if self.freeze and not self.start:
             raise ValueError("freeze keeps weights of the model `start`: give that too")
         assert self.document  # refuses what no model file may say
@@ -158,6 +167,16 @@ class NetworkRecipe(_RecipePart):
             made=Making(seed=self.seed, steps=self.steps),
             memory=0,
         )
+
+    @property
+    def judges(self) -> bool:
+        """Whether the network learns to judge candidates."""
+        return isinstance(self.truth, CandidatesTruth)
+
+    @property
+    def learnt_patch(self) -> Vec:
+        """The sides of what the network sees at once while it learns."""
+        return field_of(self.document, "The recipe") if self.judges else self.patch
 
     @property
     def _half(self) -> Vec:
@@ -188,6 +207,12 @@ def read_recipe(path: str | Path) -> NetworkRecipe:
     """
     path = Path(path).absolute()
     return NetworkRecipe.of(read_document(path, "recipe", KEYS), path.parent, path)
+
+
+def _of_candidates(needed: bool) -> str:
+    if needed:
+        return "the truth is of candidates, and there are none: give a file of points as `candidates`"
+    return "`candidates` go with a truth of the kind candidates"
 
 
 def _whole(place: str, base: Path) -> str:

@@ -15,11 +15,13 @@ from chunkflow.data.fingerprints import fingerprint
 from chunkflow.errors import BadInput
 from chunkflow.networks.architectures import OURS, Architecture
 from chunkflow.networks.document import Making, ModelDocument
+from chunkflow.networks.training.candidates import CandidateExamples
 from chunkflow.networks.training.examples import TrainingExamples
 from chunkflow.networks.training.fit import TrainingLoop, best_check
 from chunkflow.networks.training.recipe import NetworkRecipe
+from chunkflow.networks.training.regions import Predicted
 from chunkflow.networks.training.state import Check
-from chunkflow.networks.training.validation import Prediction, Validation
+from chunkflow.networks.training.validation import Validation
 from chunkflow.networks.training.volumes import OpenedVolume, open_volumes
 from chunkflow.networks.weights import blank_network, load_model, write_model
 from chunkflow.words import split_mip
@@ -36,13 +38,13 @@ class Training:
     document: ModelDocument
     checks: tuple[Check, ...]
     """All looks at the validation."""
-    predicted: tuple[Prediction, ...]
+    predicted: tuple[Predicted, ...]
     """What the best weights give over each region of the validation."""
 
 
 def predict_over(
     recipe: NetworkRecipe, model: Path, volumes: Sequence[OpenedVolume]
-) -> tuple[Prediction, ...]:
+) -> tuple[Predicted, ...]:
     """What a model gives over the validation of volumes, trained by this recipe."""
     network = load_model(model).network
     return tuple(Validation(recipe, network, volumes).predict(network.state_dict()))
@@ -62,7 +64,7 @@ def fit_network(
     network = _first_network(recipe)
     validation = Validation(recipe, network, volumes)
     validation.refuse_nothing()
-    examples = TrainingExamples(recipe, volumes)
+    examples = (CandidateExamples if recipe.judges else TrainingExamples)(recipe, volumes)
     data, known = data_fingerprint(recipe), training_fingerprint(recipe)
     fit = TrainingLoop(recipe, network, examples, validation, state_file(to), known, heard)
     best, checks = fit.run()
@@ -77,8 +79,8 @@ def fit_network(
 def data_fingerprint(recipe: NetworkRecipe) -> str:
     """The same for the same images, truth and first model; of what lies in buckets the places count."""
     said = hashlib.sha256()
-    places = [place for v in recipe.volumes for place in (*v.images, v.truth, v.annotated)]
-    for place in (*places, recipe.start):
+    files = [(*v.images, v.truth, v.candidates, v.annotated, v.again) for v in recipe.volumes]
+    for place in (*(place for found in files for place in found), recipe.start):
         path = split_mip(place)[0]
         said.update((place if "://" in place or not place else fingerprint([path])).encode())
     return said.hexdigest()

@@ -21,13 +21,9 @@ class _Kind(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PointsTruth(_Kind):
-    """Cells marked as points: the network learns a heatmap, 1 at each point.
+class CellsTruth(_Kind):
+    """Cells marked as points, whatever the network makes of them."""
 
-    It falls as a Gaussian whose standard deviation is half a diameter.
-    """
-
-    kind: Literal["points"] = "points"
     name: Name = Field("cell", description="the name of the output")
     of_class: str = Field("", description="take the points of this class alone, from the column `class`")
     unit: Literal["", "voxels", "um", "nm", "mm"] = Field("", description="of places, where files do not say")
@@ -38,6 +34,25 @@ class PointsTruth(_Kind):
     def outputs(self) -> tuple[NetworkOutput, ...]:
         """The outputs of the network, in their order."""
         return (NetworkOutput(name=self.name, kind="probability"),)
+
+
+class PointsTruth(CellsTruth):
+    """The network learns a heatmap, 1 at each point.
+
+    It falls as a Gaussian whose standard deviation is half a diameter.
+    """
+
+    kind: Literal["points"] = "points"
+
+
+class CandidatesTruth(CellsTruth):
+    """The network learns to judge the patch around a candidate: whether a cell is at its middle.
+
+    It is asked about what `segment` found, so it learns from that: candidates paired with a point are cells,
+    those near no point are none.
+    """
+
+    kind: Literal["candidates"] = "candidates"
 
 
 class LabelsTruth(_Kind):
@@ -75,7 +90,9 @@ class ClassesTruth(_Kind):
         return tuple(NetworkOutput(name=name, kind="class") for name in self.names.values())
 
 
-LearntTruth = Annotated[PointsTruth | LabelsTruth | ClassesTruth, Field(discriminator="kind")]
+LearntTruth = Annotated[
+    PointsTruth | CandidatesTruth | LabelsTruth | ClassesTruth, Field(discriminator="kind")
+]
 """Any of them, told apart by `kind`."""
 NO_CLASS = 2**16 - 1
 """Stands for voxels whose value is no class."""

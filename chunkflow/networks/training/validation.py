@@ -1,69 +1,45 @@
-"""Scores of a network on voxels that it has not learnt from, by the inference that the task `infer` has.
+"""Scores of a network where it has not learnt, by the inference of the tasks `infer` and `judge`.
 
-Cells are found as the task `detect` finds them, and paired with the points one to one. Where a network gives
-one probability, the threshold is the one of the best F1.
+Cells are found as the task `detect` finds them, or are the candidates that are likely enough; they are paired
+with the points one to one. Where a network gives one probability, the threshold is the one of the best F1; of
+cells in the mean over volumes, so that the many of one volume do not decide for all.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from chunkflow.errors import BadInput
-from chunkflow.geometry import Box, vec
-from chunkflow.kernels.objects.heat_peaks import find_heat_peaks, offsets_within, peak_reach
-from chunkflow.kernels.scoring.matching import match_points
+from chunkflow.geometry import around, vec
 from chunkflow.networks.architectures import Architecture
 from chunkflow.networks.document import ModelDocument
-from chunkflow.networks.inference import TorchPredictor
+from chunkflow.networks.inference import TorchJudge, TorchPredictor
+from chunkflow.networks.judging import BATCH, judge_patches, patches_around
 from chunkflow.networks.placement import FULL, Patches
 from chunkflow.networks.prediction import PatchSums, predict
 from chunkflow.networks.setting import DeviceKind, InferenceSetting
+from chunkflow.networks.training.blocks import SIDE
 from chunkflow.networks.training.recipe import NetworkRecipe
+from chunkflow.networks.training.regions import (
+    THRESHOLDS,
+    Controls,
+    JudgedCandidates,
+    JudgedRegion,
+    Predicted,
+    Prediction,
+    Steps,
+    controls_of,
+    f1_of_cells,
+    voxelwise,
+)
 from chunkflow.networks.training.state import Tensors
-from chunkflow.networks.training.truths import NO_CLASS, ClassesTruth, Floats, PointsTruth
-from chunkflow.networks.training.volumes import Mask, OpenedVolume
+from chunkflow.networks.training.truths import NO_CLASS, CellsTruth, ClassesTruth, Floats
+from chunkflow.networks.training.volumes import OpenedVolume
 from chunkflow.networks.weights import LoadedModel
-
-Steps = npt.NDArray[np.uint16]
-THRESHOLDS = tuple(step / 20 for step in range(1, 20))
-"""Those that cells are looked for at."""
-
-
-@dataclass(frozen=True)
-class JudgedRegion:
-    """A box of a volume in which a network is judged."""
-
-    volume: OpenedVolume
-    box: Box
-    judged: Mask
-
-    @property
-    def points(self) -> Floats:
-        """The points that are to be found, in continuous voxels."""
-        assert self.volume.points is not None
-        return self.volume.points[self.has(self.volume.points)]
-
-    def has(self, places: Floats) -> Mask:
-        """Which places lie where it is judged."""
-        voxels = np.floor(places).astype(np.int64) - self.box.start
-        inside: Mask = np.all((voxels >= 0) & (voxels < self.box.size), axis=1)
-        inside[inside] = self.judged[tuple(voxels[inside].T)]
-        return inside
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a network gives over a region, in whole steps from 0 to 65,535 (x, y, z, output)."""
-
-    region: JudgedRegion
-    steps: Steps
 
 
 class Validation:
@@ -83,25 +59,27 @@ class Validation:
         predicted = self.predict(weights)
         truth = self._recipe.truth
         if isinstance(truth, ClassesTruth):
-            return _score_of_classes(predicted, len(truth.names)), ()
-        if isinstance(truth, PointsTruth):
-            return _score_of_points(predicted, truth)
-        return _score_of_labels(predicted)
+            return _score_of_classes(voxelwise(predicted), len(truth.names)), ()
+        if isinstance(truth, CellsTruth):
+            return _score_of_cells(predicted, truth)
+        return _score_of_labels(voxelwise(predicted))
 
-    def predict(self, weights: Tensors) -> list[Prediction]:
+    def predict(self, weights: Tensors) -> list[Predicted]:
         """What the network gives over all regions."""
         self._network.load_state_dict(weights)
         setting = InferenceSetting(self.device, self._recipe.precision, self._recipe.threads)
         nothing = torch.zeros(0)
-        predictor = TorchPredictor(
-            LoadedModel(self._recipe.document, self._network, nothing, nothing), setting
-        )
-        return [Prediction(region, _predicted(predictor, region)) for region in self.regions]
+        model = LoadedModel(self._recipe.document, self._network, nothing, nothing)
+        if self._recipe.judges:
+            judge = TorchJudge(model, setting)
+            return [_judged(judge, region, self._recipe) for region in self.regions]
+        predictor = TorchPredictor(model, setting)
+        return [_predicted(predictor, region, self._recipe) for region in self.regions]
 
     def refuse_nothing(self) -> None:
         """Raise BadInput where there is nothing by which a network could be judged while it learns."""
         truth = self._recipe.truth
-        if isinstance(truth, PointsTruth):
+        if isinstance(truth, CellsTruth):
             if not any(len(region.points) for region in self.regions):
                 raise BadInput(
                     "No point lies in the boxes of validation: choose boxes with some in `validation`."
@@ -117,7 +95,7 @@ class Validation:
             )
 
 
-def _predicted(predictor: TorchPredictor, region: JudgedRegion) -> Steps:
+def _predicted(predictor: TorchPredictor, region: JudgedRegion, recipe: NetworkRecipe) -> Prediction:
     document: ModelDocument = predictor.document
     window = region.box.grow(vec(document.overlap)).clip(region.volume.space.volume)
     patches = Patches(window, document.patch, document.overlap)
@@ -125,7 +103,35 @@ def _predicted(predictor: TorchPredictor, region: JudgedRegion) -> Steps:
     sums = PatchSums.over(region.box, document)
     channels = region.volume.channels.over(covered)
     predict(predictor, channels, covered, list(patches.meeting(region.box)), sums, 1)
-    return sums.stored(document, "uint16").astype(np.uint16, copy=False)
+    steps = sums.stored(document, "uint16").astype(np.uint16, copy=False)
+    if not isinstance(recipe.truth, CellsTruth):
+        return Prediction(region, steps)
+    places, is_cell = controls_of(region, recipe.seed)
+    said = steps[(*(np.floor(places).astype(np.int64) - region.box.start).T, 0)]
+    return Prediction(region, steps, Controls(places, is_cell, said / FULL))
+
+
+def _judged(judge: TorchJudge, region: JudgedRegion, recipe: NetworkRecipe) -> JudgedCandidates:
+    assert region.volume.candidates is not None
+    candidates = region.volume.candidates[region.has(region.volume.candidates)]
+    controls, is_cell = controls_of(region, recipe.seed)
+    steps = _judged_at(judge, region, np.concatenate([candidates, controls]), recipe)
+    found, said = np.split(steps, [len(candidates)])
+    return JudgedCandidates(region, candidates, found, Controls(controls, is_cell, said / FULL))
+
+
+def _judged_at(judge: TorchJudge, region: JudgedRegion, places: Floats, recipe: NetworkRecipe) -> Steps:
+    """The answers to the patches around places, a block of space at a time."""
+    steps = np.zeros(len(places), np.uint16)
+    voxels = np.floor(places).astype(np.int64)
+    of_block = np.unique(voxels // np.array(SIDE), axis=0, return_inverse=True)[1].ravel()
+    for block in range(of_block.max(initial=-1) + 1):
+        rows = np.flatnonzero(of_block == block)
+        patches = patches_around(voxels[rows], recipe.learnt_patch)
+        window = around(patches)
+        channels = region.volume.channels.over(window)
+        steps[rows] = judge_patches(judge, channels, window, patches, BATCH)[:, 0]
+    return steps
 
 
 def _score_of_classes(predicted: Sequence[Prediction], count: int) -> float:
@@ -154,36 +160,14 @@ def _score_of_labels(predicted: Sequence[Prediction]) -> tuple[float, tuple[floa
     return float(f1[best]), (best / FULL,)
 
 
-def _score_of_points(predicted: Sequence[Prediction], truth: PointsTruth) -> tuple[float, tuple[float, ...]]:
-    """F1 of cells at the best threshold, and that."""
-    scores = []
-    for threshold in THRESHOLDS:
-        found, points = detected_cells(predicted, truth, threshold)[::2]
-        scores.append(match_points(found, points, truth.tolerance).f1)
+def _score_of_cells(predicted: Sequence[Predicted], truth: CellsTruth) -> tuple[float, tuple[float, ...]]:
+    """F1 of cells at the best threshold, in the mean over volumes, and that."""
+    volumes: dict[int, list[Predicted]] = {}
+    for one in predicted:
+        volumes.setdefault(id(one.region.volume), []).append(one)
+    marked = [group for group in volumes.values() if any(len(one.region.points) for one in group)]
+    scores = [
+        float(np.mean([f1_of_cells(group, truth, threshold) for group in marked])) for threshold in THRESHOLDS
+    ]
     best = int(np.argmax(scores))
     return scores[best], (THRESHOLDS[best],)
-
-
-def detected_cells(
-    predicted: Sequence[Prediction], truth: PointsTruth, threshold: float
-) -> tuple[Floats, Floats, Floats]:
-    """Places and probabilities of the cells found in all regions, and the points; places in micrometres, each
-    region so far from the others that nothing of one is near another."""
-    places, chances, points = [np.zeros((0, 3))], [np.zeros(0)], [np.zeros((0, 3))]
-    shift = 0.0
-    for one in predicted:
-        region = one.region
-        voxel = region.volume.space.voxel_size
-        size = np.array(voxel) / 1000
-        heat, box = one.steps[..., 0], Box.of_size(region.box.size)
-        least = ceil(threshold * FULL - 1e-6)
-        radii, half = peak_reach(truth.diameter * 1000, voxel)
-        peaks = find_heat_peaks(heat, [(0, n) for n in box.size], least, half, offsets_within(radii))
-        found = peaks.centres((0, 0, 0))
-        kept = region.has(found + region.box.start)
-        apart = np.array([shift, 0.0, 0.0])
-        places.append(found[kept] * size + apart)
-        chances.append(peaks.heights[kept] / FULL)
-        points.append((region.points - region.box.start) * size + apart)
-        shift += region.box.size[0] * size[0] + 10 * truth.tolerance
-    return np.concatenate(places), np.concatenate(chances), np.concatenate(points)

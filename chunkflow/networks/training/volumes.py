@@ -29,9 +29,9 @@ from chunkflow.networks.space import Space, check_voxel_size
 from chunkflow.networks.training.blocks import BlockCache, Blocks
 from chunkflow.networks.training.recipe import WHOLE, LearntVolume, NetworkRecipe
 from chunkflow.networks.training.truths import (
+    CellsTruth,
     ClassesTruth,
     Floats,
-    PointsTruth,
     class_numbers,
     heat_of_points,
 )
@@ -60,6 +60,10 @@ class OpenedVolume:
     points: Floats | None = None
     """Places that were marked, in continuous voxels."""
     learns: bool = True
+    candidates: Floats | None = None
+    """Places that the network is asked about, in continuous voxels."""
+    again: tuple[Floats, Floats] | None = None
+    """Places of cells, and others, that are to be seen more often."""
 
     @property
     def bounds(self) -> Box:
@@ -87,10 +91,14 @@ class OpenedVolume:
     def points_where(self, places: str) -> Floats:
         """The points where the network learns (`learnt`) or is judged (`judged`)."""
         assert self.points is not None
-        asked = getattr(self, places)
-        voxels = np.floor(self.points).astype(int)
+        return self.where(places, self.points)
+
+    def where(self, kind: str, places: Floats) -> Floats:
+        """The places where the network learns (`learnt`) or is judged (`judged`)."""
+        asked = getattr(self, kind)
+        voxels = np.floor(places).astype(int)
         kept = [bool(asked(Box.of_size((1, 1, 1), vec(voxel)))[0, 0, 0]) for voxel in voxels]
-        chosen: Floats = self.points[np.array(kept, bool)]
+        chosen: Floats = places[np.array(kept, bool)]
         return chosen
 
 
@@ -127,7 +135,7 @@ def _opened(recipe: NetworkRecipe, given: LearntVolume, cache: BlockCache) -> Op
 
     all_of_it = given.validation == WHOLE
     boxes = tuple(map(inside, given.boxes)) or (space.volume,)
-    points = _points(recipe, given, images[0], space)
+    points = _points(recipe, given, images[0], space) if isinstance(recipe.truth, CellsTruth) else None
     annotated = _layer(given.annotated, given, images[0]) if given.annotated else None
     return OpenedVolume(
         given.images[0],
@@ -138,9 +146,11 @@ def _opened(recipe: NetworkRecipe, given: LearntVolume, cache: BlockCache) -> Op
         boxes,
         boxes if all_of_it else tuple(map(inside, given.validation)),
         tuple(map(inside, given.held_out)),
-        recipe.patch,
+        recipe.learnt_patch,
         points,
         not all_of_it,
+        _places(given.candidates, images[0], space) if given.candidates else None,
+        _again(given.again, recipe, images[0], space) if given.again else None,
     )
 
 
@@ -200,21 +210,34 @@ def _layer(place: str, given: LearntVolume, image: VoxelsInfo) -> VoxelsInfo:
     return layer
 
 
-def _points(recipe: NetworkRecipe, given: LearntVolume, image: VoxelsInfo, space: Space) -> Floats | None:
+def _points(recipe: NetworkRecipe, given: LearntVolume, image: VoxelsInfo, space: Space) -> Floats:
     truth = recipe.truth
-    if not isinstance(truth, PointsTruth):
-        return None
-    unit = "" if truth.unit == "voxels" else truth.unit
-    rows = read_points(Path(given.truth), image, unit=unit)
-    if truth.of_class:
-        if "class" not in rows.column_names:
-            raise BadInput(f"{given.truth} has no column `class` to take {truth.of_class} from.")
-        rows = rows.filter(np.array(rows["class"].to_pylist()) == truth.of_class)
-    places = positions(rows)
+    assert isinstance(truth, CellsTruth)
+    places = _places(given.truth, image, space, truth.unit, truth.of_class)
     if not len(places):
         of = f" of the class {truth.of_class}" if truth.of_class else ""
         raise BadInput(f"{given.truth} has no point{of}.")
-    return np.asarray(places / np.array(space.ratios))
+    return places
+
+
+def _again(file: str, recipe: NetworkRecipe, image: VoxelsInfo, space: Space) -> tuple[Floats, Floats]:
+    """The cells of a file that are to be seen again, and what is none."""
+    name = recipe.truth.outputs[0].name
+    rows = read_points(Path(file), image)
+    if "class" not in rows.column_names:
+        raise BadInput(f"{file} has no column `class`, which says of each place whether it is a {name}.")
+    places, is_cell = positions(rows) / np.array(space.ratios), np.array(rows["class"].to_pylist()) == name
+    return places[is_cell], places[~is_cell]
+
+
+def _places(file: str, image: VoxelsInfo, space: Space, unit: str = "", of_class: str = "") -> Floats:
+    """The points of a file, in the network's continuous voxels."""
+    rows = read_points(Path(file), image, unit="" if unit == "voxels" else unit)
+    if of_class:
+        if "class" not in rows.column_names:
+            raise BadInput(f"{file} has no column `class` to take {of_class} from.")
+        rows = rows.filter(np.array(rows["class"].to_pylist()) == of_class)
+    return np.asarray(positions(rows) / np.array(space.ratios))
 
 
 def _channels(recipe: NetworkRecipe, space: Space, images: Sequence[Volume]) -> Any:
@@ -241,7 +264,7 @@ def _truth(
     recipe: NetworkRecipe, given: LearntVolume, image: VoxelsInfo, space: Space, points: Floats | None
 ) -> Any:
     truth = recipe.truth
-    if isinstance(truth, PointsTruth):
+    if isinstance(truth, CellsTruth):
         assert points is not None
         return lambda box: heat_of_points(points, box, space.voxel_size, truth.diameter)[None]
     layer = Volume(_layer(given.truth, given, image))

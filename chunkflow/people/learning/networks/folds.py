@@ -56,8 +56,8 @@ def score_folds(
         counted = from_cluster("side by side")(train_fold, calls, recipe.threads, gpus, address)
     return FoldsTested(
         tuple(_name(fold) for fold in folds),
-        tuple(score_mistakes(recipe, [one]) for one in counted),
-        score_mistakes(recipe, counted),
+        tuple(score_mistakes([one]) for one in counted),
+        score_mistakes(counted),
     )
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chunkflow.geometry import Box, vec
 from chunkflow.networks.placement import FULL
 from chunkflow.networks.training.recipe import NetworkRecipe
-from chunkflow.networks.training.truths import NO_CLASS, ClassesTruth
+from chunkflow.networks.training.truths import NO_CLASS, CellsTruth, ClassesTruth
 from chunkflow.people.reports.pictures import figure, png
 
 if TYPE_CHECKING:
+    from chunkflow.networks.training.regions import JudgedCandidates, Prediction
     from chunkflow.networks.training.training import Training
-    from chunkflow.networks.training.validation import Prediction
 
 SIDE = 48
 """Of a picture, in voxels."""
@@ -23,8 +24,15 @@ MOST = 6
 
 def worst_places(recipe: NetworkRecipe, training: Training) -> tuple[bytes, str] | None:
     """The picture and its caption; None where the network is nowhere wrong."""
+    from chunkflow.networks.training.regions import JudgedCandidates, voxelwise
+
+    if recipe.judges:
+        assert isinstance(recipe.truth, CellsTruth)
+        judged = [one for one in training.predicted if isinstance(one, JudgedCandidates)]
+        return _worst_candidates(judged, recipe.truth)
+    predicted = voxelwise(training.predicted)
     found = sorted(
-        (place for number in range(len(training.predicted)) for place in _places(recipe, training, number)),
+        (place for number, one in enumerate(predicted) for place in _places(recipe, one, number)),
         key=lambda place: -place[0],
     )[:MOST]
     if not found:
@@ -32,7 +40,7 @@ def worst_places(recipe: NetworkRecipe, training: Training) -> tuple[bytes, str]
     drawn = figure(1.7 * len(found), 5.2)
     rows = drawn.subplots(3, len(found), squeeze=False)
     for column, (_, number, start) in enumerate(found):
-        shown = _panels(recipe, training.predicted[number], start)
+        shown = _panels(recipe, predicted[number], start)
         for axes, panel, name in zip(rows[:, column], shown, ("image", "truth", "network"), strict=True):
             grey = name == "image"
             axes.imshow(panel.T, cmap="gray" if grey else "viridis", vmin=None if grey else 0)
@@ -40,7 +48,7 @@ def worst_places(recipe: NetworkRecipe, training: Training) -> tuple[bytes, str]
             axes.set_yticks([])
             if column == 0:
                 axes.set_ylabel(name)
-        box = training.predicted[number].region.box
+        box = predicted[number].region.box
         place = [a + b for a, b in zip(start, box.start, strict=True)]
         rows[0, column].set_title(", ".join(map(str, place)), fontsize=8)
     caption = (
@@ -48,6 +56,35 @@ def worst_places(recipe: NetworkRecipe, training: Training) -> tuple[bytes, str]
         "truth, worst first, with the voxel where each begins (x, y, z). What people left out is seen, too."
     )
     return png(drawn), caption
+
+
+def _worst_candidates(judged: list[JudgedCandidates], truth: CellsTruth) -> tuple[bytes, str] | None:
+    """The candidates that are judged the most wrongly, each in the middle of a part of its section."""
+    from chunkflow.networks.training.regions import asked_in
+
+    found = []
+    for one in judged:
+        asked = asked_in(one, truth, 0.5)
+        wrong = np.abs(asked.chances - asked.is_cell)
+        for row in np.argsort(-wrong, kind="stable")[:MOST]:
+            said = f"{'a cell' if asked.is_cell[row] else 'no cell'}: {asked.chances[row]:.2f}"
+            found.append((float(wrong[row]), one, np.floor(asked.places[row]).astype(int), said))
+    found = sorted(found, key=lambda place: -place[0])[:MOST]
+    if not found:
+        return None
+    drawn = figure(1.7 * len(found), 2.2)
+    for axes, (_, one, voxel, said) in zip(
+        drawn.subplots(1, len(found), squeeze=False)[0], found, strict=True
+    ):
+        box = Box.of_size((SIDE, SIDE, 1), vec(voxel - (SIDE // 2, SIDE // 2, 0)))
+        axes.imshow(one.region.volume.channels.over(box)[0, ..., 0].T, cmap="gray")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(f"{said}\n{', '.join(map(str, voxel))}", fontsize=8)
+    return png(drawn), (
+        f"The candidates that are judged the most wrongly, in the middle of {SIDE} x {SIDE} voxels of their "
+        "sections: what each is, how likely the network takes it for a cell, and its voxel (x, y, z)."
+    )
 
 
 def _wrong(recipe: NetworkRecipe, one: Prediction) -> npt.NDArray[np.float32]:
@@ -63,10 +100,10 @@ def _wrong(recipe: NetworkRecipe, one: Prediction) -> npt.NDArray[np.float32]:
 
 
 def _places(
-    recipe: NetworkRecipe, training: Training, number: int
+    recipe: NetworkRecipe, one: Prediction, number: int
 ) -> list[tuple[float, int, tuple[int, int, int]]]:
     """The worst part of each section of a region, and how wrong it is."""
-    wrong = _wrong(recipe, training.predicted[number])
+    wrong = _wrong(recipe, one)
     sums = wrong.cumsum(axis=0).cumsum(axis=1)
     sums = np.pad(sums, ((1, 0), (1, 0), (0, 0)))
     width, height = (min(SIDE, n) for n in wrong.shape[:2])

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from chunkflow.kernels.scoring.matching import matched_pairs
-from chunkflow.kernels.scoring.scores import Curve, Interval, bootstrap_interval, precision_recall
+from chunkflow.kernels.scoring.scores import Curve, Interval, bootstrap_interval
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.placement import FULL
 from chunkflow.networks.training.recipe import NetworkRecipe
-from chunkflow.networks.training.truths import NO_CLASS, ClassesTruth, Floats, PointsTruth
+from chunkflow.networks.training.truths import NO_CLASS, CellsTruth, ClassesTruth
+from chunkflow.people.learning.networks.cells import AskedPlaces, asked_places, control_places, share
 
 if TYPE_CHECKING:
-    from chunkflow.networks.training.validation import Prediction
+    from chunkflow.networks.training.regions import Predicted, Prediction
 
 BLOCK = 32
 """Side of the blocks of space that are drawn anew, in voxels."""
@@ -35,8 +35,15 @@ class NetworkScores:
     by_class: dict[str, dict[str, float]]
     drawn: str
     """What was drawn anew for the intervals."""
-    curve: Curve | None = None
-    """Precision and recall of cells, as the threshold falls."""
+    cells: AskedPlaces | None = None
+    """Of cells: all that was found or asked about, by the honest protocol."""
+    controls: AskedPlaces | None = None
+    """Cells and places at random, the usual protocol of papers."""
+
+    @property
+    def curve(self) -> Curve | None:
+        """Precision and recall of cells, as the threshold falls."""
+        return None if self.cells is None else self.cells.curve
 
     def lines(self) -> list[str]:
         """The scores in words."""
@@ -48,58 +55,44 @@ class NetworkScores:
 
 @dataclass(frozen=True)
 class Counted:
-    """What of each class was found, missed and wrong; of cells also how sure the network was of them."""
+    """What of each class was found, missed and wrong; of cells also all that the network was asked about."""
 
     tables: dict[str, Mistakes]
-    ranked: tuple[Floats, Floats, Floats] | None = None
-    """Places of cells found at the lowest threshold, their probabilities, and the points."""
+    cells: AskedPlaces | None = None
+    controls: AskedPlaces | None = None
 
 
-def count_mistakes(
-    recipe: NetworkRecipe, document: ModelDocument, predicted: Sequence[Prediction]
-) -> Counted:
+def count_mistakes(recipe: NetworkRecipe, document: ModelDocument, predicted: Sequence[Predicted]) -> Counted:
     """What a network found, missed and got wrong, at the threshold that its training chose."""
-    if isinstance(recipe.truth, PointsTruth):
-        return _count_cells(recipe.truth, document, predicted)
+    from chunkflow.networks.training.regions import voxelwise
+
+    if isinstance(recipe.truth, CellsTruth):
+        threshold = document.outputs[0].threshold or 0.5
+        found = [asked_places(one, recipe.truth, threshold) for one in predicted]
+        controls = [control_places(one, threshold) for one in predicted]
+        cells = AskedPlaces.together(found)
+        return Counted({recipe.truth.name: cells.mistakes}, cells, AskedPlaces.together(controls))
     return Counted(
         {
-            output.name: np.concatenate([_count_voxels(one, recipe, document, number) for one in predicted])
+            output.name: np.concatenate(
+                [_count_voxels(one, recipe, document, number) for one in voxelwise(predicted)]
+            )
             for number, output in enumerate(document.outputs)
         }
     )
 
 
-def score_mistakes(recipe: NetworkRecipe, counted: Sequence[Counted]) -> NetworkScores:
+def score_mistakes(counted: Sequence[Counted]) -> NetworkScores:
     """Scores of one network, or of several that were tested on different parts, taken together."""
     names = counted[0].tables
     tables = {name: np.concatenate([one.tables[name] for one in counted]) for name in names}
     count = len(next(iter(tables.values())))
-    ranked = [one.ranked for one in counted if one.ranked is not None]
-    if not isinstance(recipe.truth, PointsTruth) or not ranked:
+    cells = [one.cells for one in counted if one.cells is not None]
+    controls = [one.controls for one in counted if one.controls is not None]
+    if not cells:
         return _scored(tables, f"{count} blocks of space")
-    apart = np.cumsum([0.0, *(_width(one) + 10 * recipe.truth.tolerance for one in ranked)])
-    places = np.concatenate([one[0] + (a, 0, 0) for one, a in zip(ranked, apart, strict=False)])
-    points = np.concatenate([one[2] + (a, 0, 0) for one, a in zip(ranked, apart, strict=False)])
-    chances = np.concatenate([one[1] for one in ranked])
-    curve = precision_recall(places, chances, points, recipe.truth.tolerance) if len(places) else None
-    return _scored(tables, f"the {count} cells that were found or missed", curve)
-
-
-def _width(ranked: tuple[Floats, Floats, Floats]) -> float:
-    return float(max((places[:, 0].max() for places in (ranked[0], ranked[2]) if len(places)), default=0.0))
-
-
-def _count_cells(truth: PointsTruth, document: ModelDocument, predicted: Sequence[Prediction]) -> Counted:
-    from chunkflow.networks.training.validation import THRESHOLDS, detected_cells
-
-    threshold = document.outputs[0].threshold or THRESHOLDS[0]
-    found, _, points = detected_cells(predicted, truth, threshold)
-    pairs = matched_pairs(found, points, truth.tolerance)
-    hit, missed = np.zeros(len(found), bool), np.ones(len(points), bool)
-    hit[pairs[:, 0]], missed[pairs[:, 1]] = True, False
-    counts = np.zeros((len(found) + int(missed.sum()), 3), np.int64)
-    counts[: len(found), 0], counts[: len(found), 1], counts[len(found) :, 2] = hit, ~hit, 1
-    return Counted({truth.name: counts}, detected_cells(predicted, truth, THRESHOLDS[0]))
+    drawn = f"the {count} cells that were found or missed"
+    return _scored(tables, drawn, AskedPlaces.together(cells), AskedPlaces.together(controls))
 
 
 def _count_voxels(one: Prediction, recipe: NetworkRecipe, document: ModelDocument, number: int) -> Mistakes:
@@ -120,7 +113,12 @@ def _count_voxels(one: Prediction, recipe: NetworkRecipe, document: ModelDocumen
     return np.stack([np.bincount(numbers[kind], minlength=count) for kind in kinds], 1)
 
 
-def _scored(counts: dict[str, Mistakes], drawn: str, curve: Curve | None = None) -> NetworkScores:
+def _scored(
+    counts: dict[str, Mistakes],
+    drawn: str,
+    cells: AskedPlaces | None = None,
+    controls: AskedPlaces | None = None,
+) -> NetworkScores:
     measures: dict[str, Callable[[Any], float]] = {"F1": _f1, "precision": _precision, "recall": _recall}
     together = list(counts.values())
     values, intervals = {}, {}
@@ -136,20 +134,16 @@ def _scored(counts: dict[str, Mistakes], drawn: str, curve: Curve | None = None)
         name: {measure: score(table.sum(axis=0)) for measure, score in measures.items()}
         for name, table in counts.items()
     }
-    return NetworkScores(values, intervals, by_class, drawn, curve)
+    return NetworkScores(values, intervals, by_class, drawn, cells, controls)
 
 
 def _f1(total: Mistakes) -> float:
-    return _share(2 * total[0], 2 * total[0] + total[1] + total[2])
+    return share(2 * total[0], 2 * total[0] + total[1] + total[2])
 
 
 def _precision(total: Mistakes) -> float:
-    return _share(total[0], total[0] + total[1])
+    return share(total[0], total[0] + total[1])
 
 
 def _recall(total: Mistakes) -> float:
-    return _share(total[0], total[0] + total[2])
-
-
-def _share(part: Any, whole: Any) -> float:
-    return float(part / whole) if whole else 0.0
+    return share(total[0], total[0] + total[2])

@@ -117,7 +117,7 @@ def train_network(
 
     tested = score_folds(recipe, to, folds, address, serial, overwrite) if folds else None
     training = fit_network(recipe, to, heard, overwrite)
-    scores = score_mistakes(recipe, [count_mistakes(recipe, training.document, training.predicted)])
+    scores = score_mistakes([count_mistakes(recipe, training.document, training.predicted)])
     trained = TrainedNetwork(to, recipe, training, scores, tested)
     trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
     _table_of(to).write_text(_table(training.checks), encoding="utf-8")

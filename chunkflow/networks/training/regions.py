@@ -1,0 +1,185 @@
+"""Regions that a network is judged over, and what it says of them: of each voxel, or of each candidate.
+
+Two protocols stand side by side. The honest one takes all that is found, or all candidates, and all cells of
+a region, paired one to one. The other, usual in papers, asks about cells and about places drawn at random
+between 6 and 20 voxels from cells, ten for one cell: most of these are dark, so it flatters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from chunkflow.geometry import Box
+from chunkflow.kernels.objects.heat_peaks import find_heat_peaks, offsets_within, peak_reach
+from chunkflow.kernels.scoring.matching import match_points
+from chunkflow.kernels.scoring.scores import ranked_matches
+from chunkflow.networks.placement import FULL
+from chunkflow.networks.training.truths import CellsTruth, Floats
+from chunkflow.networks.training.volumes import Mask, OpenedVolume
+
+Steps = npt.NDArray[np.uint16]
+THRESHOLDS = tuple(step / 20 for step in range(1, 20))
+"""Those that cells are looked for at."""
+AWAY = (6, 20)
+"""How far places drawn at random are from cells, in voxels."""
+FOR_EACH_CELL = 10
+"""So many places are drawn at random."""
+TRIES = 20
+
+
+@dataclass(frozen=True)
+class JudgedRegion:
+    """A box of a volume in which a network is judged."""
+
+    volume: OpenedVolume
+    box: Box
+    judged: Mask
+
+    @property
+    def points(self) -> Floats:
+        """The points that are to be found, in continuous voxels."""
+        assert self.volume.points is not None
+        return self.volume.points[self.has(self.volume.points)]
+
+    def has(self, places: Floats) -> Mask:
+        """Which places lie where it is judged."""
+        voxels = np.floor(places).astype(np.int64) - self.box.start
+        inside: Mask = np.all((voxels >= 0) & (voxels < self.box.size), axis=1)
+        inside[inside] = self.judged[tuple(voxels[inside].T)]
+        return inside
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network gives over a region, in whole steps from 0 to 65,535 (x, y, z, output)."""
+
+    region: JudgedRegion
+    steps: Steps
+    controls: Controls | None = None
+
+    def cells(self, truth: CellsTruth, threshold: float) -> tuple[Floats, Floats]:
+        """Cells found, as `detect` finds them: places in voxels from the region's start, and how likely."""
+        heat, box = self.steps[..., 0], Box.of_size(self.region.box.size)
+        least = ceil(threshold * FULL - 1e-6)
+        radii, half = peak_reach(truth.diameter * 1000, self.region.volume.space.voxel_size)
+        peaks = find_heat_peaks(heat, [(0, n) for n in box.size], least, half, offsets_within(radii))
+        found = peaks.centres((0, 0, 0))
+        kept = self.region.has(found + self.region.box.start)
+        return found[kept], peaks.heights[kept] / FULL
+
+
+@dataclass(frozen=True)
+class JudgedCandidates:
+    """What a network says of the candidates of a region, in whole steps from 0 to 65,535."""
+
+    region: JudgedRegion
+    places: Floats
+    """In continuous voxels."""
+    steps: Steps
+    controls: Controls | None = None
+
+    def cells(self, truth: CellsTruth, threshold: float) -> tuple[Floats, Floats]:
+        """Candidates taken for cells: places in voxels from the region's start, and how likely."""
+        kept = self.steps >= threshold * FULL - 1e-6
+        return self.places[kept] - self.region.box.start, self.steps[kept] / FULL
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Places of the protocol that is usual in papers: cells, and places at random."""
+
+    places: Floats
+    """In continuous voxels."""
+    is_cell: Mask
+    chances: Floats
+    """The network's probabilities."""
+
+
+Predicted = Prediction | JudgedCandidates
+
+
+def voxelwise(predicted: Sequence[Predicted]) -> list[Prediction]:
+    """Those that say something of each voxel."""
+    return [one for one in predicted if isinstance(one, Prediction)]
+
+
+def controls_of(region: JudgedRegion, seed: int) -> tuple[Floats, Mask]:
+    """The cells of a region and places at random, the same for the same seed; and which of them are cells."""
+    points = region.points
+    drawn = places_away(
+        np.random.default_rng(seed), points, region.volume.points, FOR_EACH_CELL * len(points)
+    )
+    drawn = drawn[region.has(drawn)]
+    return np.concatenate([points, drawn]), np.arange(len(points) + len(drawn)) < len(points)
+
+
+def places_away(random: np.random.Generator, around: Floats, points: Floats | None, count: int) -> Floats:
+    """Middles of voxels, each as far as AWAY from one of the points `around`, and no nearer to any point."""
+    assert points is not None
+    if not len(around):
+        return np.zeros((0, 3))
+    tree, found = cKDTree(points), np.zeros((0, 3))
+    for _ in range(TRIES):
+        steps = random.integers(-AWAY[1], AWAY[1] + 1, (4 * count, 3))
+        near = around[random.integers(len(around), size=4 * count)]
+        far = np.linalg.norm(steps, axis=1)
+        places = (np.floor(near) + steps + 0.5)[(far >= AWAY[0]) & (far <= AWAY[1])]
+        found = np.concatenate([found, places[tree.query(places)[0] >= AWAY[0]]])[:count]
+        if len(found) == count:
+            break
+    return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Places of a region that were asked about or found, the likeliest first, and what became of them."""
+
+    places: Floats
+    """In continuous voxels."""
+    chances: Floats
+    is_cell: Mask
+    """Whether it is paired with a point: as many are as can be, whatever the threshold."""
+    taken: Mask
+    """Whether it was taken for a cell."""
+    points: Floats
+
+    @property
+    def missed(self) -> int:
+        """Cells that were neither asked about nor found."""
+        return len(self.points) - int(self.is_cell.sum())
+
+
+def asked_in(one: Predicted, truth: CellsTruth, threshold: float) -> Asked:
+    """All candidates of a region, or all peaks of its heatmap down to the lowest threshold."""
+    found, chances = _by_rank(*one.cells(truth, threshold))
+    below, low = _by_rank(*one.cells(truth, 0.0 if isinstance(one, JudgedCandidates) else THRESHOLDS[0]))
+    rest = low < threshold - 0.5 / FULL
+    places = np.concatenate([found, below[rest]])
+    points = one.region.points
+    size = np.array(one.region.volume.space.voxel_size) / 1000
+    start = np.array(one.region.box.start)
+    is_cell = ranked_matches(places * size, (points - start) * size, truth.tolerance)
+    taken = np.arange(len(places)) < len(found)
+    return Asked(places + start, np.concatenate([chances, low[rest]]), is_cell, taken, points)
+
+
+def f1_of_cells(predicted: Sequence[Predicted], truth: CellsTruth, threshold: float) -> float:
+    """F1 of the cells found in some regions."""
+    found = points = paired = 0
+    for one in predicted:
+        size = np.array(one.region.volume.space.voxel_size) / 1000
+        places, true = one.cells(truth, threshold)[0], one.region.points - one.region.box.start
+        paired += match_points(places * size, true * size, truth.tolerance).matched
+        found, points = found + len(places), points + len(true)
+    return 2 * paired / (found + points) if found + points else 1.0
+
+
+def _by_rank(places: Floats, chances: Floats) -> tuple[Floats, Floats]:
+    order = np.argsort(-chances, kind="stable")
+    return places[order], chances[order]
