@@ -9,6 +9,7 @@ import yaml
 
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.people.learning.networks.folds import FoldsTested
+from chunkflow.people.learning.networks.other_light import light_parts
 from chunkflow.people.learning.networks.pictures import worst_places
 from chunkflow.people.learning.networks.scores import NetworkScores
 from chunkflow.people.reports.pages import heading, paragraph, picture, table, verbatim
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def network_parts(
-    recipe: NetworkRecipe, training: Training, scores: NetworkScores, folds: FoldsTested | None
+    recipe: NetworkRecipe,
+    training: Training,
+    scores: NetworkScores,
+    other_light: NetworkScores,
+    folds: FoldsTested | None,
 ) -> list[str]:
     """What stands on the page, below its title."""
     made, regions = training.document.made, training.predicted
@@ -45,6 +50,7 @@ def network_parts(
             + ("; precision over recall, as the threshold falls." if scores.curve else "."),
         )
     )
+    parts += light_parts(scores, other_light)
     if folds is not None:
         parts += [
             heading("Folds"),

@@ -14,6 +14,7 @@ from chunkflow.extras import optional_import
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.training.recipe import NetworkRecipe, read_recipe
 from chunkflow.people.learning.networks.folds import FoldsTested, score_folds
+from chunkflow.people.learning.networks.other_light import score_in_other_light
 from chunkflow.people.learning.networks.page import network_parts
 from chunkflow.people.learning.networks.scores import NetworkScores, count_mistakes, score_mistakes
 from chunkflow.people.reports.pages import fragment, page
@@ -36,6 +37,8 @@ class TrainedNetwork:
     training: Training
     scores: NetworkScores
     """On the validation."""
+    other_light: NetworkScores
+    """On the same voxels, as another microscope might have given them."""
     folds: FoldsTested | None = None
     """Scores of networks that were tested on what they had not seen, where folds were asked for."""
 
@@ -60,7 +63,11 @@ class TrainedNetwork:
         return _report_of(self.path)
 
     def __repr__(self) -> str:
-        lines = [*self.scores.lines(), f"The best of {len(self.checks)} looks; see {self.report}."]
+        lines = [
+            *self.scores.lines(),
+            *(f"In another light, {line}" for line in self.other_light.lines()),
+            f"The best of {len(self.checks)} looks; see {self.report}.",
+        ]
         if self.folds is not None:
             lines += [f"In {len(self.folds.names)} folds, {line}" for line in self.folds.pooled.lines()]
         return "\n".join(lines)
@@ -69,7 +76,7 @@ class TrainedNetwork:
         return fragment(TITLE, self._parts())
 
     def _parts(self) -> list[str]:
-        return network_parts(self.recipe, self.training, self.scores, self.folds)
+        return network_parts(self.recipe, self.training, self.scores, self.other_light, self.folds)
 
 
 def train_network(
@@ -109,19 +116,25 @@ def train_network(
     refuse_model(to, ".safetensors", overwrite)
     for beside in (_report_of(to), _table_of(to)):
         refuse_existing(beside, overwrite)
-    events = _events(tensorboard)
-
-    def heard(check: Check) -> None:
-        for listener in (*events, *listeners):
-            listener(check)
-
+    heard = _all_of([*_events(tensorboard), *listeners])
     tested = score_folds(recipe, to, folds, address, serial, overwrite) if folds else None
     training = fit_network(recipe, to, heard, overwrite)
     scores = score_mistakes(recipe, [count_mistakes(recipe, training.document, training.predicted)])
-    trained = TrainedNetwork(to, recipe, training, scores, tested)
+    other_light = score_in_other_light(recipe, to, training.document)
+    trained = TrainedNetwork(to, recipe, training, scores, other_light, tested)
     trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
     _table_of(to).write_text(_table(training.checks), encoding="utf-8")
     return trained
+
+
+def _all_of(listeners: Sequence[Callable[[Check], None]]) -> Callable[[Check], None]:
+    """One listener that calls all."""
+
+    def heard(check: Check) -> None:
+        for listener in listeners:
+            listener(check)
+
+    return heard
 
 
 def _report_of(model: Path) -> Path:
