@@ -154,7 +154,7 @@ def _with_validation(volume: OpenedVolume, patch: Vec) -> OpenedVolume:
     """The last part along the axis that the most patches fill is for validation; the first one where the last
     is held out."""
     bounds = volume.bounds
-    axis = max(range(3), key=lambda n: bounds.size[n] / patch[n])
+    axis = fullest_axis(bounds, patch)
     part = max(bounds.size[axis] // VALIDATION, 1)
     first = bounds.stop[axis] - part
     if any(box.stop[axis] > first for box in volume.held_out):
@@ -167,6 +167,11 @@ def _with_validation(volume: OpenedVolume, patch: Vec) -> OpenedVolume:
     start = vec(first if n == axis else bounds.start[n] for n in range(3))
     stop = vec(first + part if n == axis else bounds.stop[n] for n in range(3))
     return replace(volume, validation=(Box(start, stop),))
+
+
+def fullest_axis(bounds: Box, patch: Vec) -> int:
+    """The axis that the most patches fill."""
+    return max(range(3), key=lambda n: bounds.size[n] / patch[n])
 
 
 def place_of(place: str) -> tuple[str, int]:

@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 
 from chunkflow.networks.training.recipe import NetworkRecipe
+from chunkflow.people.learning.networks.few_labels import FewLabels, few_labels_parts
 from chunkflow.people.learning.networks.folds import FoldsTested
 from chunkflow.people.learning.networks.other_light import light_parts
 from chunkflow.people.learning.networks.pictures import worst_places
@@ -26,6 +27,7 @@ def network_parts(
     scores: NetworkScores,
     other_light: NetworkScores,
     folds: FoldsTested | None,
+    few_labels: FewLabels | None,
 ) -> list[str]:
     """What stands on the page, below its title."""
     made, regions = training.document.made, training.predicted
@@ -60,6 +62,8 @@ def network_parts(
             ),
             table(["tested on", "F1", "precision", "recall", "F1, 95 % certain"], _fold_rows(folds)),
         ]
+    if few_labels is not None:
+        parts += few_labels_parts(recipe, few_labels, scores)
     worst = worst_places(recipe, training)
     if worst is not None:
         parts += [heading("Where it is worst"), picture(*worst)]
