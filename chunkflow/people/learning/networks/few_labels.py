@@ -215,9 +215,10 @@ def few_labels_parts(recipe: NetworkRecipe, few: FewLabels, scores: NetworkScore
         heading("Few labels"),
         paragraph(
             f"What labels bring, from scratch and with {start} to begin with. Each row is two networks more, "
-            f"trained on a slab that holds so many of the points. Without labels it is {start} as it is; the "
-            "last row is the network of this page. All are judged on the same validation, which also says "
-            "when to stop and which threshold to take: its labels come on top."
+            f"trained on a slab that holds so many of the points. Without labels it is {start} as it is, at "
+            "its own threshold; the last row is the network of this page. All are judged on the same "
+            "validation. Those that were trained also stop by it and take their threshold from it, so its "
+            "labels come on top. Differences that the intervals span say little, as each is of one network."
         ),
         table(["labels", "from scratch, F1", "95 % certain", "fine-tuned, F1", "95 % certain"], rows),
         picture(_curve(few, scores), "F1 over the number of labels; bars are 95 % certain."),
