@@ -77,6 +77,16 @@ NetworkFolds = Annotated[
         help="Train so many networks more, each tested on a part that it has not seen.",
     ),
 ]
+NetworkLabels = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--labels",
+        metavar="N",
+        min=1,
+        show_default=False,
+        help="Try what N points bring, from scratch and from `start`; once for each.",
+    ),
+]
 EventFolder = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", show_default=False, help="Write events for TensorBoard into it."),
@@ -140,6 +150,7 @@ def network(
     recipe: RecipeFile,
     to: NetworkFile,
     folds: NetworkFolds = 0,
+    labels: NetworkLabels = None,
     address: Address = "",
     serial: Serial = False,
     tensorboard: EventFolder = None,
@@ -165,6 +176,7 @@ def network(
         recipe,
         to,
         folds=folds,
+        labels=labels or (),
         address=address,
         serial=serial,
         listeners=[tell],

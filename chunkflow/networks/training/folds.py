@@ -9,7 +9,7 @@ from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, around, vec
 from chunkflow.networks.training.recipe import WHOLE, LearntVolume, NetworkRecipe
-from chunkflow.networks.training.volumes import OpenedVolume, open_volumes, place_of
+from chunkflow.networks.training.volumes import OpenedVolume, fullest_axis, open_volumes, place_of
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _by_space(recipe: NetworkRecipe, number: int, count: int) -> Fold:
 def _slab(volume: LearntVolume, recipe: NetworkRecipe, number: int, count: int) -> Box:
     boxes = [Box.parse(text) for text in volume.boxes] or [layer_at(*place_of(volume.images[0])).volume]
     bounds = around(boxes)
-    axis = max(range(3), key=lambda n: bounds.size[n] / recipe.patch[n])
+    axis = fullest_axis(bounds, recipe.patch)
     if bounds.size[axis] // count < recipe.patch[axis]:
         raise BadInput(
             f"{volume.images[0]} is too small for {count} folds: {bounds}, with patches of "

@@ -61,7 +61,7 @@ def fit_network(
     """Train a network and write its model file; one that was killed is gone on with."""
     refuse_model(to, ".safetensors", overwrite)
     volumes = open_volumes(recipe)
-    network = _first_network(recipe)
+    network = first_network(recipe)
     validation = Validation(recipe, network, volumes)
     validation.refuse_nothing()
     examples = (CandidateExamples if recipe.judges else TrainingExamples)(recipe, volumes)
@@ -92,7 +92,7 @@ def training_fingerprint(recipe: NetworkRecipe) -> str:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def _first_network(recipe: NetworkRecipe) -> Architecture:
+def first_network(recipe: NetworkRecipe) -> Architecture:
     """The network before its first step: drawn by the seed, or that of the model `start`."""
     document = recipe.document
     blank_network(document, "The recipe", {})  # refuses what cannot be made

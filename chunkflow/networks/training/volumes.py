@@ -27,6 +27,7 @@ from chunkflow.geometry import Box, Vec, around, scaled, vec
 from chunkflow.networks.channels import box_read, boxes_sampled, channels_over, decide_numbers
 from chunkflow.networks.space import Space, check_voxel_size
 from chunkflow.networks.training.blocks import BlockCache, Blocks
+from chunkflow.networks.training.other_light import OtherLight, RelitVolume
 from chunkflow.networks.training.recipe import WHOLE, LearntVolume, NetworkRecipe
 from chunkflow.networks.training.truths import (
     CellsTruth,
@@ -109,23 +110,28 @@ def _within(box: Box, parts: Sequence[Box]) -> Mask:
     return mask
 
 
-def open_volumes(recipe: NetworkRecipe, cache: BlockCache | None = None) -> list[OpenedVolume]:
-    """The volumes of a recipe; BadInput says what is wrong with one before anything is learnt."""
+def open_volumes(
+    recipe: NetworkRecipe, cache: BlockCache | None = None, light: OtherLight | None = None
+) -> list[OpenedVolume]:
+    """The volumes of a recipe, also in another light; BadInput says what is wrong with one before anything is
+    learnt."""
     cache = cache or BlockCache()
-    opened = [_opened(recipe, volume, cache) for volume in recipe.volumes]
+    opened = [_opened(recipe, volume, cache, light) for volume in recipe.volumes]
     if not any(volume.validation for volume in opened):
         opened = [_with_validation(volume, recipe.patch) for volume in opened]
     return opened
 
 
-def _opened(recipe: NetworkRecipe, given: LearntVolume, cache: BlockCache) -> OpenedVolume:
+def _opened(
+    recipe: NetworkRecipe, given: LearntVolume, cache: BlockCache, light: OtherLight | None
+) -> OpenedVolume:
     images = [layer_at(*place_of(place)) for place in given.images]
     for place, image in zip(given.images, images, strict=True):
         _refuse_unlike(place, image, given.images[0], images[0])
     _check_images(recipe, given, images)
     wanted = recipe.input.voxel_size
     space = Space.of(images[0].volume, images[0].voxel_size, wanted, recipe.resample)
-    read = [Volume(image) for image in images]
+    read = [RelitVolume(image, light, n) if light else Volume(image) for n, image in enumerate(images)]
 
     def inside(text: str) -> Box:
         box = scaled(Box.parse(text), images[0].voxel_size, space.voxel_size).clip(space.volume)
@@ -158,7 +164,7 @@ def _with_validation(volume: OpenedVolume, patch: Vec) -> OpenedVolume:
     """The last part along the axis that the most patches fill is for validation; the first one where the last
     is held out."""
     bounds = volume.bounds
-    axis = max(range(3), key=lambda n: bounds.size[n] / patch[n])
+    axis = fullest_axis(bounds, patch)
     part = max(bounds.size[axis] // VALIDATION, 1)
     first = bounds.stop[axis] - part
     if any(box.stop[axis] > first for box in volume.held_out):
@@ -171,6 +177,11 @@ def _with_validation(volume: OpenedVolume, patch: Vec) -> OpenedVolume:
     start = vec(first if n == axis else bounds.start[n] for n in range(3))
     stop = vec(first + part if n == axis else bounds.stop[n] for n in range(3))
     return replace(volume, validation=(Box(start, stop),))
+
+
+def fullest_axis(bounds: Box, patch: Vec) -> int:
+    """The axis that the most patches fill."""
+    return max(range(3), key=lambda n: bounds.size[n] / patch[n])
 
 
 def place_of(place: str) -> tuple[str, int]:

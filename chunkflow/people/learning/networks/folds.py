@@ -15,7 +15,7 @@ from chunkflow.people.learning.networks.scores import (
     count_mistakes,
     score_mistakes,
 )
-from chunkflow.registry import from_cluster
+from chunkflow.people.learning.networks.side_by_side import call_side_by_side, fit_unless_made
 
 if TYPE_CHECKING:
     from chunkflow.networks.training.folds import Fold
@@ -49,11 +49,7 @@ def score_folds(
     calls = [
         (fold, str(target.with_suffix(f".fold-{fold.number + 1}.safetensors")), overwrite) for fold in folds
     ]
-    if serial:
-        counted = [train_fold(*call) for call in calls]
-    else:
-        gpus = 1 if recipe.device == "cuda" else 0
-        counted = from_cluster("side by side")(train_fold, calls, recipe.threads, gpus, address)
+    counted = call_side_by_side(train_fold, calls, recipe, address, serial)
     return FoldsTested(
         tuple(_name(fold) for fold in folds),
         tuple(score_mistakes([one]) for one in counted),
@@ -64,12 +60,10 @@ def score_folds(
 def train_fold(fold: Fold, to: str, overwrite: bool) -> Counted:
     """Train the network of one fold and test it; its thresholds are those of its own validation."""
     from chunkflow.networks.loading import read_model
-    from chunkflow.networks.training.training import fit_network, predict_over, training_fingerprint
+    from chunkflow.networks.training.training import predict_over
 
     tests, model = fold.opened_tests(), Path(to)
-    same = training_fingerprint(fold.recipe)
-    if not (model.exists() and read_model(model).made.training == same):
-        fit_network(fold.recipe, model, overwrite=overwrite)
+    fit_unless_made(fold.recipe, model, overwrite)
     return count_mistakes(fold.recipe, read_model(model), predict_over(fold.recipe, model, tests))
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import yaml
 
 from chunkflow.networks.training.recipe import NetworkRecipe
+from chunkflow.people.learning.networks.few_labels import FewLabels, few_labels_parts
 from chunkflow.people.learning.networks.folds import FoldsTested
+from chunkflow.people.learning.networks.other_light import light_parts
 from chunkflow.people.learning.networks.pictures import worst_places
 from chunkflow.people.learning.networks.scores import NetworkScores
 from chunkflow.people.reports.pages import heading, paragraph, picture, table, verbatim
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def network_parts(
-    recipe: NetworkRecipe, training: Training, scores: NetworkScores, folds: FoldsTested | None
+    recipe: NetworkRecipe,
+    training: Training,
+    scores: NetworkScores,
+    other_light: NetworkScores,
+    folds: FoldsTested | None,
+    few_labels: FewLabels | None,
 ) -> list[str]:
     """What stands on the page, below its title."""
     made, regions = training.document.made, training.predicted
@@ -45,6 +52,7 @@ def network_parts(
             + ("; precision over recall, as the threshold falls." if scores.curve else "."),
         )
     )
+    parts += light_parts(scores, other_light)
     if folds is not None:
         parts += [
             heading("Folds"),
@@ -54,6 +62,8 @@ def network_parts(
             ),
             table(["tested on", "F1", "precision", "recall", "F1, 95 % certain"], _fold_rows(folds)),
         ]
+    if few_labels is not None:
+        parts += few_labels_parts(recipe, few_labels, scores)
     worst = worst_places(recipe, training)
     if worst is not None:
         parts += [heading("Where it is worst"), picture(*worst)]

@@ -13,7 +13,9 @@ from chunkflow.data.atomic import refuse_existing, refuse_model
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.training.recipe import NetworkRecipe, read_recipe
+from chunkflow.people.learning.networks.few_labels import FewLabels, score_few_labels
 from chunkflow.people.learning.networks.folds import FoldsTested, score_folds
+from chunkflow.people.learning.networks.other_light import score_in_other_light
 from chunkflow.people.learning.networks.page import network_parts
 from chunkflow.people.learning.networks.scores import NetworkScores, count_mistakes, score_mistakes
 from chunkflow.people.reports.pages import fragment, page
@@ -36,8 +38,12 @@ class TrainedNetwork:
     training: Training
     scores: NetworkScores
     """On the validation."""
+    other_light: NetworkScores
+    """On the same voxels, as another microscope might have given them."""
     folds: FoldsTested | None = None
     """Scores of networks that were tested on what they had not seen, where folds were asked for."""
+    few_labels: FewLabels | None = None
+    """Scores of networks that learnt from few labels, where `labels` were asked for."""
 
     @property
     def document(self) -> ModelDocument:
@@ -60,16 +66,24 @@ class TrainedNetwork:
         return _report_of(self.path)
 
     def __repr__(self) -> str:
-        lines = [*self.scores.lines(), f"The best of {len(self.checks)} looks; see {self.report}."]
+        lines = [
+            *self.scores.lines(),
+            *(f"In another light, {line}" for line in self.other_light.lines()),
+            f"The best of {len(self.checks)} looks; see {self.report}.",
+        ]
         if self.folds is not None:
             lines += [f"In {len(self.folds.names)} folds, {line}" for line in self.folds.pooled.lines()]
+        if self.few_labels is not None:
+            lines += self.few_labels.lines()
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         return fragment(TITLE, self._parts())
 
     def _parts(self) -> list[str]:
-        return network_parts(self.recipe, self.training, self.scores, self.folds)
+        return network_parts(
+            self.recipe, self.training, self.scores, self.other_light, self.folds, self.few_labels
+        )
 
 
 def train_network(
@@ -77,6 +91,7 @@ def train_network(
     to: str | Path,
     *,
     folds: int = 0,
+    labels: Sequence[int] = (),
     address: str = "",
     serial: bool = False,
     listeners: Sequence[Callable[[Check], None]] = (),
@@ -93,6 +108,9 @@ def train_network(
     at `address` (or one by one, `serial`). Each is tested on a part of the data of which it has seen nothing:
     whole volumes where there are enough, else slabs of each.
 
+    `labels`, as (20, 50, 100), asks what few points bring: for each number two networks more are trained in
+    the same way, from scratch and from the model `start`, on a part of the data that holds so many.
+
     The same recipe gives the same bytes, on the same kind of CPU. The state is kept in a file beside the
     model (.training): a training that was killed goes on from there, and ends with the same bytes.
 
@@ -106,22 +124,34 @@ def train_network(
 
     recipe = recipe if isinstance(recipe, NetworkRecipe) else read_recipe(recipe)
     to = Path(to)
-    refuse_model(to, ".safetensors", overwrite)
-    for beside in (_report_of(to), _table_of(to)):
-        refuse_existing(beside, overwrite)
-    events = _events(tensorboard)
-
-    def heard(check: Check) -> None:
-        for listener in (*events, *listeners):
-            listener(check)
-
+    _refuse_existing(to, overwrite)
+    heard = _all_of([*_events(tensorboard), *listeners])
     tested = score_folds(recipe, to, folds, address, serial, overwrite) if folds else None
+    few = score_few_labels(recipe, to, labels, address, serial, overwrite) if labels else None
     training = fit_network(recipe, to, heard, overwrite)
     scores = score_mistakes([count_mistakes(recipe, training.document, training.predicted)])
-    trained = TrainedNetwork(to, recipe, training, scores, tested)
+    other_light = score_in_other_light(recipe, to, training.document)
+    trained = TrainedNetwork(to, recipe, training, scores, other_light, tested, few)
     trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
     _table_of(to).write_text(_table(training.checks), encoding="utf-8")
     return trained
+
+
+def _refuse_existing(model: Path, overwrite: bool) -> None:
+    """Raise BadInput where a model, its page or its table would be overwritten."""
+    refuse_model(model, ".safetensors", overwrite)
+    for beside in (_report_of(model), _table_of(model)):
+        refuse_existing(beside, overwrite)
+
+
+def _all_of(listeners: Sequence[Callable[[Check], None]]) -> Callable[[Check], None]:
+    """One listener that calls all."""
+
+    def heard(check: Check) -> None:
+        for listener in listeners:
+            listener(check)
+
+    return heard
 
 
 def _report_of(model: Path) -> Path:
