@@ -87,6 +87,9 @@ NetworkLabels = Annotated[
         help="Try what N points bring, from scratch and from `start`; once for each.",
     ),
 ]
+NetworkRounds = Annotated[
+    int, typer.Option(min=1, max=10, help="Rounds; each goes on from what the one before got wrong.")
+]
 EventFolder = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", show_default=False, help="Write events for TensorBoard into it."),
@@ -150,6 +153,7 @@ def network(
     recipe: RecipeFile,
     to: NetworkFile,
     folds: NetworkFolds = 0,
+    rounds: NetworkRounds = 1,
     labels: NetworkLabels = None,
     address: Address = "",
     serial: Serial = False,
@@ -176,6 +180,7 @@ def network(
         recipe,
         to,
         folds=folds,
+        rounds=rounds,
         labels=labels or (),
         address=address,
         serial=serial,

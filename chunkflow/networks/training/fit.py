@@ -20,8 +20,8 @@ import torch
 from chunkflow.errors import BadInput
 from chunkflow.networks.architectures import Architecture
 from chunkflow.networks.inference import MEMORY_FORMATS
-from chunkflow.networks.training.candidates import CandidateExamples
-from chunkflow.networks.training.examples import Example, TrainingExamples
+from chunkflow.networks.training.examples.candidates import CandidateExamples
+from chunkflow.networks.training.examples.voxels import Example, TrainingExamples
 from chunkflow.networks.training.losses import loss_of, output_weights
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.state import Check, Tensors, TrainingState, read_state

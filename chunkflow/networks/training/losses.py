@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
-from chunkflow.networks.training.examples import Example
+from chunkflow.networks.training.examples.voxels import Example
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.truths import ClassesTruth
 

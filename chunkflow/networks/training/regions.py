@@ -55,6 +55,17 @@ class JudgedRegion:
         return inside
 
 
+def judged_regions(volumes: Sequence[OpenedVolume]) -> list[JudgedRegion]:
+    """The validation of volumes."""
+    return [JudgedRegion(volume, box, volume.judged(box)) for volume in volumes for box in volume.validation]
+
+
+def learnt_regions(volumes: Sequence[OpenedVolume]) -> list[JudgedRegion]:
+    """What is learnt from in volumes."""
+    learnt = [volume for volume in volumes if volume.learns]
+    return [JudgedRegion(volume, box, volume.learnt(box)) for volume in learnt for box in volume.boxes]
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a network gives over a region, in whole steps from 0 to 65,535 (x, y, z, output)."""

@@ -15,14 +15,14 @@ from chunkflow.data.fingerprints import fingerprint
 from chunkflow.errors import BadInput
 from chunkflow.networks.architectures import OURS, Architecture
 from chunkflow.networks.document import Making, ModelDocument
-from chunkflow.networks.training.candidates import CandidateExamples
-from chunkflow.networks.training.examples import TrainingExamples
+from chunkflow.networks.training.examples.candidates import CandidateExamples
+from chunkflow.networks.training.examples.voxels import TrainingExamples
 from chunkflow.networks.training.fit import TrainingLoop, best_check
 from chunkflow.networks.training.recipe import NetworkRecipe
-from chunkflow.networks.training.regions import Predicted
+from chunkflow.networks.training.regions import JudgedRegion, Predicted, judged_regions
 from chunkflow.networks.training.state import Check
 from chunkflow.networks.training.validation import Validation
-from chunkflow.networks.training.volumes import OpenedVolume, open_volumes
+from chunkflow.networks.training.volumes import open_volumes
 from chunkflow.networks.weights import blank_network, load_model, write_model
 from chunkflow.words import split_mip
 
@@ -43,11 +43,16 @@ class Training:
 
 
 def predict_over(
-    recipe: NetworkRecipe, model: Path, volumes: Sequence[OpenedVolume]
+    recipe: NetworkRecipe, model: Path, regions: Sequence[JudgedRegion]
 ) -> tuple[Predicted, ...]:
-    """What a model gives over the validation of volumes, trained by this recipe."""
+    """What a model gives over regions, trained by this recipe."""
     network = load_model(model).network
-    return tuple(Validation(recipe, network, volumes).predict(network.state_dict()))
+    return tuple(Validation(recipe, network, regions).predict(network.state_dict()))
+
+
+def regions_of(recipe: NetworkRecipe) -> list[JudgedRegion]:
+    """The validation of a recipe."""
+    return judged_regions(open_volumes(recipe))
 
 
 def state_file(to: Path) -> Path:
@@ -62,7 +67,7 @@ def fit_network(
     refuse_model(to, ".safetensors", overwrite)
     volumes = open_volumes(recipe)
     network = first_network(recipe)
-    validation = Validation(recipe, network, volumes)
+    validation = Validation(recipe, network, judged_regions(volumes))
     validation.refuse_nothing()
     examples = (CandidateExamples if recipe.judges else TrainingExamples)(recipe, volumes)
     data, known = data_fingerprint(recipe), training_fingerprint(recipe)

@@ -38,21 +38,18 @@ from chunkflow.networks.training.regions import (
 )
 from chunkflow.networks.training.state import Tensors
 from chunkflow.networks.training.truths import NO_CLASS, CellsTruth, ClassesTruth, Floats
-from chunkflow.networks.training.volumes import OpenedVolume
 from chunkflow.networks.weights import LoadedModel
 
 
 class Validation:
     """What a network that learns is judged by."""
 
-    def __init__(self, recipe: NetworkRecipe, network: Architecture, volumes: Sequence[OpenedVolume]) -> None:
+    def __init__(self, recipe: NetworkRecipe, network: Architecture, regions: Sequence[JudgedRegion]) -> None:
         self.device: DeviceKind = "cpu"
         if recipe.device == "cuda" or (recipe.device == "auto" and torch.cuda.is_available()):
             self.device = "cuda"
         self._recipe, self._network = recipe, copy.deepcopy(network).eval()
-        self.regions = [
-            JudgedRegion(volume, box, volume.judged(box)) for volume in volumes for box in volume.validation
-        ]
+        self.regions = regions
 
     def score(self, weights: Tensors) -> tuple[float, tuple[float, ...]]:
         """F1 with these weights, and the threshold of the single output, where there is one."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from chunkflow.networks.training.regions import Predicted
 
 Mask = npt.NDArray[np.bool_]
+Wrong = tuple[str, tuple[str, str, str], float]
+"""A place that was taken for a cell: the image, x, y, z in its voxels as they are written, how likely."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class AskedPlaces:
     taken: Mask
     missed: int = 0
     """Cells that it was not asked about."""
+    called: int = 0
+    """False positives that a reviewer calls cells."""
 
     @classmethod
     def together(cls, parts: Sequence[AskedPlaces]) -> AskedPlaces:
@@ -42,6 +46,7 @@ class AskedPlaces:
             np.concatenate([part.is_cell for part in parts]),
             np.concatenate([part.taken for part in parts]),
             sum(part.missed for part in parts),
+            sum(part.called for part in parts),
         )
 
     @property
@@ -70,6 +75,13 @@ class AskedPlaces:
             "ROC AUC": roc,
             "PR AUC": average,
         }
+
+    @property
+    def adjusted(self) -> dict[str, float]:
+        """F1 and precision where false positives that a reviewer calls cells count as such."""
+        right, wrong, missed, _ = self.counts.values()
+        right, wrong = right + self.called, wrong - self.called
+        return {"F1": share(2 * right, 2 * right + wrong + missed), "precision": share(right, right + wrong)}
 
     @property
     def mistakes(self) -> npt.NDArray[np.int64]:
@@ -106,12 +118,18 @@ class AskedPlaces:
         return Ranking.of(np.append(self.chances, never), true)
 
 
-def asked_places(one: Predicted, truth: CellsTruth, threshold: float) -> AskedPlaces:
-    """By the honest protocol: all candidates of a region, or all that was found."""
+def asked_places(one: Predicted, truth: CellsTruth, threshold: float) -> tuple[AskedPlaces, list[Wrong]]:
+    """By the honest protocol: all candidates of a region, or all that was found; and what is no cell."""
     from chunkflow.networks.training.regions import asked_in
 
-    asked = asked_in(one, truth, threshold)
-    return AskedPlaces(asked.chances, asked.is_cell, asked.taken, asked.missed)
+    asked, volume = asked_in(one, truth, threshold), one.region.volume
+    wrong = asked.taken & ~asked.is_cell
+    places = asked.places[wrong] * np.array(volume.space.ratios)
+    named = [
+        (volume.name, (f"{x:.3f}", f"{y:.3f}", f"{z:.3f}"), float(chance))
+        for (x, y, z), chance in zip(places, asked.chances[wrong], strict=True)
+    ]
+    return AskedPlaces(asked.chances, asked.is_cell, asked.taken, asked.missed), named
 
 
 def control_places(one: Predicted, threshold: float) -> AskedPlaces:

@@ -14,7 +14,7 @@ import numpy as np
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, vec
 from chunkflow.networks.training.recipe import WHOLE, LearntVolume, NetworkRecipe
-from chunkflow.networks.training.truths import PointsTruth
+from chunkflow.networks.training.truths import CellsTruth
 from chunkflow.people.learning.networks.scores import (
     Counted,
     NetworkScores,
@@ -101,12 +101,11 @@ def score_few_labels(
 def train_part(recipe: NetworkRecipe, to: str, overwrite: bool) -> Counted:
     """Train a network on a part of the data, and count what it gets wrong on the validation."""
     from chunkflow.networks.loading import read_model
-    from chunkflow.networks.training.training import predict_over
-    from chunkflow.networks.training.volumes import open_volumes
+    from chunkflow.networks.training.training import predict_over, regions_of
 
     model = Path(to)
     fit_unless_made(recipe, model, overwrite)
-    return count_mistakes(recipe, read_model(model), predict_over(recipe, model, open_volumes(recipe)))
+    return count_mistakes(recipe, read_model(model), predict_over(recipe, model, regions_of(recipe)))
 
 
 def parts_of(
@@ -179,11 +178,12 @@ def _texts(volume: OpenedVolume, boxes: Sequence[Box]) -> tuple[str, ...]:
 def _score_of_start(recipe: NetworkRecipe, volumes: Sequence[OpenedVolume]) -> NetworkScores:
     """Scores of the model that is begun with, as it is, at its own threshold."""
     from chunkflow.networks.loading import read_model
+    from chunkflow.networks.training.regions import judged_regions
     from chunkflow.networks.training.training import first_network
     from chunkflow.networks.training.validation import Validation
 
     network = first_network(recipe)
-    validation = Validation(recipe, network, volumes)
+    validation = Validation(recipe, network, judged_regions(volumes))
     validation.refuse_nothing()
     predicted = validation.predict(network.state_dict())
     return score_mistakes([count_mistakes(recipe, read_model(recipe.start), predicted)])
@@ -193,7 +193,7 @@ def _refuse(recipe: NetworkRecipe, labels: Sequence[int]) -> None:
     """Raise BadInput where few labels cannot be told from many."""
     if min(labels) < 1:
         raise BadInput(f"`labels` are at least 1, not {min(labels)}.")
-    if not isinstance(recipe.truth, PointsTruth):
+    if not isinstance(recipe.truth, CellsTruth):
         raise BadInput(f"`labels` counts points, and the truth of the recipe is {recipe.truth.kind}.")
     if not recipe.start:
         raise BadInput(

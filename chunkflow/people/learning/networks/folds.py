@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from chunkflow.errors import BadInput
 from chunkflow.networks.training.recipe import NetworkRecipe
+from chunkflow.people.learning.networks.false_positives import Reviewed
+from chunkflow.people.learning.networks.rounds import train_rounds
 from chunkflow.people.learning.networks.scores import (
     Counted,
     NetworkScores,
@@ -27,12 +29,45 @@ class FoldsTested:
 
     names: tuple[str, ...]
     """What each fold was tested on."""
-    by_fold: tuple[NetworkScores, ...]
-    pooled: NetworkScores
+    counted: tuple[tuple[Counted, ...], ...]
+    """What each fold got wrong in each round, the last one last."""
+
+    @property
+    def last(self) -> list[tuple[str, Counted]]:
+        """What each fold got wrong after the last round, by its name."""
+        return [(f"fold {number}", rounds[-1]) for number, rounds in enumerate(self.counted, start=1)]
+
+    def reviewed(self, said: Reviewed) -> FoldsTested:
+        """The same, with what a reviewer said of false positives."""
+        counted = tuple(tuple(said.applied(one) for one in rounds) for rounds in self.counted)
+        return FoldsTested(self.names, counted)
+
+    @property
+    def by_fold(self) -> tuple[NetworkScores, ...]:
+        """After the last round."""
+        return self.of_round(-1)
+
+    @property
+    def pooled(self) -> NetworkScores:
+        """All folds together, after the last round."""
+        return self.pooled_of_round(-1)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds each network was trained in."""
+        return len(self.counted[0])
+
+    def of_round(self, number: int) -> tuple[NetworkScores, ...]:
+        """The scores of each fold after a round."""
+        return tuple(score_mistakes([rounds[number]]) for rounds in self.counted)
+
+    def pooled_of_round(self, number: int) -> NetworkScores:
+        """The scores of all folds together after a round."""
+        return score_mistakes([rounds[number] for rounds in self.counted])
 
 
 def score_folds(
-    recipe: NetworkRecipe, to: Path, count: int, address: str, serial: bool, overwrite: bool
+    recipe: NetworkRecipe, to: Path, count: int, rounds: int, address: str, serial: bool, overwrite: bool
 ) -> FoldsTested:
     """Train as many networks as there are folds, and test each on the part that it has not seen.
 
@@ -47,24 +82,24 @@ def score_folds(
     folds = folds_of(recipe, count)
     target = to.absolute()
     calls = [
-        (fold, str(target.with_suffix(f".fold-{fold.number + 1}.safetensors")), overwrite) for fold in folds
+        (fold, str(target.with_suffix(f".fold-{fold.number + 1}.safetensors")), rounds, overwrite)
+        for fold in folds
     ]
     counted = call_side_by_side(train_fold, calls, recipe, address, serial)
-    return FoldsTested(
-        tuple(_name(fold) for fold in folds),
-        tuple(score_mistakes([one]) for one in counted),
-        score_mistakes(counted),
-    )
+    return FoldsTested(tuple(_name(fold) for fold in folds), tuple(counted))
 
 
-def train_fold(fold: Fold, to: str, overwrite: bool) -> Counted:
-    """Train the network of one fold and test it; its thresholds are those of its own validation."""
+def train_fold(fold: Fold, to: str, rounds: int, overwrite: bool) -> tuple[Counted, ...]:
+    """Train the network of one fold, and test it after each round at the threshold of its own validation."""
     from chunkflow.networks.loading import read_model
+    from chunkflow.networks.training.regions import judged_regions
     from chunkflow.networks.training.training import predict_over
 
-    tests, model = fold.opened_tests(), Path(to)
-    fit_unless_made(fold.recipe, model, overwrite)
-    return count_mistakes(fold.recipe, read_model(model), predict_over(fold.recipe, model, tests))
+    tests, model = judged_regions(fold.opened_tests()), Path(to)
+    trained = train_rounds(fold.recipe, model, rounds, overwrite)
+    fit_unless_made(trained.last, model, overwrite)
+    predicted = predict_over(fold.recipe, model, tests)
+    return *trained.count(tests), count_mistakes(fold.recipe, read_model(model), predicted)
 
 
 def _name(fold: Fold) -> str:

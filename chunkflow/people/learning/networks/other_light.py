@@ -13,12 +13,14 @@ from chunkflow.people.reports.pages import heading, paragraph, table
 def score_in_other_light(recipe: NetworkRecipe, model: Path, document: ModelDocument) -> NetworkScores:
     """Scores on the validation in another light: normalisation decided anew, the thresholds as they are."""
     from chunkflow.networks.training.other_light import OtherLight
+    from chunkflow.networks.training.regions import judged_regions
     from chunkflow.networks.training.training import predict_over
     from chunkflow.networks.training.volumes import open_volumes
 
     judged = tuple(volume for volume in recipe.volumes if volume.validation) or recipe.volumes
     volumes = open_volumes(recipe.model_copy(update={"volumes": judged}), light=OtherLight())
-    return score_mistakes([count_mistakes(recipe, document, predict_over(recipe, model, volumes))])
+    predicted = predict_over(recipe, model, judged_regions(volumes))
+    return score_mistakes([count_mistakes(recipe, document, predicted)])
 
 
 def light_parts(scores: NetworkScores, other_light: NetworkScores) -> list[str]:

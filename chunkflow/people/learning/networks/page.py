@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
 from chunkflow.networks.training.recipe import NetworkRecipe
+from chunkflow.people.learning.networks.cells_page import cells_parts, folds_parts
 from chunkflow.people.learning.networks.few_labels import FewLabels, few_labels_parts
 from chunkflow.people.learning.networks.folds import FoldsTested
 from chunkflow.people.learning.networks.other_light import light_parts
@@ -24,13 +26,13 @@ if TYPE_CHECKING:
 def network_parts(
     recipe: NetworkRecipe,
     training: Training,
-    scores: NetworkScores,
+    rounds: Sequence[NetworkScores],
     other_light: NetworkScores,
     folds: FoldsTested | None,
     few_labels: FewLabels | None,
 ) -> list[str]:
     """What stands on the page, below its title."""
-    made, regions = training.document.made, training.predicted
+    made, regions, scores = training.document.made, training.predicted, rounds[-1]
     judged = sum(int(one.region.judged.sum()) for one in regions)
     parts = [
         paragraph(
@@ -52,16 +54,10 @@ def network_parts(
             + ("; precision over recall, as the threshold falls." if scores.curve else "."),
         )
     )
+    parts += cells_parts(rounds)
     parts += light_parts(scores, other_light)
     if folds is not None:
-        parts += [
-            heading("Folds"),
-            paragraph(
-                "Each row is one network more, tested on a part of the data of which it has seen nothing; "
-                "its threshold comes from its own validation. Below all are taken together."
-            ),
-            table(["tested on", "F1", "precision", "recall", "F1, 95 % certain"], _fold_rows(folds)),
-        ]
+        parts += folds_parts(folds)
     if few_labels is not None:
         parts += few_labels_parts(recipe, few_labels, scores)
     worst = worst_places(recipe, training)
@@ -82,14 +78,6 @@ def _rows(scores: NetworkScores) -> list[list[str]]:
 
 def _class_rows(scores: NetworkScores) -> list[list[str]]:
     return [[name, *(f"{value:.3f}" for value in found.values())] for name, found in scores.by_class.items()]
-
-
-def _fold_rows(folds: FoldsTested) -> list[list[str]]:
-    rows = [*zip(folds.names, folds.by_fold, strict=True), ("all", folds.pooled)]
-    return [
-        [name, *(f"{value:.3f}" for value in scores.values.values()), str(scores.intervals["F1"])]
-        for name, scores in rows
-    ]
 
 
 def _threshold(training: Training) -> str:

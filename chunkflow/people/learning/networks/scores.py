@@ -14,7 +14,7 @@ from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.placement import FULL
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.truths import NO_CLASS, CellsTruth, ClassesTruth
-from chunkflow.people.learning.networks.cells import AskedPlaces, asked_places, control_places, share
+from chunkflow.people.learning.networks.cells import AskedPlaces, Wrong, asked_places, control_places, share
 
 if TYPE_CHECKING:
     from chunkflow.networks.training.regions import Predicted, Prediction
@@ -60,6 +60,8 @@ class Counted:
     tables: dict[str, Mistakes]
     cells: AskedPlaces | None = None
     controls: AskedPlaces | None = None
+    wrong: tuple[Wrong, ...] = ()
+    """What was taken for cells and is none."""
 
 
 def count_mistakes(recipe: NetworkRecipe, document: ModelDocument, predicted: Sequence[Predicted]) -> Counted:
@@ -69,9 +71,10 @@ def count_mistakes(recipe: NetworkRecipe, document: ModelDocument, predicted: Se
     if isinstance(recipe.truth, CellsTruth):
         threshold = document.outputs[0].threshold or 0.5
         found = [asked_places(one, recipe.truth, threshold) for one in predicted]
-        controls = [control_places(one, threshold) for one in predicted]
-        cells = AskedPlaces.together(found)
-        return Counted({recipe.truth.name: cells.mistakes}, cells, AskedPlaces.together(controls))
+        cells = AskedPlaces.together([asked for asked, _ in found])
+        controls = AskedPlaces.together([control_places(one, threshold) for one in predicted])
+        wrong = tuple(place for _, places in found for place in places)
+        return Counted({recipe.truth.name: cells.mistakes}, cells, controls, wrong)
     return Counted(
         {
             output.name: np.concatenate(

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.registry import from_cluster
 
+if TYPE_CHECKING:
+    from chunkflow.networks.training.state import Check
+
 Given = TypeVar("Given")
+Heard = Callable[["Check"], None]
+
+
+def unheard(check: Check) -> None:
+    """Nobody listens."""
 
 
 def call_side_by_side(
@@ -28,11 +36,17 @@ def call_side_by_side(
     return made
 
 
-def fit_unless_made(recipe: NetworkRecipe, model: Path, overwrite: bool) -> None:
+def fit_unless_made(recipe: NetworkRecipe, model: Path, overwrite: bool, heard: Heard = unheard) -> None:
     """Train a network, unless the model file comes from the same training."""
-    from chunkflow.networks.loading import read_model
-    from chunkflow.networks.training.training import fit_network, training_fingerprint
+    from chunkflow.networks.training.training import fit_network
 
-    same = training_fingerprint(recipe)
-    if not (model.exists() and read_model(model).made.training == same):
-        fit_network(recipe, model, overwrite=overwrite)
+    if not is_made_by(recipe, model):
+        fit_network(recipe, model, heard, overwrite)
+
+
+def is_made_by(recipe: NetworkRecipe, model: Path) -> bool:
+    """Whether a model file is there that comes from the same training."""
+    from chunkflow.networks.loading import read_model
+    from chunkflow.networks.training.training import training_fingerprint
+
+    return model.exists() and read_model(model).made.training == training_fingerprint(recipe)

@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING
 from chunkflow.data.atomic import refuse_existing, refuse_model
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ModelDocument
+from chunkflow.networks.loading import read_model
 from chunkflow.networks.training.recipe import NetworkRecipe, read_recipe
+from chunkflow.people.learning.networks.false_positives import Reviewed
 from chunkflow.people.learning.networks.few_labels import FewLabels, score_few_labels
 from chunkflow.people.learning.networks.folds import FoldsTested, score_folds
 from chunkflow.people.learning.networks.other_light import score_in_other_light
 from chunkflow.people.learning.networks.page import network_parts
+from chunkflow.people.learning.networks.rounds import train_rounds
 from chunkflow.people.learning.networks.scores import NetworkScores, count_mistakes, score_mistakes
+from chunkflow.people.learning.networks.side_by_side import Heard, is_made_by
 from chunkflow.people.reports.pages import fragment, page
 
 if TYPE_CHECKING:
+    from chunkflow.networks.training.regions import JudgedRegion
     from chunkflow.networks.training.state import Check
     from chunkflow.networks.training.training import Training
 
@@ -38,6 +43,8 @@ class TrainedNetwork:
     training: Training
     scores: NetworkScores
     """On the validation."""
+    before: tuple[NetworkScores, ...]
+    """The same after each round before the last."""
     other_light: NetworkScores
     """On the same voxels, as another microscope might have given them."""
     folds: FoldsTested | None = None
@@ -82,7 +89,12 @@ class TrainedNetwork:
 
     def _parts(self) -> list[str]:
         return network_parts(
-            self.recipe, self.training, self.scores, self.other_light, self.folds, self.few_labels
+            self.recipe,
+            self.training,
+            (*self.before, self.scores),
+            self.other_light,
+            self.folds,
+            self.few_labels,
         )
 
 
@@ -91,6 +103,7 @@ def train_network(
     to: str | Path,
     *,
     folds: int = 0,
+    rounds: int = 1,
     labels: Sequence[int] = (),
     address: str = "",
     serial: bool = False,
@@ -108,6 +121,13 @@ def train_network(
     at `address` (or one by one, `serial`). Each is tested on a part of the data of which it has seen nothing:
     whole volumes where there are enough, else slabs of each.
 
+    With 2 `rounds` the network goes on from what it got wrong where it had learnt: all cells that it missed,
+    and half of its false positives, are seen more often in the second.
+
+    False positives are written as points into a folder beside the model (.false-positives). Where the column
+    `class` says that one is a cell after all, and training is called again (`overwrite`; what was trained is
+    used as it is), the scores are adjusted.
+
     `labels`, as (20, 50, 100), asks what few points bring: for each number two networks more are trained in
     the same way, from scratch and from the model `start`, on a part of the data that holds so many.
 
@@ -120,21 +140,40 @@ def train_network(
     """
     optional_import("torch", PURPOSE)
     optional_import("safetensors", PURPOSE)
-    from chunkflow.networks.training.training import fit_network
-
     recipe = recipe if isinstance(recipe, NetworkRecipe) else read_recipe(recipe)
     to = Path(to)
     _refuse_existing(to, overwrite)
     heard = _all_of([*_events(tensorboard), *listeners])
-    tested = score_folds(recipe, to, folds, address, serial, overwrite) if folds else None
+    tested = score_folds(recipe, to, folds, rounds, address, serial, overwrite) if folds else None
     few = score_few_labels(recipe, to, labels, address, serial, overwrite) if labels else None
-    training = fit_network(recipe, to, heard, overwrite)
-    scores = score_mistakes([count_mistakes(recipe, training.document, training.predicted)])
+    trained_in = train_rounds(recipe, to, rounds, overwrite, heard)
+    training = _last_training(trained_in.last, to, heard, overwrite)
+    counted = count_mistakes(recipe, training.document, training.predicted)
+    reviewed = Reviewed.read(recipe, to)
+    if tested is not None:
+        tested = tested.reviewed(reviewed)
+    scores = score_mistakes([reviewed.applied(counted)])
+    before = [score_mistakes([reviewed.applied(one)]) for one in trained_in.count(_regions(training))]
     other_light = score_in_other_light(recipe, to, training.document)
-    trained = TrainedNetwork(to, recipe, training, scores, other_light, tested, few)
+    trained = TrainedNetwork(to, recipe, training, scores, tuple(before), other_light, tested, few)
+    reviewed.write(recipe, to, [("validation", counted), *(tested.last if tested else [])])
     trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
     _table_of(to).write_text(_table(training.checks), encoding="utf-8")
     return trained
+
+
+def _last_training(recipe: NetworkRecipe, to: Path, heard: Heard, overwrite: bool) -> Training:
+    """The network of the last round; one that the same training has made is used again."""
+    from chunkflow.networks.training.training import Training, fit_network, predict_over, regions_of
+
+    table = _table_of(to)
+    if not (overwrite and table.exists() and is_made_by(recipe, to)):
+        return fit_network(recipe, to, heard, overwrite)
+    return Training(to, read_model(to), _checks_of(table), predict_over(recipe, to, regions_of(recipe)))
+
+
+def _regions(training: Training) -> list[JudgedRegion]:
+    return [one.region for one in training.predicted]
 
 
 def _refuse_existing(model: Path, overwrite: bool) -> None:
@@ -144,7 +183,7 @@ def _refuse_existing(model: Path, overwrite: bool) -> None:
         refuse_existing(beside, overwrite)
 
 
-def _all_of(listeners: Sequence[Callable[[Check], None]]) -> Callable[[Check], None]:
+def _all_of(listeners: Sequence[Heard]) -> Heard:
     """One listener that calls all."""
 
     def heard(check: Check) -> None:
@@ -170,6 +209,18 @@ def _table(checks: Sequence[Check]) -> str:
     for check in checks:
         rows.writerow([check.step, check.rate, check.loss, check.score, *check.thresholds])
     return text.getvalue()
+
+
+def _checks_of(table: Path) -> tuple[Check, ...]:
+    """All looks, from the table that was written."""
+    from chunkflow.networks.training.state import Check
+
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    return tuple(
+        Check(int(step), float(rate), float(loss), float(score), tuple(map(float, thresholds)))
+        for step, rate, loss, score, *thresholds in rows
+    )
 
 
 def _events(folder: str | Path | None) -> list[Callable[[Check], None]]:

@@ -10,7 +10,7 @@ import pytest
 import chunkflow as cf
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.networks.training.examples import TrainingExamples
+from chunkflow.networks.training.examples.voxels import TrainingExamples
 from chunkflow.networks.training.folds import folds_of
 from chunkflow.networks.training.training import fit_network, predict_over
 from chunkflow.networks.training.volumes import open_volumes

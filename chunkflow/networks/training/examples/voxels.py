@@ -18,7 +18,7 @@ from chunkflow.geometry import Box, Vec, around, vec
 from chunkflow.kernels.augmentation.elastic import warp_image, warp_labels
 from chunkflow.kernels.augmentation.turning import draw_turn
 from chunkflow.networks.training.blocks import SIDE
-from chunkflow.networks.training.cutting import Cut, varied
+from chunkflow.networks.training.examples.cutting import Cut, varied
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.truths import NO_CLASS
 from chunkflow.networks.training.volumes import OpenedVolume

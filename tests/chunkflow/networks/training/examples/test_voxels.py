@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chunkflow.geometry import Box, vec
 from chunkflow.networks.training.blocks import BlockCache, Blocks
-from chunkflow.networks.training.examples import Example, TrainingExamples
+from chunkflow.networks.training.examples.voxels import Example, TrainingExamples
 from chunkflow.networks.training.volumes import open_volumes
 from tests.support.models.training import SIZE, make_tissue, recipe_of
 

@@ -20,8 +20,8 @@ from chunkflow.kernels.augmentation.elastic import warp_image
 from chunkflow.kernels.augmentation.turning import draw_turn
 from chunkflow.kernels.scoring.scores import closest_pairs
 from chunkflow.networks.judging import patches_around
-from chunkflow.networks.training.cutting import Cut, varied
-from chunkflow.networks.training.examples import AGAIN, Example
+from chunkflow.networks.training.examples.cutting import Cut, varied
+from chunkflow.networks.training.examples.voxels import AGAIN, Example
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.regions import places_away
 from chunkflow.networks.training.truths import CellsTruth, Floats
