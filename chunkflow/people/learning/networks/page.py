@@ -54,14 +54,7 @@ def network_parts(
     )
     parts += light_parts(scores, other_light)
     if folds is not None:
-        parts += [
-            heading("Folds"),
-            paragraph(
-                "Each row is one network more, tested on a part of the data of which it has seen nothing; "
-                "its threshold comes from its own validation. Below all are taken together."
-            ),
-            table(["tested on", "F1", "precision", "recall", "F1, 95 % certain"], _fold_rows(folds)),
-        ]
+        parts += _fold_parts(folds)
     if few_labels is not None:
         parts += few_labels_parts(recipe, few_labels, scores)
     worst = worst_places(recipe, training)
@@ -82,6 +75,17 @@ def _rows(scores: NetworkScores) -> list[list[str]]:
 
 def _class_rows(scores: NetworkScores) -> list[list[str]]:
     return [[name, *(f"{value:.3f}" for value in found.values())] for name, found in scores.by_class.items()]
+
+
+def _fold_parts(folds: FoldsTested) -> list[str]:
+    return [
+        heading("Folds"),
+        paragraph(
+            "Each row is one network more, tested on a part of the data of which it has seen nothing; "
+            "its threshold comes from its own validation. Below all are taken together."
+        ),
+        table(["tested on", "F1", "precision", "recall", "F1, 95 % certain"], _fold_rows(folds)),
+    ]
 
 
 def _fold_rows(folds: FoldsTested) -> list[list[str]]:
