@@ -27,8 +27,8 @@ def cells_parts(rounds: Sequence[NetworkScores]) -> list[str]:
         paragraph(
             "All cells: everything that was found, or every candidate, held against every cell, paired one "
             "to one. Places at random: the cells, and ten places for each, between 6 and 20 voxels from "
-            "cells, as papers often have it. Most of these are dark, so this flatters; beside papers it is the one "
-            "to look at."
+            "cells, as papers often have it. Most of these are dark, so this flatters; it is the one to "
+            "hold against papers."
         ),
         *_table("protocol", rows),
         picture(_curves(rounds[-1]), "ROC, and precision over recall, by both protocols."),
