@@ -20,7 +20,9 @@ Weights = Annotated[
 Target = Annotated[Path, typer.Option("--to", metavar="MODEL", help="The model file to write.")]
 Like = Annotated[
     Path,
-    typer.Option(metavar="FILE", help="A document in JSON, or a model file whose document is taken."),
+    typer.Option(
+        metavar="FILE", help="A document in JSON, or a model (file or name) whose document is taken."
+    ),
 ]
 Named = Annotated[
     str,
@@ -74,7 +76,7 @@ def show(file: ModelFilePath) -> None:
     Example: chunkflow model show membranes.safetensors > model.json
     """
     if is_name(file):
-        typer.echo(model_card(str(file)), err=True)
+        typer.echo(model_card(file.name), err=True)
     typer.echo(read_model(file).model_dump_json(indent=2, exclude_none=True))
 
 

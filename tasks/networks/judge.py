@@ -61,7 +61,8 @@ class Judge(RunsNetwork):
     images: list[Image] = Field(min_length=1, description="what the network takes, in the order of its model")
     objects: Objects = Field(description="the table, whose x, y and z are the places of its rows")
     model: NetworkModel = Field(
-        description="the model file, .safetensors, or the name of one that comes along, for patches"
+        description="the model file, .safetensors, of the architecture patches, or the name of one that "
+        "comes along"
     )
     batch: int | Literal["auto"] = Field("auto", description=f"patches at a time; auto is {BATCH}")
     judged: Objects = Out("the table with what the network says")
