@@ -41,8 +41,12 @@ class Located:
     words: tuple[str, ...] = ("",)
     """What stands for something else than a path."""
 
+    def is_path(self, value: str) -> bool:
+        """Whether a value is a path, and not what stands for something else."""
+        return value not in self.words
+
     def whole(self, value: str, base: Path) -> str:
-        if value in self.words:
+        if not self.is_path(value):
             return value
         if "://" in value and not value.startswith("file://"):
             raise ValueError("must be a path on this machine or on a disk that it shares with the workers")

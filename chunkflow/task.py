@@ -178,7 +178,7 @@ class Task(BaseModel):
             if isinstance(mark, Located)
         }
         values = {name: getattr(self, name) for name, mark in marks.items()}
-        return {name: [v] for name, v in values.items() if isinstance(v, str) and v not in marks[name].words}
+        return {name: [v] for name, v in values.items() if isinstance(v, str) and marks[name].is_path(v)}
 
     def expand(self, layout: Layout) -> list[tuple[str, Task]]:
         """The steps this task consists of, each with a name within it; by default itself, nameless."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("chunkflow", "tasks", "cluster", "cli")
-KINDS = (".py", ".typed", ".yaml", ".html", ".json")
+KINDS = (".py", ".typed", ".yaml", ".html", ".json", ".safetensors", ".md")
 """What is installed of them; other files may lie about in a source tree."""
 MARK = "what this machine has: "
 

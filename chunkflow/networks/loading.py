@@ -15,6 +15,7 @@ from chunkflow.extras import optional_import
 from chunkflow.networks.document import ONNX, ModelDocument
 from chunkflow.networks.judging import PATCHES, field_of
 from chunkflow.networks.model_file import ModelFile, is_onnx, open_safetensors
+from chunkflow.networks.models.named import model_path
 from chunkflow.networks.prediction import Predictor, prove
 from chunkflow.networks.setting import DeviceKind, InferenceSetting
 from chunkflow.resources import Resources
@@ -25,7 +26,8 @@ PURPOSE = "Running a network"
 
 
 def read_model(path: str | Path) -> ModelDocument:
-    """The document of a model file; BadInput says what is wrong with it. Nothing of the file is run.
+    """The document of a model file, or of a model that comes along, by its name; BadInput says what is wrong
+    with it. Nothing of the file is run.
 
     >>> read_model(folder / "membranes.safetensors").outputs[0].name
     'membrane'
@@ -44,8 +46,9 @@ def open_model(path: str | Path) -> ModelFile:
 
 def known_model(path: str | Path) -> ModelFile:
     """What a model file says of itself; read once as long as the file stays what it is."""
+    path = model_path(path)
     try:
-        stat = Path(path).stat()
+        stat = path.stat()
     except OSError:
         return open_model(path)  # says what is wrong
     return _known(str(path), stat.st_mtime_ns, stat.st_size)

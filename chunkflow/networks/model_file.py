@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, TypeGuard
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Vec
 from chunkflow.networks.document import ONNX, ModelDocument
+from chunkflow.networks.models.named import model_path
 from chunkflow.words import shortened
 
 KEY = "chunkflow"
@@ -55,7 +56,7 @@ class ModelFile:
 
 def open_safetensors(path: str | Path) -> ModelFile:
     """What the header of a `.safetensors` model says, checked."""
-    path = Path(path)
+    path = model_path(path)
     try:
         with path.open("rb") as file:
             refuse_programs(path, file.read(16))

@@ -11,6 +11,8 @@ from chunkflow.errors import BadInput
 from chunkflow.modules import Modules
 from chunkflow.networks.conversion.convert import convert_model
 from chunkflow.networks.loading import classes_of, module_of, read_model
+from chunkflow.networks.models.listing import list_models
+from chunkflow.networks.models.named import is_name, model_card
 
 Weights = Annotated[
     Path, typer.Argument(metavar="WEIGHTS", help="torch.save(network.state_dict()), .safetensors or .onnx.")
@@ -18,7 +20,9 @@ Weights = Annotated[
 Target = Annotated[Path, typer.Option("--to", metavar="MODEL", help="The model file to write.")]
 Like = Annotated[
     Path,
-    typer.Option(metavar="FILE", help="A document in JSON, or a model file whose document is taken."),
+    typer.Option(
+        metavar="FILE", help="A document in JSON, or a model (file or name) whose document is taken."
+    ),
 ]
 Named = Annotated[
     str,
@@ -29,7 +33,9 @@ Named = Annotated[
     ),
 ]
 Order = Annotated[Literal["xyz", "zyx"], typer.Option(help="How the weights have their axes.")]
-ModelFilePath = Annotated[Path, typer.Argument(metavar="MODEL", help="The model file.")]
+ModelFilePath = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="The model file, or the name of a model that comes along.")
+]
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -65,6 +71,20 @@ def convert(weights: Weights, to: Target, like: Like, architecture: Named = "", 
 def show(file: ModelFilePath) -> None:
     """Print the document of a model file, which `--like` takes again.
 
+    Of a model that comes along its card is shown, too; it is not written where the document goes into a file.
+
     Example: chunkflow model show membranes.safetensors > model.json
     """
+    if is_name(file):
+        typer.echo(model_card(file.name), err=True)
     typer.echo(read_model(file).model_dump_json(indent=2, exclude_none=True))
+
+
+@app.command("list")
+def list_() -> None:
+    """Print the models that come along, a line each: what they find, at which size of voxels, and scores.
+
+    Example: chunkflow model list
+    """
+    for summary in list_models():
+        typer.echo(str(summary))

@@ -141,7 +141,8 @@ def local_paths(job: Job) -> dict[str, str]:
     for entry in job.tasks:
         for name, field in task_type(entry.type, job.modules).model_fields.items():
             value = entry.parameters.get(name)
-            if isinstance(value, str) and any(isinstance(mark, Located) for mark in field.metadata):
+            marks = (mark for mark in field.metadata if isinstance(mark, Located))
+            if isinstance(value, str) and any(mark.is_path(value) for mark in marks):
                 paths[f"{entry.name}.{name}"] = f"file://{value.removeprefix('file://')}"
     return {what: plain(url) for what, url in paths.items() if url.startswith("file://")}
 

@@ -26,10 +26,10 @@ from chunkflow.kernels.precomputed.morton import id_voxels
 from chunkflow.networks.channels import box_read, channels_over
 from chunkflow.networks.judging import BATCH, field_of, judge_patches, patches_around
 from chunkflow.networks.loading import known_model, load_judge
+from chunkflow.networks.models.named import NetworkModel
 from chunkflow.networks.prediction import Predictor
 from chunkflow.task import (
     Cell,
-    File,
     Image,
     Layout,
     Objects,
@@ -60,7 +60,10 @@ class Judge(RunsNetwork):
 
     images: list[Image] = Field(min_length=1, description="what the network takes, in the order of its model")
     objects: Objects = Field(description="the table, whose x, y and z are the places of its rows")
-    model: File = Field(description="the model file, .safetensors, of the architecture patches")
+    model: NetworkModel = Field(
+        description="the model file, .safetensors, of the architecture patches, or the name of one that "
+        "comes along"
+    )
     batch: int | Literal["auto"] = Field("auto", description=f"patches at a time; auto is {BATCH}")
     judged: Objects = Out("the table with what the network says")
 

@@ -15,9 +15,10 @@ from chunkflow.geometry import Box, Grid, vec
 from chunkflow.kernels.precomputed.morton import voxel_ids
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.loading import known_model
+from chunkflow.networks.models.named import NetworkModel
 from chunkflow.networks.placement import FULL
 from chunkflow.networks.space import Space
-from chunkflow.task import Cell, Counts, File, Image, Layout, Objects, Out, RowByRow, SentRows, Task
+from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, RowByRow, SentRows, Task
 from tasks.networks.running import space_of
 
 
@@ -26,7 +27,7 @@ class LocatesRows(Task):
 
     objects: Objects
     images: list[Image]
-    model: File
+    model: NetworkModel
     resample: bool
 
     def reads(self, field: str, box: Box, layout: Layout) -> Sequence[Box]:

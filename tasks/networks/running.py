@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -14,9 +15,10 @@ from chunkflow.geometry import Box, VoxelSize
 from chunkflow.networks.channels import boxes_sampled, decide_numbers
 from chunkflow.networks.loading import device_for, known_model
 from chunkflow.networks.model_file import ModelFile
+from chunkflow.networks.models.named import NetworkModel, model_path
 from chunkflow.networks.setting import HALF, DeviceKind, InferenceSetting, Precision
 from chunkflow.networks.space import Space, check_voxel_size
-from chunkflow.task import File, Layout, Task
+from chunkflow.task import Layout, Task
 
 PACKAGES = 300 * 2**20
 """What torch takes once it has run."""
@@ -25,7 +27,9 @@ PACKAGES = 300 * 2**20
 class RunsNetwork(Task):
     """What these tasks have in common; their images are a field `images` of their own."""
 
-    model: File = Field(description="the model file, .safetensors or .onnx")
+    model: NetworkModel = Field(
+        description="the model file, .safetensors or .onnx, or the name of one that comes along"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the network runs; auto is cuda where the worker is given a GPU"
     )
@@ -42,6 +46,9 @@ class RunsNetwork(Task):
         if isinstance(value, int) and value < 1:
             raise ValueError("takes at least 1 patch")
         return value
+
+    def files_read(self) -> dict[str, Sequence[str | Path]]:
+        return {**super().files_read(), "model": [model_path(self.model)]}
 
     def _check_images(self, layout: Layout, names: Sequence[str]) -> None:
         """Refuse images that the network does not take, or not at the size of their voxels."""

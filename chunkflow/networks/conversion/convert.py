@@ -11,6 +11,7 @@ from chunkflow.extras import optional_import
 from chunkflow.networks.document import ONNX, ModelDocument
 from chunkflow.networks.loading import read_model
 from chunkflow.networks.model_file import is_onnx, is_safetensors, parse_json, unreadable
+from chunkflow.networks.models.named import model_path
 
 PURPOSE = "Making a model file"
 MOST_TEXT = 10_000_000
@@ -85,7 +86,7 @@ def _convert_weights(
 
 def read_document(path: str | Path) -> ModelDocument:
     """The document of a model file, or one that lies in a file in JSON."""
-    path = Path(path)
+    path = model_path(path)
     try:
         with path.open("rb") as file:
             head = file.read(16)

@@ -26,6 +26,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box, Vec, vec
 from chunkflow.networks.document import Making, ModelDocument, Name, NetworkInput, Size
 from chunkflow.networks.judging import PATCHES, field_of
+from chunkflow.networks.models.named import is_name, model_path
 from chunkflow.networks.training.truths import CandidatesTruth, LearntTruth
 
 KEYS = "architecture, input, patch, truth and volumes"
@@ -125,7 +126,9 @@ class NetworkRecipe(_RecipePart):
     threads: int = Field(1, ge=1, le=256)
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    start: str = Field("", description="a model file whose weights are begun with")
+    start: str = Field(
+        "", description="a model file whose weights are begun with, or the name of a model that comes along"
+    )
     freeze: tuple[str, ...] = Field(
         (), description="weights whose names begin so stay as they are, as down.0"
     )
@@ -195,7 +198,7 @@ class NetworkRecipe(_RecipePart):
         except ValidationError as error:
             raise BadInput(f"{said}: {first_fault(error, cls)}") from error
         volumes = tuple(volume.located(base) for volume in recipe.volumes)
-        start = recipe.start and _whole(recipe.start, base)
+        start = recipe.start and _whole_model(recipe.start, base)
         return recipe.model_copy(update={"volumes": volumes, "start": start})
 
 
@@ -217,3 +220,10 @@ def _of_candidates(needed: bool) -> str:
 
 def _whole(place: str, base: Path) -> str:
     return place if "://" in place else str(base / Path(place).expanduser())
+
+
+def _whole_model(place: str, base: Path) -> str:
+    if not is_name(place):
+        return _whole(place, base)
+    model_path(place)  # refuses what does not come along
+    return place

@@ -15,6 +15,7 @@ from chunkflow.data.fingerprints import fingerprint
 from chunkflow.errors import BadInput
 from chunkflow.networks.architectures import OURS, Architecture
 from chunkflow.networks.document import Making, ModelDocument
+from chunkflow.networks.models.named import model_path
 from chunkflow.networks.training.examples.candidates import CandidateExamples
 from chunkflow.networks.training.examples.voxels import TrainingExamples
 from chunkflow.networks.training.fit import TrainingLoop, best_check
@@ -85,7 +86,8 @@ def data_fingerprint(recipe: NetworkRecipe) -> str:
     """The same for the same images, truth and first model; of what lies in buckets the places count."""
     said = hashlib.sha256()
     files = [(*v.images, v.truth, v.candidates, v.annotated, v.again) for v in recipe.volumes]
-    for place in (*(place for found in files for place in found), recipe.start):
+    started = [str(model_path(recipe.start))] if recipe.start else []
+    for place in (*(place for found in files for place in found), *started):
         path = split_mip(place)[0]
         said.update((place if "://" in place or not place else fingerprint([path])).encode())
     return said.hexdigest()

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from chunkflow.networks.loading import load_predictor, read_model
+from chunkflow.networks.models.named import model_card, model_names
 from chunkflow.networks.setting import InferenceSetting
+from chunkflow.networks.weights import load_model
 from tests.support.commands import Command
 from tests.support.files.networks import document_of, make_model, network_of
 from tests.support.jobs import hide_package
@@ -140,3 +142,24 @@ def test_a_model_is_shown_without_torch(
     said = command("model", "show", "m.safetensors")
     assert (said.code, said.err) == (0, "")
     assert json.loads(said.out)["architecture"] == "unet"
+
+
+def test_models_that_come_along_are_listed_and_shown_with_their_cards(folder: Path, command: Command) -> None:
+    said = command("model", "list")
+    assert (said.code, said.err) == (0, "")
+    assert [line.partition(":")[0] for line in said.out.splitlines()] == model_names()
+    shown = command("model", "show", "cells-heatmap")
+    assert (shown.code, shown.err) == (0, model_card("cells-heatmap") + "\n")
+    assert json.loads(shown.out) == json.loads(read_model("cells-heatmap").model_dump_json(exclude_none=True))
+    said = command("model", "show", "cells")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("There is no model cells that comes along (there are cells-heatmap")
+
+
+def test_the_document_of_a_model_that_comes_along_is_taken_by_its_name(
+    folder: Path, command: Command
+) -> None:
+    torch.save(load_model("cells-heatmap").network.state_dict(), folder / "weights.pt")
+    said = command("model", "convert", "weights.pt", "--like", "cells-heatmap", "--to", "m.safetensors")
+    assert (said.code, said.err) == (0, "")
+    assert read_model("m.safetensors").outputs == read_model("cells-heatmap").outputs
