@@ -82,7 +82,8 @@ def prepare(tissue: Tissue, folder: Path) -> Prepared:
         layer_type="image",
         progress=False,
     )
-    files = LearntVolume(images=(str(place),), truth=f"{place}.csv", candidates=f"{place}.candidates.csv")
+    places = {"truth": f"{place}.csv", "candidates": f"{place}.candidates.csv"}
+    files = LearntVolume.model_validate({"images": (str(place),), **places})
     made = Prepared(name, tissue, permissive_candidates(tissue), files)
     _write_points(Path(files.truth), truth / (np.array(VOXEL_NM) / 1000) + 0.5)
     _write_points(Path(files.candidates), made.asked)

@@ -72,7 +72,7 @@ class Brains:
         tested = call_side_by_side(train_and_test, calls, calls[0][0].recipe, "", False)
         return dict(zip(keys, tested, strict=True))
 
-    def judged(self, trained: Trained, seed: int) -> dict[str, ByBrain]:
+    def judged(self, trained: Trained, seed: int) -> Mapping[str, ByBrain]:
         """What each way says of each brain."""
         judged: dict[str, dict[str, AskedPlaces]] = {name: {} for name in (DETECTOR, JUDGE, *COMBINED)}
         for number in range(self.folds):
@@ -148,7 +148,8 @@ class _Fold:
     def by_patches(self) -> ByBrain:
         own = self.trained["patches", self.seed, (self.number,)]
         chances = [(brain, own.chances[brain.name]) for brain in self.tests]
-        return {b.name: judged_candidates(b.found, said, said >= own.threshold) for b, said in chances}
+        least = own.threshold - 1e-9
+        return {brain.name: judged_candidates(brain.found, said, said >= least) for brain, said in chances}
 
     def combined(self, examples: Examples, columns: Sequence[Column]) -> ByBrain:
         threshold = best_threshold(np.mean([learnt for learnt, _ in columns], axis=0), examples, 1)

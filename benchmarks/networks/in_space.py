@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chunkflow.geometry import Box
 from chunkflow.networks.training.folds import Fold, folds_of
@@ -37,7 +38,7 @@ class Slabs:
     """A volume in slabs, the slab of each candidate, and what the trees say of it."""
 
     volume: Prepared
-    of_candidate: Points
+    of_candidate: NDArray[np.int64]
     chances: Points
     thresholds: Points
     """Of the candidates' slabs."""
@@ -82,7 +83,7 @@ class Slabs:
             tested = trained[kind, seed]
             chances = np.choose(self.of_candidate, [one.chances[self.volume.name] for one in tested])
             thresholds = np.choose(self.of_candidate, [one.threshold for one in tested])
-            judged[ALONE.format(kind)] = judged_candidates(found, chances, chances >= thresholds)
+            judged[ALONE.format(kind)] = judged_candidates(found, chances, chances >= thresholds - 1e-9)
             mean = (chances + self.chances) / 2
             taken = mean >= (thresholds + self.thresholds) / 2
             judged[AVERAGED.format(kind)] = judged_candidates(found, mean, taken)
