@@ -153,7 +153,7 @@ def test_candidates_are_judged_as_the_task_judges_them(
 def test_a_second_round_goes_on_from_the_mistakes_of_the_first(
     tissue: dict[str, str], tmp_path: Path, kind: str
 ) -> None:
-    recipe = recipe_of(tissue, kind, steps=30, every=10, batch=8, patch=[8, 8, 8])
+    recipe = recipe_of(tissue, kind, steps=8, every=4, patch=[8, 8, 8])
     trained = cf.train_network(recipe, tmp_path / "m.safetensors", rounds=2, folds=2, serial=True)
     (before,) = trained.before
     assert before.cells is not None
