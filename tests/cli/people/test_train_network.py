@@ -153,7 +153,10 @@ def test_candidates_are_judged_as_the_task_judges_them(
 def test_a_second_round_goes_on_from_the_mistakes_of_the_first(
     tissue: dict[str, str], tmp_path: Path, kind: str
 ) -> None:
-    recipe = recipe_of(tissue, kind, steps=8, every=4, patch=[8, 8, 8])
+    unseen = Path(tissue["candidates"]).read_text().splitlines()[-9:]  # marked, and nothing is there
+    marked = tmp_path / "marked.csv"
+    marked.write_text("\n".join([*Path(tissue["points"]).read_text().splitlines(), *unseen]) + "\n")
+    recipe = recipe_of(tissue | {"points": str(marked)}, kind, steps=8, every=4, patch=[8, 8, 8])
     trained = cf.train_network(recipe, tmp_path / "m.safetensors", rounds=2, folds=2, serial=True)
     (before,) = trained.before
     assert before.cells is not None
@@ -172,7 +175,7 @@ def test_a_second_round_goes_on_from_the_mistakes_of_the_first(
     missed = learnt.missed + int((learnt.is_cell & ~learnt.taken).sum())
     assert sum(row["class"] == "no cell" for row in rows) == -(-wrong // 2)
     assert sum(row["class"] == "cell" for row in rows) == missed
-    assert wrong + missed > 0
+    assert missed > 0
     with pytest.raises(BadInput, match="rounds go on from missed cells"):
         cf.train_network(recipe_of(tissue, "labels"), tmp_path / "l.safetensors", rounds=2)
 
