@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 import yaml
+from cloudvolume import CloudVolume
 
 import chunkflow as cf
 from chunkflow.errors import BadInput
+from chunkflow.kernels.scoring.matching import match_points, matched_pairs
 from chunkflow.networks.placement import FULL
 from chunkflow.networks.training.regions import JudgedCandidates, asked_in, learnt_regions
 from chunkflow.networks.training.training import predict_over
@@ -209,3 +214,53 @@ def test_false_positives_that_a_reviewer_calls_cells_adjust_the_scores(
     assert [row["class"] for row in kept[:2]] == ["cell", "vessel"]
     assert kept[-1]["x"] == "1.5"
     assert len(kept) == len(rows) + 1
+
+
+def test_a_heatmap_beside_the_features_tells_cells_however_the_volume_is_cut(
+    tissue: dict[str, str], tmp_path: Path
+) -> None:
+    """Trained, run over a volume, measured over candidates and classified: the same cells by two cuts."""
+    model = cf.train_network(recipe_of(tissue, steps=100, every=50, batch=4), tmp_path / "m.safetensors").path
+    found, heats = [], []
+    for number, chunk in enumerate(([32, 32, 16], [48, 16, 24])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        layers = {"image": tissue["image"]} | {
+            name: str(folder / name) for name in ("heat", "labels", "objects", "cells")
+        }
+        tasks: list[dict[str, Any]] = [
+            {"infer": {"images": ["image"], "model": str(model), "made": "heat"}},
+            {"segment": {"image": "image", "labels": "labels", "diameter": 3, "threshold": 6}},
+            {"measure": {"labels": "labels", "images": ["image", "heat"], "objects": "objects"}},
+        ]
+        job = make_job(folder, layers, tasks, chunk=chunk, storage=[16, 16, 8])
+        assert run_job(job) == "complete"
+        if not found:
+            rows = read_table(folder / "objects")
+            classifier = _classifier_of(rows, tissue, tmp_path)
+        tasks.append({"classify": {"objects": "objects", "model": str(classifier), "classes": "cells"}})
+        assert run_job(make_job(folder, layers, tasks, chunk=chunk, storage=[16, 16, 8])) == "complete"
+        found.append(read_table(folder / "cells").sort_by("id"))
+        heats.append(CloudVolume(f"file://{folder / 'heat'}", progress=False)[:])
+    assert (heats[0] == heats[1]).all()
+    assert found[0].equals(found[1])
+    cells = found[0].filter(pc.equal(found[0]["class"], "cell"))
+    truth = np.loadtxt(tissue["points"], delimiter=",", skiprows=1) * (1, 1, 2)
+    places = np.stack([cells[f"{axis}_um"].to_numpy() for axis in "xyz"], 1)
+    assert len(found[0]) > 1.3 * len(truth)
+    assert match_points(places, truth, 4).f1 > 0.9
+
+
+def _classifier_of(rows: Any, tissue: dict[str, str], folder: Path) -> Path:
+    """Learnt from what every candidate is."""
+    truth = np.loadtxt(tissue["points"], delimiter=",", skiprows=1) * (1, 1, 2)
+    places = np.stack([rows[f"{axis}_um"].to_numpy() for axis in "xyz"], 1)
+    near = np.zeros(len(rows), bool)
+    near[matched_pairs(places, truth, 4)[:, 0]] = True
+    labels = folder / "labels.csv"
+    names = np.where(near, "cell", "none")
+    said = [f"{number},{name}" for number, name in zip(rows["id"].to_pylist(), names, strict=True)]
+    labels.write_text("id,class\n" + "\n".join(said) + "\n")
+    model = cf.train(folder / "0" / "objects", labels, folder / "cells.skops", positive="cell", folds=4)
+    assert any(name.startswith("heat_") for name in model.description.features)
+    return model.path
