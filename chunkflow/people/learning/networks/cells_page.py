@@ -11,7 +11,8 @@ from chunkflow.people.learning.networks.scores import NetworkScores
 from chunkflow.people.reports.pages import heading, paragraph, picture, table
 from chunkflow.people.reports.pictures import BLUE, GREY, TEAL, figure, png
 
-COUNTS = ("false positives", "false negatives")
+COUNTS = {"wrong": "false positives", "missed": "false negatives"}
+"""The columns of counts."""
 CERTAIN = "F1, 95 % certain"
 CURVES = "ROC, and precision over recall, by both protocols."
 Row = tuple[str, AskedPlaces, str]
@@ -32,7 +33,7 @@ def cells_parts(rounds: Sequence[NetworkScores]) -> list[str]:
             "All cells: everything that was found, or every candidate, held against every cell, paired one "
             "to one. Places at random: the cells, and ten places for each, between 6 and 20 voxels from "
             "cells, as papers often have it. Most of these are dark, so this flatters; it is the one to "
-            "hold against papers."
+            "hold against papers. Wrong are false positives, missed are false negatives."
         ),
         *_table("protocol", rows),
         picture(_curves(rounds[-1]), CURVES),
@@ -75,7 +76,7 @@ def _table(first: str, rows: Sequence[Row]) -> list[str]:
     parts = [table([first, *names, *COUNTS, CERTAIN], lines)]
     called = [(name, asked) for name, asked, _ in rows if asked.called]
     if called:
-        head = [first, "false positives", "of these cells, by review", "F1, adjusted", "precision, adjusted"]
+        head = [first, "wrong", "of these cells, by review", "F1, adjusted", "precision, adjusted"]
         parts.append(table(head, [[name, *_adjusted(asked)] for name, asked in called]))
     return parts
 
@@ -83,7 +84,7 @@ def _table(first: str, rows: Sequence[Row]) -> list[str]:
 def _numbers(asked: AskedPlaces) -> list[str]:
     counts = asked.counts
     shown = ["" if isnan(value) else f"{value:.3f}" for value in asked.values.values()]
-    return [*shown, *(f"{counts[name]:,}" for name in COUNTS)]
+    return [*shown, *(f"{counts[name]:,}" for name in COUNTS.values())]
 
 
 def _adjusted(asked: AskedPlaces) -> list[str]:
