@@ -148,7 +148,7 @@ def places_away(random: np.random.Generator, around: Floats, points: Floats | No
 
 
 @dataclass(frozen=True)
-class Asked:
+class RankedPlaces:
     """Places of a region that were asked about or found, the likeliest first, and what became of them."""
 
     places: Floats
@@ -166,7 +166,7 @@ class Asked:
         return len(self.points) - int(self.is_cell.sum())
 
 
-def asked_in(one: Predicted, truth: CellsTruth, threshold: float) -> Asked:
+def asked_in(one: Predicted, truth: CellsTruth, threshold: float) -> RankedPlaces:
     """All candidates of a region, or all peaks of its heatmap down to the lowest threshold."""
     found, chances = _by_rank(*one.cells(truth, threshold))
     below, low = _by_rank(*one.cells(truth, 0.0 if isinstance(one, JudgedCandidates) else THRESHOLDS[0]))
@@ -177,7 +177,7 @@ def asked_in(one: Predicted, truth: CellsTruth, threshold: float) -> Asked:
     start = np.array(one.region.box.start)
     is_cell = ranked_matches(places * size, (points - start) * size, truth.tolerance)
     taken = np.arange(len(places)) < len(found)
-    return Asked(places + start, np.concatenate([chances, low[rest]]), is_cell, taken, points)
+    return RankedPlaces(places + start, np.concatenate([chances, low[rest]]), is_cell, taken, points)
 
 
 def f1_of_cells(predicted: Sequence[Predicted], truth: CellsTruth, threshold: float) -> float:

@@ -231,14 +231,14 @@ def _points(recipe: NetworkRecipe, given: LearntVolume, image: VoxelsInfo, space
     return places
 
 
-def _again(file: str, recipe: NetworkRecipe, image: VoxelsInfo, space: Space) -> tuple[Floats, Floats]:
-    """The cells of a file that are to be seen again, and what is none."""
+def _again(file: str, recipe: NetworkRecipe, image: VoxelsInfo, space: Space) -> tuple[Floats, Floats] | None:
+    """The cells of a file that are to be seen again, and what is none; None where the file has no place."""
     name = recipe.truth.outputs[0].name
     rows = read_points(Path(file), image)
     if "class" not in rows.column_names:
         raise BadInput(f"{file} has no column `class`, which says of each place whether it is a {name}.")
     places, is_cell = positions(rows) / np.array(space.ratios), np.array(rows["class"].to_pylist()) == name
-    return places[is_cell], places[~is_cell]
+    return (places[is_cell], places[~is_cell]) if len(places) else None
 
 
 def _places(file: str, image: VoxelsInfo, space: Space, unit: str = "", of_class: str = "") -> Floats:

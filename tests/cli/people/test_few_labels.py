@@ -124,7 +124,7 @@ def test_from_scratch_and_fine_tuned_with_few_labels(
     page = model.with_suffix(".html").read_text()
     assert "<h2>Few labels</h2>" in page
     assert f"<td>{again.points}</td><td></td><td></td>" in page
-    assert page.count("data:image/png") == 3
+    assert page.count("data:image/png") == 4
 
 
 @pytest.mark.parametrize(

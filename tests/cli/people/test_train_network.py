@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 import yaml
+from cloudvolume import CloudVolume
 
 import chunkflow as cf
+from chunkflow.errors import BadInput
+from chunkflow.kernels.scoring.matching import match_points, matched_pairs
+from chunkflow.networks.placement import FULL
+from chunkflow.networks.training.regions import JudgedCandidates, asked_in, learnt_regions
+from chunkflow.networks.training.training import predict_over
+from chunkflow.networks.training.volumes import open_volumes
 from tests.support.commands import Command
 from tests.support.jobs import make_job, read_table, run_job
-from tests.support.models.training import make_tissue, recipe_document, recipe_of
+from tests.support.models.training import SIZE, make_tissue, recipe_document, recipe_of
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +42,7 @@ def test_a_network_finds_the_cells_of_the_next_brain(
     assert "with 95 % certainty" in said.out
     assert list(events.glob("events.out.tfevents.*"))
     page = model.with_suffix(".html").read_text()
-    assert page.count("data:image/png") == 2  # the curves, and where it is worst
+    assert page.count("data:image/png") == 3  # how it learnt, cells, and where it is worst
     assert "kind: percentiles" in page
     rows = list(csv.reader(model.with_suffix(".csv").read_text().splitlines()))
     assert rows[0] == ["step", "rate", "loss", "F1", "threshold"]
@@ -106,3 +116,151 @@ def test_a_recipe_that_is_no_yaml_is_refused(tmp_path: Path, command: Command) -
     said = command("train", "network", tmp_path / "r.yaml", "--to", tmp_path / "m.safetensors")
     assert said.code == 2
     assert "is not YAML" in said.err
+
+
+def test_candidates_are_judged_as_the_task_judges_them(
+    tissue: dict[str, str], tmp_path: Path, command: Command
+) -> None:
+    recipe, model = tmp_path / "asked.yaml", tmp_path / "asked.safetensors"
+    recipe.write_text(
+        yaml.safe_dump(recipe_document(tissue, "candidates", steps=120, every=60, batch=16, rate=0.01))
+    )
+    said = command("train", "network", recipe, "--to", model)
+    assert said.code == 0, said.err
+    trained = cf.train_network(recipe, model, overwrite=True)  # nothing is trained anew
+    assert trained.f1 > 0.8
+    cells, controls = trained.scores.cells, trained.scores.controls
+    assert cells is not None
+    assert controls is not None
+    assert cells.values["ROC AUC"] > 0.8
+    assert controls.values["PR AUC"] > 0.8
+    page = trained.report.read_text()
+    assert f"<td>all cells</td><td>{cells.values['F1']:.3f}</td>" in page
+    assert "<td>places at random</td>" in page
+    cf.import_points(tissue["candidates"], tmp_path / "points", tissue["image"])
+    layers = {"image": tissue["image"], "asked": str(tmp_path / "points"), "judged": str(tmp_path / "judged")}
+    task = {"images": ["image"], "objects": "asked", "model": str(model), "judged": "judged"}
+    job = make_job(tmp_path, layers, [{"judge": task}], chunk=[32, 32, 16], storage=[16, 16, 8])
+    assert run_job(job) == "complete"
+    rows = read_table(tmp_path / "judged")
+    columns = [rows[name].to_pylist() for name in ("x", "y", "z", "p_cell")]
+    said_of = {
+        tuple(round(value, 3) for value in place): chance for *place, chance in zip(*columns, strict=True)
+    }
+    (judged,) = trained.training.predicted
+    assert isinstance(judged, JudgedCandidates)
+    assert len(judged.places)
+    for place, steps in zip(judged.places, judged.steps, strict=True):
+        assert said_of[tuple(round(value, 3) for value in place.tolist())] == pytest.approx(steps / FULL)
+
+
+@pytest.mark.parametrize("kind", ["points", "candidates"])
+def test_a_second_round_goes_on_from_the_mistakes_of_the_first(
+    tissue: dict[str, str], tmp_path: Path, kind: str
+) -> None:
+    unseen = Path(tissue["candidates"]).read_text().splitlines()[-9:]  # marked, and nothing is there
+    marked = tmp_path / "marked.csv"
+    marked.write_text("\n".join([*Path(tissue["points"]).read_text().splitlines(), *unseen]) + "\n")
+    recipe = recipe_of(tissue | {"points": str(marked)}, kind, steps=8, every=4, patch=[8, 8, 8])
+    trained = cf.train_network(recipe, tmp_path / "m.safetensors", rounds=2, folds=2, serial=True)
+    (before,) = trained.before
+    assert before.cells is not None
+    assert "<td>all cells, round 1</td>" in trained.report.read_text()
+    assert "<td>all cells, round 2</td>" in trained.report.read_text()
+    assert trained.folds is not None
+    assert trained.folds.rounds == 2
+    assert len(trained.folds.of_round(0)) == 2
+    first = tmp_path / "m.round-1.safetensors"
+    rows = list(csv.DictReader((tmp_path / "m.round-1.volume-1.csv").read_text().splitlines()))
+    (learnt,) = (
+        asked_in(one, recipe.truth, cf.read_model(first).outputs[0].threshold)
+        for one in predict_over(recipe, first, learnt_regions(open_volumes(recipe)))
+    )
+    wrong = int((learnt.taken & ~learnt.is_cell).sum())
+    missed = learnt.missed + int((learnt.is_cell & ~learnt.taken).sum())
+    assert sum(row["class"] == "no cell" for row in rows) == -(-wrong // 2)
+    assert sum(row["class"] == "cell" for row in rows) == missed
+    assert missed > 0
+    with pytest.raises(BadInput, match="rounds go on from missed cells"):
+        cf.train_network(recipe_of(tissue, "labels"), tmp_path / "l.safetensors", rounds=2)
+
+
+def test_false_positives_that_a_reviewer_calls_cells_adjust_the_scores(
+    tissue: dict[str, str], tmp_path: Path
+) -> None:
+    recipe = recipe_of(tissue, "candidates", steps=12, every=6, batch=4)
+    model = tmp_path / "m.safetensors"
+    first = cf.train_network(recipe, model)
+    weights, file = model.read_bytes(), tmp_path / "m.false-positives" / "1-tissue.csv"
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert first.scores.cells is not None
+    assert len(rows) == first.scores.cells.counts["false positives"] > 1
+    assert {row["class"] for row in rows} == {""}
+    assert all(float(row[axis]) < size for row in rows for axis, size in zip("xyz", SIZE, strict=True))
+    rows[0]["class"], rows[1]["class"] = "cell", "vessel"
+    elsewhere = {"x": "1.5", "y": "2.5", "z": "3.5", "class": "cell"}  # found by an earlier network
+    with file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, rows[0])
+        writer.writeheader()
+        writer.writerows([*rows, elsewhere])
+    again = cf.train_network(recipe, model, overwrite=True)
+    assert model.read_bytes() == weights
+    assert again.checks == first.checks
+    assert again.scores.cells is not None
+    assert again.scores.cells.called == 1
+    assert again.scores.cells.adjusted["precision"] > first.scores.cells.values["precision"]
+    assert "of these cells, by review" in again.report.read_text()
+    kept = list(csv.DictReader(file.read_text().splitlines()))
+    assert [row["class"] for row in kept[:2]] == ["cell", "vessel"]
+    assert kept[-1]["x"] == "1.5"
+    assert len(kept) == len(rows) + 1
+
+
+def test_a_heatmap_beside_the_features_tells_cells_however_the_volume_is_cut(
+    tissue: dict[str, str], tmp_path: Path
+) -> None:
+    """Trained, run over a volume, measured over candidates and classified: the same cells by two cuts."""
+    model = cf.train_network(recipe_of(tissue, steps=100, every=50, batch=4), tmp_path / "m.safetensors").path
+    found, heats = [], []
+    for number, chunk in enumerate(([32, 32, 16], [48, 16, 24])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        layers = {"image": tissue["image"]} | {
+            name: str(folder / name) for name in ("heat", "labels", "objects", "cells")
+        }
+        tasks: list[dict[str, Any]] = [
+            {"infer": {"images": ["image"], "model": str(model), "made": "heat"}},
+            {"segment": {"image": "image", "labels": "labels", "diameter": 3, "threshold": 6}},
+            {"measure": {"labels": "labels", "images": ["image", "heat"], "objects": "objects"}},
+        ]
+        job = make_job(folder, layers, tasks, chunk=chunk, storage=[16, 16, 8])
+        assert run_job(job) == "complete"
+        if not found:
+            rows = read_table(folder / "objects")
+            classifier = _classifier_of(rows, tissue, tmp_path)
+        tasks.append({"classify": {"objects": "objects", "model": str(classifier), "classes": "cells"}})
+        assert run_job(make_job(folder, layers, tasks, chunk=chunk, storage=[16, 16, 8])) == "complete"
+        found.append(read_table(folder / "cells").sort_by("id"))
+        heats.append(CloudVolume(f"file://{folder / 'heat'}", progress=False)[:])
+    assert (heats[0] == heats[1]).all()
+    assert found[0].equals(found[1])
+    cells = found[0].filter(pc.equal(found[0]["class"], "cell"))
+    truth = np.loadtxt(tissue["points"], delimiter=",", skiprows=1) * (1, 1, 2)
+    places = np.stack([cells[f"{axis}_um"].to_numpy() for axis in "xyz"], 1)
+    assert len(found[0]) > 1.3 * len(truth)
+    assert match_points(places, truth, 4).f1 > 0.9
+
+
+def _classifier_of(rows: Any, tissue: dict[str, str], folder: Path) -> Path:
+    """Learnt from what every candidate is."""
+    truth = np.loadtxt(tissue["points"], delimiter=",", skiprows=1) * (1, 1, 2)
+    places = np.stack([rows[f"{axis}_um"].to_numpy() for axis in "xyz"], 1)
+    near = np.zeros(len(rows), bool)
+    near[matched_pairs(places, truth, 4)[:, 0]] = True
+    labels = folder / "labels.csv"
+    names = np.where(near, "cell", "none")
+    said = [f"{number},{name}" for number, name in zip(rows["id"].to_pylist(), names, strict=True)]
+    labels.write_text("id,class\n" + "\n".join(said) + "\n")
+    model = cf.train(folder / "0" / "objects", labels, folder / "cells.skops", positive="cell", folds=4)
+    assert any(name.startswith("heat_") for name in model.description.features)
+    return model.path

@@ -49,28 +49,51 @@ def make_tissue(folder: Path, name: str = "tissue", seed: int = 0) -> dict[str, 
     }
     rows = [",".join(str(value + 0.5) for value in place) for place in places]
     Path(made["points"]).write_text("\n".join(["x,y,z", *rows]) + "\n")
+    made["candidates"] = str(folder / f"{name}-candidates.csv")
+    asked = candidates_of(places + 0.5, random)
+    Path(made["candidates"]).write_text(
+        "\n".join(["x,y,z", *(",".join(f"{v:.3f}" for v in place) for place in asked)]) + "\n"
+    )
     return {key: value.removeprefix("file://") for key, value in made.items()}
+
+
+def candidates_of(points: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """What a detector might have found: all cells but three, a little off; two of them twice; and others."""
+    near = points[3:] + random.uniform(-0.5, 0.5, points[3:].shape)
+    far = random.uniform(0, SIZE, (400, 3))
+    apart = np.linalg.norm((far[:, None] - points) * (1, 1, 2), axis=2).min(axis=1) > 5
+    return np.concatenate([near, points[10:12] + np.array([1.5, 0, 0]), far[apart][:80]])
 
 
 def recipe_document(tissue: dict[str, str], kind: str = "points", **changes: Any) -> dict[str, Any]:
     """A recipe as a file says it: a small U-Net, a few steps."""
     truth: dict[str, Any] = {"kind": kind}
-    if kind == "points":
+    if kind in ("points", "candidates"):
         truth |= {"diameter": 4, "tolerance": 4}
     if kind == "classes":
         truth["names"] = {3: "ground", 7: "cell"}
     volume = {"images": tissue["image"], "truth": tissue[kind], "validation": "54-72,0-56,0-24"}
-    return {
+    network = {
         "architecture": "unet",
         "parameters": {"widths": [4, 8], "pooling": [2, 2, 1], "norm": "batch"},
-        "input": {"channels": [{"normalise": {"kind": "percentiles"}}], "voxel_size": list(VOXEL_SIZE)},
-        "patch": [16, 16, 8],
-        "truth": truth,
-        "volumes": [volume],
-        "steps": 12,
-        "every": 6,
-        "batch": 2,
-    } | changes
+    }
+    if kind == "candidates":
+        volume |= {"truth": tissue["points"], "candidates": tissue["candidates"]}
+        numbers = {"field": [8, 8, 7], "widths": [8, 8, 8], "hidden": 16, "pooling": [1, 1, 1]}
+        network = {"architecture": "patches", "parameters": numbers}
+    return (
+        network
+        | {
+            "input": {"channels": [{"normalise": {"kind": "percentiles"}}], "voxel_size": list(VOXEL_SIZE)},
+            "patch": [16, 16, 8],
+            "truth": truth,
+            "volumes": [volume],
+            "steps": 12,
+            "every": 6,
+            "batch": 2,
+        }
+        | changes
+    )
 
 
 def recipe_of(tissue: dict[str, str], kind: str = "points", **changes: Any) -> NetworkRecipe:

@@ -11,7 +11,12 @@ from chunkflow.people.learning.networks.scores import NetworkScores
 from chunkflow.people.reports.pages import heading, paragraph, picture, table
 from chunkflow.people.reports.pictures import BLUE, GREY, TEAL, figure, png
 
-COUNTS = ("false positives", "false negatives")
+COUNTS = {"wrong": "false positives", "missed": "false negatives"}
+"""The columns of counts."""
+CERTAIN = "F1, 95 % certain"
+CURVES = "ROC, and precision over recall, by both protocols."
+Row = tuple[str, AskedPlaces, str]
+"""What it is called, what was asked, and where F1 lies."""
 
 
 def cells_parts(rounds: Sequence[NetworkScores]) -> list[str]:
@@ -21,17 +26,17 @@ def cells_parts(rounds: Sequence[NetworkScores]) -> list[str]:
     rows = []
     for number, scores in enumerate(rounds, start=1):
         of = f", round {number}" if len(rounds) > 1 else ""
-        rows += _protocols(scores, of)
+        rows += _protocols(scores, f"all cells{of}", f"places at random{of}")
     return [
         heading("Cells"),
         paragraph(
             "All cells: everything that was found, or every candidate, held against every cell, paired one "
             "to one. Places at random: the cells, and ten places for each, between 6 and 20 voxels from "
             "cells, as papers often have it. Most of these are dark, so this flatters; it is the one to "
-            "hold against papers."
+            "hold against papers. Wrong are false positives, missed are false negatives."
         ),
         *_table("protocol", rows),
-        picture(_curves(rounds[-1]), "ROC, and precision over recall, by both protocols."),
+        picture(_curves(rounds[-1]), CURVES),
     ]
 
 
@@ -49,25 +54,29 @@ def folds_parts(folds: FoldsTested) -> list[str]:
         found = [*zip(folds.names, folds.of_round(number), strict=True)]
         pooled = folds.pooled_of_round(number)
         if pooled.cells is None:
-            head = ["tested on", *pooled.values, "F1, 95 % certain"]
+            head = ["tested on", *pooled.values, CERTAIN]
             parts.append(table(head, [_plain(*one) for one in (*found, ("all", pooled))]))
             continue
-        cells = [(name, scores.cells) for name, scores in found if scores.cells is not None]
-        parts += _table(f"tested on{of}", [*cells, *_protocols(pooled, "")])
+        rows = [row for name, scores in found for row in _protocols(scores, name, "")]
+        parts += _table(f"tested on{of}", [*rows, *_protocols(pooled, "all", "all, places at random")])
+    if folds.pooled.cells is not None:
+        parts.append(picture(_curves(folds.pooled), CURVES))
     return parts
 
 
-def _protocols(scores: NetworkScores, of: str) -> list[tuple[str, AskedPlaces]]:
-    found = [(f"all cells{of}", scores.cells), (f"places at random{of}", scores.controls)]
-    return [(name, asked) for name, asked in found if asked is not None]
+def _protocols(scores: NetworkScores, cells: str, controls: str) -> list[Row]:
+    """Rows for both protocols; for the usual one only where it has a name."""
+    found = [(cells, scores.cells, str(scores.intervals["F1"])), (controls, scores.controls, "")]
+    return [(name, asked, certain) for name, asked, certain in found if name and asked is not None]
 
 
-def _table(first: str, rows: Sequence[tuple[str, AskedPlaces]]) -> list[str]:
+def _table(first: str, rows: Sequence[Row]) -> list[str]:
     names = list(rows[0][1].values)
-    parts = [table([first, *names, *COUNTS], [[name, *_numbers(asked)] for name, asked in rows])]
-    called = [(name, asked) for name, asked in rows if asked.called]
+    lines = [[name, *_numbers(asked), certain] for name, asked, certain in rows]
+    parts = [table([first, *names, *COUNTS, CERTAIN], lines)]
+    called = [(name, asked) for name, asked, _ in rows if asked.called]
     if called:
-        head = [first, "false positives", "of these cells, by review", "F1, adjusted", "precision, adjusted"]
+        head = [first, "wrong", "of these cells, by review", "F1, adjusted", "precision, adjusted"]
         parts.append(table(head, [[name, *_adjusted(asked)] for name, asked in called]))
     return parts
 
@@ -75,7 +84,7 @@ def _table(first: str, rows: Sequence[tuple[str, AskedPlaces]]) -> list[str]:
 def _numbers(asked: AskedPlaces) -> list[str]:
     counts = asked.counts
     shown = ["" if isnan(value) else f"{value:.3f}" for value in asked.values.values()]
-    return [*shown, *(f"{counts[name]:,}" for name in COUNTS)]
+    return [*shown, *(f"{counts[name]:,}" for name in COUNTS.values())]
 
 
 def _adjusted(asked: AskedPlaces) -> list[str]:

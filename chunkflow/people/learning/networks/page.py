@@ -33,10 +33,12 @@ def network_parts(
 ) -> list[str]:
     """What stands on the page, below its title."""
     made, regions, scores = training.document.made, training.predicted, rounds[-1]
-    judged = sum(int(one.region.judged.sum()) for one in regions)
+    judged = f"{sum(int(one.region.judged.sum()) for one in regions):,} voxels"
+    if recipe.judges and scores.cells is not None:
+        judged = f"{len(scores.cells.chances):,} candidates"
     parts = [
         paragraph(
-            f"{recipe.architecture}, trained with the seed {recipe.seed}, and judged on {judged:,} voxels "
+            f"{recipe.architecture}, trained with the seed {recipe.seed}, and judged on {judged} "
             f"that it has not learnt from. The best weights are those of step {made.steps:,}."
         ),
         heading("Scores"),

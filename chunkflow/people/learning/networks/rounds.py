@@ -22,7 +22,7 @@ from chunkflow.people.learning.networks.scores import Counted, count_mistakes
 from chunkflow.people.learning.networks.side_by_side import Heard, fit_unless_made, unheard
 
 if TYPE_CHECKING:
-    from chunkflow.networks.training.regions import Asked, JudgedRegion
+    from chunkflow.networks.training.regions import JudgedRegion, RankedPlaces
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _next_round(recipe: NetworkRecipe, model: Path, number: int) -> NetworkRecip
     assert isinstance(truth, CellsTruth)
     threshold = read_model(model).outputs[0].threshold or 0.5
     opened = open_volumes(recipe)
-    asked: dict[int, list[Asked]] = {}
+    asked: dict[int, list[RankedPlaces]] = {}
     for one in predict_over(recipe, model, learnt_regions(opened)):
         asked.setdefault(id(one.region.volume), []).append(asked_in(one, truth, threshold))
     volumes = []
@@ -100,7 +100,7 @@ def _next_round(recipe: NetworkRecipe, model: Path, number: int) -> NetworkRecip
     return recipe.model_copy(update={"start": str(model), "volumes": tuple(volumes)})
 
 
-def _missed(asked: Asked, size: Floats, tolerance: float) -> Floats:
+def _missed(asked: RankedPlaces, size: Floats, tolerance: float) -> Floats:
     """Cells that were not taken for such: where they were asked about, and the points where they were not."""
     known = asked.places[asked.is_cell]
     alone = np.ones(len(asked.points), bool)

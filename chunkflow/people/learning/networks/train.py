@@ -19,13 +19,12 @@ from chunkflow.people.learning.networks.few_labels import FewLabels, score_few_l
 from chunkflow.people.learning.networks.folds import FoldsTested, score_folds
 from chunkflow.people.learning.networks.other_light import score_in_other_light
 from chunkflow.people.learning.networks.page import network_parts
-from chunkflow.people.learning.networks.rounds import train_rounds
+from chunkflow.people.learning.networks.rounds import Rounds, train_rounds
 from chunkflow.people.learning.networks.scores import NetworkScores, count_mistakes, score_mistakes
 from chunkflow.people.learning.networks.side_by_side import Heard, is_made_by
 from chunkflow.people.reports.pages import fragment, page
 
 if TYPE_CHECKING:
-    from chunkflow.networks.training.regions import JudgedRegion
     from chunkflow.networks.training.state import Check
     from chunkflow.networks.training.training import Training
 
@@ -113,9 +112,9 @@ def train_network(
 ) -> TrainedNetwork:
     """Train a network by a recipe, and write the model file that the task `infer` runs.
 
-    `recipe` is a YAML file, or what `read_recipe` has read. The model is written to `to`, which ends in
-    .safetensors; a page of scores and a table of all looks at the validation lie beside it (.html, .csv).
-    `listeners` are called with each look. Events for TensorBoard go into the folder `tensorboard`.
+    `recipe` is a YAML file, or what `read_recipe` has read. The model is written to `to` (.safetensors), with
+    a page of scores and a table of all looks at the validation beside it (.html, .csv). `listeners` are
+    called with each look. Events for TensorBoard go into the folder `tensorboard`.
 
     With `folds` as many networks more are trained first, side by side on Ray, on this machine or the cluster
     at `address` (or one by one, `serial`). Each is tested on a part of the data of which it has seen nothing:
@@ -125,11 +124,10 @@ def train_network(
     and half of its false positives, are seen more often in the second.
 
     False positives are written as points into a folder beside the model (.false-positives). Where the column
-    `class` says that one is a cell after all, and training is called again (`overwrite`; what was trained is
-    used as it is), the scores are adjusted.
+    `class` says that one is a cell, the next call (`overwrite`) adjusts scores, and trains nothing anew.
 
-    `labels`, as (20, 50, 100), asks what few points bring: for each number two networks more are trained in
-    the same way, from scratch and from the model `start`, on a part of the data that holds so many.
+    `labels`, as (20, 50, 100), asks what few points bring: for each number two networks more are trained so,
+    from scratch and from the model `start`, on a part of the data that holds so many.
 
     The same recipe gives the same bytes, on the same kind of CPU. The state is kept in a file beside the
     model (.training): a training that was killed goes on from there, and ends with the same bytes.
@@ -138,25 +136,38 @@ def train_network(
     >>> trained.document.outputs[0].name, trained.f1 >= 0
     ('cell', True)
     """
-    optional_import("torch", PURPOSE)
-    optional_import("safetensors", PURPOSE)
+    for package in ("torch", "safetensors"):
+        optional_import(package, PURPOSE)
     recipe = recipe if isinstance(recipe, NetworkRecipe) else read_recipe(recipe)
     to = Path(to)
     _refuse_existing(to, overwrite)
     heard = _all_of([*_events(tensorboard), *listeners])
     tested = score_folds(recipe, to, folds, rounds, address, serial, overwrite) if folds else None
     few = score_few_labels(recipe, to, labels, address, serial, overwrite) if labels else None
-    trained_in = train_rounds(recipe, to, rounds, overwrite, heard)
-    training = _last_training(trained_in.last, to, heard, overwrite)
-    counted = count_mistakes(recipe, training.document, training.predicted)
+    in_rounds = train_rounds(recipe, to, rounds, overwrite, heard)
+    training = _last_training(in_rounds.last, to, heard, overwrite)
+    return _scored(recipe, training, in_rounds, tested, few)
+
+
+def _scored(
+    recipe: NetworkRecipe,
+    training: Training,
+    rounds: Rounds,
+    folds: FoldsTested | None,
+    few_labels: FewLabels | None,
+) -> TrainedNetwork:
+    """The network with its scores, written beside it with its false positives."""
+    to, document = training.path, training.document
+    counted = count_mistakes(recipe, document, training.predicted)
+    before = rounds.count([one.region for one in training.predicted])
+    other_light = score_in_other_light(recipe, to, document)
     reviewed = Reviewed.read(recipe, to)
-    if tested is not None:
-        tested = tested.reviewed(reviewed)
-    scores = score_mistakes([reviewed.applied(counted)])
-    before = [score_mistakes([reviewed.applied(one)]) for one in trained_in.count(_regions(training))]
-    other_light = score_in_other_light(recipe, to, training.document)
-    trained = TrainedNetwork(to, recipe, training, scores, tuple(before), other_light, tested, few)
-    reviewed.write(recipe, to, [("validation", counted), *(tested.last if tested else [])])
+    reviewed.write(recipe, to, [("validation", counted), *(folds.last if folds else [])])
+    scores = [score_mistakes([reviewed.applied(one)]) for one in (*before, counted)]
+    folds = folds.reviewed(reviewed) if folds else None
+    trained = TrainedNetwork(
+        to, recipe, training, scores[-1], tuple(scores[:-1]), other_light, folds, few_labels
+    )
     trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
     _table_of(to).write_text(_table(training.checks), encoding="utf-8")
     return trained
@@ -170,10 +181,6 @@ def _last_training(recipe: NetworkRecipe, to: Path, heard: Heard, overwrite: boo
     if not (overwrite and table.exists() and is_made_by(recipe, to)):
         return fit_network(recipe, to, heard, overwrite)
     return Training(to, read_model(to), _checks_of(table), predict_over(recipe, to, regions_of(recipe)))
-
-
-def _regions(training: Training) -> list[JudgedRegion]:
-    return [one.region for one in training.predicted]
 
 
 def _refuse_existing(model: Path, overwrite: bool) -> None:

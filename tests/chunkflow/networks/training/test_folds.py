@@ -12,6 +12,7 @@ from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.networks.training.examples.voxels import TrainingExamples
 from chunkflow.networks.training.folds import folds_of
+from chunkflow.networks.training.regions import judged_regions
 from chunkflow.networks.training.training import fit_network, predict_over
 from chunkflow.networks.training.volumes import open_volumes
 from tests.support.models.training import SIZE, make_tissue, recipe_document, recipe_of
@@ -86,7 +87,7 @@ def test_a_part_without_cells_is_tested_too(brains: list[dict[str, str]], tmp_pa
     made = fit_network(recipe, tmp_path / "m.safetensors")
     empty = recipe.volumes[0].model_copy(update={"validation": ("0-2,0-2,0-2",)})
     (volume,) = open_volumes(recipe.model_copy(update={"volumes": (empty,)}))
-    (predicted,) = predict_over(recipe, made.path, [volume])
+    (predicted,) = predict_over(recipe, made.path, judged_regions([volume]))
     assert not len(predicted.region.points)
     assert predicted.steps.shape == (2, 2, 2, 1)
 

@@ -14,6 +14,7 @@ from chunkflow.data.volume import Volume
 from chunkflow.geometry import Box, Grid
 from chunkflow.kernels.images.noise import response_spread
 from chunkflow.networks.training.other_light import OtherLight, RelitVolume
+from chunkflow.networks.training.regions import judged_regions
 from chunkflow.networks.training.training import fit_network, predict_over
 from chunkflow.networks.training.volumes import open_volumes
 from chunkflow.people.learning.networks import other_light
@@ -91,7 +92,7 @@ def test_numbers_of_normalisation_are_decided_anew(tissue: dict[str, str], tmp_p
     assert np.abs(uneven - plain).max() > 0.2
     model = fit_network(recipe, tmp_path / "m.safetensors").path
     steps = [
-        predict_over(recipe, model, open_volumes(recipe, light=light))[0].steps.astype(float) / 65_535
+        predict_over(recipe, model, judged_regions(open_volumes(recipe, light=light)))[0].steps / 65_535
         for light in (None, SAME, OtherLight(3, 0.5, 0, 0))
     ]
     assert (steps[0] == steps[1]).all()

@@ -50,6 +50,8 @@ def refused(tissue: dict[str, str], tmp_path: Path, said: str, kind: str = "poin
         ({"parameters": {"width": [4]}}, "the key 'width' is unknown"),
         ({"truth": {"kind": "spots"}}, "truth"),
         ({"freeze": ["down"]}, "give that too"),
+        ({"volume": {"candidates": "points"}}, "go with a truth of the kind candidates"),
+        ({"truth": {"kind": "candidates"}}, "and there are none: give a file of points"),
         ({"volume": {"validation": "5-5,0-1,0-1"}}, "from a smaller to a larger number"),
         ({"volume": {"validation": "all"}}, "none is left to learn from"),
         ({"volume": {"validation": "90-99,0-9,0-9"}}, "lies outside of it"),
