@@ -16,12 +16,21 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.figure import Figure
-from benchmarks.networks.by_brain import COMBINED, DETECTOR, FEATURES_ALONE, JUDGE, TOGETHER, Brains, Trained
-from benchmarks.networks.cells_table import Scored, mean_f1, show, spread, table
+from benchmarks.networks.cells_table import Scored, show, spread, table
 from benchmarks.networks.in_space import Slabs
 from benchmarks.networks.recall import matched_by_heatmap, matched_by_template
 from testbed.detection import BRAINS, ONE_OF_EACH_STAIN
-from testbed.networks import Prepared, prepare
+from testbed.networks.by_brain import (
+    COMBINED,
+    DETECTOR,
+    FEATURES_ALONE,
+    JUDGE,
+    TOGETHER,
+    Brains,
+    Trained,
+    mean_f1,
+)
+from testbed.networks.trained import Prepared, prepare
 
 SEEDS = (0, 1, 2)
 FOLDS = {"microglia": 4, "c-Fos": 3}

@@ -30,11 +30,6 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean:.3f}" if high - low < 5e-4 else f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
-def mean_f1(scored: Mapping[str, AskedPlaces]) -> float:
-    """Over volumes, each counting the same."""
-    return float(np.mean([asked.values["F1"] for asked in scored.values()]))
-
-
 def table(title: str, scored: Scored, parts: Sequence[Sequence[str]], published: bool = False) -> Table:
     """Each way in each part, which are volumes by name, and in all of them together."""
     shown = Table(title=title, title_justify="left")

@@ -22,7 +22,7 @@ from chunkflow.people.learning.networks.side_by_side import call_side_by_side
 from chunkflow.people.learning.scores import Examples, best_threshold, inner_probabilities
 from testbed.classification import TREES, TREES_PARAMETERS
 from testbed.detection import Points
-from testbed.networks import Prepared, Tested, judged_candidates, recipe_of, train_and_test
+from testbed.networks.trained import Prepared, Tested, judged_candidates, recipe_of, train_and_test
 
 SLABS = 5
 TREES_ALONE = "trees"

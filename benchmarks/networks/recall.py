@@ -12,7 +12,7 @@ from chunkflow.kernels.images.peaks import find_peaks
 from chunkflow.kernels.scoring.scores import ranked_matches
 from chunkflow.people.learning.networks.cells import AskedPlaces
 from testbed.detection import TOLERANCE_UM, VOXEL_NM, Points, Tissue, micrometres
-from testbed.networks import Prepared
+from testbed.networks.trained import Prepared
 
 REACH = (8, 8, 2)
 """Of a template from its middle, in voxels."""

@@ -7,14 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmarks.networks.by_brain import COMBINED, DETECTOR, JUDGE, Brains
-from benchmarks.networks.cells_table import mean_f1, spread
 from chunkflow.networks.training.folds import folds_of
 from chunkflow.networks.training.recipe import LearntVolume
-from testbed import networks
 from testbed.classification import Candidates
 from testbed.detection import Tissue
-from testbed.networks import NETWORKS, Prepared, judged_candidates, recipe_of, without
+from testbed.networks import trained
+from testbed.networks.by_brain import COMBINED, DETECTOR, JUDGE, Brains, mean_f1
+from testbed.networks.trained import NETWORKS, Prepared, judged_candidates, recipe_of, without
 
 FOLDS = 3
 MEASURED = ("diameter_um", "roundness", "image_skew", "image_kurtosis", "image_cnr_8")
@@ -39,20 +38,20 @@ def brains() -> Brains:
     return Brains([brain(number) for number in range(6)], FOLDS)
 
 
-def asked(brains: Brains, out: tuple[int, ...]) -> networks.Tested:
+def asked(brains: Brains, out: tuple[int, ...]) -> trained.Tested:
     """A network that is quite sure, and was asked about the brains of these folds alone."""
     own = {one.name: one for number in out for one in brains.brains[number :: brains.folds]}
     chances = {name: 0.2 + 0.6 * one.found.is_cell for name, one in own.items()}
     cells = {
         name: judged_candidates(one.found, chances[name], chances[name] > 0.5) for name, one in own.items()
     }
-    return networks.Tested(chances, cells, {}, 0.5, 0.0)
+    return trained.Tested(chances, cells, {}, 0.5, 0.0)
 
 
 def test_no_network_is_asked_about_a_brain_that_it_learnt_from(brains: Brains) -> None:
     outs = [out for n in (1, 2) for out in itertools.combinations(range(FOLDS), n)]
-    trained = {(kind, 7, out): asked(brains, out) for kind in NETWORKS for out in outs}
-    judged = brains.judged(trained, 7)
+    networks = {(kind, 7, out): asked(brains, out) for kind in NETWORKS for out in outs}
+    judged = brains.judged(networks, 7)
     assert set(judged) == {DETECTOR, JUDGE, *COMBINED}
     for scored in judged.values():
         assert sorted(scored) == [one.name for one in brains.brains]
@@ -80,8 +79,3 @@ def test_a_candidate_that_is_taken_has_its_cell_before_a_likelier_one_that_is_no
         "false negatives": 30,
         "true negatives": 1,
     }
-
-
-def test_a_spread_is_said_where_seeds_differ() -> None:
-    assert spread([0.5, 0.5]) == "0.500"
-    assert spread([0.5, 0.7]) == "0.600 (0.500 to 0.700)"

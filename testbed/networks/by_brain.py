@@ -20,7 +20,7 @@ from chunkflow.people.learning.networks.cells import AskedPlaces
 from chunkflow.people.learning.networks.side_by_side import call_side_by_side
 from chunkflow.people.learning.scores import Examples, best_threshold, inner_probabilities
 from testbed.detection import Points
-from testbed.networks import (
+from testbed.networks.trained import (
     NETWORKS,
     Prepared,
     Tested,
@@ -46,6 +46,11 @@ COMBINED: dict[str, tuple[bool, tuple[str, ...]]] = {
 ByBrain = Mapping[str, AskedPlaces]
 Trained = Mapping[tuple[str, int, tuple[int, ...]], Tested]
 """By kind, seed, and the folds that were left out."""
+
+
+def mean_f1(scored: ByBrain) -> float:
+    """Over volumes, each counting the same."""
+    return float(np.mean([asked.values["F1"] for asked in scored.values()]))
 
 
 @dataclass(frozen=True)
