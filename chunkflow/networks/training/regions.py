@@ -25,7 +25,9 @@ from chunkflow.networks.training.volumes import Mask, OpenedVolume
 
 Steps = npt.NDArray[np.uint16]
 THRESHOLDS = tuple(step / 20 for step in range(1, 20))
-"""Those that cells are looked for at."""
+"""Those that cells are looked for at in a heatmap."""
+FINE_THRESHOLDS = tuple(step / 200 for step in range(1, 200))
+"""Those that candidates are taken for cells at."""
 AWAY = (6, 20)
 """How far places drawn at random are from cells, in voxels."""
 FOR_EACH_CELL = 10
@@ -166,7 +168,7 @@ class RankedPlaces:
         return len(self.points) - int(self.is_cell.sum())
 
 
-def asked_in(one: Predicted, truth: CellsTruth, threshold: float) -> RankedPlaces:
+def ranked_in(one: Predicted, truth: CellsTruth, threshold: float) -> RankedPlaces:
     """All candidates of a region, or all peaks of its heatmap down to the lowest threshold."""
     found, chances = _by_rank(*one.cells(truth, threshold))
     below, low = _by_rank(*one.cells(truth, 0.0 if isinstance(one, JudgedCandidates) else THRESHOLDS[0]))
@@ -180,15 +182,31 @@ def asked_in(one: Predicted, truth: CellsTruth, threshold: float) -> RankedPlace
     return RankedPlaces(places + start, np.concatenate([chances, low[rest]]), is_cell, taken, points)
 
 
-def f1_of_cells(predicted: Sequence[Predicted], truth: CellsTruth, threshold: float) -> float:
-    """F1 of the cells found in some regions."""
-    found = points = paired = 0
+def f1_of_cells(predicted: Sequence[Predicted], truth: CellsTruth, thresholds: Sequence[float]) -> Floats:
+    """F1 of the cells found in some regions, at each threshold."""
+    found, paired = np.zeros(len(thresholds)), np.zeros(len(thresholds))
     for one in predicted:
-        size = np.array(one.region.volume.space.voxel_size) / 1000
-        places, true = one.cells(truth, threshold)[0], one.region.points - one.region.box.start
-        paired += match_points(places * size, true * size, truth.tolerance).matched
-        found, points = found + len(places), points + len(true)
-    return 2 * paired / (found + points) if found + points else 1.0
+        counted = _judged_counts if isinstance(one, JudgedCandidates) else _found_counts
+        more_found, more_paired = counted(one, truth, thresholds)
+        found, paired = found + more_found, paired + more_paired
+    both = found + sum(len(one.region.points) for one in predicted)
+    return np.asarray(np.divide(2 * paired, both, out=np.ones_like(both), where=both > 0))
+
+
+def _judged_counts(one: Predicted, truth: CellsTruth, thresholds: Sequence[float]) -> tuple[Floats, Floats]:
+    """How many candidates are taken for cells at each threshold, and how many of them are paired."""
+    ranked = ranked_in(one, truth, 0.0)
+    found = np.array([(ranked.chances >= threshold - 0.5 / FULL).sum() for threshold in thresholds])
+    return found, np.append(0, np.cumsum(ranked.is_cell))[found]
+
+
+def _found_counts(one: Predicted, truth: CellsTruth, thresholds: Sequence[float]) -> tuple[Floats, Floats]:
+    """How many peaks of a heatmap are found at each threshold, and how many of them are paired."""
+    size = np.array(one.region.volume.space.voxel_size) / 1000
+    true = (one.region.points - one.region.box.start) * size
+    found = [one.cells(truth, threshold)[0] * size for threshold in thresholds]
+    paired = [match_points(places, true, truth.tolerance).matched for places in found]
+    return np.array([len(places) for places in found], float), np.array(paired, float)
 
 
 def _by_rank(places: Floats, chances: Floats) -> tuple[Floats, Floats]:

@@ -25,6 +25,7 @@ from chunkflow.networks.setting import DeviceKind, InferenceSetting
 from chunkflow.networks.training.blocks import SIDE
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.regions import (
+    FINE_THRESHOLDS,
     THRESHOLDS,
     Controls,
     JudgedCandidates,
@@ -37,7 +38,7 @@ from chunkflow.networks.training.regions import (
     voxelwise,
 )
 from chunkflow.networks.training.state import Tensors
-from chunkflow.networks.training.truths import NO_CLASS, CellsTruth, ClassesTruth, Floats
+from chunkflow.networks.training.truths import NO_CLASS, CandidatesTruth, CellsTruth, ClassesTruth, Floats
 from chunkflow.networks.weights import LoadedModel
 
 
@@ -163,8 +164,7 @@ def _score_of_cells(predicted: Sequence[Predicted], truth: CellsTruth) -> tuple[
     for one in predicted:
         volumes.setdefault(id(one.region.volume), []).append(one)
     marked = [group for group in volumes.values() if any(len(one.region.points) for one in group)]
-    scores = [
-        float(np.mean([f1_of_cells(group, truth, threshold) for group in marked])) for threshold in THRESHOLDS
-    ]
-    best = int(np.argmax(scores))
-    return scores[best], (THRESHOLDS[best],)
+    thresholds = FINE_THRESHOLDS if isinstance(truth, CandidatesTruth) else THRESHOLDS
+    scores = np.mean([f1_of_cells(group, truth, thresholds) for group in marked], axis=0)
+    best = int(scores.argmax())
+    return float(scores[best]), (thresholds[best],)

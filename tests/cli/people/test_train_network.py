@@ -16,7 +16,7 @@ import chunkflow as cf
 from chunkflow.errors import BadInput
 from chunkflow.kernels.scoring.matching import match_points, matched_pairs
 from chunkflow.networks.placement import FULL
-from chunkflow.networks.training.regions import JudgedCandidates, asked_in, learnt_regions
+from chunkflow.networks.training.regions import JudgedCandidates, learnt_regions, ranked_in
 from chunkflow.networks.training.training import predict_over
 from chunkflow.networks.training.volumes import open_volumes
 from tests.support.commands import Command
@@ -173,7 +173,7 @@ def test_a_second_round_goes_on_from_the_mistakes_of_the_first(
     first = tmp_path / "m.round-1.safetensors"
     rows = list(csv.DictReader((tmp_path / "m.round-1.volume-1.csv").read_text().splitlines()))
     (learnt,) = (
-        asked_in(one, recipe.truth, cf.read_model(first).outputs[0].threshold)
+        ranked_in(one, recipe.truth, cf.read_model(first).outputs[0].threshold)
         for one in predict_over(recipe, first, learnt_regions(open_volumes(recipe)))
     )
     wrong = int((learnt.taken & ~learnt.is_cell).sum())

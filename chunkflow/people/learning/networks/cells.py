@@ -120,9 +120,9 @@ class AskedPlaces:
 
 def asked_places(one: Predicted, truth: CellsTruth, threshold: float) -> tuple[AskedPlaces, list[Wrong]]:
     """By the honest protocol: all candidates of a region, or all that was found; and what is no cell."""
-    from chunkflow.networks.training.regions import asked_in
+    from chunkflow.networks.training.regions import ranked_in
 
-    asked, volume = asked_in(one, truth, threshold), one.region.volume
+    asked, volume = ranked_in(one, truth, threshold), one.region.volume
     wrong = asked.taken & ~asked.is_cell
     places = asked.places[wrong] * np.array(volume.space.ratios)
     named = [

@@ -60,11 +60,11 @@ def worst_places(recipe: NetworkRecipe, training: Training) -> tuple[bytes, str]
 
 def _worst_candidates(judged: list[JudgedCandidates], truth: CellsTruth) -> tuple[bytes, str] | None:
     """The candidates that are judged the most wrongly, each in the middle of a part of its section."""
-    from chunkflow.networks.training.regions import asked_in
+    from chunkflow.networks.training.regions import ranked_in
 
     found = []
     for one in judged:
-        asked = asked_in(one, truth, 0.5)
+        asked = ranked_in(one, truth, 0.5)
         wrong = np.abs(asked.chances - asked.is_cell)
         for row in np.argsort(-wrong, kind="stable")[:MOST]:
             said = f"{'a cell' if asked.is_cell[row] else 'no cell'}: {asked.chances[row]:.2f}"

@@ -72,7 +72,7 @@ def train_rounds(
 def _next_round(recipe: NetworkRecipe, model: Path, number: int) -> NetworkRecipe:
     """The recipe that goes on from a model, with its mistakes where it had learnt."""
     from chunkflow.networks.loading import read_model
-    from chunkflow.networks.training.regions import asked_in, learnt_regions
+    from chunkflow.networks.training.regions import learnt_regions, ranked_in
     from chunkflow.networks.training.training import predict_over
     from chunkflow.networks.training.volumes import open_volumes
 
@@ -82,7 +82,7 @@ def _next_round(recipe: NetworkRecipe, model: Path, number: int) -> NetworkRecip
     opened = open_volumes(recipe)
     asked: dict[int, list[RankedPlaces]] = {}
     for one in predict_over(recipe, model, learnt_regions(opened)):
-        asked.setdefault(id(one.region.volume), []).append(asked_in(one, truth, threshold))
+        asked.setdefault(id(one.region.volume), []).append(ranked_in(one, truth, threshold))
     volumes = []
     for index, (volume, given) in enumerate(zip(opened, recipe.volumes, strict=True), start=1):
         again = ""
