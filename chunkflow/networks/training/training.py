@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import chunkflow
 from chunkflow.data.atomic import refuse_model
 from chunkflow.data.fingerprints import fingerprint
 from chunkflow.errors import BadInput
@@ -94,8 +95,8 @@ def data_fingerprint(recipe: NetworkRecipe) -> str:
 
 
 def training_fingerprint(recipe: NetworkRecipe) -> str:
-    """The same for the same recipe, data and version of torch."""
-    said = f"{recipe.fingerprint} {data_fingerprint(recipe)} {torch.__version__}"
+    """The same for the same recipe, data, and versions of chunkflow and torch."""
+    said = f"{recipe.fingerprint} {data_fingerprint(recipe)} {chunkflow.__version__} {torch.__version__}"
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -135,8 +136,6 @@ def _refuse_unlike(recipe: NetworkRecipe, started: ModelDocument) -> None:
 
 def _described(recipe: NetworkRecipe, checks: list[Check], data: str, known: str) -> ModelDocument:
     """The document of the model, with the thresholds that the validation chose."""
-    import chunkflow
-
     best = checks[best_check(checks)]
     document = recipe.document
     outputs = [

@@ -43,7 +43,10 @@ def worst_places(recipe: NetworkRecipe, training: Training) -> tuple[bytes, str]
         shown = _panels(recipe, predicted[number], start)
         for axes, panel, name in zip(rows[:, column], shown, ("image", "truth", "network"), strict=True):
             grey = name == "image"
-            axes.imshow(panel.T, cmap="gray" if grey else "viridis", vmin=None if grey else 0)
+            if grey:
+                _show_image(axes, panel)
+            else:
+                axes.imshow(panel.T, cmap="viridis", vmin=0)
             axes.set_xticks([])
             axes.set_yticks([])
             if column == 0:
@@ -77,7 +80,7 @@ def _worst_candidates(judged: list[JudgedCandidates], truth: CellsTruth) -> tupl
         drawn.subplots(1, len(found), squeeze=False)[0], found, strict=True
     ):
         box = Box.of_size((SIDE, SIDE, 1), vec(voxel - (SIDE // 2, SIDE // 2, 0)))
-        axes.imshow(one.region.volume.channels.over(box)[0, ..., 0].T, cmap="gray")
+        _show_image(axes, one.region.volume.channels.over(box)[0, ..., 0])
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title(f"{said}\n{', '.join(map(str, voxel))}", fontsize=8)
@@ -85,6 +88,12 @@ def _worst_candidates(judged: list[JudgedCandidates], truth: CellsTruth) -> tupl
         f"The candidates that are judged the most wrongly, in the middle of {SIDE} x {SIDE} voxels of their "
         "sections: what each is, how likely the network takes it for a cell, and its voxel (x, y, z)."
     )
+
+
+def _show_image(axes: Any, panel: npt.NDArray[Any]) -> None:
+    """In grey, but for the few darkest and brightest voxels: what was not imaged must not decide the scale."""
+    low, high = np.percentile(panel, (1, 99.5))
+    axes.imshow(panel.T, cmap="gray", vmin=low, vmax=high)
 
 
 def _wrong(recipe: NetworkRecipe, one: Prediction) -> npt.NDArray[np.float32]:
