@@ -73,15 +73,10 @@ class LearntVolume(_RecipePart):
 
     def located(self, base: Path) -> Self:
         """The same with whole paths, which count from the folder `base`."""
-        return self.model_copy(
-            update={
-                "images": tuple(_whole(place, base) for place in self.images),
-                "truth": _whole(self.truth, base),
-                "candidates": self.candidates and _whole(self.candidates, base),
-                "annotated": self.annotated and _whole(self.annotated, base),
-                "again": self.again and _whole(self.again, base),
-            }
-        )
+        files = {name: getattr(self, name) for name in ("truth", "candidates", "annotated", "again")}
+        whole = {name: _whole(file, base) for name, file in files.items() if file}
+        images = tuple(_whole(place, base) for place in self.images)
+        return self.model_copy(update={"images": images, **whole})
 
 
 class Augmentation(_RecipePart):
@@ -197,9 +192,10 @@ class NetworkRecipe(_RecipePart):
             recipe = cls.model_validate(document)
         except ValidationError as error:
             raise BadInput(f"{said}: {first_fault(error, cls)}") from error
-        volumes = tuple(volume.located(base) for volume in recipe.volumes)
-        start = recipe.start and _whole_model(recipe.start, base)
-        return recipe.model_copy(update={"volumes": volumes, "start": start})
+        located: dict[str, Any] = {"volumes": tuple(volume.located(base) for volume in recipe.volumes)}
+        if recipe.start:
+            located["start"] = _whole_model(recipe.start, base)
+        return recipe.model_copy(update=located)
 
 
 def read_recipe(path: str | Path) -> NetworkRecipe:

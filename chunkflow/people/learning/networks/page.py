@@ -68,7 +68,7 @@ def network_parts(
     return [
         *parts,
         heading("The recipe"),
-        verbatim(yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False)),
+        verbatim(yaml.safe_dump(recipe.model_dump(mode="json", exclude_unset=True), sort_keys=False)),
         heading("The model"),
         table(["", ""], _facts(training)),
     ]

@@ -91,7 +91,7 @@ def _worst_candidates(judged: list[JudgedCandidates], truth: CellsTruth) -> tupl
 
 
 def _show_image(axes: Any, panel: npt.NDArray[Any]) -> None:
-    """In grey, but for the few darkest and brightest voxels: what was not imaged must not decide the scale."""
+    """In grey; the few darkest and brightest voxels, as of what was not imaged, do not decide the scale."""
     low, high = np.percentile(panel, (1, 99.5))
     axes.imshow(panel.T, cmap="gray", vmin=low, vmax=high)
 
