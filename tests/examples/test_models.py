@@ -57,5 +57,5 @@ def test_a_model_learns_from_published_volumes(tmp_path: Path, prepare: ModuleTy
     written = np.loadtxt(data / f"{known[0]}.csv", delimiter=",", skiprows=1)
     np.testing.assert_array_equal(written, middles)
     volumes = read_recipe(recipe).volumes[:2]
-    short = read_recipe(recipe).model_copy(update={"volumes": volumes, "steps": 1, "every": 1, "batch": 1})
+    short = read_recipe(recipe).model_copy(update={"volumes": volumes, "steps": 1, "every": 1, "batch": 2})
     assert fit_network(short, tmp_path / "m.safetensors").document.made.steps == 1

@@ -147,6 +147,8 @@ class NetworkRecipe(_RecipePart):
                 raise ValueError(f"volumes.{number}: {_of_candidates(self.judges)}")
         if self.judges and self.architecture != PATCHES:
             raise ValueError(f"candidates are judged by the architecture {PATCHES}, not {self.architecture}")
+        if self.judges and self.batch < 2:
+            raise ValueError("candidates are compared with each other: batch is at least 2 of them")
         if self.freeze and not self.start:
             raise ValueError("freeze keeps weights of the model `start`: give that too")
         assert self.document  # refuses what no model file may say

@@ -65,12 +65,11 @@ class CandidateExamples:
         self._volumes = [volume for volume in volumes if volume.learns]
         self._told = [Told.of(volume, truth) for volume in self._volumes]
         for volume, told in zip(self._volumes, self._told, strict=True):
-            for what, places in (("cell", told.cells), ("candidate that is none", told.others)):
-                if not len(places):
-                    raise BadInput(
-                        f"{volume.name} has no {what} where it is learnt from: within {volume.bounds}, and "
-                        f"at least a patch ({list(recipe.learnt_patch)}) from the boxes of validation."
-                    )
+            if not len(told.cells):
+                raise BadInput(
+                    f"{volume.name} has no cell where it is learnt from: within {volume.bounds}, and at "
+                    f"least a patch ({list(recipe.learnt_patch)}) from the boxes of validation."
+                )
 
     def batch(self, step: int) -> list[Example]:
         """The examples of a step."""
@@ -84,8 +83,7 @@ class CandidateExamples:
         volume = self._volumes[number]
         voxel = volume.space.voxel_size
         turn = draw_turn(random, voxel, augment.flips, augment.turns)
-        is_cell = bool(random.random() < recipe.rare)
-        place = self._place(random, number, is_cell)
+        place, is_cell = self._place(random, number, bool(random.random() < recipe.rare))
         steps = np.floor(JITTER * 1000 / np.array(voxel)).astype(np.int64)
         middle = np.floor(place).astype(np.int64) + random.integers(-steps, steps + 1)
         size: Vec = turn.size_before(recipe.learnt_patch)
@@ -95,14 +93,16 @@ class CandidateExamples:
         whole = vec((1, 1, 1))
         return Example(image, np.full(whole, is_cell, np.float32), np.ones(whole, bool))
 
-    def _place(self, random: np.random.Generator, number: int, is_cell: bool) -> Floats:
+    def _place(self, random: np.random.Generator, number: int, is_cell: bool) -> tuple[Floats, bool]:
+        """Where a cell is, or where none is; a cell, too, in a volume that has no room for anything else."""
         volume, told = self._volumes[number], self._told[number]
         again = volume.again[0 if is_cell else 1] if volume.again is not None else np.zeros((0, 3))
         places = told.cells if is_cell else told.others
         if len(again) and random.random() < AGAIN:
             places = again
-        elif not is_cell and random.random() < ELSEWHERE:
+        elif not is_cell and (random.random() < ELSEWHERE or not len(places)):
             drawn = places_away(random, told.cells, volume.points, 1)
             places = drawn if len(drawn) else places
-        chosen: Floats = places[int(random.integers(len(places)))]
-        return chosen
+        if not len(places):
+            places, is_cell = told.cells, True
+        return places[int(random.integers(len(places)))], is_cell

@@ -51,6 +51,16 @@ def refused(tissue: dict[str, str], tmp_path: Path, said: str, kind: str = "poin
         ({"truth": {"kind": "spots"}}, "truth"),
         ({"freeze": ["down"]}, "give that too"),
         ({"volume": {"candidates": "points"}}, "go with a truth of the kind candidates"),
+        (
+            {
+                "truth": {"kind": "candidates"},
+                "volume": {"candidates": "points"},
+                "architecture": "patches",
+                "parameters": {},
+                "batch": 1,
+            },
+            "batch is at least 2",
+        ),
         ({"truth": {"kind": "candidates"}}, "and there are none: give a file of points"),
         ({"volume": {"validation": "5-5,0-1,0-1"}}, "from a smaller to a larger number"),
         ({"volume": {"validation": "all"}}, "none is left to learn from"),

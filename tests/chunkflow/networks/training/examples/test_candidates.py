@@ -93,7 +93,7 @@ def test_places_to_be_seen_again_are_drawn_more_often(tissue: dict[str, str], tm
     given = recipe(tissue).volumes[0].model_copy(update={"again": str(again)})
     one = recipe(tissue).model_copy(update={"volumes": (given,)})
     examples = CandidateExamples(one, open_volumes(one))
-    drawn = [examples._place(np.random.default_rng(number), 0, bool(number % 2)) for number in range(400)]
+    drawn = [examples._place(np.random.default_rng(number), 0, bool(number % 2))[0] for number in range(400)]
     for number, place in ((1, told.cells[0]), (0, told.others[0])):
         share = np.mean([np.allclose(found, place, atol=1e-3) for found in drawn[number::2]])
         assert 0.4 < share < 0.65
@@ -111,3 +111,17 @@ def test_controls_are_cells_and_places_away_from_all_of_them(tissue: dict[str, s
     apart = np.linalg.norm(others[:, None] - region.volume.points, axis=2).min(axis=1)
     assert (apart >= AWAY[0]).all()
     assert (apart <= AWAY[1] + 1).all()
+
+
+def test_where_every_candidate_is_a_cell_others_are_taken_elsewhere(
+    tissue: dict[str, str], tmp_path: Path
+) -> None:
+    given = recipe(tissue).volumes[0].model_copy(update={"candidates": tissue["points"]})
+    one = recipe(tissue).model_copy(update={"volumes": (given,)})
+    (volume,) = open_volumes(one)
+    examples = CandidateExamples(one, [volume])
+    assert volume.points is not None
+    drawn = [examples._place(np.random.default_rng(number), 0, False) for number in range(50)]
+    assert not any(is_cell for _, is_cell in drawn)
+    apart = np.linalg.norm(np.array([place for place, _ in drawn])[:, None] - volume.points, axis=2)
+    assert (apart.min(axis=1) >= AWAY[0]).all()
