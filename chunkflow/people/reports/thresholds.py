@@ -26,11 +26,11 @@ def threshold_charts(state: State) -> str:
 
 def threshold_chart(task: str, decided: dict[str, Any]) -> str:
     """The heights of the sampled peaks, both axes by powers, and the contrast that a nucleus must reach; what
-    is far below the noise is left out."""
+    is far below both the noise and that contrast is left out."""
     contrast, noise = PEAK_RATIO * decided["threshold"], decided["noise"]
     begin, counts = decided["histogram"]["first"], decided["histogram"]["counts"]
     lowest = floor(_step(noise / FAR_BELOW)) if noise else begin
-    first = min(max(begin, lowest), begin + len(counts) - 1)
+    first = max(begin, min(lowest, floor(_step(contrast)), begin + len(counts) - 1))
     counts = counts[first - begin :]
     powers = ceil(log10(max(counts) + 1))
     at = LEFT + STEP * (_step(contrast) - first)
