@@ -67,6 +67,11 @@ class NetworkOutput(_Strict):
     threshold: float | None = None
     """Where training chose one."""
 
+    @property
+    def taken_from(self) -> float:
+        """From which probability on it is there: the threshold, or a half where none was chosen."""
+        return 0.5 if self.threshold is None else self.threshold
+
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if (self.kind == "affinity") != (self.offset is not None):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,11 @@ from chunkflow.kernels.images.patch_sums import FULL as FULL
 
 MOST_SUM = 2**32 - 1
 LARGEST_WEIGHT = 1023
+
+
+def least_step(threshold: float) -> int:
+    """The first of the whole steps up to FULL that reaches a threshold, as that is written."""
+    return ceil(threshold * FULL - 1e-6)
 
 
 @dataclass(frozen=True)

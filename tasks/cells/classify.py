@@ -19,6 +19,7 @@ from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.people.learning import features as class_features
 from chunkflow.people.learning import model as classifier
+from chunkflow.people.learning.classes import with_classes
 from chunkflow.task import Cell, Counts, File, Layout, Objects, Out, RowByRow, Task
 
 
@@ -26,7 +27,8 @@ class Classify(Task):
     """Tell what each object of `objects` is, by a trained model.
 
     `classes` is the table with these columns more: `class`; `probability`, that of this class; and
-    `p_CLASS` for each class that the model knows. The class is the likeliest one. Where the model was trained
+    `p_CLASS` for each class that the model knows; a `class` and a `probability` of an earlier decision, as of
+    `judge`, give way. The class is the likeliest one. Where the model was trained
     to find one class (`positive`), it is that one from the threshold on that the training has found, else
     the likeliest of the others. An object that lacks a feature, or has one that is no number, has no class;
     such objects are counted. The model is one file, made by `chunkflow train classify`; one whose features
@@ -68,16 +70,15 @@ class Classify(Task):
         known = model.description
         self._check_columns(known, objects.schema)
         features = class_features.feature_rows(objects, known.features)
-        whole = np.isfinite(features).all(axis=1)
+        whole = np.asarray(np.isfinite(features).all(axis=1))
         probabilities = np.full((len(objects), len(known.classes)), np.nan)
         probabilities[whole] = model.probabilities(features[whole])
         chosen = np.zeros(len(objects), np.int64)
         chosen[whole] = model.decide(probabilities[whole])
-        rows = objects.append_column("class", pa.array(np.array(known.classes)[chosen], mask=~whole))
-        columns = {"probability": probabilities[np.arange(len(objects)), chosen]}
-        columns |= {f"p_{name}": probabilities[:, number] for number, name in enumerate(known.classes)}
-        for name, values in columns.items():
-            rows = rows.append_column(name, pa.array(values.astype(np.float32), mask=~whole))
+        rows = with_classes(objects, known.classes, chosen, probabilities, whole)
+        for number, name in enumerate(known.classes):
+            values = probabilities[:, number].astype(np.float32)
+            rows = rows.append_column(f"p_{name}", pa.array(values, mask=~whole))
         counts = {
             f"of class {name}": int((whole & (chosen == n)).sum()) for n, name in enumerate(known.classes)
         }
@@ -85,7 +86,9 @@ class Classify(Task):
 
     def _check_columns(self, known: classifier.Description, schema: pa.Schema) -> None:
         class_features.refuse_missing(known.features, schema, self.objects, self.model)
-        new = ["class", "probability", *(f"p_{name}" for name in known.classes)]
-        there = [name for name in new if name in schema.names]
+        there = [f"p_{name}" for name in known.classes if f"p_{name}" in schema.names]
         if there:
-            raise BadInput(f"classify: the table {self.objects} has the columns {', '.join(there)} already.")
+            raise BadInput(
+                f"classify: the table {self.objects} has the columns {', '.join(there)} already: classify "
+                "the table that it came from, or train with other names of classes."
+            )

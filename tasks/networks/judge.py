@@ -49,9 +49,12 @@ class Judge(RunsNetwork):
     """Judge each row of a table by the patch around it, through a trained network.
 
     The model is of the architecture `patches`. Its patch is laid around the voxel that holds the row's x, y
-    and z; beyond the faces of the volume lies the mirror image. `judged` is the table with a column `p_NAME`
-    for each output of the model, from 0 to 1 in steps of 1/65535; a single probability stands in the column
-    `probability`, too. Where to draw the line is left to whoever reads them.
+    and z; beyond the faces of the volume lies the mirror image.
+
+    `judged` is the table with these columns more: `class`; `probability`, that of this class; and `p_NAME`
+    for each output of the model, from 0 to 1 in steps of 1/65535. Where the model tells one probability, the
+    class is NAME from the threshold on that its training has found (a half if none), else `no NAME`; of
+    several classes it is the likeliest. A `class` and a `probability` of an earlier decision give way.
 
     Images are normalised and their voxels checked as `infer` does. No answer depends on the chunks, nor on
     which rows are judged together. In a run on a part, rows that lie beyond it have no answer, and are

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, floor
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,10 @@ from chunkflow.kernels.precomputed.morton import voxel_ids
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.loading import known_model
 from chunkflow.networks.models.named import NetworkModel
-from chunkflow.networks.placement import FULL
+from chunkflow.networks.placement import FULL, least_step
+from chunkflow.networks.prediction import Steps
 from chunkflow.networks.space import Space
+from chunkflow.people.learning.classes import with_classes
 from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, RowByRow, SentRows, Task
 from tasks.networks.running import space_of
 
@@ -107,6 +110,7 @@ class JudgedRows(LocatesRows):
     """The rows of the table, each with the answer to its place."""
 
     shape = RowByRow()
+    version: ClassVar[int] = 2
 
     judgements: Objects
     judged: Objects = Out()
@@ -130,27 +134,46 @@ class JudgedRows(LocatesRows):
         if (_covered(voxels, cell.bounds) & ~found).any():
             url = cell.layout.table("judgements").url
             raise DamagedInput(f"The table {url} lacks the answers to some rows of {self.objects}.")
-        for name in self._columns:
-            steps = np.zeros(len(objects), np.float32)
-            steps[found] = judgements[self._source(name)].to_numpy()[number[found]]
-            objects = objects.append_column(name, pa.array(steps / np.float32(FULL), mask=~found))
-        beyond = int((~found).sum())
-        return objects, Counts({"without an answer, as they lie beyond the part": beyond} if beyond else {})
-
-    @property
-    def _columns(self) -> list[str]:
-        """The new columns; a single probability has two."""
-        outputs = known_model(self.model).document.outputs
-        single = [output.kind for output in outputs] == ["probability"]
-        return [*(["probability"] if single else []), *names_of(known_model(self.model).document)]
-
-    def _source(self, column: str) -> str:
-        return names_of(known_model(self.model).document)[0] if column == "probability" else column
+        document = known_model(self.model).document
+        names = names_of(document)
+        steps = np.zeros((len(objects), len(names)), np.uint16)
+        for output, name in enumerate(names):
+            steps[found, output] = judgements[name].to_numpy()[number[found]]
+        rows, counts = _decided(document, objects, steps, found)
+        for output, name in enumerate(names):
+            rows = rows.append_column(name, pa.array(steps[:, output] / np.float32(FULL), mask=~found))
+        if not found.all():
+            counts["without an answer, as they lie beyond the part"] = int((~found).sum())
+        return rows, Counts(counts)
 
     def _check_columns(self, schema: pa.Schema) -> None:
-        there = [name for name in self._columns if name in schema.names]
+        there = [name for name in names_of(known_model(self.model).document) if name in schema.names]
         if there:
-            raise BadInput(f"judge: the table {self.objects} has the columns {', '.join(there)} already.")
+            raise BadInput(
+                f"judge: the table {self.objects} has the columns {', '.join(there)} already: judge the "
+                "table that it came from, or take a model whose outputs have other names."
+            )
+
+
+def _decided(
+    document: ModelDocument, rows: pa.Table, steps: Steps, found: npt.NDArray[np.bool_]
+) -> tuple[pa.Table, dict[str, int]]:
+    """Rows with their classes, and how many are of each.
+
+    Several outputs that are no classes decide nothing.
+    """
+    outputs = document.outputs
+    if [output.kind for output in outputs] == ["probability"]:
+        classes = [outputs[0].name, f"no {outputs[0].name}"]
+        steps = np.concatenate([steps, FULL - steps], axis=1)
+        chosen = (steps[:, 0] < least_step(outputs[0].taken_from)).astype(np.int64)
+    elif len(document.indexes_of_classes) == len(outputs):
+        classes = [output.name for output in outputs]
+        chosen = steps.argmax(axis=1)
+    else:
+        return rows, {}
+    counts = {f"of class {name}": int((found & (chosen == n)).sum()) for n, name in enumerate(classes)}
+    return with_classes(rows, classes, chosen, steps / np.float32(FULL), found), counts
 
 
 def names_of(document: ModelDocument) -> list[str]:

@@ -131,7 +131,7 @@ def train_and_test(fold: Fold, model: str, asked: Mapping[str, Points]) -> Teste
     """Train the network of a fold, and ask it about the candidates (in continuous voxels) of its tests."""
     began, recipe, path = time.process_time(), fold.recipe, Path(model)
     fit_unless_made(recipe, path, False)
-    truth, threshold = recipe.truth, read_model(path).outputs[0].threshold or 0.5
+    truth, threshold = recipe.truth, read_model(path).outputs[0].taken_from
     assert isinstance(truth, CellsTruth)
     chances, cells, controls = {}, {}, {}
     for one in predict_over(recipe, path, judged_regions(fold.opened_tests())):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from chunkflow.geometry import Box
 from chunkflow.kernels.objects.heat_peaks import find_heat_peaks, offsets_within, peak_reach
 from chunkflow.kernels.scoring.matching import match_points
 from chunkflow.kernels.scoring.scores import ranked_matches
-from chunkflow.networks.placement import FULL
+from chunkflow.networks.placement import FULL, least_step
 from chunkflow.networks.training.truths import CellsTruth, Floats
 from chunkflow.networks.training.volumes import Mask, OpenedVolume
 
@@ -79,7 +78,7 @@ class Prediction:
     def cells(self, truth: CellsTruth, threshold: float) -> tuple[Floats, Floats]:
         """Cells found, as `detect` finds them: places in voxels from the region's start, and how likely."""
         heat, box = self.steps[..., 0], Box.of_size(self.region.box.size)
-        least = ceil(threshold * FULL - 1e-6)
+        least = least_step(threshold)
         radii, half = peak_reach(truth.diameter * 1000, self.region.volume.space.voxel_size)
         peaks = find_heat_peaks(heat, [(0, n) for n in box.size], least, half, offsets_within(radii))
         found = peaks.centres((0, 0, 0))
@@ -99,7 +98,7 @@ class JudgedCandidates:
 
     def cells(self, truth: CellsTruth, threshold: float) -> tuple[Floats, Floats]:
         """Candidates taken for cells: places in voxels from the region's start, and how likely."""
-        kept = self.steps >= threshold * FULL - 1e-6
+        kept = self.steps >= least_step(threshold)
         return self.places[kept] - self.region.box.start, self.steps[kept] / FULL
 
 

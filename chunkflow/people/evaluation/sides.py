@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,19 +75,21 @@ class Side:
     voxels: Points
     scores: npt.NDArray[np.float64] | None = None
     score: str = ""
+    classed: bool = False
+    """Whether what they were taken from tells classes."""
 
     def within(self, box: Box | None) -> Side:
         if box is None:
             return self
         kept = ((self.voxels >= np.array(box.start)) & (self.voxels < np.array(box.stop))).all(axis=1)
         scores = None if self.scores is None else self.scores[kept]
-        return Side(self.ids[kept], self.voxels[kept], scores, self.score)
+        return replace(self, ids=self.ids[kept], voxels=self.voxels[kept], scores=scores)
 
 
 def points_of(
     place: SideSource, layer: LayerInfo, columns: Sequence[str], unit: str, of_class: str, score: str | None
 ) -> Side:
-    """The points of a file or a table, as places in the layer."""
+    """The points of a file or a table, as places in the layer; of one class alone, where classes are told."""
     if place.layer is None:
         rows = read_points(Path(place.location), layer, columns, unit)
     else:
@@ -96,7 +98,9 @@ def points_of(
     missing = [axis for axis in "xyz" if axis not in rows.column_names]
     if missing:
         raise BadInput(f"{place.location} has no places: columns x, y and z are needed.")
-    return side_of_rows(of_one_class(rows, of_class, place.location), place.location, score)
+    classed = "class" in rows.column_names
+    kept = of_one_class(rows, of_class, place.location) if classed else rows
+    return replace(side_of_rows(kept, place.location, score), classed=classed)
 
 
 def side_of_rows(rows: pa.Table, name: str, score: str | None) -> Side:

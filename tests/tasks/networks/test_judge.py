@@ -99,8 +99,7 @@ def test_each_row_has_the_answer_to_its_patch(given: dict[str, str], tmp_path: P
     rows = rows_of(200)
     judged = judged_by(a_job(given, tmp_path, (16, 16, 8), model))
     names = ["p_made0"] if model == "one" else ["p_cell", "p_axon", "p_dust"]
-    single = ["probability"] if model == "one" else []
-    assert judged.column_names == [*rows.column_names, *single, *names]
+    assert judged.column_names == [*rows.column_names, "class", "probability", *names]
     assert judged.select(rows.column_names).equals(rows.combine_chunks())
     images = [blobs(SIZE), blobs(SIZE, 1)][: 1 if model == "one" else 2]
     found = np.stack([judged[name].to_numpy() for name in names], 1)
@@ -110,7 +109,14 @@ def test_each_row_has_the_answer_to_its_patch(given: dict[str, str], tmp_path: P
     np.testing.assert_allclose(found, expected_of(given[model], rows, images), atol=1 / 65535)
     assert np.ptp(found, axis=0).min() > 0.3  # flat answers would prove nothing
     if model == "one":
-        assert judged["probability"].equals(judged["p_made0"])
+        taken, kinds = found[:, 0] >= 0.5, ["made0", "no made0"]
+        chosen, likely = np.where(taken, *kinds), np.where(taken, found[:, 0], 1 - found[:, 0])
+    else:
+        kinds = ["cell", "axon", "dust"]
+        chosen, likely = np.array(kinds)[found.argmax(axis=1)], found.max(axis=1)
+    assert judged["class"].to_pylist() == chosen.tolist()
+    assert set(chosen) == set(kinds)
+    np.testing.assert_allclose(judged["probability"].to_numpy(), likely, atol=1e-7)
 
 
 def test_the_table_is_filed_as_before(given: dict[str, str], tmp_path: Path) -> None:
@@ -135,7 +141,7 @@ def test_cells_and_files_without_rows(given: dict[str, str], tmp_path: Path, cou
     rows = rows_of(6).slice(0, count)
     few = write_table(tmp_path / "few", rows, FILES, VOLUME)
     judged = judged_by(a_job({**given, "objects": few}, tmp_path / "a", (16, 8, 16)))
-    assert judged.column_names == [*rows.column_names, "probability", "p_made0"]
+    assert judged.column_names == [*rows.column_names, "class", "probability", "p_made0"]
     assert judged.select(rows.column_names).equals(rows.combine_chunks())
 
 
@@ -190,7 +196,8 @@ def test_a_part_has_the_answers_of_the_whole(given: dict[str, str], tmp_path: Pa
     here = ((places >= box.start) & (places < box.stop)).all(axis=1)
     assert here.any()
     assert not here.all()
-    assert part["p_made0"].is_valid().to_numpy().tolist() == here.tolist()
+    for name in ("class", "probability", "p_made0"):
+        assert part[name].is_valid().to_numpy().tolist() == here.tolist()
     same = whole.filter(pc.is_in(whole["id"], part["id"].combine_chunks()))
     assert part.filter(pa.array(here)).equals(same.filter(pa.array(here)))
 

@@ -78,7 +78,7 @@ def _next_round(recipe: NetworkRecipe, model: Path, number: int) -> NetworkRecip
 
     truth = recipe.truth
     assert isinstance(truth, CellsTruth)
-    threshold = read_model(model).outputs[0].threshold or 0.5
+    threshold = read_model(model).outputs[0].taken_from
     opened = open_volumes(recipe)
     asked: dict[int, list[RankedPlaces]] = {}
     for one in predict_over(recipe, model, learnt_regions(opened)):

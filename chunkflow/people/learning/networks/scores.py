@@ -69,7 +69,7 @@ def count_mistakes(recipe: NetworkRecipe, document: ModelDocument, predicted: Se
     from chunkflow.networks.training.regions import voxelwise
 
     if isinstance(recipe.truth, CellsTruth):
-        threshold = document.outputs[0].threshold or 0.5
+        threshold = document.outputs[0].taken_from
         found = [asked_places(one, recipe.truth, threshold) for one in predicted]
         cells = AskedPlaces.together([asked for asked, _ in found])
         controls = AskedPlaces.together([control_places(one, threshold) for one in predicted])
@@ -105,7 +105,7 @@ def _count_voxels(one: Prediction, recipe: NetworkRecipe, document: ModelDocumen
     if isinstance(recipe.truth, ClassesTruth):
         said, true = one.steps.argmax(axis=-1) == number, truth == number
     else:
-        threshold = document.outputs[0].threshold or 0.5
+        threshold = document.outputs[0].taken_from
         said, true = one.steps[..., 0] >= threshold * FULL - 1e-6, truth == 1
     kinds = (said & true & known, said & ~true & known, ~said & true & known)
     numbers = np.zeros(truth.shape, np.int64)
