@@ -28,6 +28,7 @@ from chunkflow.people.evaluation.sides import (
     Compared,
     SideSource,
     points_of,
+    refuse_no_classes,
     refuse_no_distance,
     refuse_unlike,
 )
@@ -150,8 +151,8 @@ def evaluate(
     compared, in voxels. `like` is the layer whose voxels points are in, where both sides are files; `columns`
     (as in ["z", "y", "x"]) and `unit` (voxels, nm, um or mm) say what files do not. `score` is the column
     that ranks points, by default their probability. Of the class `of_class` alone, where one is named; a side
-    that tells no classes is all of that class. `scratch` is the folder in which overlaps are counted, by default a temporary one of this machine.
-    Nothing else is written.
+    that tells no classes is all of that class. `scratch` is the folder in which overlaps are counted, by
+    default a temporary one of this machine. Nothing else is written.
 
     >>> scores = evaluate(work.table("objects"), folder / "truth.csv", tolerance_um=5)
     >>> scores.f1 > 0.9, len(scores.comparison.true.ids) > 100
@@ -168,10 +169,7 @@ def evaluate(
         layer = _layer_of(found, true, like)
         ranked = points_of(found, layer, columns, unit, of_class, score).within(box)
         marked = points_of(true, layer, columns, unit, of_class, None).within(box)
-        if of_class and not (ranked.classed or marked.classed):
-            raise BadInput(
-                f"Neither {found.location} nor {true.location} tells classes, so there is no class {of_class}."
-            )
+        refuse_no_classes(ranked, marked, of_class)
         comparison = compare_points(layer, ranked, marked, tolerance_um)
     _refuse_nothing(comparison, true.location, box)
     return Evaluation(found.location, true.location, box, comparison, Scores.of(comparison))

@@ -103,6 +103,12 @@ def points_of(
     return replace(side_of_rows(kept, place.location, score), classed=classed)
 
 
+def refuse_no_classes(found: Side, true: Side, of_class: str) -> None:
+    """Raise BadInput where one class is asked for and neither side tells classes."""
+    if of_class and not (found.classed or true.classed):
+        raise BadInput(f"Neither what was found nor the truth tells classes: leave the class {of_class} out.")
+
+
 def side_of_rows(rows: pa.Table, name: str, score: str | None) -> Side:
     """Points of rows with x, y, z; numbered where they have no ids. They are ranked by the column `score`, by
     their probability where that is empty, and not at all where it is None."""

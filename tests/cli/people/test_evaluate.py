@@ -155,21 +155,6 @@ def test_a_table_of_a_job_is_compared_in_its_own_voxels(
     assert json.loads(Path("part.json").read_text())["scores"]["true"] < len(centres)
 
 
-def test_marks_without_a_class_are_of_the_class_that_is_compared(
-    volume: Path, marked: tuple[Path, Path, np.ndarray], command: Command, tmp_path: Path, monkeypatch: Any
-) -> None:
-    """People mark cells and nothing else; what was found has other classes, too."""
-    monkeypatch.chdir(tmp_path)
-    rows = marked[0].read_text().splitlines()
-    kinds = ["class", *["cell"] * 85, *["no cell"] * 15]
-    Path("classes.csv").write_text("\n".join(map(",".join, zip(rows, kinds, strict=True))) + "\n")
-    words = ("--like", volume / "image", "--class", "cell")
-    scores = in_report(tmp_path, command("evaluate", "classes.csv", marked[1], *words))["scores"]
-    assert [scores[name] for name in ("found", "true", "matched")] == [85, 100, 80]
-    unknown = command("evaluate", "classes.csv", marked[1], *words[:-1], "axon", "--to", "b.html")
-    assert "has no class 'axon'; it has cell, no cell." in unknown.err
-
-
 def test_labels_are_scored_as_the_whole_volume_is(
     volume: Path, command: Command, tmp_path: Path, monkeypatch: Any
 ) -> None:
