@@ -197,7 +197,7 @@ def test_false_positives_that_a_reviewer_calls_cells_adjust_the_scores(
     assert len(rows) == first.scores.cells.counts["false positives"] > 1
     assert {row["class"] for row in rows} == {""}
     assert all(float(row[axis]) < size for row in rows for axis, size in zip("xyz", SIZE, strict=True))
-    rows[0]["class"], rows[1]["class"] = "cell", "vessel"
+    rows[0]["class"], rows[1]["class"] = " cell ", "vessel"
     elsewhere = {"x": "1.5", "y": "2.5", "z": "3.5", "class": "cell"}  # found by an earlier network
     with file.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, rows[0])

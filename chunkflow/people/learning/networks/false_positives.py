@@ -33,11 +33,8 @@ class Reviewed:
         """From the tables beside a model, where there are any."""
         rows = {}
         for images, file in _files(recipe, to):
-            rows[images] = {
-                (row["x"], row["y"], row["z"]): row
-                for row in (_read(file) if file.exists() else ())
-                if (row.get("class") or "").strip()
-            }
+            read = [row | {"class": (row.get("class") or "").strip()} for row in _read(file)]
+            rows[images] = {(row["x"], row["y"], row["z"]): row for row in read if row["class"]}
         return cls(rows, recipe.truth.outputs[0].name)
 
     def applied(self, counted: Counted) -> Counted:
@@ -53,14 +50,20 @@ class Reviewed:
     def write(self, recipe: NetworkRecipe, to: Path, found: Sequence[tuple[str, Counted]]) -> None:
         """Write the tables anew: the false positives of each network, and what was said of any place."""
         for images, file in _files(recipe, to):
-            said = dict(self.rows.get(images, {}))
-            lines = []
-            for name, counted in found:
-                for volume, place, chance in counted.wrong:
-                    if volume == images:
-                        known = said.pop(place, {}).get("class", "")
-                        lines.append([*place, f"{chance:.3f}", name, known])
-            lines += [[row.get(column, "") for column in COLUMNS] for row in said.values()]
+            said = self.rows.get(images, {})
+            wrong = [
+                (place, chance, name)
+                for name, counted in found
+                for volume, place, chance in counted.wrong
+                if volume == images
+            ]
+            lines = [
+                [*place, f"{chance:.3f}", name, said.get(place, {}).get("class", "")]
+                for place, chance, name in wrong
+            ]
+            here = {place for place, _, _ in wrong}
+            elsewhere = [row for place, row in said.items() if place not in here]
+            lines += [[row.get(column, "") for column in COLUMNS] for row in elsewhere]
             if lines or file.exists():
                 file.parent.mkdir(exist_ok=True)
                 write_whole(file, _csv([COLUMNS, *lines]))
@@ -81,6 +84,8 @@ def _files(recipe: NetworkRecipe, to: Path) -> list[tuple[str, Path]]:
 
 
 def _read(file: Path) -> list[dict[str, str]]:
+    if not file.exists():
+        return []
     with file.open(newline="", encoding="utf-8") as lines:
         return list(csv.DictReader(lines))
 

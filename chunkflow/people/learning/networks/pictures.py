@@ -42,8 +42,7 @@ def worst_places(recipe: NetworkRecipe, training: Training) -> tuple[bytes, str]
     for column, (_, number, start) in enumerate(found):
         shown = _panels(recipe, predicted[number], start)
         for axes, panel, name in zip(rows[:, column], shown, ("image", "truth", "network"), strict=True):
-            grey = name == "image"
-            if grey:
+            if name == "image":
                 _show_image(axes, panel)
             else:
                 axes.imshow(panel.T, cmap="viridis", vmin=0)

@@ -46,17 +46,22 @@ def weights(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("kind", "changes"),
     [
-        {},
-        {"precision": "bf16", "loss": "both", "augment": {"elastic": 1.0, "spacing": 8}},
+        ("points", {}),
+        ("points", {"precision": "bf16", "loss": "both", "augment": {"elastic": 1.0, "spacing": 8}}),
+        ("candidates", {"batch": 8}),
     ],
-    ids=["fp32", "bf16"],
+    ids=["fp32", "bf16", "candidates"],
 )
 def test_a_training_that_stops_anywhere_ends_with_the_same_bytes(
-    tissue: dict[str, str], tmp_path: Path, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tissue: dict[str, str],
+    tmp_path: Path,
+    kind: str,
+    changes: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = recipe_of(tissue, **changes)
+    recipe = recipe_of(tissue, kind, **changes)
     fit_network(recipe, tmp_path / "once.safetensors")
     fit_network(recipe, tmp_path / "twice.safetensors")
     assert weights(tmp_path / "once.safetensors") == weights(tmp_path / "twice.safetensors")
