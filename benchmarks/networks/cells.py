@@ -59,7 +59,7 @@ def run() -> list[Figure]:
 
 
 def measure(folder: Path, seeds: Sequence[int], stains: Sequence[str]) -> list[Figure]:
-    """Figures of stains; models lie in the folder, and those that are there are not trained again."""
+    """Figures of stains; models lie in the folder."""
     figures = []
     for stain in stains:
         absent = [str(tissue.path) for tissue in BRAINS[stain] if not tissue.path.exists()]

@@ -1,13 +1,13 @@
 """Networks, trees, and both together within one volume, in slabs of space.
 
-What is tested on a slab is chosen without it: a network's threshold by its own validation, that of the trees
-by the other slabs, and that of their mean is the mean of both thresholds.
+What is tested on a slab is judged by networks and trees that have not seen it. The threshold there is
+the best one of the other slabs, whose networks have seen it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from chunkflow.people.learning.estimator import Recipe
 from chunkflow.people.learning.features import FEATURES
 from chunkflow.people.learning.networks.cells import AskedPlaces
 from chunkflow.people.learning.networks.side_by_side import call_side_by_side
-from chunkflow.people.learning.scores import Examples, best_threshold, inner_probabilities
+from chunkflow.people.learning.scores import Examples, best_threshold
 from testbed.classification import TREES, TREES_PARAMETERS
 from testbed.detection import Points
 from testbed.networks.trained import Prepared, Tested, judged_candidates, recipe_of, train_and_test
@@ -40,8 +40,6 @@ class Slabs:
     volume: Prepared
     of_candidate: NDArray[np.int64]
     chances: Points
-    thresholds: Points
-    """Of the candidates' slabs."""
 
     @classmethod
     def of(cls, volume: Prepared) -> Slabs:
@@ -54,15 +52,12 @@ class Slabs:
         patterns = (*FEATURES, "image_contrast_*", "image_surround")
         plain = volume.found.examples(patterns)
         examples = Examples(plain.features, plain.classes, plain.names, numbers)
-        chances, thresholds = np.zeros(len(numbers)), np.zeros(len(numbers))
+        chances = np.zeros(len(numbers))
         for number in range(SLABS):
             others = examples.part(numbers != number)
             fitted = build(others.smallest).fit(others.features, others.classes)
             chances[numbers == number] = fitted.predict_proba(examples.features[numbers == number])[:, 1]
-            learnt = inner_probabilities(build, others, 0)[:, 1]
-            whole = Examples(others.features, others.classes, others.names)
-            thresholds[numbers == number] = best_threshold(learnt, whole, 1)
-        return cls(volume, numbers, chances, thresholds)
+        return cls(volume, numbers, chances)
 
     def train(self, kinds: Sequence[str], seeds: Sequence[int], folder: Path) -> Trained:
         """A network for each slab, of each kind and seed."""
@@ -77,19 +72,34 @@ class Slabs:
 
     def judged(self, trained: Trained, seed: int) -> dict[str, AskedPlaces]:
         """What each way says of the volume, all slabs together."""
-        found = self.volume.found
-        judged = {TREES_ALONE: judged_candidates(found, self.chances, self.chances >= self.thresholds)}
+        judged = {TREES_ALONE: self._judged(self.chances)}
         for kind in (kind for kind, own in trained if own == seed):
             tested = trained[kind, seed]
             chances = np.choose(self.of_candidate, [one.chances[self.volume.name] for one in tested])
-            thresholds = np.choose(self.of_candidate, [one.threshold for one in tested])
-            judged[ALONE.format(kind)] = judged_candidates(found, chances, chances >= thresholds - 1e-9)
-            mean = (chances + self.chances) / 2
-            taken = mean >= (thresholds + self.thresholds) / 2
-            judged[AVERAGED.format(kind)] = judged_candidates(found, mean, taken)
+            judged[ALONE.format(kind)] = self._judged(chances)
+            judged[AVERAGED.format(kind)] = self._judged((chances + self.chances) / 2)
             controls = [one.controls[self.volume.name] for one in tested]
-            judged[USUAL.format(kind)] = AskedPlaces.together(controls)
+            slabs = np.concatenate([np.full(len(own.chances), n) for n, own in enumerate(controls)])
+            usual = AskedPlaces.together(controls)
+            taken = taken_by_others(usual.chances, usual.is_cell.astype(np.int64), slabs)
+            judged[USUAL.format(kind)] = replace(usual, taken=taken)
         return judged
+
+    def _judged(self, chances: Points) -> AskedPlaces:
+        found = self.volume.found
+        return judged_candidates(found, chances, taken_by_others(chances, found.is_cell, self.of_candidate))
+
+
+def taken_by_others(
+    chances: Points, is_cell: NDArray[np.int64], slabs: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which places of each slab are taken for cells, by the best threshold of the other slabs."""
+    examples = Examples(chances[:, np.newaxis], is_cell, ("no cell", "cell"))
+    taken = np.zeros(len(chances), bool)
+    for slab in np.unique(slabs):
+        others, here = slabs != slab, slabs == slab
+        taken[here] = chances[here] >= best_threshold(chances[others], examples.part(others), 1)
+    return taken
 
 
 def _folds(volume: Prepared, kind: str, seed: int) -> list[Fold]:
