@@ -44,9 +44,7 @@ def test_a_class_that_nobody_tells_is_refused(tmp_path: Path, image: str) -> Non
     plain = marks(tmp_path / "plain.csv", [""] * 6)
     with pytest.raises(BadInput, match="has no class 'axon'; it has cell, no cell"):
         cf.evaluate(found, plain, like=image, of_class="axon")
-    with pytest.raises(
-        BadInput, match="Neither what was found nor the truth tells classes"
-    ):
+    with pytest.raises(BadInput, match="Neither what was found nor the truth tells classes"):
         cf.evaluate(plain, plain, like=image, of_class="cell")
     with pytest.raises(BadInput, match=r"several classes \(cell, no cell\): name one of them"):
         cf.evaluate(found, plain, like=image)
