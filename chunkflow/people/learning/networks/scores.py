@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from chunkflow.kernels.scoring.scores import Curve, Interval, bootstrap_interval
 from chunkflow.networks.document import ModelDocument
-from chunkflow.networks.placement import FULL
+from chunkflow.networks.placement import least_step
 from chunkflow.networks.training.recipe import NetworkRecipe
 from chunkflow.networks.training.truths import NO_CLASS, CellsTruth, ClassesTruth
 from chunkflow.people.learning.networks.cells import AskedPlaces, Wrong, asked_places, control_places, share
@@ -106,7 +106,7 @@ def _count_voxels(one: Prediction, recipe: NetworkRecipe, document: ModelDocumen
         said, true = one.steps.argmax(axis=-1) == number, truth == number
     else:
         threshold = document.outputs[0].taken_from
-        said, true = one.steps[..., 0] >= threshold * FULL - 1e-6, truth == 1
+        said, true = one.steps[..., 0] >= least_step(threshold), truth == 1
     kinds = (said & true & known, said & ~true & known, ~said & true & known)
     numbers = np.zeros(truth.shape, np.int64)
     for axis, size in enumerate(truth.shape):
