@@ -19,7 +19,7 @@ from chunkflow.data.info import LayerInfo
 from chunkflow.errors import BadInput
 from chunkflow.people.learning import features as class_features
 from chunkflow.people.learning import model as classifier
-from chunkflow.people.learning.classes import with_classes
+from chunkflow.people.learning.classes import class_columns, with_columns
 from chunkflow.task import Cell, Counts, File, Layout, Objects, Out, RowByRow, Task
 
 
@@ -27,12 +27,12 @@ class Classify(Task):
     """Tell what each object of `objects` is, by a trained model.
 
     `classes` is the table with these columns more: `class`; `probability`, that of this class; and
-    `p_CLASS` for each class that the model knows; a `class` and a `probability` of an earlier decision, as of
-    `judge`, give way. The class is the likeliest one. Where the model was trained
-    to find one class (`positive`), it is that one from the threshold on that the training has found, else
-    the likeliest of the others. An object that lacks a feature, or has one that is no number, has no class;
-    such objects are counted. The model is one file, made by `chunkflow train classify`; one whose features
-    the table lacks is refused by name.
+    `p_CLASS` for each class that the model knows. Columns of these names of an earlier decision, as of
+    `judge`, give way. The class is the likeliest one. Where the model was trained to find one class
+    (`positive`), it is that one from the threshold on that the training has found, else the likeliest of the
+    others. An object that lacks a feature, or has one that is no number, has no class; such objects are
+    counted. The model is one file, made by `chunkflow train classify`; one whose features the table lacks is
+    refused by name.
     """
 
     shape = RowByRow()
@@ -48,7 +48,8 @@ class Classify(Task):
             from chunkflow.data.tables import table_pieces  # with it come the clients of all stores
 
             table = layout.table("objects")
-            self._check_columns(known, next(table_pieces(table, table.grid.box(0))).schema)
+            schema = next(table_pieces(table, table.grid.box(0))).schema
+            class_features.refuse_missing(known.features, schema, self.objects, self.model)
         return super().outputs(layout)
 
     def prepare(self, layout: Layout, samples: Iterable[Chunk | pa.Table]) -> dict[str, Any]:
@@ -68,27 +69,18 @@ class Classify(Task):
                 f"The model {self.model} has changed since the task began: put it back, or restart the task."
             )
         known = model.description
-        self._check_columns(known, objects.schema)
+        class_features.refuse_missing(known.features, objects.schema, self.objects, self.model)
         features = class_features.feature_rows(objects, known.features)
         whole = np.asarray(np.isfinite(features).all(axis=1))
         probabilities = np.full((len(objects), len(known.classes)), np.nan)
         probabilities[whole] = model.probabilities(features[whole])
         chosen = np.zeros(len(objects), np.int64)
         chosen[whole] = model.decide(probabilities[whole])
-        rows = with_classes(objects, known.classes, chosen, probabilities, whole)
+        columns = class_columns(known.classes, chosen, probabilities, whole)
         for number, name in enumerate(known.classes):
-            values = probabilities[:, number].astype(np.float32)
-            rows = rows.append_column(f"p_{name}", pa.array(values, mask=~whole))
+            columns[f"p_{name}"] = pa.array(probabilities[:, number].astype(np.float32), mask=~whole)
         counts = {
             f"of class {name}": int((whole & (chosen == n)).sum()) for n, name in enumerate(known.classes)
         }
-        return rows, Counts(counts | {"without a class, as a feature is missing": int((~whole).sum())})
-
-    def _check_columns(self, known: classifier.Description, schema: pa.Schema) -> None:
-        class_features.refuse_missing(known.features, schema, self.objects, self.model)
-        there = [f"p_{name}" for name in known.classes if f"p_{name}" in schema.names]
-        if there:
-            raise BadInput(
-                f"classify: the table {self.objects} has the columns {', '.join(there)} already: classify "
-                "the table that it came from, or train with other names of classes."
-            )
+        counts["without a class, as a feature is missing"] = int((~whole).sum())
+        return with_columns(objects, columns), Counts(counts)

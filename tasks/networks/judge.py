@@ -54,7 +54,7 @@ class Judge(RunsNetwork):
     `judged` is the table with these columns more: `class`; `probability`, that of this class; and `p_NAME`
     for each output of the model, from 0 to 1 in steps of 1/65535. Where the model tells one probability, the
     class is NAME from the threshold on that its training has found (a half if none), else `no NAME`; of
-    several classes it is the likeliest. A `class` and a `probability` of an earlier decision give way.
+    several classes it is the likeliest. Columns of these names of an earlier decision give way.
 
     Images are normalised and their voxels checked as `infer` does. No answer depends on the chunks, nor on
     which rows are judged together. In a run on a part, rows that lie beyond it have no answer, and are

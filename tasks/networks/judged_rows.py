@@ -20,7 +20,7 @@ from chunkflow.networks.models.named import NetworkModel
 from chunkflow.networks.placement import FULL, least_step
 from chunkflow.networks.prediction import Steps
 from chunkflow.networks.space import Space
-from chunkflow.people.learning.classes import with_classes
+from chunkflow.people.learning.classes import class_columns, with_columns
 from chunkflow.task import Cell, Counts, Image, Layout, Objects, Out, RowByRow, SentRows, Task
 from tasks.networks.running import space_of
 
@@ -115,17 +115,7 @@ class JudgedRows(LocatesRows):
     judgements: Objects
     judged: Objects = Out()
 
-    def outputs(self, layout: Layout) -> dict[str, LayerInfo]:
-        """A table that is there already is looked at before anything runs."""
-        if "objects" not in layout.made:
-            from chunkflow.data.tables import table_pieces  # with it come the clients of all stores
-
-            table = layout.table("objects")
-            self._check_columns(next(table_pieces(table, table.grid.box(0))).schema)
-        return super().outputs(layout)
-
     def map(self, cell: Cell, objects: pa.Table, judgements: pa.Table) -> tuple[pa.Table, Counts]:
-        self._check_columns(objects.schema)
         voxels, ids = self._middles(cell.layout, objects)
         known = judgements["id"].to_numpy()
         number = np.searchsorted(known, ids)
@@ -139,29 +129,18 @@ class JudgedRows(LocatesRows):
         steps = np.zeros((len(objects), len(names)), np.uint16)
         for output, name in enumerate(names):
             steps[found, output] = judgements[name].to_numpy()[number[found]]
-        rows, counts = _decided(document, objects, steps, found)
+        columns, counts = _decided(document, steps, found)
         for output, name in enumerate(names):
-            rows = rows.append_column(name, pa.array(steps[:, output] / np.float32(FULL), mask=~found))
+            columns[name] = pa.array(steps[:, output] / np.float32(FULL), mask=~found)
         if not found.all():
             counts["without an answer, as they lie beyond the part"] = int((~found).sum())
-        return rows, Counts(counts)
-
-    def _check_columns(self, schema: pa.Schema) -> None:
-        there = [name for name in names_of(known_model(self.model).document) if name in schema.names]
-        if there:
-            raise BadInput(
-                f"judge: the table {self.objects} has the columns {', '.join(there)} already: judge the "
-                "table that it came from, or take a model whose outputs have other names."
-            )
+        return with_columns(objects, columns), Counts(counts)
 
 
 def _decided(
-    document: ModelDocument, rows: pa.Table, steps: Steps, found: npt.NDArray[np.bool_]
-) -> tuple[pa.Table, dict[str, int]]:
-    """Rows with their classes, and how many are of each.
-
-    Several outputs that are no classes decide nothing.
-    """
+    document: ModelDocument, steps: Steps, found: npt.NDArray[np.bool_]
+) -> tuple[dict[str, pa.Array], dict[str, int]]:
+    """The class of each row, and how many are of each; several outputs that are no classes decide nothing."""
     outputs = document.outputs
     if [output.kind for output in outputs] == ["probability"]:
         classes = [outputs[0].name, f"no {outputs[0].name}"]
@@ -171,9 +150,9 @@ def _decided(
         classes = [output.name for output in outputs]
         chosen = steps.argmax(axis=1)
     else:
-        return rows, {}
+        return {}, {}
     counts = {f"of class {name}": int((found & (chosen == n)).sum()) for n, name in enumerate(classes)}
-    return with_classes(rows, classes, chosen, steps / np.float32(FULL), found), counts
+    return class_columns(classes, chosen, steps / np.float32(FULL), found), counts
 
 
 def names_of(document: ModelDocument) -> list[str]:

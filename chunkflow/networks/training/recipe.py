@@ -169,6 +169,13 @@ class NetworkRecipe(_RecipePart):
         )
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """All files and layers that are read, and empty ones where none are given."""
+        files = [(*v.images, v.truth, v.candidates, v.annotated, v.again) for v in self.volumes]
+        started = (str(model_path(self.start)),) if self.start else ()
+        return (*(place for found in files for place in found), *started)
+
+    @property
     def judges(self) -> bool:
         """Whether the network learns to judge candidates."""
         return isinstance(self.truth, CandidatesTruth)

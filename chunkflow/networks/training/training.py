@@ -16,7 +16,6 @@ from chunkflow.data.fingerprints import fingerprint
 from chunkflow.errors import BadInput
 from chunkflow.networks.architectures import OURS, Architecture
 from chunkflow.networks.document import Making, ModelDocument
-from chunkflow.networks.models.named import model_path
 from chunkflow.networks.training.examples.candidates import CandidateExamples
 from chunkflow.networks.training.examples.voxels import TrainingExamples
 from chunkflow.networks.training.fit import TrainingLoop, best_check
@@ -86,11 +85,9 @@ def fit_network(
 def data_fingerprint(recipe: NetworkRecipe) -> str:
     """The same for the same images, truth and first model; of what lies in buckets the places count."""
     said = hashlib.sha256()
-    files = [(*v.images, v.truth, v.candidates, v.annotated, v.again) for v in recipe.volumes]
-    started = [str(model_path(recipe.start))] if recipe.start else []
-    for place in (*(place for found in files for place in found), *started):
-        path = split_mip(place)[0]
-        said.update((place if "://" in place or not place else fingerprint([path])).encode())
+    for place in recipe.places:
+        path = split_mip(place)[0].removeprefix("file://")
+        said.update((place if "://" in path or not place else fingerprint([path])).encode())
     return said.hexdigest()
 
 

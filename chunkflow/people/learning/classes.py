@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+Chances = npt.NDArray[np.floating]
 
-def with_classes(
-    rows: pa.Table,
+
+def class_columns(
     classes: Sequence[str],
     chosen: npt.NDArray[np.int64],
-    probabilities: npt.NDArray[np.floating],
+    probabilities: Chances,
     known: npt.NDArray[np.bool_],
-) -> pa.Table:
-    """Rows with the class that was chosen for each of those that are known, and how probable it is.
-
-    The columns `class` and `probability` of an earlier decision give way.
-    """
-    columns = {
+) -> dict[str, pa.Array]:
+    """The class that was chosen for each object of those that are known, and how probable it is."""
+    likely = probabilities[np.arange(len(chosen)), chosen]
+    return {
         "class": pa.array(np.array(classes)[chosen], pa.string(), mask=~known),
-        "probability": pa.array(probabilities[np.arange(len(rows)), chosen].astype(np.float32), mask=~known),
+        "probability": pa.array(likely.astype(np.float32), mask=~known),
     }
+
+
+def with_columns(rows: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
+    """Rows with these columns more; those of the same names, of an earlier decision, give way."""
     rows = rows.drop_columns([name for name in columns if name in rows.column_names])
     for name, values in columns.items():
         rows = rows.append_column(name, values)

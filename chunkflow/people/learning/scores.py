@@ -225,6 +225,8 @@ class Ranking:
     def areas(self, rows: Ints) -> tuple[float, float]:
         """Under the ROC curve, and the average precision, of these examples; not numbers without both
         classes."""
+        if not len(self.order):
+            return float("nan"), float("nan")
         drawn = np.bincount(rows, minlength=len(self.order))[self.order]
         right = np.append(0, np.cumsum(drawn * self.true)[self.last])
         wrong = np.append(0, np.cumsum(drawn * ~self.true)[self.last])

@@ -188,7 +188,7 @@ def test_a_second_round_goes_on_from_the_mistakes_of_the_first(
 def test_false_positives_that_a_reviewer_calls_cells_adjust_the_scores(
     tissue: dict[str, str], tmp_path: Path
 ) -> None:
-    recipe = recipe_of(tissue, "candidates", steps=12, every=6, batch=4)
+    recipe = recipe_of(tissue, "candidates", steps=12, every=6, batch=4, rate=1e-9)  # it learns nothing
     model = tmp_path / "m.safetensors"
     first = cf.train_network(recipe, model)
     weights, file = model.read_bytes(), tmp_path / "m.false-positives" / "1-tissue.csv"

@@ -96,7 +96,7 @@ def test_the_run_says_how_many_are_of_each_class_and_which_model_it_was(tmp_path
 def test_an_earlier_decision_gives_way(model: Path) -> None:
     """As of `judge`, whose probabilities may be among the features."""
     rows = rows_of(np.random.default_rng(0).normal(size=(20, 3)))
-    judged = rows.append_column("class", pa.array(["cell"] * 20)).append_column("probability", rows["id"])
+    judged = rows.append_column("class", pa.array(["cell"] * 20)).append_column("p_glia", rows["id"])
     made, expected = mapped(model, judged)[0], mapped(model, rows)[0]
     assert made.equals(expected)
 
@@ -160,14 +160,12 @@ def test_columns_that_the_job_itself_will_not_make_stop_the_task(tmp_path: Path,
     assert not list((tmp_path / "a" / "work" / "tables" / "classes").glob("*.parquet"))
 
 
-def test_a_table_with_classes_of_the_same_names_is_refused(tmp_path: Path, model: Path) -> None:
+def test_a_table_with_classes_is_classified_anew(tmp_path: Path, model: Path) -> None:
     assert run_job(classify_job(tmp_path / "a", model, (64, 64, 64))) == "complete"
-    layers = {"objects": str(tmp_path / "a" / "work" / "tables" / "classes")}
+    classes = tmp_path / "a" / "work" / "tables" / "classes"
     step = {"classify": {"objects": "objects", "model": str(model), "classes": "again"}}
-    with pytest.raises(
-        BadInput, match=r"has the columns p_glia, p_neuron, p_other already: classify the table that"
-    ):
-        run_job(make_job(tmp_path / "b", layers, [step]))
+    assert run_job(make_job(tmp_path / "b", {"objects": str(classes)}, [step])) == "complete"
+    assert read_table(tmp_path / "b" / "work" / "tables" / "again").equals(read_table(classes))
 
 
 def test_a_model_that_changed_in_between_is_refused(model: Path) -> None:

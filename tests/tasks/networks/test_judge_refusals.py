@@ -81,13 +81,6 @@ def test_a_table_without_places_is_refused(given: dict[str, str], tmp_path: Path
         assert why in refused_table(given, tmp_path / why[:12], other)
 
 
-def test_columns_that_are_there_already_are_refused(given: dict[str, str], tmp_path: Path) -> None:
-    rows = rows_of(9)
-    table = write_table(tmp_path / "o", rows.append_column("p_made0", rows["x"]), None, VOLUME)
-    with pytest.raises(BadInput, match="judge: the table objects has the columns p_made0 already"):
-        open_plan(a_job({**given, "objects": table}, tmp_path, WHOLE))
-
-
 def test_a_model_of_other_outputs_is_refused(given: dict[str, str], tmp_path: Path) -> None:
     outputs = [{"name": "grey", "kind": "image", "range": [0, 8]}]
     model = make_model(tmp_path / "m.safetensors", patches_document(outputs=outputs))

@@ -58,7 +58,7 @@ def test_several_probabilities_decide_nothing(given: dict[str, str], tmp_path: P
 
 def test_an_earlier_decision_gives_way(given: dict[str, str], tmp_path: Path) -> None:
     rows = rows_of(200)
-    marked = rows.append_column("class", pa.array(["glia"] * 200)).append_column("probability", rows["x"])
+    marked = rows.append_column("class", pa.array(["glia"] * 200)).append_column("p_made0", rows["x"])
     table = write_table(tmp_path / "o", marked, FILES, VOLUME)
     judged = judged_by(a_job({**given, "objects": table}, tmp_path / "a", WHOLE))
     assert judged.equals(judged_by(a_job(given, tmp_path / "b", WHOLE)))

@@ -8,7 +8,7 @@ one are not learnt from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,8 @@ from chunkflow.networks.training.volumes import OpenedVolume
 
 ELSEWHERE = 0.25
 """The share of what is no cell that is taken at random."""
+DRAWN = 32
+"""Places that are drawn at a time, some of which may lie where nothing is learnt."""
 JITTER = 2.0
 """How far off the middle of a patch a cell may be, micrometres."""
 
@@ -64,6 +66,10 @@ class CandidateExamples:
         self._recipe = recipe
         self._volumes = [volume for volume in volumes if volume.learns]
         self._told = [Told.of(volume, truth) for volume in self._volumes]
+        self._again = [
+            [volume.where("learnt", places) for places in volume.again or (np.zeros((0, 3)),) * 2]
+            for volume in self._volumes
+        ]
         for volume, told in zip(self._volumes, self._told, strict=True):
             if not len(told.cells):
                 raise BadInput(
@@ -95,14 +101,21 @@ class CandidateExamples:
 
     def _place(self, random: np.random.Generator, number: int, is_cell: bool) -> tuple[Floats, bool]:
         """Where a cell is, or where none is; a cell, too, in a volume that has no room for anything else."""
-        volume, told = self._volumes[number], self._told[number]
-        again = volume.again[0 if is_cell else 1] if volume.again is not None else np.zeros((0, 3))
+        told = self._told[number]
+        again = self._again[number][0 if is_cell else 1]
         places = told.cells if is_cell else told.others
         if len(again) and random.random() < AGAIN:
             places = again
         elif not is_cell and (random.random() < ELSEWHERE or not len(places)):
-            drawn = places_away(random, told.cells, volume.points, 1)
-            places = drawn if len(drawn) else places
+            places = next(self._elsewhere(random, number), places)
         if not len(places):
             places, is_cell = told.cells, True
         return places[int(random.integers(len(places)))], is_cell
+
+    def _elsewhere(self, random: np.random.Generator, number: int) -> Iterator[Floats]:
+        """Places at random, away from cells, that may be learnt from; one at a time."""
+        volume = self._volumes[number]
+        assert volume.points is not None
+        for place in places_away(random, self._told[number].cells, volume.points, DRAWN):
+            if len(volume.where("learnt", place[None])):
+                yield place[None]

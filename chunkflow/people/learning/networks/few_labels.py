@@ -80,7 +80,7 @@ def score_few_labels(
     """
     from chunkflow.networks.training.volumes import open_volumes
 
-    _refuse(recipe, labels)
+    refuse_labels(recipe, labels)
     volumes = open_volumes(recipe)
     parts, points = parts_of(recipe, volumes, labels)
     start = _score_of_start(recipe, volumes)
@@ -189,7 +189,7 @@ def _score_of_start(recipe: NetworkRecipe, volumes: Sequence[OpenedVolume]) -> N
     return score_mistakes([count_mistakes(recipe, read_model(recipe.start), predicted)])
 
 
-def _refuse(recipe: NetworkRecipe, labels: Sequence[int]) -> None:
+def refuse_labels(recipe: NetworkRecipe, labels: Sequence[int]) -> None:
     """Raise BadInput where few labels cannot be told from many."""
     if min(labels) < 1:
         raise BadInput(f"`labels` are at least 1, not {min(labels)}.")

@@ -56,10 +56,7 @@ def train_rounds(
     Their model files lie beside `to`, as cells.round-1.safetensors, with a table for each volume of what is
     to be seen again. One that the same training has made is used again.
     """
-    if rounds < 1:
-        raise BadInput(f"rounds are at least 1, not {rounds}.")
-    if rounds > 1 and not isinstance(recipe.truth, CellsTruth):
-        raise BadInput(f"rounds go on from missed cells, and the truth of the recipe is {recipe.truth.kind}.")
+    refuse_rounds(recipe, rounds)
     before = []
     for number in range(1, rounds):
         model = to.absolute().with_suffix(f".round-{number}.safetensors")
@@ -67,6 +64,14 @@ def train_rounds(
         before.append((recipe, model))
         recipe = _next_round(recipe, model, number)
     return Rounds(tuple(before), recipe)
+
+
+def refuse_rounds(recipe: NetworkRecipe, rounds: int) -> None:
+    """Raise BadInput for a number of rounds that cannot be trained."""
+    if rounds < 1:
+        raise BadInput(f"rounds are at least 1, not {rounds}.")
+    if rounds > 1 and not isinstance(recipe.truth, CellsTruth):
+        raise BadInput(f"rounds go on from missed cells, and the truth of the recipe is {recipe.truth.kind}.")
 
 
 def _next_round(recipe: NetworkRecipe, model: Path, number: int) -> NetworkRecipe:

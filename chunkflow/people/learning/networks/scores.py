@@ -94,7 +94,7 @@ def score_mistakes(counted: Sequence[Counted]) -> NetworkScores:
     controls = [one.controls for one in counted if one.controls is not None]
     if not cells:
         return _scored(tables, f"{count} blocks of space")
-    drawn = f"the {count} cells that were found or missed"
+    drawn = f"the {count} cells that were found, missed or wrong"
     return _scored(tables, drawn, AskedPlaces.together(cells), AskedPlaces.together(controls))
 
 

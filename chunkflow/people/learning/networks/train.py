@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chunkflow.data.atomic import refuse_existing, refuse_model
+from chunkflow.data.atomic import refuse_existing, refuse_model, write_whole
+from chunkflow.errors import BadInput
 from chunkflow.extras import optional_import
 from chunkflow.networks.document import ModelDocument
 from chunkflow.networks.loading import read_model
 from chunkflow.networks.training.recipe import NetworkRecipe, read_recipe
 from chunkflow.people.learning.networks.false_positives import Reviewed
-from chunkflow.people.learning.networks.few_labels import FewLabels, score_few_labels
+from chunkflow.people.learning.networks.few_labels import FewLabels, refuse_labels, score_few_labels
 from chunkflow.people.learning.networks.folds import FoldsTested, score_folds
 from chunkflow.people.learning.networks.other_light import score_in_other_light
 from chunkflow.people.learning.networks.page import network_parts
-from chunkflow.people.learning.networks.rounds import Rounds, train_rounds
+from chunkflow.people.learning.networks.rounds import Rounds, refuse_rounds, train_rounds
 from chunkflow.people.learning.networks.scores import NetworkScores, count_mistakes, score_mistakes
 from chunkflow.people.learning.networks.side_by_side import Heard, is_made_by
 from chunkflow.people.reports.pages import fragment, page
@@ -140,7 +141,7 @@ def train_network(
         optional_import(package, PURPOSE)
     recipe = recipe if isinstance(recipe, NetworkRecipe) else read_recipe(recipe)
     to = Path(to)
-    _refuse_existing(to, overwrite)
+    _refuse(recipe, to, rounds, labels, overwrite)
     heard = _all_of([*_events(tensorboard), *listeners])
     tested = score_folds(recipe, to, folds, rounds, address, serial, overwrite) if folds else None
     few = score_few_labels(recipe, to, labels, address, serial, overwrite) if labels else None
@@ -168,26 +169,54 @@ def _scored(
     trained = TrainedNetwork(
         to, recipe, training, scores[-1], tuple(scores[:-1]), other_light, folds, few_labels
     )
-    trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
-    _table_of(to).write_text(_table(training.checks), encoding="utf-8")
+    write_whole(trained.report, page(TITLE, trained._parts()).encode())
     return trained
 
 
 def _last_training(recipe: NetworkRecipe, to: Path, heard: Heard, overwrite: bool) -> Training:
     """The network of the last round; one that the same training has made is used again."""
-    from chunkflow.networks.training.training import Training, fit_network, predict_over, regions_of
+    from chunkflow.networks.training.training import (
+        Training,
+        fit_network,
+        predict_over,
+        regions_of,
+        state_file,
+    )
 
     table = _table_of(to)
-    if not (overwrite and table.exists() and is_made_by(recipe, to)):
-        return fit_network(recipe, to, heard, overwrite)
-    return Training(to, read_model(to), _checks_of(table), predict_over(recipe, to, regions_of(recipe)))
+    if table.exists() and is_made_by(recipe, to):
+        return Training(to, read_model(to), _checks_of(table), predict_over(recipe, to, regions_of(recipe)))
+    training = fit_network(recipe, to, heard, overwrite or state_file(to).exists())
+    write_whole(table, _table(training.checks).encode())
+    return training
 
 
-def _refuse_existing(model: Path, overwrite: bool) -> None:
-    """Raise BadInput where a model, its page or its table would be overwritten."""
-    refuse_model(model, ".safetensors", overwrite)
-    for beside in (_report_of(model), _table_of(model)):
-        refuse_existing(beside, overwrite)
+def _refuse(recipe: NetworkRecipe, to: Path, rounds: int, labels: Sequence[int], overwrite: bool) -> None:
+    """Raise BadInput for what would be refused only after hours of training."""
+    _refuse_files(recipe, to, overwrite)
+    refuse_rounds(recipe, rounds)
+    if labels:
+        refuse_labels(recipe, labels)
+    Reviewed.read(recipe, to)
+
+
+def _refuse_files(recipe: NetworkRecipe, model: Path, overwrite: bool) -> None:
+    """Raise BadInput where a model, its page or its table would take the place of what is there.
+
+    A model without its page is one whose training was killed while it was scored: that is gone on with.
+    """
+    from chunkflow.networks.training.training import state_file
+
+    files = (model, _report_of(model), _table_of(model))
+    read = {Path(place).absolute() for place in recipe.places}
+    for file in files:
+        if file.absolute() in read:
+            raise BadInput(f"{file} is read by the recipe, and would be overwritten: name another model.")
+    begun = files[2].exists() or state_file(model).exists()
+    unfinished = model.exists() and begun and not files[1].exists()
+    refuse_model(model, ".safetensors", overwrite or unfinished)
+    for beside in files[1:]:
+        refuse_existing(beside, overwrite or unfinished)
 
 
 def _all_of(listeners: Sequence[Heard]) -> Heard:

@@ -56,6 +56,17 @@ def test_nothing_of_the_validation_is_learnt_from(tissue: dict[str, str]) -> Non
         assert (places[:, 0] < 54 - 8).all()
 
 
+def test_nothing_is_taken_for_no_cell_where_nothing_is_learnt(tissue: dict[str, str]) -> None:
+    """Also of the places at random, and of those that were given to be seen again."""
+    one = recipe(tissue)
+    volume = replace(open_volumes(one)[0], again=(np.array([[60.5, 20, 10]]), np.array([[62.5, 20, 10]])))
+    examples, random = CandidateExamples(one, [volume]), np.random.default_rng(0)
+    taken = [examples._place(random, 0, is_cell) for is_cell in (False,) * 300 + (True,) * 50]
+    assert all(place[0] < 54 - 8 for place, _ in taken)
+    known = {tuple(place) for place in (*examples._told[0].cells, *examples._told[0].others)}
+    assert sum(tuple(place) not in known for place, _ in taken) > 30  # those at random
+
+
 def test_an_example_is_a_function_of_its_step_and_number(tissue: dict[str, str]) -> None:
     first, second = (
         CandidateExamples(one, open_volumes(one)) for one in (recipe(tissue, seed=3), recipe(tissue, seed=3))
