@@ -8,7 +8,7 @@ one are not learnt from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,21 +101,14 @@ class CandidateExamples:
 
     def _place(self, random: np.random.Generator, number: int, is_cell: bool) -> tuple[Floats, bool]:
         """Where a cell is, or where none is; a cell, too, in a volume that has no room for anything else."""
-        told = self._told[number]
+        volume, told = self._volumes[number], self._told[number]
         again = self._again[number][0 if is_cell else 1]
         places = told.cells if is_cell else told.others
         if len(again) and random.random() < AGAIN:
             places = again
         elif not is_cell and (random.random() < ELSEWHERE or not len(places)):
-            places = next(self._elsewhere(random, number), places)
+            drawn = places_away(random, told.cells, volume.points, DRAWN)[:, None]
+            places = next((place for place in drawn if len(volume.where("learnt", place))), places)
         if not len(places):
             places, is_cell = told.cells, True
         return places[int(random.integers(len(places)))], is_cell
-
-    def _elsewhere(self, random: np.random.Generator, number: int) -> Iterator[Floats]:
-        """Places at random, away from cells, that may be learnt from; one at a time."""
-        volume = self._volumes[number]
-        assert volume.points is not None
-        for place in places_away(random, self._told[number].cells, volume.points, DRAWN):
-            if len(volume.where("learnt", place[None])):
-                yield place[None]
