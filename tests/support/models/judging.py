@@ -63,7 +63,7 @@ def table_over(folder: Path, rows: pa.Table, volume: Box, voxel_size: VoxelSize)
     return table
 
 
-def to_judge(folder: Path) -> dict[str, str]:
+def inputs_to_judge(folder: Path) -> dict[str, str]:
     """An image and another, models, and a table in several files."""
     layers = {"em": blobs(SIZE), "other": blobs(SIZE, 1)}
     places = {

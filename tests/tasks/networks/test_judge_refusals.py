@@ -7,23 +7,15 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from safetensors.torch import load_file, save_file
 
 from chunkflow.engine.run.events import CellFailed, Event
 from chunkflow.errors import BadInput
 from chunkflow.jobs.planned import open_plan
-from chunkflow.networks.loading import read_model
-from chunkflow.networks.model_file import KEY
 from tests.support.files.annotation_layers import write_table
 from tests.support.files.networks import make_model
 from tests.support.jobs import run_job
-from tests.support.models.judging import VOLUME, WHOLE, a_job, patches_document, rows_of, to_judge
-
-
-@pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return to_judge(tmp_path_factory.mktemp("given"))
-
+from tests.support.models.hostile import with_document
+from tests.support.models.judging import PARAMETERS, VOLUME, WHOLE, a_job, patches_document, rows_of
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"model": "unet"}, r"is of the architecture unet, which judges no patches: run it with infer"),
@@ -35,13 +27,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("parameters", "why"), REFUSED)
 def test_wrong_parameters_are_told_in_one_sentence(
-    given: dict[str, str], tmp_path: Path, parameters: dict[str, Any], why: str
+    to_judge: dict[str, str], tmp_path: Path, parameters: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(BadInput, match=why):
-        open_plan(a_job(given, tmp_path, WHOLE, **{"model": "one"} | parameters))
+        open_plan(a_job(to_judge, tmp_path, WHOLE, **{"model": "one"} | parameters))
 
 
-def refused_table(given: dict[str, str], folder: Path, rows: pa.Table) -> str:
+def refused_table(to_judge: dict[str, str], folder: Path, rows: pa.Table) -> str:
     """What a run says of a table that it cannot judge, which is known only once it is read."""
     said: list[str] = []
 
@@ -50,7 +42,7 @@ def refused_table(given: dict[str, str], folder: Path, rows: pa.Table) -> str:
             said.append(event.answer.traceback)
 
     table = write_table(folder / "o", rows, None, VOLUME)
-    assert run_job(a_job({**given, "objects": table}, folder, WHOLE), listeners=[heard]) == "incomplete"
+    assert run_job(a_job({**to_judge, "objects": table}, folder, WHOLE), listeners=[heard]) == "incomplete"
     return said[0].strip().splitlines()[-1]
 
 
@@ -63,13 +55,13 @@ def refused_table(given: dict[str, str], folder: Path, rows: pa.Table) -> str:
     ],
 )
 def test_a_row_beyond_the_volume_is_refused(
-    given: dict[str, str], tmp_path: Path, place: list[float], why: str
+    to_judge: dict[str, str], tmp_path: Path, place: list[float], why: str
 ) -> None:
     rows = {"id": pa.array([7], pa.uint64())} | {a: [float(n)] for a, n in zip("xyz", place, strict=True)}
-    assert f"judge: object 7 {why}" in refused_table(given, tmp_path, pa.table(rows))
+    assert f"judge: object 7 {why}" in refused_table(to_judge, tmp_path, pa.table(rows))
 
 
-def test_a_table_without_places_is_refused(given: dict[str, str], tmp_path: Path) -> None:
+def test_a_table_without_places_is_refused(to_judge: dict[str, str], tmp_path: Path) -> None:
     rows = rows_of(9)
     for other, why in (
         (
@@ -78,20 +70,18 @@ def test_a_table_without_places_is_refused(given: dict[str, str], tmp_path: Path
         ),
         (rows.set_column(1, "x", rows["note"]), "the column x of objects holds string, not numbers"),
     ):
-        assert why in refused_table(given, tmp_path / why[:12], other)
+        assert why in refused_table(to_judge, tmp_path / why[:12], other)
 
 
-def test_a_model_of_other_outputs_is_refused(given: dict[str, str], tmp_path: Path) -> None:
+def test_a_model_of_other_outputs_is_refused(to_judge: dict[str, str], tmp_path: Path) -> None:
     outputs = [{"name": "grey", "kind": "image", "range": [0, 8]}]
     model = make_model(tmp_path / "m.safetensors", patches_document(outputs=outputs))
     with pytest.raises(BadInput, match="gives grey, which is of the kind image: judge takes models whose"):
-        open_plan(a_job({**given, "one": model}, tmp_path, WHOLE))
+        open_plan(a_job({**to_judge, "one": model}, tmp_path, WHOLE))
 
 
-def test_a_field_that_is_none_is_refused(given: dict[str, str], tmp_path: Path) -> None:
-    document = read_model(given["one"])
-    changed = document.model_copy(update={"parameters": {**document.parameters, "field": [10, 0]}})
-    model = str(tmp_path / "m.safetensors")
-    save_file(load_file(given["one"]), model, {KEY: changed.model_dump_json(exclude_none=True)})
+def test_a_field_that_is_none_is_refused(to_judge: dict[str, str], tmp_path: Path) -> None:
+    parameters = PARAMETERS | {"field": [10, 0]}
+    model = with_document(tmp_path / "m.safetensors", Path(to_judge["one"]), {"parameters": parameters})
     with pytest.raises(BadInput, match=r"field takes three whole numbers from 1 to 256, not \[10, 0\]"):
-        open_plan(a_job({**given, "one": model}, tmp_path, WHOLE))
+        open_plan(a_job({**to_judge, "one": str(model)}, tmp_path, WHOLE))

@@ -19,7 +19,7 @@ from chunkflow.networks.weights import load_model
 from cluster.submission.submit import local_paths
 from tests.support.files.networks import VOXEL_SIZE, blobs, make_model
 from tests.support.jobs import make_job, make_layer
-from tests.support.models.judging import WHOLE, a_job, judged_by, patches_document, to_judge
+from tests.support.models.judging import WHOLE, a_job, inputs_to_judge, judged_by, patches_document
 from tests.support.models.training import make_tissue, recipe_document, recipe_of
 
 UNKNOWN = (
@@ -70,7 +70,7 @@ def test_a_job_knows_a_model_by_its_content(
 
 
 def test_rows_are_judged_by_a_model_that_comes_along(tmp_path: Path, package: Path) -> None:
-    given = to_judge(tmp_path)
+    given = inputs_to_judge(tmp_path)
     make_model(package / "judging.safetensors", patches_document())
     named_job = a_job(given | {"one": "judging"}, tmp_path / "named", WHOLE)
     assert named_job.tasks[0].parameters["model"] == "judging"
