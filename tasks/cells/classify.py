@@ -76,11 +76,8 @@ class Classify(Task):
         probabilities[whole] = model.probabilities(features[whole])
         chosen = np.zeros(len(objects), np.int64)
         chosen[whole] = model.decide(probabilities[whole])
-        columns = class_columns(known.classes, chosen, probabilities, whole)
+        columns, counts = class_columns(known.classes, chosen, probabilities, whole)
         for number, name in enumerate(known.classes):
             columns[f"p_{name}"] = pa.array(probabilities[:, number].astype(np.float32), mask=~whole)
-        counts = {
-            f"of class {name}": int((whole & (chosen == n)).sum()) for n, name in enumerate(known.classes)
-        }
         counts["without a class, as a feature is missing"] = int((~whole).sum())
         return with_columns(objects, columns), Counts(counts)

@@ -151,8 +151,7 @@ def _decided(
         chosen = steps.argmax(axis=1)
     else:
         return {}, {}
-    counts = {f"of class {name}": int((found & (chosen == n)).sum()) for n, name in enumerate(classes)}
-    return class_columns(classes, chosen, steps / np.float32(FULL), found), counts
+    return class_columns(classes, chosen, steps / np.float32(FULL), found)
 
 
 def names_of(document: ModelDocument) -> list[str]:

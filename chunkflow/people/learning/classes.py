@@ -8,21 +8,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-Chances = npt.NDArray[np.floating]
-
 
 def class_columns(
     classes: Sequence[str],
     chosen: npt.NDArray[np.int64],
-    probabilities: Chances,
+    probabilities: npt.NDArray[np.floating],
     known: npt.NDArray[np.bool_],
-) -> dict[str, pa.Array]:
-    """The class that was chosen for each object of those that are known, and how probable it is."""
+) -> tuple[dict[str, pa.Array], dict[str, int]]:
+    """The class that was chosen for each object of those that are known, and how probable it is; and how many
+    are of each class."""
     likely = probabilities[np.arange(len(chosen)), chosen]
-    return {
+    columns = {
         "class": pa.array(np.array(classes)[chosen], pa.string(), mask=~known),
         "probability": pa.array(likely.astype(np.float32), mask=~known),
     }
+    return columns, {f"of class {name}": int((known & (chosen == n)).sum()) for n, name in enumerate(classes)}
 
 
 def with_columns(rows: pa.Table, columns: Mapping[str, pa.Array]) -> pa.Table:
