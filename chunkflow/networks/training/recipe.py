@@ -6,6 +6,7 @@ Axes are x, y, z in all of it; boxes are in voxels of the images, as 0-256,0-256
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -170,10 +171,10 @@ class NetworkRecipe(_RecipePart):
 
     @property
     def places(self) -> tuple[str, ...]:
-        """All files and layers that are read, and empty ones where none are given."""
-        files = [(*v.images, v.truth, v.candidates, v.annotated, v.again) for v in self.volumes]
-        started = (str(model_path(self.start)),) if self.start else ()
-        return (*(place for found in files for place in found), *started)
+        """All files and layers that are read."""
+        given = [(*v.images, v.truth, v.candidates, v.annotated, v.again) for v in self.volumes]
+        started = str(model_path(self.start)) if self.start else ""
+        return tuple(place for place in (*itertools.chain(*given), started) if place)
 
     @property
     def judges(self) -> bool:

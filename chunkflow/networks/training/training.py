@@ -87,7 +87,7 @@ def data_fingerprint(recipe: NetworkRecipe) -> str:
     said = hashlib.sha256()
     for place in recipe.places:
         path = split_mip(place)[0].removeprefix("file://")
-        said.update((place if "://" in path or not place else fingerprint([path])).encode())
+        said.update((place if "://" in path else fingerprint([path])).encode())
     return said.hexdigest()
 
 

@@ -10,9 +10,7 @@ import pytest
 
 import chunkflow as cf
 from chunkflow.errors import BadInput
-from chunkflow.networks.training import fit
 from chunkflow.networks.training.recipe import NetworkRecipe
-from chunkflow.people.learning.networks import train
 from chunkflow.people.learning.networks.cells import AskedPlaces
 from chunkflow.people.learning.networks.false_positives import Reviewed
 from chunkflow.people.learning.networks.scores import Counted
@@ -79,34 +77,3 @@ def test_a_table_that_cannot_be_read_is_refused_before_anything_is_trained(
         cf.train_network(twice, model)
     assert not model.exists()
     assert file.read_bytes() == content
-
-
-def test_a_training_that_is_stopped_while_it_is_scored_is_gone_on_with(
-    tissue: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe, model = recipe_of(tissue), tmp_path / "m.safetensors"
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "score_in_other_light", stop)
-        with pytest.raises(KeyboardInterrupt):
-            cf.train_network(recipe, model)
-    made = model.read_bytes()
-    with monkeypatch.context() as patch:
-        patch.setattr(fit.TrainingLoop, "_step", stop)
-        assert cf.train_network(recipe, model).report.exists()
-    assert model.read_bytes() == made
-    with pytest.raises(BadInput, match="exists already"):
-        cf.train_network(recipe, model)
-
-
-def stop(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def test_what_the_recipe_reads_is_not_overwritten(tissue: dict[str, str], tmp_path: Path) -> None:
-    [volume] = recipe_document(tissue)["volumes"]
-    truth = tmp_path / "mine.csv"
-    truth.write_bytes(Path(volume["truth"]).read_bytes())
-    recipe = recipe_of(tissue, volumes=[volume | {"truth": str(truth)}])
-    with pytest.raises(BadInput, match=r"mine\.csv is read by the recipe, and would be overwritten"):
-        cf.train_network(recipe, tmp_path / "mine.safetensors", overwrite=True)
-    assert truth.read_bytes() == Path(volume["truth"]).read_bytes()

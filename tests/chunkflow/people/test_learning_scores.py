@@ -137,3 +137,8 @@ def test_areas_under_the_curves_of_any_draw(seed: int, count: int) -> None:
     else:
         assert roc == pytest.approx(roc_auc_score(true[rows], probabilities[rows]))
         assert precision == pytest.approx(average_precision_score(true[rows], probabilities[rows]))
+
+
+def test_of_nothing_there_are_no_areas() -> None:
+    areas = Ranking.of(np.zeros(0), np.zeros(0, bool)).areas(np.zeros(0, np.int64))
+    assert np.isnan(areas).all()

@@ -207,15 +207,15 @@ def _refuse_files(recipe: NetworkRecipe, model: Path, overwrite: bool) -> None:
     """
     from chunkflow.networks.training.training import state_file
 
-    files = (model, _report_of(model), _table_of(model))
-    read = {Path(place).absolute() for place in recipe.places}
-    for file in files:
-        if file.absolute() in read:
+    report, table = _report_of(model), _table_of(model)
+    read = {Path(place.removeprefix("file://")).resolve() for place in recipe.places}
+    for file in (model, report, table):
+        if file.resolve() in read:
             raise BadInput(f"{file} is read by the recipe, and would be overwritten: name another model.")
-    begun = files[2].exists() or state_file(model).exists()
-    unfinished = model.exists() and begun and not files[1].exists()
+    begun = table.exists() or state_file(model).exists()
+    unfinished = model.exists() and begun and not report.exists()
     refuse_model(model, ".safetensors", overwrite or unfinished)
-    for beside in files[1:]:
+    for beside in (report, table):
         refuse_existing(beside, overwrite or unfinished)
 
 

@@ -161,11 +161,13 @@ def test_a_model_is_begun_with_and_kept_where_it_is_frozen(tissue: dict[str, str
     assert not (tmp_path / "no.safetensors").exists()
 
 
-def test_labels_that_were_painted_anew_are_other_data(tmp_path: Path) -> None:
-    recipe = recipe_of(make_tissue(tmp_path), "labels")
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_labels_that_were_painted_anew_are_other_data(tmp_path: Path, scheme: str) -> None:
+    tissue = make_tissue(tmp_path)
+    recipe = recipe_of(tissue | {"labels": f"{scheme}{tissue['labels']}"}, "labels")
     before = data_fingerprint(recipe)
     assert before == data_fingerprint(recipe)
-    voxels = CloudVolume(f"file://{recipe.volumes[0].truth}", progress=False)
+    voxels = CloudVolume(f"file://{tissue['labels']}", progress=False)
     voxels[0:32, 0:32, 0:24] = np.ones((32, 32, 24, 1), np.uint32)
     assert data_fingerprint(recipe) != before
 
