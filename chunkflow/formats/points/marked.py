@@ -29,14 +29,17 @@ def marked_points(path: Path, layer: LayerInfo, columns: Sequence[str], unit: st
 
 
 def of_one_class(rows: pa.Table, name: str, where: str) -> pa.Table:
-    """The rows of a class; all where none is named, but not where there are several to choose from."""
+    """The rows of a class; all where none is named, but not where there are several to choose from.
+
+    A table with probabilities of a class knows it, even where no row is of it.
+    """
     if "class" not in rows.column_names:
         if name:
             raise BadInput(f"{where} has no classes, so no class {name}.")
         return rows
     found = sorted(value for value in pc.unique(rows["class"]).to_pylist() if value is not None)
-    if name and name not in found:
-        raise BadInput(f"{where} has no class {name!r}; it has {', '.join(found) or 'none'}.")
+    if name and name not in found and f"p_{name}" not in rows.column_names:
+        raise BadInput(f"{where} has no class {name!r}; it has {', '.join(map(repr, found)) or 'none'}.")
     if not name and len(found) > 1:
         raise BadInput(f"{where} has points of several classes ({', '.join(found)}): name one of them.")
     return rows.filter(pc.equal(rows["class"], name)) if name else rows
