@@ -19,7 +19,9 @@ class ModelSummary:
     def __str__(self) -> str:
         found = ", ".join(f"{output.name} ({output.kind})" for output in self.document.outputs)
         size = " x ".join(f"{length / 1000:g}" for length in self.document.input.voxel_size)
-        scores = (f"{score} {value:.3f}" for score, value in self.document.made.scores.items())
+        scores = (
+            f"{score} on its validation {value:.3f}" for score, value in self.document.made.scores.items()
+        )
         return ", ".join(
             [f"{self.name}: {found}", self.document.architecture, f"voxels of {size} um", *scores]
         )

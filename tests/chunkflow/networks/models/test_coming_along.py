@@ -64,7 +64,10 @@ def test_a_model_is_what_its_recipe_says(name: str) -> None:
 def test_models_are_listed_in_a_line_each_without_torch() -> None:
     lines = [str(summary) for summary in list_models()]
     assert [line.partition(":")[0] for line in lines] == NAMES
-    assert "cells-heatmap: cell (probability), unet, voxels of 1.62 x 1.62 x 6 um, F1 0." in "\n".join(lines)
+    assert (
+        "cells-heatmap: cell (probability), unet, voxels of 1.62 x 1.62 x 6 um, F1 on its validation 0."
+        in "\n".join(lines)
+    )
     script = (
         "import sys; from chunkflow.networks.models.listing import list_models; "
         "print(*list_models(), sep='\\n'); sys.exit('torch' in sys.modules)"
