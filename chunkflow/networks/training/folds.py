@@ -30,13 +30,17 @@ class Fold:
 def folds_of(recipe: NetworkRecipe, count: int) -> list[Fold]:
     """The folds of a recipe: by volume where there are enough to learn from, else each volume in slabs."""
     learnt = [volume for volume in recipe.volumes if volume.validation != WHOLE]
-    if len(learnt) >= count:
-        return [_by_volume(recipe, learnt[number::count], number) for number in range(count)]
+    images = list(dict.fromkeys(place_of(volume.images[0]) for volume in learnt))
+    if len(images) >= count:
+        return [_by_volume(recipe, images[number::count], number) for number in range(count)]
     return [_by_space(recipe, number, count) for number in range(count)]
 
 
-def _by_volume(recipe: NetworkRecipe, tests: Sequence[LearntVolume], number: int) -> Fold:
-    kept = tuple(volume for volume in recipe.volumes if volume not in tests)
+def _by_volume(recipe: NetworkRecipe, images: Sequence[tuple[str, int]], number: int) -> Fold:
+    """All entries of some images, which nothing is learnt from."""
+    apart = [volume for volume in recipe.volumes if place_of(volume.images[0]) in images]
+    tests = [volume for volume in apart if volume.validation != WHOLE]
+    kept = tuple(volume for volume in recipe.volumes if volume not in apart)
     if not any(volume.validation != WHOLE for volume in kept):
         raise BadInput("Folds by volume need at least 2 volumes that are learnt from: give fewer `folds`.")
     tested = tuple(volume.model_copy(update={"validation": WHOLE, "held_out": ()}) for volume in tests)

@@ -3,7 +3,8 @@
 1. Images are normalised exactly as the task `infer` does it.
 2. Truth becomes a heatmap, or the number of a class for each voxel.
 3. Each voxel is learnt from, judged by (validation), or neither. Around boxes of validation nothing is learnt
-   from as far as a patch reaches, so that no network has seen what judges it.
+   from as far as a patch reaches, so that no network has seen what judges it; entries of the same images heed
+   each other's.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class OpenedVolume:
     """Places that the network is asked about, in continuous voxels."""
     again: tuple[Floats, Floats] | None = None
     """Places of cells, and others, that are to be seen more often."""
+    elsewhere: tuple[Box, ...] = ()
+    """Where another entry of the same images is judged."""
 
     @property
     def bounds(self) -> Box:
@@ -82,7 +85,7 @@ class OpenedVolume:
         """Where the network learns."""
         if not self.learns:
             return np.zeros(box.size, bool)
-        apart = [part.grow(self.margin) for part in (*self.validation, *self.held_out)]
+        apart = [part.grow(self.margin) for part in (*self.validation, *self.held_out, *self.elsewhere)]
         return self.counts(box) & ~_within(box, apart)
 
     def judged(self, box: Box) -> Mask:
@@ -119,7 +122,16 @@ def open_volumes(
     opened = [_opened(recipe, volume, cache, light) for volume in recipe.volumes]
     if not any(volume.validation for volume in opened):
         opened = [_with_validation(volume, recipe.patch) for volume in opened]
-    return opened
+    return [_apart_from(opened, number) for number in range(len(opened))]
+
+
+def _apart_from(opened: Sequence[OpenedVolume], number: int) -> OpenedVolume:
+    """A volume that heeds what other entries of the same images hold out, and where they are judged."""
+    own = opened[number]
+    others = [one for n, one in enumerate(opened) if n != number and place_of(one.name) == place_of(own.name)]
+    held_out = tuple(box for other in others for box in other.held_out)
+    judged = tuple(box for other in others for box in other.validation)
+    return replace(own, held_out=(*own.held_out, *held_out), elsewhere=judged)
 
 
 def _opened(

@@ -43,6 +43,28 @@ def test_by_volume_each_brain_is_tested_once_and_learnt_by_the_others(
     assert sorted(tested) == sorted((brain["image"],) for brain in brains)
 
 
+def test_entries_of_the_same_images_are_tested_together(brains: list[dict[str, str]]) -> None:
+    one, other, third = volumes(brains)
+    parts = [one | {"boxes": ["0-36,0-56,0-24"]}, other, one | {"boxes": ["36-72,0-56,0-24"]}, third]
+    tested = [len(fold.tests) for fold in folds_of(recipe_of(brains[0], volumes=parts), 3)]
+    assert tested == [2, 1, 1]
+
+
+def test_nothing_is_learnt_where_another_entry_of_the_same_images_is_judged(
+    brains: list[dict[str, str]],
+) -> None:
+    one, whole = volumes(brains)[0], Box.of_size(SIZE)
+    judged = one | {"validation": ["0-20,0-56,0-24"]}
+    for other in (one | {"validation": ["50-72,0-56,0-24"]}, one | {"boxes": ["10-64,0-56,0-24"]}):
+        opened = open_volumes(recipe_of(brains[0], patch=[8, 8, 8], volumes=[judged, other]))
+        seen = np.any([volume.learnt(whole) for volume in opened], axis=0)
+        assert seen.any()
+        assert not seen[opened[0].judged(whole)].any()
+    (fold, *_) = folds_of(recipe_of(brains[0], patch=[8, 8, 8], volumes=[one, one]), 3)
+    tests, learning = fold.opened_tests(), open_volumes(fold.recipe)
+    assert not any((v.learnt(whole) | v.judged(whole))[tests[0].judged(whole)].any() for v in learning)
+
+
 def test_by_space_nothing_of_a_slab_is_seen_by_its_network(brains: list[dict[str, str]]) -> None:
     recipe = recipe_of(brains[0], patch=[8, 8, 8])
     whole, tested = Box.of_size(SIZE), np.zeros(SIZE, int)
