@@ -22,6 +22,8 @@ EXTRA_OF = {
     "safetensors": "cnn",
     "tensorboardX": "cnn",
     "torch": "cnn",
+    "sqlalchemy": "service",
+    "pg8000": "service",
     "googleapiclient": "gcp",
     "google_auth_httplib2": "gcp",
 }
