@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from chunkflow.people.learning.networks.train import train_network as train_network
     from chunkflow.people.learning.train import train as train
     from chunkflow.people.learning.tuning import tune as tune
-    from chunkflow.people.viewing.view import view as view
+    from chunkflow.people.service.viewer import view as view
     from chunkflow.resources import Resources as Resources
     from chunkflow.roles import Annotations as Annotations
     from chunkflow.roles import File as File
@@ -111,7 +111,7 @@ _NAMES = {
     "chunkflow.people.learning.networks.train": ("train_network",),
     "chunkflow.people.learning.train": ("train",),
     "chunkflow.people.learning.tuning": ("tune",),
-    "chunkflow.people.viewing.view": ("view",),
+    "chunkflow.people.service.viewer": ("view",),
     "chunkflow.resources": ("Resources",),
     "chunkflow.roles": (
         "Annotations",

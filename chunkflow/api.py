@@ -29,7 +29,7 @@ from chunkflow.jobs.notebook import notebook_progress
 from chunkflow.jobs.run import Run
 from chunkflow.modules import Modules
 from chunkflow.people.reports.report import write_report
-from chunkflow.people.viewing.view import Viewer, view
+from chunkflow.people.service.viewer import Viewer, view
 from chunkflow.registry import from_cluster
 from chunkflow.resources import Resources
 from chunkflow.task import Task

@@ -11,9 +11,9 @@ import pytest
 
 from chunkflow.kernels.precomputed import annotations as points
 from chunkflow.kernels.precomputed.crossings import AnnotationKind
+from chunkflow.people.service.viewer import start_server
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.state import build_state
-from chunkflow.people.viewing.view import start_server
 from tests.support.browser.pages import POINT, plain_server
 from tests.support.browser.viewer import SECTION, SPACE, Viewer, near
 from tests.support.files.annotation_layers import VOLUME, annotate, make_rows
@@ -32,7 +32,7 @@ def test_points_of_all_levels_are_seen(
 
     viewer.failed.clear()
     with start_server({"cells": str(layer)}) as server, plain_server(layer.parent) as address:
-        state = server.state(server.base)
+        state = server.state()
         if not sharded:  # whole files can be read from a server that knows no ranges
             state = build_state([look("cells", str(layer))], lambda shown: f"{address}/{shown.name}")
         picture = viewer.show(server.base, state)
@@ -66,7 +66,7 @@ def test_every_kind_is_seen_in_the_colours_of_its_classes(
     layer = annotate(tmp_path, rows, (64, 64, 64), kind=kind, properties=["class"], limit=20)
     viewer.failed.clear()
     with start_server({"cells": str(layer)}) as server:
-        picture = viewer.show(server.base, server.state(server.base))
+        picture = viewer.show(server.base, server.state())
     for panel, least in ((SPACE, 100), (SECTION, 15)):
         pixels = picture[panel].reshape(-1, 3)
         red, blue = reddish(pixels), reddish(pixels[:, ::-1])
@@ -82,7 +82,7 @@ def test_a_class_of_its_own_has_one_colour(viewer: Viewer, tmp_path: Path, where
     layer = annotate(tmp_path, rows, (64, 64, 64), where={"class": where}, color=colour)
     viewer.failed.clear()
     with start_server({where: str(layer)}) as server:
-        pixels = viewer.show(server.base, server.state(server.base))[SPACE].reshape(-1, 3)
+        pixels = viewer.show(server.base, server.state())[SPACE].reshape(-1, 3)
     own, other = reddish(pixels), reddish(pixels[:, ::-1])
     if where == "glia":
         own, other = other, own

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow.people.viewing.view import layers_to_show, start_server
+from chunkflow.people.service.viewer import start_server
+from chunkflow.people.viewing.shown import layers_to_show
 from tests.support.browser.viewer import SECTION, SPACE, Viewer, changed, grey, hues, near
 from tests.support.jobs import make_job, run_job
 
@@ -36,7 +37,7 @@ def test_a_job_is_seen(work: str, viewer: Viewer) -> None:
     layers, links = layers_to_show([work])
     assert set(layers) == {"dapi", "nuclei", "cells"}
     with start_server(layers, links=links) as server:
-        state = server.state(server.base)
+        state = server.state()
         viewer.failed.clear()
         nothing = viewer.show(server.base, state, only=())
         image = viewer.show(server.base, state, only=("dapi",))

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from chunkflow.people.service.viewer import start_server
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.state import build_state
-from chunkflow.people.viewing.view import start_server
 from tests.support.browser.pages import POINT, plain_server
 from tests.support.browser.scene import CENTRES
 from tests.support.browser.viewer import SECTION, SPACE, Viewer, changed, grey, hues, near
@@ -34,7 +34,7 @@ def assert_each_layer_is_seen(viewer: Viewer, base: str, state: dict[str, Any]) 
 
 def test_each_layer_is_seen_from_our_server(viewer: Viewer, scene: dict[str, str]) -> None:
     with start_server(scene) as server:
-        assert_each_layer_is_seen(viewer, server.base, server.state(server.base))
+        assert_each_layer_is_seen(viewer, server.base, server.state())
 
 
 def test_each_layer_is_seen_from_a_plain_static_server(viewer: Viewer, scene: dict[str, str]) -> None:
@@ -49,7 +49,7 @@ def test_the_link_opens_on_all_layers(viewer: Viewer, scene: dict[str, str]) -> 
     with start_server(scene) as server:
         viewer.failed.clear()
         picture = viewer.open(server.url)
-        nothing = viewer.show(server.base, server.state(server.base), only=())
+        nothing = viewer.show(server.base, server.state(), only=())
         assert hues(changed(picture, nothing, SPACE)) >= 3
         assert grey(changed(picture, nothing, SECTION)) > 5000
         assert viewer.failed == []
@@ -67,7 +67,7 @@ def test_each_level_of_detail_is_seen(viewer: Viewer, scene: dict[str, str], tmp
         job = make_job(tmp_path / name / "job", layers, [{"mesh": mesh}], chunk=[64] * 3, storage=[64] * 3)
         assert run_job(job) == "complete"
         with start_server({"nuclei": layers["nuclei"], name: f"file://{layers[name]}"}) as server:
-            state = server.state(server.base)
+            state = server.state()
             nothing = viewer.show(server.base, state, only=())
             for detail in details:  # in pixels: from the finest level to the coarsest
                 at = state | {"layers": [{**layer, "meshRenderScale": detail} for layer in state["layers"]]}
@@ -111,7 +111,7 @@ def test_sharded_layers_and_segment_properties_are_seen(
         served = {name: scene.get(name, f"file://{tmp_path / name}") for name in names}
         with start_server(served) as server:
             viewer.failed.clear()
-            state = server.state(server.base)
+            state = server.state()
             pictures[names] = [viewer.show(server.base, state, only=(name,))[SECTION] for name in names]
             if "balls" in names:
                 known = viewer.page.evaluate(PROPERTIES, "balls")

@@ -18,8 +18,9 @@ from chunkflow.data.tables import read_table
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.jobs.planned import open_plan
-from chunkflow.people.viewing.server import layer_address
-from chunkflow.people.viewing.view import layers_to_show, start_server
+from chunkflow.people.service.datasets import layer_address
+from chunkflow.people.service.viewer import start_server
+from chunkflow.people.viewing.shown import layers_to_show
 from cli.demo.nuclei import document
 from cli.main import main
 from testbed.fault_proxy import FAULTS, Faults, fault_proxy
@@ -123,5 +124,5 @@ def test_commands_read_what_lies_there(s3: str, tmp_path: Path, monkeypatch: pyt
     urls, links = layers_to_show([job.work])
     with start_server(urls, 0, links) as server:
         for name, url in urls.items():
-            with urllib.request.urlopen(layer_address(server.url.rstrip("/"), name) + "/info") as answer:
+            with urllib.request.urlopen(layer_address(server.base, name) + "/info") as answer:
                 assert json.loads(answer.read()) == json.loads(Folder(url).get("info") or b"")

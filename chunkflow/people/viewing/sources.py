@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import io
 import os
 import re
@@ -29,6 +30,7 @@ NOT_PLAIN = re.compile(r"[\x00-\x1f\x7f\\%?#]")
 """What is in no name of a layer's file, and what a web server may read as another path."""
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 FOLDER_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe must not be waited for
 
 
@@ -37,18 +39,29 @@ def is_plain(name: str) -> bool:
     return not NOT_PLAIN.search(name) and not {"", ".", ".."} & set(name.split("/"))
 
 
+Read = Callable[[int, int], bytes]
+
+
 @dataclass(frozen=True)
 class ServedFile:
     """A file that is there: its size, how to read from one byte to another, and its encoding."""
 
     size: int
-    read: Callable[[int, int], bytes]
+    read: Read
     encoding: str | None = None
     close: Callable[[], None] = lambda: None
+    etag: str = ""
+    """Another one as soon as the content is another."""
+    at_hand: Callable[[int, int], bytes | None] = lambda start, stop: None
+    """As `read`, but None where a disk or a network would have to be waited for."""
 
     @classmethod
     def of(cls, content: bytes, encoding: str | None = None) -> ServedFile:
-        return cls(len(content), lambda start, stop: content[start:stop], encoding)
+        def read(start: int, stop: int) -> bytes:
+            return content[start:stop]
+
+        etag = f'"{hashlib.sha256(content).hexdigest()[:16]}{"-gz" if encoding else ""}"'
+        return cls(len(content), read, encoding, etag=etag, at_hand=read)
 
 
 class Source(Protocol):
@@ -71,7 +84,9 @@ class LocalSource:
         handle = open_inside(self.folder, f"{name}.gz")
         if handle is None:
             return None
-        return as_it_lies(handle, "gzip") if gzipped and not part else unpacked(os.fdopen(handle, "rb"))
+        if gzipped and not part:
+            return as_it_lies(handle, "gzip")
+        return unpacked(os.fdopen(handle, "rb"), etag_of(handle, "plain"))
 
 
 class RemoteSource:
@@ -136,10 +151,25 @@ def as_it_lies(handle: int, encoding: str | None = None) -> ServedFile:
     def read(start: int, stop: int) -> bytes:
         return os.pread(handle, stop - start, start)
 
-    return ServedFile(os.fstat(handle).st_size, read, encoding, partial(os.close, handle))
+    def at_hand(start: int, stop: int) -> bytes | None:
+        content = bytearray(stop - start)
+        try:
+            length = os.preadv(handle, [content], start, AT_ONCE)
+        except OSError:  # it is not in memory, or this file system cannot tell
+            return None
+        return bytes(content[:length]) if length else None
+
+    size, close = os.fstat(handle).st_size, partial(os.close, handle)
+    return ServedFile(size, read, encoding, close, etag_of(handle, encoding or ""), at_hand)
 
 
-def unpacked(packed: IO[bytes]) -> ServedFile:
+def etag_of(handle: int, form: str) -> str:
+    """The size of a file and when it was changed, and in which form it is sent."""
+    known = os.fstat(handle)
+    return f'"{known.st_size:x}-{known.st_mtime_ns:x}{form and f"-{form}"}"'
+
+
+def unpacked(packed: IO[bytes], etag: str = "") -> ServedFile:
     """The content of a gzip file, unpacked once for its length and again as it is read, in pieces."""
     content = gzip.GzipFile(fileobj=packed)
 
@@ -148,7 +178,7 @@ def unpacked(packed: IO[bytes]) -> ServedFile:
         return content.read(stop - start)
 
     try:
-        return ServedFile(content.seek(0, os.SEEK_END), read, close=packed.close)
+        return ServedFile(content.seek(0, os.SEEK_END), read, close=packed.close, etag=etag)
     except BaseException:
         packed.close()
         raise

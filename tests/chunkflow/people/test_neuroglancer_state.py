@@ -15,9 +15,10 @@ from cloudvolume import CloudVolume
 
 from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput
+from chunkflow.people.service.viewer import start_server, view
 from chunkflow.people.viewing.looks import Shown, extent_of, look, owners_of, percentiles
+from chunkflow.people.viewing.shown import layers_to_show, write_state
 from chunkflow.people.viewing.state import build_state, colour_of
-from chunkflow.people.viewing.view import layers_to_show, start_server, view, write_state
 from chunkflow.words import free_name
 from cli.data.view import tunnel
 from testbed.moto import CREDENTIALS, moto_server
@@ -203,8 +204,8 @@ def test_a_local_layer_is_no_use_to_a_neuroglancer_elsewhere(tmp_path: Path) -> 
 def test_the_state_has_the_addresses_of_the_server(tmp_path: Path) -> None:
     local = write_layer(tmp_path / "dapi", np.ones((8, 8, 8), dtype=np.uint8))
     with start_server({"dapi": local}) as server:
-        (layer,) = json.loads(json.dumps(server.state(server.base)))["layers"]
-    assert layer["source"] == f"precomputed://{server.base}/layers/dapi"
+        (layer,) = json.loads(json.dumps(server.state()))["layers"]
+    assert layer["source"] == f"precomputed://{server.base}/data/dapi"
 
 
 def test_a_viewer_is_a_frame_with_its_layers_until_it_is_closed(tmp_path: Path) -> None:
@@ -217,7 +218,7 @@ def test_a_viewer_is_a_frame_with_its_layers_until_it_is_closed(tmp_path: Path) 
         assert found is not None
         assert found[1] == viewer.url
         assert viewer.url in repr(viewer)
-        with urlopen(f"{viewer.url}state.json") as answer:
+        with urlopen(f"{viewer.url}d/view/state.json") as answer:
             assert json.load(answer) == viewer.state()
         with pytest.raises(BadInput, match="cannot read"):
             viewer.write_state(tmp_path / "state.json")

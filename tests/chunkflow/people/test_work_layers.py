@@ -10,7 +10,7 @@ import pytest
 from chunkflow.data.info import full_url
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
-from chunkflow.people.viewing.view import layers_to_show
+from chunkflow.people.viewing.shown import layers_to_show
 from tests.support.jobs import make_job, make_layer, run_job
 
 TASKS = """

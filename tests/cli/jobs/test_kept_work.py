@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from chunkflow.data.info import parse_info
-from chunkflow.people.viewing.view import layers_to_show
+from chunkflow.people.viewing.shown import layers_to_show
 from tests.support.commands import Command
 
 KEPT = Path(__file__).parents[2] / "data" / "work-of-ca75ea2"

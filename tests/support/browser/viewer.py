@@ -102,7 +102,7 @@ class Viewer:
         layers = [layer | {"visible": only is None or layer["name"] in only} for layer in state["layers"]]
         # what is no layer is left out, so that a difference between two pictures is a layer
         bare = state | {"layers": layers, "showAxisLines": False, "showDefaultAnnotations": False}
-        return self.open(f"{base}/v/index.html#!{quote(json.dumps(bare))}")
+        return self.open(f"{base}/v/viewer/#!{quote(json.dumps(bare))}")
 
     def _picture(self) -> np.ndarray:
         """The window, all loaded, once two pictures in a row are equal."""

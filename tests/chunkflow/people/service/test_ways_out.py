@@ -15,9 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chunkflow.people.service.serving import LocalServer
 from chunkflow.people.viewing import sources
-from chunkflow.people.viewing.server import LayerServer
 from chunkflow.people.viewing.sources import LocalSource, RemoteSource, is_plain
+from tests.support.service import ask as support_ask
+from tests.support.service import folder_server
 
 SECRET = b"secret " * 10
 OPEN = b"open " * 10
@@ -60,19 +62,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(place: Path) -> Iterator[LayerServer]:
-    with LayerServer({"a": str(place / "served")}).start() as server:
+def server(place: Path) -> Iterator[LocalServer]:
+    with folder_server({"a": str(place / "served")}).start() as server:
         yield server
 
 
-def ask(server: LayerServer, address: str, **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request("GET", f"/{server.token}/{address}", headers=named)
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    return answer.status, gzip.decompress(content) if answer.getheader("Content-Encoding") else content
+def ask(server: LocalServer, address: str, **headers: str) -> tuple[int, bytes]:
+    """The status, and the content unpacked."""
+    status, named, content = support_ask(server, address, **headers)
+    return status, gzip.decompress(content) if "content-encoding" in named else content
 
 
 NAMES = [
@@ -101,10 +99,10 @@ def addresses(draw: st.DrawFn) -> str:
 @example(address="sub/up/outer/plain", packed=True, part=False)
 @settings(max_examples=200, deadline=None)
 def test_whatever_the_name_only_files_of_the_folder_are_sent(
-    server: LayerServer, address: str, packed: bool, part: bool
+    server: LocalServer, address: str, packed: bool, part: bool
 ) -> None:
     headers = ({"Accept_Encoding": "gzip"} if packed else {}) | ({"Range": "bytes=0-49"} if part else {})
-    status, content = ask(server, f"layers/a/{address}", **headers)
+    status, content = ask(server, f"d/set/data/a/{address}", **headers)
     if status in (200, 206):
         assert content == OPEN or gzip.decompress(content) == OPEN
     else:
@@ -157,12 +155,14 @@ def test_a_link_laid_after_the_look_is_not_followed(place: Path, monkeypatch: py
 
 
 def test_names_that_a_web_server_may_read_otherwise_are_asked_of_none(
-    server: LayerServer, monkeypatch: pytest.MonkeyPatch
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A layer on a web server is asked with this user's keys, by a client that resolves %2e%2e once more."""
     asked = []
     monkeypatch.setattr(RemoteSource, "find", lambda self, name, gzipped, part: asked.append(name))
-    monkeypatch.setitem(server.sources, "far", RemoteSource("https://lab.example/public/layer"))
+    monkeypatch.setitem(
+        server.service.datasets["set"].sources, "far", RemoteSource("https://lab.example/public/layer")
+    )
     for name in (
         "%252e%252e/secret",
         "/secret",
@@ -174,8 +174,8 @@ def test_names_that_a_web_server_may_read_otherwise_are_asked_of_none(
         "./a",
         "a/",
     ):
-        assert ask(server, f"layers/far/{name}") == (404, b"")
-    assert ask(server, "layers/far/8_8_40/0-64_0-64_0-64") == (404, b"")
+        assert ask(server, f"d/set/data/far/{name}") == (404, b"")
+    assert ask(server, "d/set/data/far/8_8_40/0-64_0-64_0-64") == (404, b"")
     assert asked == ["8_8_40/0-64_0-64_0-64"]
     assert is_plain("mesh/12:0:0-64_0-64_0-64.frag")
 
@@ -186,16 +186,16 @@ def test_a_file_that_unpacks_to_far_more_is_unpacked_piece_by_piece(tmp_path: Pa
         for _ in range(size >> 20):
             file.write(block)
         file.write(b"end")
-    with LayerServer({"a": str(tmp_path)}).start() as server:
+    with folder_server({"a": str(tmp_path)}).start() as server:
         tracemalloc.start()
         try:
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-            connection.request("GET", f"/{server.token}/layers/a/large")
+            connection.request("GET", f"/{server.token}/d/set/data/a/large")
             answer = connection.getresponse()
             length, last = 0, b""
             while piece := answer.read(1 << 20):
                 length, last = length + len(piece), piece
-            status, tail = ask(server, "layers/a/large", Range="bytes=-5", Accept_Encoding="gzip")
+            status, tail = ask(server, "d/set/data/a/large", Range="bytes=-5", Accept_Encoding="gzip")
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -207,8 +207,8 @@ def test_a_file_that_unpacks_to_far_more_is_unpacked_piece_by_piece(tmp_path: Pa
 
 def test_a_gzip_that_is_cut_short_is_an_answer_and_is_left_open_by_none(tmp_path: Path) -> None:
     (tmp_path / "cut.gz").write_bytes(gzip.compress(os.urandom(10_000))[:5_000])
-    with LayerServer({"a": str(tmp_path)}).start() as server:
-        assert ask(server, "layers/a/cut") == (502, b"")
+    with folder_server({"a": str(tmp_path)}).start() as server:
+        assert ask(server, "d/set/data/a/cut") == (502, b"")
     with pytest.raises(EOFError):
         LocalSource(tmp_path).find("cut", gzipped=False, part=False)
     assert str(tmp_path / "cut.gz") not in {file.path for file in psutil.Process().open_files()}

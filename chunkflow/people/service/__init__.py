@@ -1,0 +1,1 @@
+"""Data sets and what people do with them, served to browsers."""

@@ -1,0 +1,112 @@
+"""A service in a thread of this process, for one person of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from urllib.parse import quote
+
+import uvicorn
+
+from chunkflow.errors import BadInput
+from chunkflow.people.service.app import Service
+from chunkflow.people.service.one_person import TokenInPath
+from chunkflow.people.viewing.state import ViewerState
+
+HOST = "127.0.0.1"
+BACKLOG = 512
+LAST_ANSWERS = 5
+"""Seconds that answers under way have to come to their end."""
+
+
+class AnnouncedServer(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        try:
+            await super().startup(sockets)
+        finally:
+            self.ready.set()
+
+
+class LocalServer:
+    """A service that answers this machine alone, below a token, until it is closed."""
+
+    def __init__(self, service: Service, token: str, port: int = 0) -> None:
+        self.service = service
+        self.token = token
+        self._socket = _listening(port)
+        self.port = int(self._socket.getsockname()[1])
+        config = uvicorn.Config(
+            TokenInPath(service.app(), token),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=LAST_ANSWERS,
+        )
+        self._server = AnnouncedServer(config)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    @property
+    def root(self) -> str:
+        """What every address of this server begins with, without the slash."""
+        return f"http://{HOST}:{self.port}/{self.token}"
+
+    @property
+    def url(self) -> str:
+        """The link to open: it leads to the client with all layers."""
+        return self.root + "/"
+
+    @property
+    def base(self) -> str:
+        """The address of the one data set."""
+        (name,) = self.service.datasets
+        return f"{self.root}/d/{quote(name)}"
+
+    def state(self) -> ViewerState:
+        """The state of Neuroglancer for the one data set."""
+        (dataset,) = self.service.datasets.values()
+        return dataset.state(self.base)
+
+    def start(self) -> LocalServer:
+        """Begin to answer."""
+        self._thread.start()
+        self._server.ready.wait()
+        return self
+
+    def close(self) -> None:
+        """End open streams, let answers under way come to their end, and stop."""
+        if self._thread.is_alive():
+            self._server.loop.call_soon_threadsafe(self.service.closing.set)
+            self._server.should_exit = True
+            self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+    def __enter__(self) -> LocalServer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _listening(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((HOST, port))
+        listening.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        said = getattr(error, "strerror", "") or str(error)
+        raise BadInput(f"port {port} of this machine cannot be used: {said}.") from None
+    return listening
