@@ -55,6 +55,9 @@ if TYPE_CHECKING:
     from chunkflow.people.learning.networks.train import train_network as train_network
     from chunkflow.people.learning.train import train as train
     from chunkflow.people.learning.tuning import tune as tune
+    from chunkflow.people.review.export import export_review as export_review
+    from chunkflow.people.review.reviewing import check_review as check_review
+    from chunkflow.people.service.reviewer import review as review
     from chunkflow.people.service.viewer import view as view
     from chunkflow.resources import Resources as Resources
     from chunkflow.roles import Annotations as Annotations
@@ -111,6 +114,9 @@ _NAMES = {
     "chunkflow.people.learning.networks.train": ("train_network",),
     "chunkflow.people.learning.train": ("train",),
     "chunkflow.people.learning.tuning": ("tune",),
+    "chunkflow.people.review.export": ("export_review",),
+    "chunkflow.people.review.reviewing": ("check_review",),
+    "chunkflow.people.service.reviewer": ("review",),
     "chunkflow.people.service.viewer": ("view",),
     "chunkflow.resources": ("Resources",),
     "chunkflow.roles": (

@@ -29,10 +29,12 @@ from chunkflow.jobs.notebook import notebook_progress
 from chunkflow.jobs.run import Run
 from chunkflow.modules import Modules
 from chunkflow.people.reports.report import write_report
-from chunkflow.people.service.viewer import Viewer, view
 from chunkflow.registry import from_cluster
 from chunkflow.resources import Resources
 from chunkflow.task import Task
+
+if TYPE_CHECKING:
+    from chunkflow.people.service.viewer import Viewer
 
 
 class Job(planning.Job):
@@ -197,6 +199,8 @@ class Work(jobs.Work):
 
     def view(self, port: int = 0) -> Viewer:
         """Show all layers of the job in Neuroglancer; in a notebook in a frame."""
+        from chunkflow.people.service.viewer import view  # with it comes a web server
+
         return view(self, port=port)
 
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "export": "cli.data.export",
     "import": "cli.data.import_table:import_table",
     "ingest": "cli.data.ingest",
+    "review": "cli.people.review",
     "train": "cli.people.train",
     "count": "cli.people.count",
     "doctor": "cli.doctor",

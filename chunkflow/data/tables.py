@@ -121,7 +121,7 @@ def _count(info: TableInfo, index: int) -> int:
 
 def read_table(info: TableInfo, box: Box) -> pa.Table:
     """All rows of the files of a table whose cells meet `box`."""
-    pieces = side_by_side(lambda index: _read_file(info, index), list(info.grid.indexes_meeting(box)))
+    pieces = side_by_side(lambda index: read_file(info, index), list(info.grid.indexes_meeting(box)))
     return (
         pa.concat_tables(pieces, promote_options="default").combine_chunks()
         if pieces
@@ -155,7 +155,8 @@ def table_rows(info: TableInfo) -> Iterator[pa.Table]:
         yield empty
 
 
-def _read_file(info: TableInfo, index: int) -> pa.Table:
+def read_file(info: TableInfo, index: int) -> pa.Table:
+    """All rows of one file of a table."""
     with _opened(info, index) as file:
         return file.read()
 

@@ -27,6 +27,7 @@ from tests.support.models.training import make_tissue, recipe_document
 NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),
     *("check", "evaluate", "export", "import_points", "ingest", "train", "tune"),
+    *("check_review", "export_review", "review"),
     *("ModelDocument", "convert_model", "read_model", "write_model"),
     *("NetworkRecipe", "read_recipe", "train_network"),
     *("Task", "Cell", "Chunk", "Counts", "Files", "Layout", "Resources", "Result", "WindowTooSmall"),
@@ -50,6 +51,7 @@ SHOWN = [
     "view",
 ]
 SHOWN += ["check", "evaluate", "export", "import_points", "ingest", "train", "tune"]
+SHOWN += ["review", "export_review", "check_review"]
 OF_MODELS = ["convert_model", "read_model", "write_model"]
 OF_TRAINING = ["read_recipe", "train_network"]
 

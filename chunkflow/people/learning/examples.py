@@ -26,6 +26,7 @@ from chunkflow.formats.points.files import assign, read_points
 from chunkflow.jobs.locate import open_table
 from chunkflow.people.learning.features import Floats, choose_features, feature_rows, refuse_missing
 from chunkflow.people.learning.scores import Examples
+from chunkflow.people.review.labels import is_reviewed, review_labels
 from chunkflow.words import counted
 
 Texts = npt.NDArray[np.str_]
@@ -148,7 +149,11 @@ def _labelled(
 
 def _classes_by_id(name: str, info: TableInfo, file: Path, unit: str) -> tuple[dict[int, str], list[str]]:
     """The class of each object that a label means, where all that mean it agree."""
-    points = read_points(file, info, unit=unit)
+    remarks: list[str] = []
+    if is_reviewed(file):
+        points, remarks = review_labels(file)
+    else:
+        points = read_points(file, info, unit=unit)
     if "class" not in points.column_names:
         raise BadInput(
             f"{file} has no column `class` (its columns: {', '.join(points.column_names)}): it must say what "
@@ -169,7 +174,7 @@ def _classes_by_id(name: str, info: TableInfo, file: Path, unit: str) -> tuple[d
     for number, text in zip(assigned.ids.tolist(), points["class"].to_pylist(), strict=True):
         if number and classes.setdefault(number, text.strip()) != text.strip():
             unclear.add(number)
-    lost, remarks = len(assigned.unmatched), []
+    lost = len(assigned.unmatched)
     if len(points) < len(said):
         remarks.append(f"{len(said) - len(points)} rows of {file} name no class and are left out.")
     if lost:

@@ -5,6 +5,8 @@
 /d/NAME/state.json      the state that the viewer begins with
 /d/NAME/data/LAYER/...  a file of a layer, wherever links inside of the layer lead
 /d/NAME/events/VIEW     the stream that the client wants open; nothing ever comes on it
+/d/NAME/review/TABLE    leads to the page on which a table is reviewed
+/api/review/...         what that page asks
 /client/... /static/... the Neuroglancer client, and our own scripts
 """
 
@@ -25,9 +27,12 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from chunkflow.people.review.live import LiveTable
 from chunkflow.people.service.client import client_file, client_files, static_file
 from chunkflow.people.service.datasets import DataSet
 from chunkflow.people.service.files import ASK_AGAIN, FOREVER, FileAnswer
+from chunkflow.people.service.review import ReviewAnswers, review_address
+from chunkflow.people.service.review_state import review_state
 from chunkflow.people.viewing.sources import LocalSource, ServedFile, is_plain
 
 PING = 15.0  # seconds
@@ -42,10 +47,12 @@ VIEWER_POLICY = (
 class Service:
     """Data sets by name, answered over HTTP."""
 
-    def __init__(self, datasets: Mapping[str, DataSet]) -> None:
+    def __init__(self, datasets: Mapping[str, DataSet], person: str = "") -> None:
         self.datasets = dict(datasets)
-        self.closing = asyncio.Event()
-        """Ends the streams that are open."""
+        self.person = person
+        """Whoever uses it, where it serves one person."""
+        self._closing = asyncio.Event()
+        self._reviews = ReviewAnswers(self._review, lambda request: self.person)
         self._pages = Environment(
             loader=PackageLoader("chunkflow.people.service", "pages"), autoescape=True, auto_reload=False
         )
@@ -64,9 +71,19 @@ class Service:
             Route(f"{below}/events/{{view}}", self.idle_stream),
             Route(f"{below}/state.json", self.state),
             Route(f"{below}/data/{{layer}}/{{path:path}}", self.layer_file),
+            Route(f"{below}/review/{{table}}", self.lead_to_review),
+            Route(f"{below}/review/{{table}}/state.json", self.review_state),
+            Route(f"{below}/review/{{table}}/events/{{view}}", self.idle_stream),
+            Route(f"{below}/review/{{table}}/v/{{view}}/", self.review_page),
+            *self._reviews.routes(),
             Route("/client/{file}", self.client),
             Route("/static/{file}", self.static),
         ]
+
+    def close(self) -> None:
+        """End the streams that are open."""
+        self._closing.set()
+        self._reviews.close()
 
     def dataset(self, request: Request) -> DataSet:
         """The data set that is asked for."""
@@ -87,18 +104,55 @@ class Service:
 
     async def viewer_page(self, request: Request) -> Response:
         """The client on a page of ours."""
-        dataset = self.dataset(request)
-        page = self._pages.get_template("viewer.html").render(
-            title=dataset.name, root=root_of(request), client=client_files()
-        )
+        return self._page(request, "viewer.html", title=self.dataset(request).name)
+
+    def _page(self, request: Request, template: str, **values: str) -> Response:
+        values |= {"root": root_of(request)}
+        page = self._pages.get_template(template).render(values, client=client_files())
         headers = {"content-security-policy": VIEWER_POLICY, "cache-control": ASK_AGAIN}
         return HTMLResponse(page, headers=headers)
 
-    async def state(self, request: Request) -> Response:
-        """The state, with addresses as this browser sees them: through `ssh -L` the port may be another."""
+    def _review(self, dataset: str, table: str) -> LiveTable | None:
+        found = self.datasets.get(dataset)
+        return found.reviews.get(table) if found else None
+
+    def reviewed(self, request: Request) -> tuple[DataSet, LiveTable]:
+        """The data set and the table whose review is asked for."""
         dataset = self.dataset(request)
-        base = f"{origin_of(request)}{root_of(request)}/d/{quote(dataset.name)}"
-        return JSONResponse(dataset.state(base), headers={"cache-control": ASK_AGAIN})
+        found = dataset.reviews.get(request.path_params["table"])
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return dataset, found
+
+    async def lead_to_review(self, request: Request) -> Response:
+        """Lead to the page of the review."""
+        dataset, _ = self.reviewed(request)
+        name, table = quote(dataset.name), quote(request.path_params["table"])
+        return RedirectResponse(f"{root_of(request)}/d/{name}/review/{table}/v/review/", HTTPStatus.FOUND)
+
+    async def review_page(self, request: Request) -> Response:
+        """The client, and the panel beside it."""
+        dataset, _ = self.reviewed(request)
+        table, root = request.path_params["table"], root_of(request)
+        api = review_address(root, dataset.name, table)
+        return self._page(
+            request, "review.html", title=dataset.name, table=table, api=api, person=self.person
+        )
+
+    async def review_state(self, request: Request) -> Response:
+        """The state that the review begins with."""
+        dataset, live = self.reviewed(request)
+        state = review_state(dataset.state(self._base(request, dataset)), live.objects)
+        return JSONResponse(state, headers={"cache-control": ASK_AGAIN})
+
+    def _base(self, request: Request, dataset: DataSet) -> str:
+        """The address of a data set as this browser sees it: through `ssh -L` the port may be another."""
+        return f"{origin_of(request)}{root_of(request)}/d/{quote(dataset.name)}"
+
+    async def state(self, request: Request) -> Response:
+        """The state that the viewer begins with."""
+        dataset = self.dataset(request)
+        return JSONResponse(dataset.state(self._base(request, dataset)), headers={"cache-control": ASK_AGAIN})
 
     async def idle_stream(self, request: Request) -> Response:
         """A stream of events on which nothing happens."""
@@ -106,10 +160,10 @@ class Service:
         return StreamingResponse(self._pings(), media_type="text/event-stream")
 
     async def _pings(self) -> AsyncIterator[bytes]:
-        while not self.closing.is_set():
+        while not self._closing.is_set():
             yield b":\n\n"
             try:
-                await asyncio.wait_for(self.closing.wait(), PING)
+                await asyncio.wait_for(self._closing.wait(), PING)
             except TimeoutError:
                 continue
 

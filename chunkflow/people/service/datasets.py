@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from chunkflow.people.review.live import LiveTable
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.sources import Source, source_of
 from chunkflow.people.viewing.state import ViewerState, build_state
@@ -22,6 +23,8 @@ class DataSet:
     sources: dict[str, Source]
     """Where the files of each layer are read."""
     state: StateAt
+    reviews: dict[str, LiveTable] = field(default_factory=dict)
+    """The tables that are reviewed, by name."""
 
     @classmethod
     def of(cls, name: str, layers: Mapping[str, str], links: Mapping[str, str] | None = None) -> DataSet:

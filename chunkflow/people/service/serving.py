@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from typing import Self
 from urllib.parse import quote
 
 import uvicorn
@@ -16,6 +17,7 @@ from chunkflow.people.viewing.state import ViewerState
 
 HOST = "127.0.0.1"
 BACKLOG = 512
+FRAME_HEIGHT = 600
 LAST_ANSWERS = 5
 """Seconds that answers under way have to come to their end."""
 
@@ -84,7 +86,7 @@ class LocalServer:
     def close(self) -> None:
         """End open streams, let answers under way come to their end, and stop."""
         if self._thread.is_alive():
-            self._server.loop.call_soon_threadsafe(self.service.closing.set)
+            self._server.loop.call_soon_threadsafe(self.service.close)
             self._server.should_exit = True
             self._thread.join()
         self._socket.close()
@@ -97,6 +99,33 @@ class LocalServer:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class Served:
+    """A page that is served to this machine until closed; in a notebook a frame."""
+
+    def __init__(self, server: LocalServer, url: str) -> None:
+        self.url = url
+        """The link to open in a browser."""
+        self._server = server
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    def close(self) -> None:
+        """End the server."""
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _repr_html_(self) -> str:
+        frame = f'<iframe src="{self.url}" width="100%" height="{FRAME_HEIGHT}" style="border:0"></iframe>'
+        return f'{frame}<p><a href="{self.url}" target="_blank">{self.url}</a></p>'
 
 
 def _listening(port: int) -> socket.socket:

@@ -8,32 +8,22 @@ from pathlib import Path
 from chunkflow.people.service.app import Service
 from chunkflow.people.service.datasets import DataSet
 from chunkflow.people.service.one_person import token_of
-from chunkflow.people.service.serving import LocalServer
+from chunkflow.people.service.serving import LocalServer, Served
 from chunkflow.people.viewing.shown import HasUrl, layers_to_show, write_state
 from chunkflow.people.viewing.state import ViewerState
 
-FRAME_HEIGHT = 600
 NAME = "view"
 """The one data set has no name of its own."""
 
 
-class Viewer:
+class Viewer(Served):
     """Layers in Neuroglancer, served to this machine until closed; in a notebook a frame."""
 
     def __init__(self, server: LocalServer, layers: Mapping[str, str], links: Mapping[str, str]) -> None:
+        super().__init__(server, server.url)
         self.layers = layers
         """The URLs of the layers by name."""
-        self._server = server
         self._links = links
-
-    @property
-    def url(self) -> str:
-        """The link to open in a browser."""
-        return self._server.url
-
-    @property
-    def port(self) -> int:
-        return self._server.port
 
     def state(self) -> ViewerState:
         """The state of Neuroglancer, which finds the layers at this server."""
@@ -43,22 +33,8 @@ class Viewer:
         """Write the state for a Neuroglancer hosted elsewhere, with the layers' own URLs."""
         write_state(self.layers, Path(to), self._links)
 
-    def close(self) -> None:
-        """End the server."""
-        self._server.close()
-
-    def __enter__(self) -> Viewer:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def __repr__(self) -> str:
         return f"Neuroglancer with {', '.join(self.layers)}: {self.url}"
-
-    def _repr_html_(self) -> str:
-        frame = f'<iframe src="{self.url}" width="100%" height="{FRAME_HEIGHT}" style="border:0"></iframe>'
-        return f'{frame}<p><a href="{self.url}" target="_blank">{self.url}</a></p>'
 
 
 def view(*sources: str | Path | HasUrl, port: int = 0) -> Viewer:

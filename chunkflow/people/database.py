@@ -1,0 +1,177 @@
+"""The database of a review or a service: SQLite in a file, or PostgreSQL.
+
+1. Writers of SQLite begin with a lock, so that none must begin anew at the end of a transaction; what is
+   committed outlasts a cut of power.
+2. SQLite's log lies in memory that processes share, which network file systems do not have: a file there is
+   refused.
+3. Tables are made where they are missing. A database that a later chunkflow has written is refused.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chunkflow.errors import BadInput, ChunkflowError, StorageError
+from chunkflow.extras import missing_package
+
+try:
+    import sqlalchemy as sa
+except ModuleNotFoundError as missing:
+    raise missing_package("sqlalchemy", "Keeping a review") from missing
+
+VERSION = 1
+LOCK_SECONDS = 10
+MOUNTS = Path("/proc/self/mountinfo")
+NETWORKED = (
+    *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs"),
+    *("gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "orangefs", "panfs", "smb3", "smbfs", "wekafs"),
+)
+MAKING = 7_203_958_114
+"""The number of the lock that is held in PostgreSQL while tables are made."""
+META = sa.Table(
+    "meta", sa.MetaData(), sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text)
+)
+
+
+class Database:
+    """A database that any thread may read and write."""
+
+    def __init__(self, engine: sa.Engine, url: str) -> None:
+        self.url = url
+        """Without a password."""
+        self._engine = engine
+
+    @classmethod
+    def open(cls, place: str | Path, mounts: Path = MOUNTS) -> Database:
+        """Open a database, by its path (the file is made where there is none) or postgresql://USER@HOST/NAME."""
+        text = str(place)
+        if text.startswith(("postgresql://", "postgres://")):
+            return cls._postgresql(text)
+        if "://" in text and not text.startswith(("file://", "sqlite:///")):
+            raise BadInput(f"{text} is no database: give the path of a file, or postgresql://USER@HOST/NAME.")
+        path = Path(text.removeprefix("sqlite:///").removeprefix("file://")).absolute()
+        _refuse_path(path, mounts)
+        engine = sa.create_engine(
+            sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": LOCK_SECONDS}
+        )
+        sa.event.listen(engine, "connect", _set_up)
+        sa.event.listen(engine, "begin", _begin)
+        return cls(engine, str(path))._begun()
+
+    @classmethod
+    def _postgresql(cls, text: str) -> Database:
+        try:
+            url = sa.make_url(text).set(drivername="postgresql+pg8000")
+            engine = sa.create_engine(url, pool_pre_ping=True)
+        except sa.exc.ArgumentError:
+            raise BadInput(f"{text} is no address of a database: postgresql://USER@HOST/NAME.") from None
+        except ModuleNotFoundError as error:
+            raise missing_package("pg8000", "Keeping a review in PostgreSQL") from error
+        shown = url.set(drivername="postgresql").render_as_string(hide_password=True)
+        return cls(engine, shown)._begun()
+
+    def _begun(self) -> Database:
+        """Look at the version, and write it where the database is new."""
+        try:
+            self.create(META.metadata)
+            with self.write() as connection:
+                found = connection.execute(sa.select(META.c.value).where(META.c.name == "version")).scalar()
+                if found is None:
+                    connection.execute(META.insert().values(name="version", value=str(VERSION)))
+            if found is not None and int(found) > VERSION:
+                raise BadInput(
+                    f"{self.url} was written by a later chunkflow (its format is {found}, and this one reads "
+                    f"up to {VERSION}): install that chunkflow here."
+                )
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def create(self, metadata: sa.MetaData) -> None:
+        """Make those tables that are missing; other processes may do so at the same time."""
+        with self.write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MAKING})"))
+            metadata.create_all(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection that sees one state of the database."""
+        with self._explained(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction, durable once the block ends, undone where it raises."""
+        engine = self._engine.execution_options(writes=True)
+        with self._explained(), engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise what the database complains of as an error of ours."""
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise self._error(error) from error
+        except sa.exc.TimeoutError as error:
+            raise StorageError(f"The database {self.url} is too busy: try again.") from error
+
+    def _error(self, error: sa.exc.DBAPIError) -> ChunkflowError:
+        said = str(error.orig)
+        if "not a database" in said or "malformed" in said:
+            return BadInput(f"{self.url} is no database of a review, or it is damaged: {said}.")
+        if "readonly" in said or "unable to open" in said:
+            return BadInput(
+                f"{self.url} cannot be written: {said}. Mind its folder, which must be writable, too."
+            )
+        if "locked" in said or "busy" in said:
+            return StorageError(f"{self.url} is locked by another process: try again.")
+        return StorageError(f"The database {self.url} did not do as asked: {said.splitlines()[0]}.")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _set_up(connection: sqlite3.Connection, record: object) -> None:
+    connection.isolation_level = None  # transactions begin as `_begin` says
+    for setting in ("journal_mode = WAL", "synchronous = FULL", f"busy_timeout = {LOCK_SECONDS * 1000}"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _refuse_path(path: Path, mounts: Path) -> None:
+    if path.is_dir():
+        raise BadInput(f"{path} is a folder: give the path of a file in it, as {path}/review.sqlite.")
+    if not path.parent.is_dir():
+        raise BadInput(f"There is no folder {path.parent} for the database: make it first.")
+    kind = file_system(path.parent, mounts)
+    if kind in NETWORKED:
+        raise BadInput(
+            f"{path} lies on a network file system ({kind}), where SQLite loses data: give the path of a "
+            "file on a disk of this machine, or a PostgreSQL database (postgresql://USER@HOST/NAME)."
+        )
+
+
+def file_system(folder: Path, mounts: Path = MOUNTS) -> str:
+    """The kind of file system that a folder lies on; empty where the system does not tell."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return ""
+    place, best, kind = folder.resolve(), -1, ""
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = Path(before.split()[4].encode().decode("unicode_escape"))
+        if place.is_relative_to(point) and len(point.parts) >= best:
+            best, kind = len(point.parts), after.split()[0]
+    return kind

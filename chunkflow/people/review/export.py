@@ -1,0 +1,164 @@
+"""A reviewed table as rows: what people decided beside what the table says, added objects at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from chunkflow.data.atomic import refuse_existing
+from chunkflow.data.info import TableInfo
+from chunkflow.data.tables import table_rows
+from chunkflow.errors import BadInput
+from chunkflow.formats.export.rows import RowSource, chosen, opener_of, write_rows
+from chunkflow.people.review.edits import ReviewedObject
+from chunkflow.people.review.objects import PLACES, TableObjects
+from chunkflow.people.review.reviewing import ReviewPlace, open_log
+from chunkflow.words import counted
+
+if TYPE_CHECKING:
+    pass
+
+DECISIONS = ("class", "status", "decided_by", "decided_at", "note")
+Current = Mapping[int, ReviewedObject]
+
+
+@dataclass(frozen=True, repr=False)
+class ExportedReview:
+    """A file of reviewed objects that was written."""
+
+    path: Path
+    name: str
+    rows: int
+    edit: int
+    """The last edit that is in it: with this number the same file is written again."""
+
+    def __repr__(self) -> str:
+        return f"{self.path} has {counted(self.rows, 'row')} of {self.name}, as of edit {self.edit}."
+
+
+def export_review(
+    place: str | Path,
+    to: str | Path,
+    *,
+    database: str | Path = "",
+    edit: int | None = None,
+    form: str = "",
+    overwrite: bool = False,
+) -> ExportedReview:
+    """Write the objects of a table as people have decided on them to a file.
+
+    `place` is WORK:TABLE, or WORK for the last table of its job. The ending of `to` says how rows are
+    written, or `form` names a program, as in `export`. The columns are those of the table, with `class` as
+    decided, and `status` (accepted, rejected, undecided, added), `decided_by`, `decided_at` and `note`.
+    Objects that were deleted are left out, those that were added stand at the end, and those that were moved
+    have their new places. `edit` is the number of the last edit that counts, by default the last there is.
+
+    >>> log = folder / "exported.sqlite"
+    >>> with review(work.url, database=log) as page:
+    ...     made = export_review(work.url, folder / "reviewed.csv", database=log)
+    >>> made.rows == len(cells), made.edit
+    (True, 0)
+    """
+    to = Path(to)
+    found = ReviewPlace.find(place)
+    opener = opener_of(to, form)
+    refuse_existing(to, overwrite)
+    with closing(open_log(found.database(database), must_exist=True)) as log:
+        objects = TableObjects.read(found.info)
+        table = found.table_of(log, objects.generation)
+        last = log.last()
+        if edit is not None and not 0 <= edit <= last:
+            raise BadInput(f"There is no edit {edit}: the last one is {last}.")
+        wanted = last if edit is None else edit
+        current = log.at(table, wanted)
+    source = RowSource(found.name, found.info, reviewed_rows(found.info, current))
+    return ExportedReview(to, found.name, write_rows(chosen(source, {}, ()), to, opener), wanted)
+
+
+def reviewed_rows(info: TableInfo, current: Current) -> Iterator[pa.Table]:
+    """The rows of a table with what is decided of them, the first piece without rows."""
+    schema: pa.Schema | None = None
+    for piece in table_rows(info):
+        made = _decided(piece, info, current)
+        schema = schema or made.schema
+        yield made.cast(schema)
+    added = [
+        (id, held) for id, held in sorted(current.items()) if held.state.added and not held.state.deleted
+    ]
+    if schema is not None and added:
+        yield pa.Table.from_pylist([_added_row(id, held, info) for id, held in added], schema)
+
+
+def _decided(rows: pa.Table, info: TableInfo, current: Current) -> pa.Table:
+    ids = rows["id"].to_pylist()
+    held = [current.get(id) for id in ids]
+    kept = np.array([one is None or not one.state.deleted for one in held], bool)
+    said = rows["class"].to_pylist() if "class" in rows.column_names else [None] * len(ids)
+    columns: dict[str, list[Any]] = {name: [] for name in DECISIONS}
+    for one, predicted in zip(held, said, strict=True):
+        for name, value in _decision(one, predicted).items():
+            columns[name].append(value)
+    rows = _moved(rows, held, info)
+    for name, values in columns.items():
+        array = pa.array(values, pa.string())
+        if name in rows.column_names:
+            rows = rows.set_column(rows.column_names.index(name), name, array)
+        else:
+            rows = rows.append_column(name, array)
+    return rows.filter(pa.array(kept))
+
+
+def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, str | None]:
+    if held is None or not (held.state.status or held.state.note or held.state.shape):
+        return {
+            "class": predicted,
+            "status": "undecided",
+            "decided_by": None,
+            "decided_at": None,
+            "note": None,
+        }
+    state = held.state
+    return {
+        "class": state.of_class or predicted,
+        "status": "added" if state.added else state.status or "undecided",
+        "decided_by": held.person,
+        "decided_at": held.at.isoformat(timespec="seconds"),
+        "note": state.note or None,
+    }
+
+
+def _moved(rows: pa.Table, held: list[ReviewedObject | None], info: TableInfo) -> pa.Table:
+    """Rows with the places that people have moved objects to."""
+    moved = {n: one.state.shape for n, one in enumerate(held) if one and one.state.shape is not None}
+    if not moved:
+        return rows
+    for name, axis, scale in _place_columns(rows.schema, info):
+        values = rows[name].to_numpy().copy()
+        for number, shape in moved.items():
+            values[number] = shape.points[0][axis] * scale
+        rows = rows.set_column(
+            rows.column_names.index(name), name, pa.array(values, rows.schema.field(name).type)
+        )
+    return rows
+
+
+def _place_columns(schema: pa.Schema, info: TableInfo) -> list[tuple[str, int, float]]:
+    """The columns of places: the name, the axis, and the size of a voxel in the column's unit."""
+    named = [(name, axis, 1.0) for axis, name in enumerate(PLACES)]
+    named += [(f"{name}_um", axis, info.voxel_size[axis] / 1000) for axis, name in enumerate(PLACES)]
+    return [one for one in named if one[0] in schema.names]
+
+
+def _added_row(id: int, held: ReviewedObject, info: TableInfo) -> dict[str, Any]:
+    assert held.state.shape is not None
+    place = held.state.shape.points[0]
+    row: dict[str, Any] = {"id": id}
+    for axis, name in enumerate(PLACES):
+        row |= {name: place[axis], f"{name}_um": place[axis] * info.voxel_size[axis] / 1000}
+    return row | _decision(held, None)

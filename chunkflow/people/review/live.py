@@ -1,0 +1,164 @@
+"""A table under review: its objects with all that is current of them, kept up with the log."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chunkflow.errors import BadInput
+from chunkflow.people.review.edits import DrawnShape, Edit, ObjectState, ReviewedObject
+from chunkflow.people.review.objects import TableObjects
+from chunkflow.people.review.proposed import ProposedEdit
+from chunkflow.people.review.queries import queries_of, query_named
+
+if TYPE_CHECKING:
+    from chunkflow.people.review.log import ReviewLog
+
+NEIGHBOURS = 2000
+"""Objects that a page is given at once."""
+SHOWN_OTHERWISE = re.compile(r"id$|class$|probability$|[xyz](_|$)")
+"""Columns of a table that a page shows without their names."""
+UNTOUCHED = ObjectState()
+
+
+class LiveTable:
+    """The objects of a table, and what people have decided of them up to the edit `seq`."""
+
+    def __init__(self, log: ReviewLog, table: int, objects: TableObjects) -> None:
+        self.log = log
+        self.table = table
+        self.objects = objects
+        self.queries = queries_of(objects)
+        self.seq = 0
+        self._current: dict[int, ReviewedObject] = {}
+        self._open = np.ones(len(objects), bool)
+        self._counts = {"accepted": 0, "rejected": 0, "added": 0, "deleted": 0}
+        self._lock = threading.Lock()
+        for id, held in log.current(table).items():
+            self._keep(id, held)
+
+    def follow(self) -> list[Edit]:
+        """Read what was written to the log since, by whatever process; these edits."""
+        with self._lock:
+            edits = self.log.edits(self.table, since=self.seq)
+            for edit in edits:
+                self._take(edit)
+            return edits
+
+    def _take(self, edit: Edit) -> None:
+        before = self._current.get(edit.object)
+        former = before.state if before else UNTOUCHED
+        state = ObjectState.from_json({**former.to_json(), **edit.after})
+        self._count(former, -1)
+        self._keep(edit.object, ReviewedObject(edit.seq, state, edit.person, edit.at))
+
+    def _keep(self, id: int, held: ReviewedObject) -> None:
+        self._count(held.state, 1)
+        self._current[id] = held
+        number = self.objects.number(id)
+        if number is not None:
+            self._open[number] = not held.state.status and not held.state.deleted
+        self.seq = max(self.seq, held.seq)
+
+    def _count(self, state: ObjectState, by: int) -> None:
+        if state.deleted:
+            self._counts["deleted"] += 0 if state.added else by
+        else:
+            self._counts["added"] += by if state.added else 0
+            if state.status:
+                self._counts[state.status] += by
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many objects there are, and how many are accepted, rejected, added and deleted."""
+        with self._lock:
+            counts = dict(self._counts)
+        return {"objects": len(self.objects) + counts["added"] - counts["deleted"], **counts}
+
+    def since(self, seq: int) -> list[Edit]:
+        """The edits behind a number."""
+        return self.log.edits(self.table, since=seq)
+
+    def refuse_unknown(self, proposed: ProposedEdit) -> None:
+        """Raise BadInput for an edit of an object that neither the table has nor people have added, for an
+        addition of one that the table has, and for a place outside of the volume."""
+        if proposed.object is None:
+            return
+        in_table = self.objects.number(proposed.object) is not None
+        if proposed.operation == "add" and in_table:
+            raise BadInput(f"The table has an object {proposed.object} already: add another id.")
+        if proposed.operation != "add" and not in_table and proposed.object not in self._current:
+            raise BadInput(f"The table has no object {proposed.object}.")
+        if proposed.shape is not None:
+            self._refuse_outside(proposed.shape)
+
+    def _refuse_outside(self, shape: DrawnShape) -> None:
+        volume = self.objects.info.volume
+        places = shape.points[:1] if shape.kind == "ellipsoid" else shape.points
+        for place in places:
+            if any(not a <= n <= b for a, n, b in zip(volume.start, place, volume.stop, strict=True)):
+                raise BadInput(f"The place {list(place)} lies outside of the volume {volume}.")
+
+    def described(self, id: int) -> dict[str, Any] | None:
+        """What a page must know of an object; None where there is none."""
+        number, held = self.objects.number(id), self._current.get(id)
+        if number is None and (held is None or not held.state.added):
+            return None
+        state = held.state if held else UNTOUCHED
+        predicted = "" if number is None else self.objects.class_of(number)
+        probability = None if number is None else _known(float(self.objects.probability[number]))
+        if state.shape is not None:
+            place = list(state.shape.points[0])
+        else:
+            assert number is not None
+            place = self.objects.places[number].tolist()
+        return {
+            "id": str(id),
+            "place": place,
+            "class": state.of_class or predicted,
+            "predicted": predicted,
+            "probability": probability,
+            "status": state.status,
+            "note": state.note,
+            "added": state.added,
+            "deleted": state.deleted,
+            "seq": held.seq if held else None,
+            "person": held.person if held else "",
+        }
+
+    def detailed(self, id: int) -> dict[str, Any] | None:
+        """The same, with the row of the table and all edits."""
+        known, number = self.described(id), self.objects.number(id)
+        if known is None:
+            return None
+        row = {} if number is None else self.objects.row(number)
+        values = {name: _known(value) for name, value in row.items() if not SHOWN_OTHERWISE.match(name)}
+        edits = [edit.to_json() for edit in self.log.edits(self.table, object=id)]
+        return known | {"row": values, "edits": edits}
+
+    def next(self, query: str, after: int | None) -> dict[str, Any] | None:
+        """The object that a query gives next, behind the object `after`."""
+        chosen = query_named(self.queries, query)
+        number = None if after is None else self.objects.number(after)
+        wanted = np.ones(len(self.objects), bool) if chosen.decided else self._open
+        found = chosen.next(wanted, number)
+        return None if found is None else self.described(int(self.objects.ids[found]))
+
+    def near(self, place: Sequence[float]) -> dict[str, Any]:
+        """The objects nearest to a place, and how far they reach, in nanometres."""
+        numbers, distances = self.objects.near(place, NEIGHBOURS)
+        whole = len(numbers) == len(self.objects)
+        radius = None if whole else float(distances[-1])
+        ids = [int(self.objects.ids[number]) for number in numbers]
+        ids += [id for id, held in self._current.items() if held.state.added]
+        described = (self.described(id) for id in ids)
+        return {"objects": [known for known in described if known], "radius": radius}
+
+
+def _known(value: Any) -> Any:
+    """A value of a table as JSON has it: what is no number is nothing."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,116 @@
+"""Reviews of tables: where their log lies, and which table of a job is meant."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chunkflow.data.info import TableInfo
+from chunkflow.data.tables import table_pieces
+from chunkflow.errors import BadInput, Incomplete
+from chunkflow.jobs.work import Work
+from chunkflow.people.review.live import LiveTable
+from chunkflow.people.review.objects import PLACES, TableObjects
+from chunkflow.words import counted, plain
+
+if TYPE_CHECKING:
+    from chunkflow.people.review.log import ReviewLog
+
+DATABASE = "review.sqlite"
+"""The file in a work folder that has the log of its reviews."""
+
+
+@dataclass(frozen=True)
+class ReviewPlace:
+    """A table of a job that is reviewed: its work folder, its name there, and what is known of it."""
+
+    work: Work
+    name: str
+    info: TableInfo
+
+    @classmethod
+    def find(cls, place: str | Path) -> ReviewPlace:
+        """The table at WORK:TABLE; of WORK the last one that its job made with places of objects."""
+        location, colon, name = str(place).rpartition(":")
+        if not (colon and location and "/" not in name):
+            location, name = str(place), ""
+        work = Work.open(location)
+        name = name or _last_of(work)
+        return cls(work, name, work.table_info(name))
+
+    def database(self, given: str | Path) -> str:
+        """The database with the log: the one that is given, else the file in the work folder."""
+        if given:
+            return str(given)
+        if not self.work.url.startswith("file://"):
+            raise BadInput(
+                f"{self.work.url} is no folder of this machine, and a review keeps its log in a file of it: "
+                "give `database`, as in postgresql://lab@host/reviews or the path of a file."
+            )
+        return f"{plain(self.work.url)}/{DATABASE}"
+
+    def opened(self, log: ReviewLog) -> LiveTable:
+        """The objects of the table, with all that is current of them."""
+        objects = TableObjects.read(self.info)
+        return LiveTable(log, self.table_of(log, objects.generation), objects)
+
+    def table_of(self, log: ReviewLog, generation: str) -> int:
+        """The number that the log has for the table."""
+        return log.table(self.work.url, self.name, generation)
+
+
+def open_log(database: str, must_exist: bool = False) -> ReviewLog:
+    """The log of reviews in a database, to be closed."""
+    from chunkflow.people.review.log import ReviewLog  # it needs an optional package
+
+    if must_exist and "://" not in database and not Path(database).exists():
+        raise BadInput(f"There is no {database}: nobody has reviewed anything here yet.")
+    return ReviewLog.open(database)
+
+
+@dataclass(frozen=True, repr=False)
+class CheckedReview:
+    """The result of a check of a log."""
+
+    database: str
+    edits: int
+    faults: tuple[str, ...]
+    """Sentences on what does not follow from the log; none where all is well."""
+
+    def __repr__(self) -> str:
+        found = counted(len(self.faults), "fault") if self.faults else "all is as the log says"
+        return f"{counted(self.edits, 'edit')} in {self.database}: {found}."
+
+
+def check_review(place: str | Path, *, database: str | Path = "") -> CheckedReview:
+    """Rebuild what is current of all reviewed tables from the log of edits, and compare it with what is kept.
+
+    `place` is WORK or WORK:TABLE, whose log it is, unless `database` names another.
+
+    >>> with review(work.url, database=folder / "checked.sqlite") as page:
+    ...     check_review(work.url, database=folder / "checked.sqlite").faults
+    ()
+    """
+    given = str(database or ReviewPlace.find(place).database(""))
+    with closing(open_log(given, must_exist=True)) as log:
+        return CheckedReview(given, log.last(), tuple(log.check()))
+
+
+def _last_of(work: Work) -> str:
+    """The last table of a job whose rows have ids and places."""
+    found = []
+    for name in work.tables():
+        try:
+            info = work.table_info(name)
+        except Incomplete:
+            continue
+        schema = next(table_pieces(info, info.bounds)).schema
+        if {"id", *PLACES} <= set(schema.names):
+            found.append(name)
+    if not found:
+        raise BadInput(
+            f"The job in {plain(work.url)} has no finished table of objects with places to review."
+        )
+    return found[-1]

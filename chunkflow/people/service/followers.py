@@ -1,0 +1,67 @@
+"""Followers of a log: what any process writes reaches all pages that listen to this one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from anyio import to_thread
+
+from chunkflow.errors import StorageError
+from chunkflow.people.review.edits import Edit
+from chunkflow.people.review.live import LiveTable
+
+LOOK_SECONDS = 0.25
+"""How often the log is asked for what other processes wrote, while somebody listens."""
+MOST_UNREAD = 10_000
+"""Edits that wait for one page; one that is slower is cut off, and asks again from where it was."""
+Events = asyncio.Queue[Edit | None]
+
+
+class Follower:
+    """Reads a table's log while pages listen, and hands each edit to all of them."""
+
+    def __init__(self, live: LiveTable) -> None:
+        self._live = live
+        self._queues: set[Events] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
+
+    @contextmanager
+    def heard(self) -> Iterator[Events]:
+        """A queue that gets every edit from now on; None means: look whether to go on."""
+        queue: Events = asyncio.Queue(MOST_UNREAD)
+        self._queues.add(queue)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._follow())
+        try:
+            yield queue
+        finally:
+            self._queues.discard(queue)
+
+    def serves(self, queue: Events) -> bool:
+        """Whether a queue still gets edits: one that was full no longer does."""
+        return queue in self._queues
+
+    async def look(self) -> None:
+        """Take what the log has now."""
+        async with self._looking:  # else an edit could be handed on before one that was written earlier
+            for edit in await to_thread.run_sync(self._live.follow):
+                for queue in list(self._queues):
+                    try:
+                        queue.put_nowait(edit)
+                    except asyncio.QueueFull:
+                        self._queues.discard(queue)
+
+    def wake(self) -> None:
+        """Let all that listen look whether to go on."""
+        for queue in self._queues:
+            with suppress(asyncio.QueueFull):
+                queue.put_nowait(None)
+
+    async def _follow(self) -> None:
+        while self._queues:
+            with suppress(StorageError):  # the database is away: the next look finds all that it has then
+                await self.look()
+            await asyncio.sleep(LOOK_SECONDS)

@@ -1,0 +1,219 @@
+"""The review of a table over HTTP: its page, its objects, edits that come in, edits of others that go out.
+
+/d/NAME/review/TABLE           leads to the page, whose address must have a /v/ for the client
+/api/review/NAME/TABLE/...
+    table                      classes, queries, progress, and who asks
+    objects/ID                 an object: its row, what is decided of it, its edits
+    next?query=&after=ID       the next object of a query
+    near?place=X,Y,Z           the objects around a place
+    edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again
+    events?since=SEQ           a stream of all edits behind that number
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from anyio import to_thread
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from chunkflow.errors import BadInput, StorageError
+from chunkflow.people.review.edits import Edit, Refused
+from chunkflow.people.review.live import LiveTable
+from chunkflow.people.review.proposed import ProposedEdit
+from chunkflow.people.service.followers import Follower
+
+LARGEST_EDIT = 1 << 20
+"""Bytes of an edit: a polygon of ten thousand corners has half of it."""
+PING = 15.0  # seconds
+
+
+Find = Callable[[str, str], LiveTable | None]
+"""The reviewed table of a data set, by their names."""
+
+
+class ReviewAnswers:
+    """Answers what the review pages of tables ask."""
+
+    def __init__(self, find: Find, person: Callable[[Request], str]) -> None:
+        self._find = find
+        self._person = person
+        self._followers: dict[int, Follower] = {}
+        self.closing = asyncio.Event()
+
+    def routes(self) -> list[BaseRoute]:
+        """The addresses of the programming interface."""
+        below = "/api/review/{dataset}/{table}"
+        return [
+            Route(f"{below}/table", self.table),
+            Route(f"{below}/objects/{{id}}", self.object),
+            Route(f"{below}/next", self.next),
+            Route(f"{below}/near", self.near),
+            Route(f"{below}/edits", self.take_edit, methods=["POST"]),
+            Route(f"{below}/events", self.events),
+        ]
+
+    def live(self, request: Request) -> LiveTable:
+        """The table that is asked for."""
+        found = self._find(request.path_params["dataset"], request.path_params["table"])
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return found
+
+    async def table(self, request: Request) -> Response:
+        """What a page must know of the table."""
+        live = self.live(request)
+        queries = [{"name": query.name, "title": query.title} for query in live.queries.values()]
+        return JSONResponse(
+            {
+                "classes": list(live.objects.classes),
+                "voxel_size": list(live.objects.info.voxel_size),
+                "queries": queries,
+                "counts": live.counts,
+                "seq": live.seq,
+                "person": self._person(request),
+            }
+        )
+
+    async def object(self, request: Request) -> Response:
+        """One object in full."""
+        found = await to_thread.run_sync(self.live(request).detailed, _id(request.path_params["id"]))
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return JSONResponse(found)
+
+    async def next(self, request: Request) -> Response:
+        """The next object of a query; null where none is left."""
+        asked = request.query_params
+        after = _id(asked["after"]) if asked.get("after") else None
+        try:
+            found = self.live(request).next(asked.get("query", ""), after)
+        except BadInput as error:
+            return _said(HTTPStatus.BAD_REQUEST, str(error))
+        return JSONResponse({"object": found})
+
+    async def near(self, request: Request) -> Response:
+        """The objects around a place."""
+        try:
+            place = [float(text) for text in request.query_params.get("place", "").split(",")]
+        except ValueError:
+            place = []
+        if len(place) != 3 or not all(math.isfinite(n) for n in place):
+            return _said(HTTPStatus.BAD_REQUEST, "A place is three numbers, as in 10,20,5.")
+        return JSONResponse(await to_thread.run_sync(self.live(request).near, place))
+
+    async def take_edit(self, request: Request) -> Response:
+        """Write one edit to the log; answered once it is durable."""
+        live = self.live(request)
+        content = await _body(request)
+        if content is None:
+            return _said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"An edit has at most {LARGEST_EDIT:,} bytes.")
+        try:
+            proposed = ProposedEdit.parse(_document(content))
+            live.refuse_unknown(proposed)
+            submitted = live.log.submit(live.table, self._person(request), proposed)
+            edit = await asyncio.wrap_future(submitted)
+        except BadInput as error:
+            return _said(HTTPStatus.BAD_REQUEST, str(error))
+        except Refused as error:
+            await self._follower(live).look()
+            named = error.by.object if error.by else proposed.object
+            return _said(HTTPStatus.CONFLICT, _sentence(error), live.described(named) if named else None)
+        except StorageError as error:
+            return _said(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        await self._follower(live).look()
+        answer = {"edit": edit.to_json(), "object": live.described(edit.object), "counts": live.counts}
+        return JSONResponse(answer)
+
+    async def events(self, request: Request) -> Response:
+        """All edits behind a number, and those to come, for as long as the page listens."""
+        live = self.live(request)
+        since = request.headers.get("last-event-id") or request.query_params.get("since", "0")
+        if not since.isdecimal():
+            return _said(HTTPStatus.BAD_REQUEST, "`since` is the number of an edit.")
+        stream = self._stream(live, int(since))
+        return StreamingResponse(
+            stream, media_type="text/event-stream", headers={"cache-control": "no-cache"}
+        )
+
+    async def _stream(self, live: LiveTable, since: int) -> AsyncIterator[str]:
+        follower = self._follower(live)
+        with follower.heard() as queue:
+            yield ":\n\n"
+            for edit in await to_thread.run_sync(live.since, since):
+                since = edit.seq
+                yield _event(live, edit)
+            while follower.serves(queue) and not self.closing.is_set():
+                heard: Edit | None = None
+                with suppress(TimeoutError):
+                    heard = await asyncio.wait_for(queue.get(), PING)
+                if heard is None:
+                    yield ":\n\n"
+                elif heard.seq > since:
+                    yield _event(live, heard)
+
+    def _follower(self, live: LiveTable) -> Follower:
+        if live.table not in self._followers:
+            self._followers[live.table] = Follower(live)
+        return self._followers[live.table]
+
+    def close(self) -> None:
+        """End all streams."""
+        self.closing.set()
+        for follower in self._followers.values():
+            follower.wake()
+
+
+def review_address(root: str, dataset: str, table: str) -> str:
+    """The address of the programming interface for a table."""
+    return f"{root}/api/review/{quote(dataset)}/{quote(table)}"
+
+
+def _event(live: LiveTable, edit: Edit) -> str:
+    known = {"seq": edit.seq, "object": live.described(edit.object), "counts": live.counts}
+    return f"id: {edit.seq}\ndata: {json.dumps(known)}\n\n"
+
+
+def _sentence(error: Refused) -> str:
+    text = str(error).rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _said(status: HTTPStatus, sentence: str, object: dict[str, Any] | None = None) -> Response:
+    return JSONResponse({"error": sentence, "object": object}, status_code=status)
+
+
+def _id(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text[:25]) < 2**64:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return int(text)
+
+
+async def _body(request: Request) -> bytes | None:
+    """The content of a request; None where it is too much."""
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > LARGEST_EDIT:
+            return None
+    return bytes(content)
+
+
+def _document(content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise BadInput("An edit is a JSON object.")
+    return document

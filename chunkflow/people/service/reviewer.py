@@ -1,0 +1,77 @@
+"""The review of one table by one person, served to this machine."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from urllib.parse import quote
+
+from chunkflow.people.review.live import LiveTable
+from chunkflow.people.review.reviewing import ReviewPlace, open_log
+from chunkflow.people.service.app import Service
+from chunkflow.people.service.datasets import DataSet
+from chunkflow.people.service.one_person import token_of
+from chunkflow.people.service.serving import LocalServer, Served
+from chunkflow.people.viewing.shown import layers_to_show
+
+
+class Reviewer(Served):
+    """The review of a table in the browser, until closed; in a notebook a frame."""
+
+    def __init__(self, server: LocalServer, url: str, place: ReviewPlace, live: LiveTable) -> None:
+        super().__init__(server, url)
+        self.name = place.name
+        """The table that is reviewed."""
+        self._place = place
+        self._live = live
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many objects there are, and how many are accepted, rejected, added and deleted."""
+        self._live.follow()
+        return self._live.counts
+
+    def close(self) -> None:
+        """End the server; what was decided is in the log."""
+        super().close()
+        self._live.log.close()
+
+    @property
+    def title(self) -> str:
+        """The table, and how far its review is."""
+        counts = self.counts
+        decided = counts["accepted"] + counts["rejected"]
+        return f"Review of {self.name}, {decided:,} of {counts['objects']:,} decided"
+
+    def __repr__(self) -> str:
+        return f"{self.title}: {self.url}"
+
+
+def review(place: str | Path, *, database: str | Path = "", person: str = "", port: int = 0) -> Reviewer:
+    """Review the objects of a table in the browser: accept, reject, give classes, add, move, delete.
+
+    `place` is WORK:TABLE, or WORK for the last table of objects of its job.
+    What is decided lies in the file review.sqlite of the work folder, or in `database` (a path, or
+    postgresql://USER@HOST/NAME), under the name `person`, by default that of the user. The server answers to
+    this machine alone, at `port` (0 takes a free one).
+
+    >>> with review(work.url, database=folder / "review.sqlite") as page:
+    ...     page.name, page.counts["accepted"]
+    ('objects', 0)
+    """
+    found = ReviewPlace.find(place)
+    layers, links = layers_to_show([found.work.url])
+    name = found.work.job().name
+    dataset = DataSet.of(name, layers, links)
+    log = open_log(found.database(database))
+    try:
+        live = found.opened(log)
+        dataset.reviews[found.name] = live
+        token = token_of([*layers.values(), found.name])
+        server = LocalServer(Service({name: dataset}, person or getpass.getuser()), token, port)
+    except BaseException:
+        log.close()
+        raise
+    url = f"{server.base}/review/{quote(found.name)}/v/review/"
+    server.start()
+    return Reviewer(server, url, found, live)

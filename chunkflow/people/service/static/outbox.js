@@ -1,0 +1,94 @@
+// Edits on their way to the server: kept in the browser until they are acknowledged, and sent in their order.
+//
+// Each has a key of its own, so that one that is sent twice is written once. It names the edit of its object
+// that its author had seen; where that is one of the author's own that still waits, it is told as soon as
+// that one is acknowledged.
+
+const FIRST_PAUSE = 200;
+const LONGEST_PAUSE = 5000;
+// Taken, malformed, refused, too large. After any other answer the edit is kept and sent again.
+const SETTLED = [200, 400, 409, 413];
+
+export class Outbox {
+  constructor(address, onAnswer, onChange) {
+    this.address = address;
+    this.prefix = `chunkflow-edit:${address}:`;
+    this.onAnswer = onAnswer;
+    this.onChange = onChange;
+    this.sending = false;
+    this.pause = FIRST_PAUSE;
+    addEventListener("online", () => this.send());
+  }
+
+  // The edits that wait, the oldest first.
+  waiting() {
+    const names = Object.keys(localStorage).filter((name) => name.startsWith(this.prefix));
+    return names.sort().map((name) => ({ name, ...JSON.parse(localStorage.getItem(name)) }));
+  }
+
+  // The newest edit of an object that waits.
+  last(object) {
+    return this.waiting().findLast(({ edit }) => edit.object === object);
+  }
+
+  put(edit) {
+    const key = crypto.randomUUID ? crypto.randomUUID() : randomKey();
+    const before = edit.object ? this.last(edit.object) : undefined;
+    const stamp = String(Date.now()).padStart(15, "0") + String(performance.now().toFixed(3)).padStart(16, "0");
+    const held = { edit: { key, ...edit }, follows: before ? before.edit.key : null };
+    localStorage.setItem(this.prefix + stamp, JSON.stringify(held));
+    this.onChange();
+    this.send();
+    return key;
+  }
+
+  async send() {
+    if (this.sending) return;
+    this.sending = true;
+    try {
+      for (let [first] = this.waiting(); first; [first] = this.waiting()) {
+        const answer = await this.post(first.edit);
+        if (answer === null) {
+          await new Promise((resolve) => setTimeout(resolve, this.pause));
+          this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
+          continue;
+        }
+        this.pause = FIRST_PAUSE;
+        this.settle(first, answer);
+      }
+    } finally {
+      this.sending = false;
+    }
+  }
+
+  // The answer of the server; null where there is none, so that the edit must be sent again.
+  async post(edit) {
+    let response;
+    try {
+      response = await fetch(`${this.address}/edits`, { method: "POST", body: JSON.stringify(edit) });
+    } catch {
+      return null;
+    }
+    if (!SETTLED.includes(response.status)) return null;
+    try {
+      return { status: response.status, ...(await response.json()) };
+    } catch {
+      return null;
+    }
+  }
+
+  settle(held, answer) {
+    localStorage.removeItem(held.name);
+    for (const { name, edit, follows } of this.waiting()) {
+      if (follows !== held.edit.key) continue;
+      if (answer.edit) edit.seen = answer.edit.seq;
+      localStorage.setItem(name, JSON.stringify({ edit, follows: null }));
+    }
+    this.onAnswer(held.edit, answer);
+    this.onChange();
+  }
+}
+
+function randomKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (n) => n.toString(16).padStart(2, "0")).join("");
+}

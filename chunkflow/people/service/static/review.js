@@ -1,0 +1,236 @@
+// Review the objects of a table: one key decides, the next object comes, nothing decided is lost.
+//
+// What this person does is shown at once and sent by the outbox; what others do comes as events.
+
+import { Outbox } from "./outbox.js";
+import { Panel } from "./panel.js";
+import { Points } from "./points.js";
+
+const API = document.body.dataset.api;
+const ACTIONS = [
+  { key: "f", name: "accept", title: "accept", button: true },
+  { key: "d", name: "reject", title: "reject", button: true },
+  { key: "j", name: "next", title: "next" },
+  { key: "k", name: "previous", title: "previous" },
+  { key: "u", name: "undo", title: "undo", button: true },
+  { key: "y", name: "redo", title: "redo", button: true },
+  { key: "m", name: "note", title: "note", button: true },
+  { key: "i", name: "hide", title: "hide what is decided" },
+];
+const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
+const TELL_UNSEEN = "Somebody changed this object before: what is shown now is theirs.";
+
+class Review {
+  constructor(viewer, table) {
+    this.viewer = viewer;
+    this.table = table;
+    this.objects = new Map();
+    this.seq = table.seq;
+    this.path = [];
+    this.hidden = false;
+    this.panel = new Panel(() => this.next());
+    this.panel.queries(table.queries);
+    this.panel.actions(ACTIONS, table.classes, (name) => this.perform(name));
+    this.counts = table.counts;
+    this.panel.progress(this.counts);
+    this.points = new Points(viewer, table.voxel_size.map((n) => n * 1e-9), table.classes, {
+      onAdd: (place) => this.add(place),
+      onMove: (id, place) => this.edit({ operation: "move", object: id, shape: point(place) }),
+      onDelete: (id) => this.edit({ operation: "delete", object: id }),
+    });
+    this.outbox = new Outbox(API, (edit, answer) => this.answered(edit, answer), () => this.panel.waiting(this.outbox.waiting().length));
+    this.bind();
+    this.listen();
+    this.panel.waiting(this.outbox.waiting().length);
+    this.outbox.send();
+  }
+
+  bind() {
+    const { global } = this.viewer.inputEventBindings;
+    const bound = ACTIONS.map(({ key, name }) => [`key${key}`, name]);
+    for (let n = 1; n <= Math.min(this.table.classes.length, 9); n++) bound.push([`digit${n}`, `class-${n}`]);
+    for (const [key, name] of bound) {
+      global.set(key, `review-${name}`);
+      this.viewer.element.addEventListener(`action:review-${name}`, () => this.perform(name));
+    }
+  }
+
+  listen() {
+    const events = new EventSource(`${API}/events?since=${this.seq}`);
+    events.onmessage = (event) => this.heard(JSON.parse(event.data));
+  }
+
+  get current() {
+    return this.path.length ? (this.objects.get(this.path.at(-1)) ?? null) : null;
+  }
+
+  perform(name) {
+    this.panel.message("");
+    if (name === "next") return this.next();
+    if (name === "previous") return this.previous();
+    if (name === "undo") return this.edit({ operation: "undo" });
+    if (name === "redo") return this.edit({ operation: "undo", redo: true });
+    if (name === "hide") return this.hide();
+    const id = this.points.underCursor() ?? this.current?.id;
+    const object = this.objects.get(id);
+    if (!object) return this.panel.message("Choose an object first: j goes to the next one.");
+    if (name === "note") return this.note(object);
+    const going = object.id === this.current?.id;
+    if (name === "accept") this.edit({ operation: "accept", object: id, class: object.class });
+    else if (name === "reject") this.edit({ operation: "reject", object: id });
+    else this.edit({ operation: "class", object: id, class: this.table.classes[Number(name.slice(6)) - 1] });
+    return going ? this.next() : undefined;
+  }
+
+  note(object) {
+    const text = prompt("Note", object.note);
+    if (text !== null && text !== object.note) this.edit({ operation: "note", object: object.id, note: text });
+  }
+
+  // Show an edit of this person at once, and send it.
+  edit(edit) {
+    const object = this.objects.get(edit.object);
+    if (object) {
+      edit.seen = object.seq;
+      this.update({ ...object, ...effect(edit), person: this.table.person });
+    }
+    this.outbox.put(edit);
+  }
+
+  add(place) {
+    const id = newId();
+    this.update({ id, place, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: null, person: this.table.person });
+    this.outbox.put({ operation: "add", object: id, shape: point(place) });
+  }
+
+  async answered(edit, answer) {
+    if (answer.status === 200) {
+      this.counts = answer.counts;
+      this.panel.progress(this.counts);
+      await this.take(answer.object);
+      if (edit.operation === "undo") this.go(answer.object.id);
+      return;
+    }
+    this.panel.message(answer.status === 409 && answer.object ? `${answer.error} ${TELL_UNSEEN}` : answer.error);
+    if (answer.object) await this.take(answer.object);
+  }
+
+  // An edit of somebody, also of this person in another window.
+  async heard({ seq, object, counts }) {
+    this.seq = seq;
+    this.counts = counts;
+    this.panel.progress(counts);
+    if (!this.outbox.last(object.id)) await this.take(object);
+  }
+
+  // Take an object as the server has it; what still waits to be sent of it stays as this person left it.
+  async take(object) {
+    const held = this.objects.get(object.id);
+    if (held && held.seq !== null && object.seq !== null && object.seq < held.seq) return;
+    if (this.outbox.last(object.id)) {
+      if (held) held.seq = object.seq;
+      return;
+    }
+    if (held || this.near(object)) this.update(object);
+    if (object.id === this.current?.id) await this.details(object.id);
+  }
+
+  near(object) {
+    return this.loaded !== undefined && distance(object.place, this.loaded.centre, this.table.voxel_size) < this.loaded.radius;
+  }
+
+  update(object) {
+    this.objects.set(object.id, object);
+    if (this.hidden && object.status && object.id !== this.current?.id) this.points.put({ ...object, deleted: true });
+    else this.points.put(object);
+    if (object.id === this.current?.id) this.panel.show(object);
+  }
+
+  async next() {
+    const after = this.current?.id ?? "";
+    const found = await ask(`next?query=${encodeURIComponent(this.panel.query)}&after=${after}`);
+    if (found === null) return;
+    if (found.object === null) this.panel.message("Nothing is left to decide here.");
+    else await this.go(found.object.id, found.object);
+  }
+
+  async previous() {
+    if (this.path.length < 2) return;
+    this.path.pop();
+    await this.go(this.path.pop());
+  }
+
+  async go(id, known = this.objects.get(id)) {
+    const object = known ?? (await ask(`objects/${id}`));
+    if (!object || object.deleted) return;
+    if (!this.objects.has(id)) this.objects.set(id, object);
+    if (this.path.at(-1) !== id) this.path.push(id);
+    this.points.choose(this.objects.get(id));
+    this.panel.show(this.objects.get(id));
+    await Promise.all([this.load(this.objects.get(id).place), this.details(id)]);
+  }
+
+  async details(id) {
+    const object = await ask(`objects/${id}`);
+    if (object && this.current?.id === id) this.panel.details(object);
+  }
+
+  // The neighbourhood of a place, unless most of it is there already.
+  async load(place) {
+    if (this.loaded && distance(place, this.loaded.centre, this.table.voxel_size) < this.loaded.radius * FAR) return;
+    const found = await ask(`near?place=${place.join(",")}`);
+    if (found === null) return;
+    this.loaded = { centre: place, radius: found.radius ?? Infinity };
+    for (const object of found.objects) if (!this.outbox.last(object.id)) this.objects.set(object.id, object);
+    this.draw();
+  }
+
+  hide() {
+    this.hidden = !this.hidden;
+    this.draw();
+  }
+
+  draw() {
+    const near = [...this.objects.values()].filter((object) => this.near(object) && !object.deleted);
+    this.points.show(near.filter((object) => !this.hidden || !object.status || object.id === this.current?.id));
+  }
+}
+
+function effect(edit) {
+  if (edit.operation === "accept" || edit.operation === "class") return { status: "accepted", class: edit.class };
+  if (edit.operation === "reject") return { status: "rejected" };
+  if (edit.operation === "move") return { place: edit.shape.points[0] };
+  if (edit.operation === "note") return { note: edit.note };
+  return { deleted: true };
+}
+
+function point(place) {
+  return { kind: "point", points: [place] };
+}
+
+function newId() {
+  const high = crypto.getRandomValues(new BigUint64Array(1))[0];
+  return String((high & ((1n << 62n) - 1n)) | (1n << 62n));
+}
+
+function distance(a, b, scale) {
+  return Math.hypot(...a.map((n, axis) => (n - b[axis]) * scale[axis]));
+}
+
+async function ask(path) {
+  try {
+    const response = await fetch(`${API}/${path}`);
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+async function start() {
+  const table = await ask("table");
+  while (!Points.ready(window.viewer)) await new Promise((resolve) => setTimeout(resolve, 50));
+  window.review = new Review(window.viewer, table);
+  await window.review.next();
+}
+
+start();

@@ -1,0 +1,112 @@
+"""The commands of a review: the page in the browser, what was decided as a file, the check of its log."""
+
+from __future__ import annotations
+
+import os
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from chunkflow.errors import DamagedInput
+from chunkflow.people.review.export import export_review
+from chunkflow.people.review.reviewing import check_review
+from chunkflow.people.service.reviewer import review as start_review
+from cli.data.view import tunnel, wait_for_interrupt
+
+TablePlace = Annotated[
+    str,
+    typer.Argument(
+        metavar="WORK[:TABLE]", help="The table of a job; by default its last one with places of objects."
+    ),
+]
+DatabasePlace = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        show_default="review.sqlite in the work folder",
+        help="Where the log lies: a file, or postgresql://USER@HOST/NAME.",
+    ),
+]
+
+
+class OpensByDefault(TyperGroup):
+    """Takes what is none of its commands for the argument of `open`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = next((word for word in args if not word.startswith("-")), None)
+        return super().parse_args(ctx, args if first is None or first in self.commands else ["open", *args])
+
+
+app = typer.Typer(no_args_is_help=True, cls=OpensByDefault)
+
+
+@app.callback()
+def review() -> None:
+    """Review the objects of a table in the browser (chunkflow review WORK), and use what was decided."""
+
+
+@app.command("open")
+def open_review(
+    place: TablePlace,
+    database: DatabasePlace = "",
+    port: Annotated[int, typer.Option(help="The port to serve on; 0 takes a free one.")] = 0,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the link in this machine's browser.")
+    ] = False,
+) -> None:
+    """Review the objects of a table in the browser, one key for each decision.
+
+    What is decided is in the log at once: the page may be closed, the server ended, at any time. The server
+    answers to this machine alone.
+
+    Example: chunkflow review work/rat:combined
+    """
+    console = Console(soft_wrap=True)
+    with start_review(place, database=database, port=port) as page:
+        console.print(str(page), highlight=False)
+        if forward := tunnel(page.port, os.environ):
+            console.print(f"From your own computer, first: {forward}", highlight=False)
+        console.print("Ctrl-C ends it; nothing that was decided is lost.")
+        if open_browser:
+            webbrowser.open(page.url)
+        wait_for_interrupt()
+        console.print(f"{page.title}.", highlight=False)
+
+
+@app.command()
+def export(
+    place: TablePlace,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The file; its ending says how it is written.")],
+    form: Annotated[
+        str, typer.Option("--as", metavar="FORMAT", help="Write it as another program reads it, as `export`.")
+    ] = "",
+    edit: Annotated[
+        int | None,
+        typer.Option(min=0, show_default="the last", help="The last edit that counts, by its number."),
+    ] = None,
+    database: DatabasePlace = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")] = False,
+) -> None:
+    """Write the objects of a table as people have decided on them to one file.
+
+    Example: chunkflow review export work/rat:combined --to reviewed.csv
+    """
+    made = export_review(place, to, database=database, edit=edit, form=form, overwrite=overwrite)
+    Console(soft_wrap=True).print(str(made), highlight=False)
+
+
+@app.command()
+def check(place: TablePlace, database: DatabasePlace = "") -> None:
+    """Rebuild what is current from the log of edits, and compare it with what is kept.
+
+    Example: chunkflow review check work/rat
+    """
+    checked = check_review(place, database=database)
+    if checked.faults:
+        raise DamagedInput("\n".join([str(checked), *checked.faults]))
+    Console(soft_wrap=True).print(str(checked), highlight=False)
