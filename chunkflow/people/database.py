@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,12 +91,16 @@ class Database:
             raise
         return self
 
-    def create(self, metadata: sa.MetaData) -> None:
-        """Make those tables that are missing; other processes may do so at the same time."""
+    def create(
+        self, metadata: sa.MetaData, fill: Callable[[sa.Connection], None] = lambda connection: None
+    ) -> None:
+        """Make those tables that are missing, and let `fill` put into them what must be there from the
+        beginning; other processes may do so at the same time."""
         with self.write() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MAKING})"))
             metadata.create_all(connection)
+            fill(connection)
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -122,7 +126,8 @@ class Database:
             raise StorageError(f"The database {self.url} is too busy: try again.") from error
 
     def _error(self, error: sa.exc.DBAPIError) -> ChunkflowError:
-        said = str(error.orig)
+        first = error.orig.args[0] if error.orig and error.orig.args else ""
+        said = str(first["M"] if isinstance(first, dict) else first)  # PostgreSQL tells in parts
         if "not a database" in said or "malformed" in said:
             return BadInput(f"{self.url} is no database of a review, or it is damaged: {said}.")
         if "readonly" in said or "unable to open" in said:
@@ -131,7 +136,7 @@ class Database:
             )
         if "locked" in said or "busy" in said:
             return StorageError(f"{self.url} is locked by another process: try again.")
-        return StorageError(f"The database {self.url} did not do as asked: {said.splitlines()[0]}.")
+        return StorageError(f"The database {self.url} did not do as asked: {said}.")
 
     def close(self) -> None:
         """Close all connections."""

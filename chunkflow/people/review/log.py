@@ -19,7 +19,7 @@ from chunkflow.people.review.edits import Edit, ObjectState, ReviewedObject, Rev
 from chunkflow.people.review.effects import UNTOUCHED
 from chunkflow.people.review.proposed import ProposedEdit
 from chunkflow.people.review.schema import COUNTERS, EDITS, METADATA, OBJECTS, REVIEWED_TABLES, UNDONE
-from chunkflow.people.review.taking import next_number
+from chunkflow.people.review.taking import begin_counters, next_number
 from chunkflow.people.review.writer import LogWriter
 
 ASKED_AT_ONCE = 500
@@ -35,7 +35,7 @@ class ReviewLog:
         return cls(Database.open(database))
 
     def __init__(self, database: Database) -> None:
-        database.create(METADATA)
+        database.create(METADATA, begin_counters)
         self._database = database
         self._writer = LogWriter(database)
 

@@ -22,6 +22,13 @@ from chunkflow.people.review.proposed import ProposedEdit
 from chunkflow.people.review.schema import COUNTERS, EDITS, OBJECTS, UNDONE
 
 
+def begin_counters(connection: sa.Connection) -> None:
+    """Let the numbers of edits and of tables begin, where the log is new."""
+    known = set(connection.execute(sa.select(COUNTERS.c.name)).scalars())
+    for name in {"edit", "table"} - known:
+        connection.execute(COUNTERS.insert().values(name=name, value=0))
+
+
 def hold_log(connection: sa.Connection) -> None:
     """Hold the log until the end of the transaction, against writers of other processes."""
     next_number(connection, "edit", take=False)
@@ -31,8 +38,7 @@ def next_number(connection: sa.Connection, name: str, take: bool = True) -> int:
     """The next number of a counter, or without `take` the last one; others wait for the transaction's end."""
     counter = COUNTERS.c.name == name
     changed = COUNTERS.update().where(counter).values(value=COUNTERS.c.value + int(take))
-    if connection.execute(changed).rowcount == 0:
-        connection.execute(COUNTERS.insert().values(name=name, value=int(take)))
+    connection.execute(changed)
     return int(connection.execute(sa.select(COUNTERS.c.value).where(counter)).scalar_one())
 
 
