@@ -70,6 +70,8 @@ class Database:
             raise BadInput(f"{text} is no address of a database: postgresql://USER@HOST/NAME.") from None
         except ModuleNotFoundError as error:
             raise missing_package("pg8000", "Keeping a review in PostgreSQL") from error
+        if not (url.username and url.host and url.database):
+            raise BadInput(f"{text} lacks a user, a host or a name: postgresql://USER@HOST/NAME.")
         shown = url.set(drivername="postgresql").render_as_string(hide_password=True)
         return cls(engine, shown)._begun()
 
