@@ -16,6 +16,7 @@ from chunkflow.people.review.export import export_review
 from chunkflow.people.review.reviewing import check_review
 from chunkflow.people.service.reviewer import review as start_review
 from cli.data.view import tunnel, wait_for_interrupt
+from cli.options import parse_names
 
 TablePlace = Annotated[
     str,
@@ -53,6 +54,10 @@ def review() -> None:
 @app.command("open")
 def open_review(
     place: TablePlace,
+    classes: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help="Classes that objects may be given beside those of the table."),
+    ] = "",
     database: DatabasePlace = "",
     port: Annotated[int, typer.Option(help="The port to serve on; 0 takes a free one.")] = 0,
     open_browser: Annotated[
@@ -67,7 +72,7 @@ def open_review(
     Example: chunkflow review work/rat:combined
     """
     console = Console(soft_wrap=True)
-    with start_review(place, database=database, port=port) as page:
+    with start_review(place, classes=parse_names(classes), database=database, port=port) as page:
         console.print(str(page), highlight=False)
         if forward := tunnel(page.port, os.environ):
             console.print(f"From your own computer, first: {forward}", highlight=False)

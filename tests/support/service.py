@@ -21,12 +21,12 @@ def folder_server(folders: dict[str, str], port: int = 0) -> LocalServer:
 
 
 def ask(
-    server: LocalServer, path: str, method: str = "GET", **headers: str
+    server: LocalServer, path: str, method: str = "GET", body: bytes = b"", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     """Ask for a path below the token; the names of headers have _ for -."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, f"/{server.token}/{path}", headers=named)
+    connection.request(method, f"/{server.token}/{path}", body or None, named)
     answer = connection.getresponse()
     content = answer.read()
     connection.close()

@@ -37,7 +37,7 @@ class TableObjects:
     places: Floats
     """In voxels of the table's layer."""
     classes: tuple[str, ...]
-    """The names of the classes that the table knows; none where it has no column `class`."""
+    """The names of the classes that the table knows, and of others that people may give."""
     of_class: npt.NDArray[np.int16]
     """The number of each object's class; NO_CLASS where it has none."""
     probability: npt.NDArray[np.float32]
@@ -48,8 +48,8 @@ class TableObjects:
     """Of half of the objects it is larger, in micrometres; None where the table does not say."""
 
     @classmethod
-    def read(cls, info: TableInfo) -> TableObjects:
-        """Read a table; one without ids or places is refused."""
+    def read(cls, info: TableInfo, classes: Sequence[str] = ()) -> TableObjects:
+        """Read a table, whose objects may be of other `classes`, too; it must have ids and places."""
         parts = []
         for index in range(len(info.grid)):
             for piece in table_pieces(info, info.grid.box(index)):
@@ -68,7 +68,8 @@ class TableObjects:
         ids = rows["id"].to_numpy().astype(np.uint64)
         order = np.argsort(ids, kind="stable")
         places = np.stack([rows[axis].to_numpy().astype(float) for axis in PLACES], axis=1)
-        names, of_class = _classes(rows)
+        others = [name.removeprefix("p_") for name in schema.names if name.startswith("p_")]
+        names, of_class = _classes(rows, [*others, *classes])
         nothing = np.full(len(ids), np.nan, np.float32)
         said = "probability" in wanted
         probability = rows["probability"].to_numpy().astype(np.float32) if said else nothing
@@ -117,17 +118,19 @@ class TableObjects:
     @property
     def generation(self) -> str:
         """The same for the same objects, classes and probabilities; another one once the table is another."""
-        content = hashlib.sha256("\n".join(self.classes).encode())
-        for array in (self.ids, self.places, self.of_class, self.probability):
+        named = np.array(["", *self.classes])[self.of_class + 1]
+        content = hashlib.sha256("\n".join(named.tolist()).encode())
+        for array in (self.ids, self.places, self.probability):
             content.update(np.ascontiguousarray(array).tobytes())
         return content.hexdigest()[:32]
 
 
-def _classes(rows: pa.Table) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
-    if "class" not in rows.column_names:
-        return (), np.full(len(rows), NO_CLASS, np.int16)
-    said = np.array(["" if name is None else str(name) for name in rows["class"].to_pylist()], dtype=str)
-    names = sorted(set(said.tolist()) - {""})
+def _classes(rows: pa.Table, others: Sequence[str]) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+    """The names of all classes, sorted, and the number of each object's."""
+    said = np.full(len(rows), "")
+    if "class" in rows.column_names:
+        said = np.array(["" if name is None else str(name) for name in rows["class"].to_pylist()], dtype=str)
+    names = sorted({*said.tolist(), *others} - {""})
     numbers = np.searchsorted(names, said).astype(np.int16) if names else np.zeros(len(said), np.int16)
     return tuple(names), np.where(said == "", np.int16(NO_CLASS), numbers).astype(np.int16)
 

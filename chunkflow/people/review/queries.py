@@ -48,7 +48,8 @@ def queries_of(objects: TableObjects) -> Mapping[str, Query]:
         found.insert(0, Query("uncertain", "least certain", np.argsort(sure, kind="stable")))
     for number, name in enumerate(objects.classes):
         of_class = np.flatnonzero(objects.of_class == number)
-        found.append(Query(f"class:{name}", f"predicted as {name}", of_class))
+        if len(of_class):
+            found.append(Query(f"class:{name}", f"predicted as {name}", of_class))
     found.append(Query("all", "all, also those that are decided", by_space, decided=True))
     return {query.name: query for query in found}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,9 @@ class ReviewPlace:
             )
         return f"{plain(self.work.url)}/{DATABASE}"
 
-    def opened(self, log: ReviewLog) -> LiveTable:
-        """The objects of the table, with all that is current of them."""
-        objects = TableObjects.read(self.info)
+    def opened(self, log: ReviewLog, classes: Sequence[str] = ()) -> LiveTable:
+        """The objects of the table, with all that is current of them; they may also be of other `classes`."""
+        objects = TableObjects.read(self.info, classes)
         return LiveTable(log, self.table_of(log, objects.generation), objects)
 
     def table_of(self, log: ReviewLog, generation: str) -> int:

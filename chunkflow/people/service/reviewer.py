@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from chunkflow.people.service.datasets import DataSet
 from chunkflow.people.service.one_person import token_of
 from chunkflow.people.service.serving import LocalServer, Served
 from chunkflow.people.viewing.shown import layers_to_show
+from chunkflow.words import refuse_one_text
 
 
 class Reviewer(Served):
@@ -47,10 +49,18 @@ class Reviewer(Served):
         return f"{self.title}: {self.url}"
 
 
-def review(place: str | Path, *, database: str | Path = "", person: str = "", port: int = 0) -> Reviewer:
+def review(
+    place: str | Path,
+    *,
+    classes: Sequence[str] = (),
+    database: str | Path = "",
+    person: str = "",
+    port: int = 0,
+) -> Reviewer:
     """Review the objects of a table in the browser: accept, reject, give classes, add, move, delete.
 
-    `place` is WORK:TABLE, or WORK for the last table of objects of its job.
+    `place` is WORK:TABLE, or WORK for the last table of objects of its job. Objects may be given the classes
+    that the table or its model knows, and `classes`.
     What is decided lies in the file review.sqlite of the work folder, or in `database` (a path, or
     postgresql://USER@HOST/NAME), under the name `person`, by default that of the user. The server answers to
     this machine alone, at `port` (0 takes a free one).
@@ -59,13 +69,14 @@ def review(place: str | Path, *, database: str | Path = "", person: str = "", po
     ...     page.name, page.counts["accepted"]
     ('objects', 0)
     """
+    refuse_one_text("classes", classes)
     found = ReviewPlace.find(place)
     layers, links = layers_to_show([found.work.url])
     name = found.work.job().name
     dataset = DataSet.of(name, layers, links)
     log = open_log(found.database(database))
     try:
-        live = found.opened(log)
+        live = found.opened(log, classes)
         dataset.reviews[found.name] = live
         token = token_of([*layers.values(), found.name])
         server = LocalServer(Service({name: dataset}, person or getpass.getuser()), token, port)

@@ -1,0 +1,42 @@
+"""A small job whose objects have classes, to be reviewed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from chunkflow.people.service.reviewer import Reviewer
+from tests.support.files.classifiers import saved_model
+from tests.support.jobs import make_job, run_job
+from tests.support.service import ask
+
+SIZE = [128, 128, 48]
+
+
+def job_to_review(folder: Path) -> str:
+    """The work folder of a job with a table `classified` of some sixty objects."""
+    layers = {name: str(folder / name) for name in ("dapi", "nuclei", "cells")}
+    tasks = [
+        {"synthesize": {"dapi": "dapi", "size": SIZE, "density": 60_000}},
+        {"segment": {"image": "dapi", "labels": "nuclei", "diameter": 9}},
+        {"measure": {"labels": "nuclei", "images": ["dapi"], "objects": "objects"}},
+        {"classify": {"objects": "objects", "model": str(saved_model(folder)), "classes": "classified"}},
+        {"annotate": {"objects": "classified", "annotations": "cells"}},
+    ]
+    job = make_job(folder, layers, tasks, storage=[32, 32, 16], chunk=[64, 64, 32])
+    assert run_job(job) == "complete"
+    return job.work.removeprefix("file://")
+
+
+def asked(page: Reviewer, path: str) -> Any:
+    """What the programming interface of a review says."""
+    status, _, content = ask(page._server, f"api/review/test/{page.name}/{path}")
+    return json.loads(content) if status == 200 else status
+
+
+def sent(page: Reviewer, **edit: Any) -> tuple[int, dict[str, Any]]:
+    """Send an edit, and give the answer."""
+    path = f"api/review/test/{page.name}/edits"
+    status, _, content = ask(page._server, path, "POST", json.dumps(edit).encode())
+    return status, json.loads(content or b"{}")
