@@ -33,6 +33,8 @@ export class Points {
       return;
     }
     this.quietly(() => this.drop(id));
+    // The client goes on to show the point that it has just made, which is no more.
+    queueMicrotask(() => (this.viewer.selectionDetailsState.location.visible = false));
     this.handlers.onAdd(place);
   }
 

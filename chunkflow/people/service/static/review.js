@@ -112,7 +112,19 @@ class Review {
       return;
     }
     this.panel.message(answer.status === 409 && answer.object ? `${answer.error} ${TELL_UNSEEN}` : answer.error);
-    if (answer.object) await this.take(answer.object);
+    if (edit.object) await this.revert(edit.object, answer.object);
+  }
+
+  // Show an object as the server has it, after an edit of it that was refused.
+  async revert(id, known) {
+    if (this.outbox.last(id)) return;
+    const object = known ?? (await ask(`objects/${id}`));
+    if (object) {
+      this.update(object);
+    } else {
+      this.objects.delete(id);
+      this.points.quietly(() => this.points.drop(id));
+    }
   }
 
   // An edit of somebody, also of this person in another window.

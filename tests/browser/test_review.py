@@ -1,0 +1,185 @@
+"""A review in a real browser: keys, clicks, a server that goes away, two people at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, TimeoutError
+
+from chunkflow.people.service.reviewer import Reviewer, review
+from tests.support.browser.viewer import Viewer
+from tests.support.reviews import asked, job_to_review
+
+READY = "window.review && window.review.current && window.review.loaded && viewer.isReady()"
+INSIDE, OUTSIDE = (190, 260), (60, 130)
+"""Pixels of the section of x and y, whose middle is near a corner of the volume."""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return job_to_review(tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture
+def start(work: str, tmp_path: Path) -> Iterator[Callable[..., Reviewer]]:
+    """Starts a server of the review for a person; all are ended."""
+    started = []
+
+    def start(person: str, port: int = 0) -> Reviewer:
+        started.append(review(work, database=tmp_path / "review.sqlite", person=person, port=port))
+        return started[-1]
+
+    yield start
+    for page in started:
+        page.close()
+
+
+def open_page(viewer: Viewer, page: Reviewer) -> Page:
+    """A browser window on the page of a review, with an object before it."""
+    window = viewer.page.context.new_page()
+    window.set_default_timeout(60_000)
+    for _ in range(5):
+        window.goto(page.url)
+        try:
+            window.wait_for_function(READY, timeout=20_000)
+            return window
+        except TimeoutError:  # the client now and then stands still on a busy machine
+            continue
+    raise AssertionError("the page did not become ready")
+
+
+def current(window: Page) -> dict[str, Any]:
+    return dict(window.evaluate("review.current"))
+
+
+def press(window: Page, key: str) -> None:
+    """Press a key, and wait until it is durable and the page has gone on."""
+    window.keyboard.press(key)
+    window.wait_for_function("review.outbox.waiting().length === 0 && !review.outbox.sending")
+
+
+def next_object(window: Page, after: str) -> dict[str, Any]:
+    window.wait_for_function(f"review.current && review.current.id !== '{after}'")
+    return current(window)
+
+
+def control_click(window: Page, x: int, y: int) -> None:
+    window.mouse.move(x, y)
+    window.keyboard.down("Control")
+    window.mouse.click(x, y)
+    window.keyboard.up("Control")
+
+
+def test_keys_decide_and_the_next_object_comes(viewer: Viewer, start: Callable[..., Reviewer]) -> None:
+    page = start("ann")
+    window = open_page(viewer, page)
+    first = current(window)
+    assert window.locator("#name").inner_text() == f"Object {first['id']}"
+    press(window, "f")
+    second = next_object(window, first["id"])
+    press(window, "d")
+    third = next_object(window, second["id"])
+    press(window, "1")
+    fourth = next_object(window, third["id"])
+    held = {id: asked(page, f"objects/{id}") for id in (first["id"], second["id"], third["id"])}
+    assert [(one["status"], one["class"]) for one in held.values()] == [
+        ("accepted", first["predicted"]),
+        ("rejected", second["predicted"]),
+        ("accepted", "glia"),
+    ]
+    press(window, "u")
+    window.wait_for_function(f"review.current.id === '{third['id']}'")
+    assert asked(page, f"objects/{third['id']}")["status"] == ""
+    press(window, "y")
+    assert asked(page, f"objects/{third['id']}")["status"] == "accepted"
+    window.keyboard.press("k")
+    assert next_object(window, third["id"])["id"] == fourth["id"]
+    window.on("dialog", lambda dialog: dialog.accept("dim <b>one</b>"))
+    press(window, "m")
+    assert asked(page, f"objects/{fourth['id']}")["note"] == "dim <b>one</b>"
+    assert window.locator("#note").inner_text() == "Note: dim <b>one</b>"
+    assert window.locator("#counts").inner_text().startswith("3 of ")
+    assert window.evaluate("viewer.state.toJSON().layers.at(-1).annotations ?? []") == []
+    window.close()
+
+
+def test_points_are_added_moved_and_deleted_as_in_neuroglancer(
+    viewer: Viewer, start: Callable[..., Reviewer]
+) -> None:
+    page = start("ann")
+    window = open_page(viewer, page)
+    before = page.counts["objects"]
+    window.evaluate("viewer.position.value = new Float32Array([20, 20, 24])")
+    control_click(window, *OUTSIDE)
+    window.wait_for_selector("#message:not([hidden])")
+    assert "lies outside of the volume" in window.locator("#message").inner_text()
+    assert window.evaluate("[...review.objects.values()].filter((one) => one.added)") == []
+    control_click(window, *INSIDE)
+    window.wait_for_function("[...review.objects.values()].some((one) => one.added && one.seq)")
+    (added,) = window.evaluate("[...review.objects.values()].filter((one) => one.added)")
+    assert 2**62 <= int(added["id"]) < 2**63
+    assert page.counts["objects"] == before + 1
+    window.keyboard.down("Alt")
+    window.mouse.down()
+    window.mouse.move(INSIDE[0] + 20, INSIDE[1] + 10, steps=4)
+    window.mouse.up()
+    window.keyboard.up("Alt")
+    window.wait_for_function(f"review.objects.get('{added['id']}').seq === 2")
+    moved = asked(page, f"objects/{added['id']}")
+    assert moved["place"] != added["place"]
+    for key in ("Control", "Alt"):
+        window.keyboard.down(key)
+    window.mouse.click(INSIDE[0] + 20, INSIDE[1] + 10, button="right")
+    for key in ("Alt", "Control"):
+        window.keyboard.up(key)
+    window.wait_for_function(f"review.objects.get('{added['id']}').deleted")
+    window.wait_for_function("review.outbox.waiting().length === 0")
+    assert asked(page, f"objects/{added['id']}")["deleted"]
+    press(window, "u")
+    assert not asked(page, f"objects/{added['id']}")["deleted"]
+    window.close()
+
+
+def test_edits_outlast_a_server_that_is_away_and_a_page_that_is_loaded_anew(
+    viewer: Viewer, start: Callable[..., Reviewer]
+) -> None:
+    page = start("ann")
+    window = open_page(viewer, page)
+    ids = [one["id"] for one in window.evaluate("[...review.objects.values()].slice(0, 3)")]
+    page.close()
+    for id in ids:
+        window.evaluate(f"review.edit({{operation: 'reject', object: '{id}'}})")
+    assert window.locator("#waiting").inner_text() == "3 edits wait for the server"
+    window.goto("about:blank")
+    again = start("ann", page.port)
+    window.goto(page.url)
+    window.wait_for_function(READY)
+    window.wait_for_function("review.outbox.waiting().length === 0")
+    assert [asked(again, f"objects/{id}")["status"] for id in ids] == ["rejected"] * 3
+    assert [edit.operation for edit in again._live.log.edits(again._live.table)] == ["reject"] * 3
+    assert again._live.log.check() == []
+    window.close()
+
+
+def test_two_people_see_each_other_and_overwrite_nothing(
+    viewer: Viewer, start: Callable[..., Reviewer]
+) -> None:
+    """Each has a server process of his own, as far as the log can tell."""
+    ann, bo = start("ann"), start("bo")
+    hers, his = open_page(viewer, ann), open_page(viewer, bo)
+    id = current(hers)["id"]
+    assert current(his)["id"] == id
+    press(hers, "2")
+    his.wait_for_function(f"review.objects.get('{id}').person === 'ann'")
+    assert his.locator("#decided").inner_text() == "neuron, by ann"
+    his.evaluate(f"review.objects.get('{id}').seq = null")  # as if he had not seen it
+    press(his, "d")
+    his.wait_for_selector("#message:not([hidden])")
+    assert f"Object {id} was changed by ann (class) after you saw it." in his.locator("#message").inner_text()
+    assert his.evaluate(f"review.objects.get('{id}').status") == "accepted"
+    assert ann._live.log.last() == 1
+    for window in (hers, his):
+        window.close()
