@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from chunkflow.errors import BadInput, ChunkflowError, StorageError
 from chunkflow.extras import missing_package
-
-try:
-    import sqlalchemy as sa
-except ModuleNotFoundError as missing:
-    raise missing_package("sqlalchemy", "Keeping a review") from missing
 
 VERSION = 1
 LOCK_SECONDS = 10
@@ -54,6 +51,7 @@ class Database:
             raise BadInput(f"{text} is no database: give the path of a file, or postgresql://USER@HOST/NAME.")
         path = Path(text.removeprefix("sqlite:///").removeprefix("file://")).absolute()
         _refuse_path(path, mounts)
+        _refuse_other(path)
         engine = sa.create_engine(
             sa.URL.create("sqlite", database=str(path)), connect_args={"timeout": LOCK_SECONDS}
         )
@@ -167,6 +165,23 @@ def _refuse_path(path: Path, mounts: Path) -> None:
             f"{path} lies on a network file system ({kind}), where SQLite loses data: give the path of a "
             "file on a disk of this machine, or a PostgreSQL database (postgresql://USER@HOST/NAME)."
         )
+
+
+def _refuse_other(path: Path) -> None:
+    """Raise BadInput for the file of another program, which is left as it is."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    except (
+        sqlite3.OperationalError
+    ):  # it is held, or in a folder that cannot be written: said when it is opened
+        return
+    except sqlite3.DatabaseError as error:
+        raise BadInput(f"{path} is no database of a review, or it is damaged: {error}.") from None
+    if tables and (META.name,) not in tables:
+        raise BadInput(f"{path} is a database of another program: give another file.")
 
 
 def file_system(folder: Path, mounts: Path = MOUNTS) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from chunkflow.data.info import TableInfo
 from chunkflow.data.tables import table_pieces
 from chunkflow.errors import BadInput, Incomplete
+from chunkflow.extras import optional_import
 from chunkflow.jobs.work import Work
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.objects import PLACES, TableObjects
@@ -64,7 +65,8 @@ class ReviewPlace:
 
 def open_log(database: str, must_exist: bool = False) -> ReviewLog:
     """The log of reviews in a database, to be closed."""
-    from chunkflow.people.review.log import ReviewLog  # it needs an optional package
+    optional_import("sqlalchemy", "Keeping a review")
+    from chunkflow.people.review.log import ReviewLog
 
     if must_exist and "://" not in database and not Path(database).exists():
         raise BadInput(f"There is no {database}: nobody has reviewed anything here yet.")

@@ -6,12 +6,7 @@ are written in the same transaction, so that nobody reads through the log to lea
 
 from __future__ import annotations
 
-from chunkflow.extras import missing_package
-
-try:
-    import sqlalchemy as sa
-except ModuleNotFoundError as error:
-    raise missing_package("sqlalchemy", "Keeping a review") from error
+import sqlalchemy as sa
 
 METADATA = sa.MetaData()
 _BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")

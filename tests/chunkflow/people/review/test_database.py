@@ -66,7 +66,11 @@ def test_a_later_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_places_that_hold_no_database_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database, but some text that is long enough" * 9)
+    with sqlite3.connect(tmp_path / "other.sqlite") as other:
+        other.execute("CREATE TABLE places (id INTEGER)")
+    before = (tmp_path / "other.sqlite").read_bytes()
     for place, said in (
+        (tmp_path / "other.sqlite", "is a database of another program"),
         (tmp_path, "is a folder: give the path of a file in it"),
         (tmp_path / "text", "is no database of a review, or it is damaged"),
         (tmp_path / "no" / "review.sqlite", "There is no folder"),
@@ -77,6 +81,7 @@ def test_places_that_hold_no_database_are_refused(tmp_path: Path) -> None:
         with pytest.raises((BadInput, StorageError), match=said) as refused:
             Database.open(place)
         assert "secret" not in str(refused.value)
+    assert (tmp_path / "other.sqlite").read_bytes() == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

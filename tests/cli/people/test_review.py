@@ -1,0 +1,72 @@
+"""The commands of a review: the page until Ctrl-C, the export, the check."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import sqlalchemy as sa
+
+from chunkflow.people.database import Database
+from chunkflow.people.service.reviewer import review
+from tests.support.commands import Command
+from tests.support.reviews import asked, job_to_review, sent
+
+WITHOUT = "import sys; sys.modules['sqlalchemy'] = None; from cli.main import main; main()"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> str:
+    work = job_to_review(tmp_path_factory.mktemp("job"))
+    with review(work, person="ann") as page:
+        found = asked(page, "next?query=undecided")["object"]
+        sent(page, key="a", operation="class", object=found["id"], **{"class": "glia"})
+    return work
+
+
+def test_the_page_is_served_until_it_is_interrupted(work: str) -> None:
+    command = [sys.executable, "-m", "cli.main", "review", f"{work}:classified", "--classes", "dust"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path.cwd())
+    assert server.stdout is not None
+    title, _, link = server.stdout.readline().strip().partition(" decided: ")
+    assert title == "Review of classified, 1 of 100"
+    with urlopen(link) as page:
+        assert b"review.js" in page.read()
+    while "Ctrl-C ends it" not in server.stdout.readline():
+        pass
+    server.send_signal(signal.SIGINT)
+    assert server.communicate(timeout=30)[0].strip() == "Review of classified, 1 of 100 decided."
+    assert server.returncode == 0
+
+
+def test_what_was_decided_is_exported_and_checked(work: str, command: Command, tmp_path: Path) -> None:
+    said = command("review", "export", work, "--to", tmp_path / "reviewed.csv")
+    assert said.out == f"{tmp_path}/reviewed.csv has 100 rows of classified, as of edit 1.\n"
+    said = command("review", "export", work, "--to", tmp_path / "reviewed.csv")
+    assert (said.code, "exists already" in said.err) == (2, True)
+    said = command("review", "export", work, "--to", tmp_path / "none.csv", "--edit", "0")
+    assert "accepted" not in (tmp_path / "none.csv").read_text()
+    said = command("review", "check", work)
+    assert said.out == f"1 edit in {work}/review.sqlite: all is as the log says.\n"
+    database = Database.open(f"{work}/review.sqlite")
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE objects SET person = 'bo', seq = 7"))
+    said = command("review", "check", work)
+    assert said.code == 1
+    assert "1 fault.\nWhat is kept of object" in said.err
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE objects SET person = 'ann', seq = 1"))
+    database.close()
+
+
+def test_without_its_package_a_review_is_refused(work: str) -> None:
+    command = [sys.executable, "-c", WITHOUT, "review", work]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert (
+        "Keeping a review needs the package sqlalchemy: pip install 'chunkflow-ray[service]'." in said.stderr
+    )
