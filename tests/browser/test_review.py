@@ -11,7 +11,7 @@ from playwright.sync_api import Page, TimeoutError
 
 from chunkflow.people.service.reviewer import Reviewer, review
 from tests.support.browser.viewer import Viewer
-from tests.support.reviews import asked, job_to_review
+from tests.support.people.reviews import asked, job_to_review
 
 READY = "window.review && window.review.current && window.review.loaded && viewer.isReady()"
 INSIDE, OUTSIDE = (190, 260), (60, 130)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from chunkflow.errors import ChunkflowError
 
 Operation = Literal["accept", "reject", "class", "add", "move", "delete", "note", "undo"]
-Status = Literal["", "accepted", "rejected"]
+ReviewStatus = Literal["", "accepted", "rejected"]
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 _POINTS = {"point": 1, "line": 2, "box": 2, "ellipsoid": 2}
@@ -60,7 +60,7 @@ class DrawnShape(BaseModel):
 class ObjectState:
     """What people have said of an object; by default nothing, so that all is as the table has it."""
 
-    status: Status = ""
+    status: ReviewStatus = ""
     of_class: str = ""
     shape: DrawnShape | None = None
     note: str = ""

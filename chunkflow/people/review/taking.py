@@ -43,7 +43,7 @@ def next_number(connection: sa.Connection, name: str, take: bool = True) -> int:
 
 
 @dataclass(frozen=True)
-class Held:
+class ObjectBefore:
     """An object as it is before an edit: its last edit, the last that is not undone, its state."""
 
     seq: int | None
@@ -160,10 +160,14 @@ def _edit(connection: sa.Connection, where: sa.ColumnElement[bool]) -> Edit | No
     return Edit.from_row(row) if row else None
 
 
-def _held(connection: sa.Connection, table: int, object: int) -> Held:
+def _held(connection: sa.Connection, table: int, object: int) -> ObjectBefore:
     where = sa.and_(OBJECTS.c.table_id == table, OBJECTS.c.object == signed(object))
     row = connection.execute(sa.select(OBJECTS).where(where)).mappings().first()
-    return Held(row["seq"], row["top"], json.loads(row["state"])) if row else Held(None, None, {**UNTOUCHED})
+    return (
+        ObjectBefore(row["seq"], row["top"], json.loads(row["state"]))
+        if row
+        else ObjectBefore(None, None, {**UNTOUCHED})
+    )
 
 
 def _written(
@@ -172,7 +176,7 @@ def _written(
     person: str,
     proposed: ProposedEdit,
     object: int,
-    held: Held,
+    held: ObjectBefore,
     after: dict[str, Any],
     undoes: int | None = None,
 ) -> Edit:
@@ -193,7 +197,7 @@ def _written(
     return edit
 
 
-def _keep(connection: sa.Connection, edit: Edit, held: Held, top: int | None) -> None:
+def _keep(connection: sa.Connection, edit: Edit, held: ObjectBefore, top: int | None) -> None:
     """Write what is current of the object now."""
     state = held.state | edit.after
     values = {

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from chunkflow.people.database import Database
 from chunkflow.people.service.reviewer import review
 from tests.support.commands import Command
-from tests.support.reviews import asked, job_to_review, sent
+from tests.support.people.reviews import asked, job_to_review, sent
 
 WITHOUT = "import sys; sys.modules['sqlalchemy'] = None; from cli.main import main; main()"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chunkflow.people.review.log import ReviewLog
-from tests.support.databases import new_database, postgresql_server
+from tests.support.people.databases import new_database, postgresql_server
 
 __all__ = ["postgresql_server"]
 

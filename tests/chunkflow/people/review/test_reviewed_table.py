@@ -11,7 +11,7 @@ import pytest
 import chunkflow as cf
 from chunkflow.errors import BadInput
 from chunkflow.people.service.reviewer import review
-from tests.support.reviews import asked, job_to_review, sent
+from tests.support.people.reviews import asked, job_to_review, sent
 
 ADDED = str(2**62 + 9)
 SHAPE = {"kind": "point", "points": [[3.5, 4.5, 5.5]]}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chunkflow.people.service.serving import LocalServer
-from tests.support.service import CONTENT, folder_server
+from tests.support.people.service import CONTENT, folder_server
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from cloudfiles import CloudFiles
 from chunkflow.people.service.files import byte_span
 from chunkflow.people.service.serving import LocalServer
 from testbed.moto import CREDENTIALS, moto_server
-from tests.support.service import CONTENT, ask, folder_server
+from tests.support.people.service import CONTENT, ask, folder_server
 
 
 def test_a_file_is_served_whole_with_cors(server: LocalServer) -> None:

@@ -13,8 +13,8 @@ import pytest
 from chunkflow.people.review.log import ReviewLog
 from chunkflow.people.review.proposed import ProposedEdit
 from chunkflow.people.service.reviewer import Reviewer, review
-from tests.support.reviews import asked, job_to_review, sent
-from tests.support.service import ask
+from tests.support.people.reviews import asked, job_to_review, sent
+from tests.support.people.service import ask
 
 ADDED = str(2**62 + 9)
 

@@ -14,7 +14,7 @@ import pytest
 from chunkflow.errors import BadInput
 from chunkflow.people.service.one_person import token_of
 from chunkflow.people.service.serving import LocalServer
-from tests.support.service import ask, folder_server
+from tests.support.people.service import ask, folder_server
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from chunkflow.people.service.serving import LocalServer
 from chunkflow.people.viewing import sources
 from chunkflow.people.viewing.sources import LocalSource, RemoteSource, is_plain
-from tests.support.service import ask as support_ask
-from tests.support.service import folder_server
+from tests.support.people.service import ask as support_ask
+from tests.support.people.service import folder_server
 
 SECRET = b"secret " * 10
 OPEN = b"open " * 10

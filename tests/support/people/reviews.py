@@ -9,7 +9,7 @@ from typing import Any
 from chunkflow.people.service.reviewer import Reviewer
 from tests.support.files.classifiers import saved_model
 from tests.support.jobs import make_job, run_job
-from tests.support.service import ask
+from tests.support.people.service import ask
 
 SIZE = [128, 128, 48]
 
