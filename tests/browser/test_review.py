@@ -14,7 +14,7 @@ from tests.support.browser.viewer import Viewer
 from tests.support.people.reviews import asked, job_to_review
 
 READY = "window.review && window.review.current && window.review.loaded && viewer.isReady()"
-INSIDE, OUTSIDE = (190, 260), (60, 130)
+INSIDE, OUTSIDE, MIDDLE = (190, 260), (60, 130), (166, 236)
 """Pixels of the section of x and y, whose middle is near a corner of the volume."""
 
 
@@ -122,17 +122,24 @@ def test_points_are_added_moved_and_deleted_as_in_neuroglancer(
     (added,) = window.evaluate("[...review.objects.values()].filter((one) => one.added)")
     assert 2**62 <= int(added["id"]) < 2**63
     assert page.counts["objects"] == before + 1
+    press(window, "u")
+    window.wait_for_function(f"review.objects.get('{added['id']}').deleted")
+    assert page.counts["objects"] == before
+    press(window, "y")
+    window.wait_for_function(f"!review.objects.get('{added['id']}').deleted")
+    window.mouse.move(*MIDDLE)  # where the view has come to the point
+    window.wait_for_function(f"review.points.underCursor() === '{added['id']}'")
     window.keyboard.down("Alt")
     window.mouse.down()
-    window.mouse.move(INSIDE[0] + 20, INSIDE[1] + 10, steps=4)
+    window.mouse.move(MIDDLE[0] + 20, MIDDLE[1] + 10, steps=4)
     window.mouse.up()
     window.keyboard.up("Alt")
-    window.wait_for_function(f"review.objects.get('{added['id']}').seq === 2")
+    window.wait_for_function(f"review.objects.get('{added['id']}').seq === 4")
     moved = asked(page, f"objects/{added['id']}")
     assert moved["place"] != added["place"]
     for key in ("Control", "Alt"):
         window.keyboard.down(key)
-    window.mouse.click(INSIDE[0] + 20, INSIDE[1] + 10, button="right")
+    window.mouse.click(MIDDLE[0] + 20, MIDDLE[1] + 10, button="right")
     for key in ("Alt", "Control"):
         window.keyboard.up(key)
     window.wait_for_function(f"review.objects.get('{added['id']}').deleted")

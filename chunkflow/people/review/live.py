@@ -35,6 +35,7 @@ class LiveTable:
         self.queries = queries_of(objects)
         self.seq = 0
         self._current: dict[int, ReviewedObject] = {}
+        self._added: set[int] = set()
         self._open = np.ones(len(objects), bool)
         self._counts = {"accepted": 0, "rejected": 0, "added": 0, "deleted": 0}
         self._lock = threading.Lock()
@@ -59,6 +60,8 @@ class LiveTable:
     def _keep(self, id: int, held: ReviewedObject) -> None:
         self._count(held.state, 1)
         self._current[id] = held
+        if held.state.added:
+            self._added.add(id)
         number = self.objects.number(id)
         if number is not None:
             self._open[number] = not held.state.status and not held.state.deleted
@@ -104,18 +107,19 @@ class LiveTable:
                 raise BadInput(f"The place {list(place)} lies outside of the volume {volume}.")
 
     def described(self, id: int) -> dict[str, Any] | None:
-        """What a page must know of an object; None where there is none."""
+        """What a page must know of an object; None where there never was one.
+
+        One whose addition was undone has no place, and is as one that was deleted.
+        """
         number, held = self.objects.number(id), self._current.get(id)
-        if number is None and (held is None or not held.state.added):
+        if number is None and held is None:
             return None
         state = held.state if held else UNTOUCHED
         predicted = "" if number is None else self.objects.class_of(number)
         probability = None if number is None else _known(float(self.objects.probability[number]))
+        place = None if number is None else self.objects.places[number].tolist()
         if state.shape is not None:
             place = list(state.shape.points[0])
-        else:
-            assert number is not None
-            place = self.objects.places[number].tolist()
         return {
             "id": str(id),
             "place": place,
@@ -125,7 +129,7 @@ class LiveTable:
             "status": state.status,
             "note": state.note,
             "added": state.added,
-            "deleted": state.deleted,
+            "deleted": state.deleted or place is None,
             "seq": held.seq if held else None,
             "person": held.person if held else "",
         }
@@ -154,9 +158,9 @@ class LiveTable:
         whole = len(numbers) == len(self.objects)
         radius = None if whole else float(distances[-1])
         ids = [int(self.objects.ids[number]) for number in numbers]
-        ids += [id for id, held in self._current.items() if held.state.added]
+        ids += list(self._added)
         described = (self.described(id) for id in ids)
-        return {"objects": [known for known in described if known], "radius": radius}
+        return {"objects": [known for known in described if known and known["place"]], "radius": radius}
 
 
 def _known(value: Any) -> Any:

@@ -63,16 +63,20 @@ class ReviewAnswers:
             Route(f"{below}/events", self.events),
         ]
 
-    def live(self, request: Request) -> LiveTable:
-        """The table that is asked for."""
+    async def live(self, request: Request) -> LiveTable:
+        """The table that is asked for, with all that any process has written of it."""
         found = self._find(request.path_params["dataset"], request.path_params["table"])
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
+        try:
+            await self._follower(found).look()
+        except StorageError as error:
+            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
         return found
 
     async def table(self, request: Request) -> Response:
         """What a page must know of the table."""
-        live = self.live(request)
+        live = await self.live(request)
         queries = [{"name": query.name, "title": query.title} for query in live.queries.values()]
         return JSONResponse(
             {
@@ -87,7 +91,7 @@ class ReviewAnswers:
 
     async def object(self, request: Request) -> Response:
         """One object in full."""
-        found = await to_thread.run_sync(self.live(request).detailed, _id(request.path_params["id"]))
+        found = await to_thread.run_sync((await self.live(request)).detailed, _id(request.path_params["id"]))
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return JSONResponse(found)
@@ -97,7 +101,7 @@ class ReviewAnswers:
         asked = request.query_params
         after = _id(asked["after"]) if asked.get("after") else None
         try:
-            found = self.live(request).next(asked.get("query", ""), after)
+            found = (await self.live(request)).next(asked.get("query", ""), after)
         except BadInput as error:
             return _said(HTTPStatus.BAD_REQUEST, str(error))
         return JSONResponse({"object": found})
@@ -110,11 +114,11 @@ class ReviewAnswers:
             place = []
         if len(place) != 3 or not all(math.isfinite(n) for n in place):
             return _said(HTTPStatus.BAD_REQUEST, "A place is three numbers, as in 10,20,5.")
-        return JSONResponse(await to_thread.run_sync(self.live(request).near, place))
+        return JSONResponse(await to_thread.run_sync((await self.live(request)).near, place))
 
     async def take_edit(self, request: Request) -> Response:
         """Write one edit to the log; answered once it is durable."""
-        live = self.live(request)
+        live = await self.live(request)
         content = await _body(request)
         if content is None:
             return _said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"An edit has at most {LARGEST_EDIT:,} bytes.")
@@ -137,7 +141,7 @@ class ReviewAnswers:
 
     async def events(self, request: Request) -> Response:
         """All edits behind a number, and those to come, for as long as the page listens."""
-        live = self.live(request)
+        live = await self.live(request)
         since = request.headers.get("last-event-id") or request.query_params.get("since", "0")
         if not since.isdecimal():
             return _said(HTTPStatus.BAD_REQUEST, "`since` is the number of an edit.")

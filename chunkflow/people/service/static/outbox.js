@@ -1,8 +1,7 @@
 // Edits on their way to the server: kept in the browser until they are acknowledged, and sent in their order.
 //
 // Each has a key of its own, so that one that is sent twice is written once. It names the edit of its object
-// that its author had seen; where that is one of the author's own that still waits, it is told as soon as
-// that one is acknowledged.
+// that its author had seen: where that is one that still waited, as soon as it is acknowledged.
 
 const FIRST_PAUSE = 200;
 const LONGEST_PAUSE = 5000;
@@ -33,10 +32,8 @@ export class Outbox {
 
   put(edit) {
     const key = crypto.randomUUID ? crypto.randomUUID() : randomKey();
-    const before = edit.object ? this.last(edit.object) : undefined;
     const stamp = String(Date.now()).padStart(15, "0") + String(performance.now().toFixed(3)).padStart(16, "0");
-    const held = { edit: { key, ...edit }, follows: before ? before.edit.key : null };
-    localStorage.setItem(this.prefix + stamp, JSON.stringify(held));
+    localStorage.setItem(this.prefix + stamp, JSON.stringify({ edit: { key, ...edit } }));
     this.onChange();
     this.send();
     return key;
@@ -79,10 +76,10 @@ export class Outbox {
 
   settle(held, answer) {
     localStorage.removeItem(held.name);
-    for (const { name, edit, follows } of this.waiting()) {
-      if (follows !== held.edit.key) continue;
-      if (answer.edit) edit.seen = answer.edit.seq;
-      localStorage.setItem(name, JSON.stringify({ edit, follows: null }));
+    for (const { name, edit } of answer.edit ? this.waiting() : []) {
+      if (edit.object !== answer.edit.object) continue;
+      edit.seen = answer.edit.seq;
+      localStorage.setItem(name, JSON.stringify({ edit }));
     }
     this.onAnswer(held.edit, answer);
     this.onChange();

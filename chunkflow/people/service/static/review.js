@@ -143,7 +143,7 @@ class Review {
       if (held) held.seq = object.seq;
       return;
     }
-    if (held || this.near(object)) this.update(object);
+    if (held || (!object.deleted && this.near(object))) this.update(object);
     if (object.id === this.current?.id) await this.details(object.id);
   }
 
@@ -203,7 +203,7 @@ class Review {
   }
 
   draw() {
-    const near = [...this.objects.values()].filter((object) => this.near(object) && !object.deleted);
+    const near = [...this.objects.values()].filter((object) => !object.deleted && this.near(object));
     this.points.show(near.filter((object) => !this.hidden || !object.status || object.id === this.current?.id));
   }
 }
@@ -229,6 +229,10 @@ function distance(a, b, scale) {
   return Math.hypot(...a.map((n, axis) => (n - b[axis]) * scale[axis]));
 }
 
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
 async function ask(path) {
   try {
     const response = await fetch(`${API}/${path}`);
@@ -239,8 +243,9 @@ async function ask(path) {
 }
 
 async function start() {
-  const table = await ask("table");
-  while (!Points.ready(window.viewer)) await new Promise((resolve) => setTimeout(resolve, 50));
+  let table = await ask("table");
+  for (; table === null; table = await ask("table")) await pause(1000);
+  while (!Points.ready(window.viewer)) await pause(50);
   window.review = new Review(window.viewer, table);
   await window.review.next();
 }
