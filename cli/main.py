@@ -89,6 +89,8 @@ def _add(app: typer.Typer, name: str, module: ModuleType, function_name: str) ->
     """One command, or those that a module has below its own."""
     function = getattr(module, function_name)
     if hasattr(module, "app"):
+        for command in module.app.registered_commands:
+            command.help = unwrapped(command.callback.__doc__)
         app.add_typer(module.app, name=name, help=unwrapped(function.__doc__))
     else:
         app.command(name, help=unwrapped(function.__doc__))(function)

@@ -10,9 +10,11 @@ from urllib.request import urlopen
 
 import pytest
 import sqlalchemy as sa
+import typer.main
 
 from chunkflow.people.database import Database
 from chunkflow.people.service.reviewer import review
+from cli.main import build
 from tests.support.commands import Command
 from tests.support.people.reviews import asked, job_to_review, sent
 
@@ -70,3 +72,10 @@ def test_without_its_package_a_review_is_refused(work: str) -> None:
     assert (
         "Keeping a review needs the package sqlalchemy: pip install 'chunkflow-ray[service]'." in said.stderr
     )
+
+
+def test_paragraphs_of_the_help_are_one_line_each() -> None:
+    """The terminal's width wraps them, not the docstring's."""
+    group = typer.main.get_command(build(["train"]))
+    help = group.commands["train"].commands["classify"].help  # type: ignore[attr-defined]
+    assert "or annotations as Neuroglancer, napari and cellfinder save them." in help
