@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +23,8 @@ from chunkflow.extras import missing_package
 VERSION = 1
 LOCK_SECONDS = 10
 MOUNTS = Path("/proc/self/mountinfo")
+ESCAPED = re.compile(r"\\([0-7]{3})")
+"""A blank and its like in the name of a mount point."""
 NETWORKED = (
     *("9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs"),
     *("gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4", "orangefs", "panfs", "smb3", "smbfs", "wekafs"),
@@ -105,7 +108,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection that sees one state of the database."""
-        with self._explained(), self._engine.connect() as connection:
+        options = {"isolation_level": "REPEATABLE READ"} if self._engine.dialect.name == "postgresql" else {}
+        with self._explained(), self._engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager
@@ -174,9 +178,7 @@ def _refuse_other(path: Path) -> None:
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    except (
-        sqlite3.OperationalError
-    ):  # it is held, or in a folder that cannot be written: said when it is opened
+    except sqlite3.OperationalError:  # it is held, or cannot be written beside: said when it is opened
         return
     except sqlite3.DatabaseError as error:
         raise BadInput(f"{path} is no database of a review, or it is damaged: {error}.") from None
@@ -193,7 +195,7 @@ def file_system(folder: Path, mounts: Path = MOUNTS) -> str:
     place, best, kind = folder.resolve(), -1, ""
     for line in lines:
         before, _, after = line.partition(" - ")
-        point = Path(before.split()[4].encode().decode("unicode_escape"))
+        point = Path(ESCAPED.sub(lambda found: chr(int(found[1], 8)), before.split()[4]))
         if place.is_relative_to(point) and len(point.parts) >= best:
             best, kind = len(point.parts), after.split()[0]
     return kind

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import Future
 
 import sqlalchemy as sa
@@ -19,11 +18,8 @@ from chunkflow.people.review.edits import Edit, ObjectState, ReviewedObject, Rev
 from chunkflow.people.review.effects import UNTOUCHED
 from chunkflow.people.review.proposed import ProposedEdit
 from chunkflow.people.review.schema import COUNTERS, EDITS, METADATA, OBJECTS, REVIEWED_TABLES, UNDONE
-from chunkflow.people.review.taking import begin_counters, next_number
+from chunkflow.people.review.taking import begin_counters, hold_log, next_number
 from chunkflow.people.review.writer import LogWriter
-
-ASKED_AT_ONCE = 500
-"""Objects that one question to the database names."""
 
 
 class ReviewLog:
@@ -43,12 +39,11 @@ class ReviewLog:
         """The number of a table, which is given to it at the first time."""
         wanted = {"work": work, "name": name, "generation": generation}
         with self._database.write() as connection:
-            number = next_number(connection, "table", take=False)
+            hold_log(connection)
             found = connection.execute(sa.select(REVIEWED_TABLES.c.id).filter_by(**wanted)).scalar()
             if found is None:
                 found = next_number(connection, "table")
                 connection.execute(REVIEWED_TABLES.insert().values(id=found, **wanted))
-            assert found <= number + 1
             return int(found)
 
     def tables(self) -> list[ReviewedTable]:
@@ -82,17 +77,11 @@ class ReviewLog:
         with self._database.read() as connection:
             return [Edit.from_row(row) for row in connection.execute(wanted).mappings()]
 
-    def current(self, table: int, objects: Sequence[int] | None = None) -> dict[int, ReviewedObject]:
-        """What is current of the objects of a table that anything was said of, or of some of them."""
-        wanted = sa.select(OBJECTS).where(OBJECTS.c.table_id == table)
-        parts = [wanted]
-        if objects is not None:
-            ids = [signed(id) for id in objects]
-            starts = range(0, len(ids), ASKED_AT_ONCE)
-            parts = [wanted.where(OBJECTS.c.object.in_(ids[n : n + ASKED_AT_ONCE])) for n in starts]
+    def current(self, table: int) -> dict[int, ReviewedObject]:
+        """What is current of the objects of a table that anything was said of."""
         with self._database.read() as connection:
-            rows = [row for part in parts for row in connection.execute(part).mappings()]
-        return {unsigned(row["object"]): ReviewedObject.from_row(row) for row in rows}
+            rows = connection.execute(sa.select(OBJECTS).where(OBJECTS.c.table_id == table)).mappings()
+            return {unsigned(row["object"]): ReviewedObject.from_row(row) for row in rows}
 
     def at(self, table: int, seq: int) -> dict[int, ReviewedObject]:
         """What was current after an edit, from the log alone."""

@@ -119,13 +119,13 @@ def _to_undo(connection: sa.Connection, table: int, person: str, seq: int | None
         if connection.execute(sa.select(UNDONE.c.edit).where(UNDONE.c.edit == seq)).first():
             raise Refused(f"edit {seq} is undone already")
         return found
-    last = undoable(connection, table, person)
+    last = _undoable(connection, table, person)
     if last is None:
         raise Refused("there is nothing to undo")
     return last
 
 
-def undoable(connection: sa.Connection, table: int, person: str) -> Edit | None:
+def _undoable(connection: sa.Connection, table: int, person: str) -> Edit | None:
     """The last edit of a person in a table that is not undone."""
     return _edit(
         connection,

@@ -92,19 +92,19 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
 
 
-@pytest.mark.parametrize("kind", ["nfs4", "lustre", "fuse.sshfs"])
-def test_a_network_file_system_is_refused(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), [("nfs4", "a b"), ("lustre", "Großhirn"), ("fuse.sshfs", "a\\b")])
+def test_a_network_file_system_is_refused(tmp_path: Path, kind: str, name: str) -> None:
     mounts = tmp_path / "mountinfo"
-    at = str(tmp_path / "a b").replace(" ", "\\040")
-    (tmp_path / "a b").mkdir()
+    at = str(tmp_path / name).replace("\\", "\\134").replace(" ", "\\040")
+    (tmp_path / name).mkdir()
     mounts.write_text(
         "22 1 0:21 / / rw,relatime shared:1 - ext4 /dev/sda rw\n"
         f"30 22 0:30 / {at} rw - {kind} server:/export rw\n"
     )
     assert file_system(tmp_path, mounts) == "ext4"
     with pytest.raises(BadInput, match=rf"network file system \({kind}\).*postgresql://"):
-        Database.open(tmp_path / "a b" / "review.sqlite", mounts)
-    assert list((tmp_path / "a b").iterdir()) == []
+        Database.open(tmp_path / name / "review.sqlite", mounts)
+    assert list((tmp_path / name).iterdir()) == []
 
 
 def test_a_database_that_is_held_is_said_and_the_log_goes_on(

@@ -96,7 +96,7 @@ def follow(log: ReviewLog, actions: list[tuple[str, str, int, bool]]) -> None:
             document |= {"operation": "undo", "redo": action == "redo"}
             taken = model.undo(person) if action == "undo" else model.redo(person)
         else:
-            current = log.current(table, [id]).get(id)
+            current = log.current(table).get(id)
             is_seen = seen or current is None
             document |= {"object": str(id), "seen": current.seq if current and seen else None}
             document |= {"accept": {"class": ""}, "note": {"note": key}}.get(action, {})
