@@ -34,7 +34,7 @@ def find_layer(place: str | Path, mip: int = 0) -> LayerInfo | None:
     url = full_url(location)
     if Folder(url).exists("info"):
         return _described(url, mip if named is None else named)
-    work, table = _split_table(str(place))
+    work, table = split_table(str(place))
     return None if table is None else Work.open(work).table_info(table)
 
 
@@ -45,7 +45,7 @@ def open_table(table: str | Path | Table | TableInfo) -> TableInfo:
     url = full_url(str(table))
     if Folder(url).exists("info"):
         return table_at(url)
-    work, name = _split_table(str(table))
+    work, name = split_table(str(table))
     return Work.open(work).table_info(DEFAULT_TABLE if name is None else name)
 
 
@@ -81,7 +81,7 @@ def _described(url: str, mip: int) -> LayerInfo:
     return layer_at(url, mip)
 
 
-def _split_table(location: str) -> tuple[str, str | None]:
+def split_table(location: str) -> tuple[str, str | None]:
     """A work folder, and the table that stands behind it as WORK:TABLE; None where there is none."""
     work, colon, name = location.rpartition(":")
     return (work, name) if colon and work and "/" not in name else (location, None)

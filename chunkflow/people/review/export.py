@@ -15,11 +15,11 @@ from chunkflow.data.atomic import refuse_existing
 from chunkflow.data.info import TableInfo
 from chunkflow.data.tables import table_rows
 from chunkflow.errors import BadInput
-from chunkflow.formats.export.rows import RowSource, chosen, opener_of, write_rows
+from chunkflow.formats.export.export import ExportedRows
+from chunkflow.formats.export.rows import RowSource, opener_of, write_rows
 from chunkflow.people.review.edits import ReviewedObject
 from chunkflow.people.review.objects import PLACES, TableObjects
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
-from chunkflow.words import counted
 
 if TYPE_CHECKING:
     pass
@@ -29,17 +29,14 @@ Current = Mapping[int, ReviewedObject]
 
 
 @dataclass(frozen=True, repr=False)
-class ExportedReview:
+class ExportedReview(ExportedRows):
     """A file of reviewed objects that was written."""
 
-    path: Path
-    name: str
-    rows: int
     edit: int
     """The last edit that is in it: with this number the same file is written again."""
 
     def __repr__(self) -> str:
-        return f"{self.path} has {counted(self.rows, 'row')} of {self.name}, as of edit {self.edit}."
+        return f"{super().__repr__().rstrip('.')}, as of edit {self.edit}."
 
 
 def export_review(
@@ -78,7 +75,7 @@ def export_review(
         wanted = last if edit is None else edit
         current = log.at(table, wanted)
     source = RowSource(found.name, found.info, reviewed_rows(found.info, current))
-    return ExportedReview(to, found.name, write_rows(chosen(source, {}, ()), to, opener), wanted)
+    return ExportedReview(to, found.name, write_rows(source, to, opener), wanted)
 
 
 def reviewed_rows(info: TableInfo, current: Current) -> Iterator[pa.Table]:

@@ -7,9 +7,9 @@ for each; all other columns are read of one object when somebody looks at it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,10 @@ class TableObjects:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @cached_property
+    def _rows_of_file(self) -> Callable[[int], pa.Table]:
+        return lru_cache(KEPT_FILES)(partial(read_file, self.info))
+
     def number(self, id: int) -> int | None:
         """The position of an object among all; None where the table has it not."""
         at = int(np.searchsorted(self.ids, np.uint64(id)))
@@ -101,7 +105,7 @@ class TableObjects:
 
     def row(self, number: int) -> dict[str, Any]:
         """All columns of one object."""
-        rows = _kept_file(self.info, int(self.file[number]))
+        rows = self._rows_of_file(int(self.file[number]))
         found = np.flatnonzero(rows["id"].to_numpy() == self.ids[number])
         if not len(found):
             raise BadInput(f"The table {self.info.url} was made anew while it was reviewed: open it again.")
@@ -133,8 +137,3 @@ def _classes(rows: pa.Table, others: Sequence[str]) -> tuple[tuple[str, ...], np
     names = sorted({*said.tolist(), *others} - {""})
     numbers = np.searchsorted(names, said).astype(np.int16) if names else np.zeros(len(said), np.int16)
     return tuple(names), np.where(said == "", np.int16(NO_CLASS), numbers).astype(np.int16)
-
-
-@lru_cache(maxsize=KEPT_FILES)
-def _kept_file(info: TableInfo, index: int) -> pa.Table:
-    return read_file(info, index)

@@ -12,6 +12,7 @@ from chunkflow.data.info import TableInfo
 from chunkflow.data.tables import table_pieces
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.extras import optional_import
+from chunkflow.jobs.locate import split_table
 from chunkflow.jobs.work import Work
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.objects import PLACES, TableObjects
@@ -35,11 +36,9 @@ class ReviewPlace:
     @classmethod
     def find(cls, place: str | Path) -> ReviewPlace:
         """The table at WORK:TABLE; of WORK the last one that its job made with places of objects."""
-        location, colon, name = str(place).rpartition(":")
-        if not (colon and location and "/" not in name):
-            location, name = str(place), ""
+        location, named = split_table(str(place))
         work = Work.open(location)
-        name = name or _last_of(work)
+        name = named or _last_of(work)
         return cls(work, name, work.table_info(name))
 
     def database(self, given: str | Path) -> str:

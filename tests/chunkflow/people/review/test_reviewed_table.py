@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import chunkflow as cf
+from chunkflow.data.tables import table_file
 from chunkflow.errors import BadInput
+from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.service.reviewer import review
 from tests.support.people.reviews import asked, job_to_review, sent
 
@@ -106,6 +111,23 @@ def test_nothing_decided_is_no_label(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="Nobody has decided on an object"):
         cf.train([f"{work}:classified"], labels=[work], to=tmp_path / "new.skops")
     assert not (tmp_path / "new.skops").exists()
+
+
+def test_a_table_that_was_made_anew_is_read_anew(work: str, tmp_path: Path) -> None:
+    info = cf.open(work).table("classified").info
+    place = tmp_path / "table"
+    shutil.copytree(info.url.removeprefix("file://"), place)
+    copied = info.model_copy(update={"url": f"file://{place}"})
+    before = TableObjects.read(copied)
+    (file,) = [place / table_file(int(before.file[0]))]
+    assert before.row(0)["volume"] > 0
+    rows = pq.read_table(file)
+    at = rows.column_names.index("volume")
+    pq.write_table(rows.set_column(at, "volume", pa.array([0] * len(rows), rows["volume"].type)), file)
+    assert TableObjects.read(copied).row(0)["volume"] == 0
+    pq.write_table(rows.slice(len(rows)), file)
+    with pytest.raises(BadInput, match="was made anew while it was reviewed"):
+        dataclasses.replace(before).row(0)
 
 
 def test_tables_without_places_are_refused(work: str) -> None:
