@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from chunkflow.people.service.serving import Served
 from chunkflow.people.service.viewer import view as show
 from chunkflow.people.viewing.shown import layers_to_show, write_state
 
@@ -46,12 +47,17 @@ def view(
         return
     with show(*sources, port=port) as viewer:
         console.print(f"Neuroglancer: {viewer.url}", highlight=False)
-        if forward := tunnel(viewer.port, os.environ):
-            console.print(f"From your own computer, first: {forward}", highlight=False)
-        console.print("Ctrl-C ends it.")
-        if open_browser:
-            webbrowser.open(viewer.url)
-        wait_for_interrupt()
+        serve_until_interrupt(viewer, console, open_browser)
+
+
+def serve_until_interrupt(page: Served, console: Console, open_browser: bool) -> None:
+    """Say how to reach a page, perhaps open it, and wait for Ctrl-C."""
+    if forward := tunnel(page.port, os.environ):
+        console.print(f"From your own computer, first: {forward}", highlight=False)
+    console.print("Ctrl-C ends it.")
+    if open_browser:
+        webbrowser.open(page.url)
+    wait_for_interrupt()
 
 
 def tunnel(port: int, environment: Mapping[str, str]) -> str | None:

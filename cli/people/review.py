@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import webbrowser
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +13,7 @@ from chunkflow.errors import DamagedInput
 from chunkflow.people.review.export import export_review
 from chunkflow.people.review.reviewing import check_review
 from chunkflow.people.service.reviewer import review as start_review
-from cli.data.view import tunnel, wait_for_interrupt
+from cli.data.view import serve_until_interrupt
 from cli.options import parse_names
 
 TablePlace = Annotated[
@@ -74,12 +72,7 @@ def open_review(
     console = Console(soft_wrap=True)
     with start_review(place, classes=parse_names(classes), database=database, port=port) as page:
         console.print(str(page), highlight=False)
-        if forward := tunnel(page.port, os.environ):
-            console.print(f"From your own computer, first: {forward}", highlight=False)
-        console.print("Ctrl-C ends it; nothing that was decided is lost.")
-        if open_browser:
-            webbrowser.open(page.url)
-        wait_for_interrupt()
+        serve_until_interrupt(page, console, open_browser)
         console.print(f"{page.title}.", highlight=False)
 
 

@@ -18,15 +18,16 @@ from collections.abc import AsyncIterator, Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
-from anyio import to_thread
 from jinja2 import Environment, PackageLoader
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.service.client import client_file, client_files, static_file
 from chunkflow.people.service.datasets import DataSet
@@ -59,7 +60,9 @@ class Service:
 
     def app(self) -> ASGIApp:
         """The ASGI application."""
-        return Starlette(routes=self.routes(), exception_handlers={HTTPException: refuse})
+        return Starlette(
+            routes=self.routes(), exception_handlers={HTTPException: refuse, ChunkflowError: say_error}
+        )
 
     def routes(self) -> list[BaseRoute]:
         """All addresses."""
@@ -178,7 +181,7 @@ class Service:
             if isinstance(source, LocalSource):
                 found = source.find(path, gzipped, part)
             else:
-                found = await to_thread.run_sync(source.find, path, gzipped, part)
+                found = await run_in_threadpool(source.find, path, gzipped, part)
         except Exception as error:  # whatever storage raises, the browser is told and the service goes on
             return Response(status_code=HTTPStatus.BAD_GATEWAY, headers={"x-error": type(error).__name__})
         return _file(found, path, ASK_AGAIN)
@@ -204,6 +207,12 @@ async def refuse(request: Request, error: Exception) -> Response:
     """An answer without content: nothing is told of what is not there."""
     assert isinstance(error, HTTPException)
     return Response(status_code=error.status_code, headers=error.headers)
+
+
+async def say_error(request: Request, error: Exception) -> Response:
+    """What is wrong with what was asked, or with what it needs, in a sentence."""
+    status = HTTPStatus.BAD_REQUEST if isinstance(error, BadInput) else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse({"error": str(error)}, status_code=status)
 
 
 def root_of(request: Request) -> str:

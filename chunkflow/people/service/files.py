@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import PurePosixPath
 
-from anyio import to_thread
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
@@ -96,7 +96,7 @@ class FileAnswer:
         if content is not None:
             return content
         try:
-            return await to_thread.run_sync(self.found.read, start, end)
+            return await run_in_threadpool(self.found.read, start, end)
         except (OSError, EOFError, zlib.error):  # the file was changed while it was sent
             return b""
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from anyio import to_thread
+from starlette.concurrency import run_in_threadpool
 
 from chunkflow.errors import StorageError
 from chunkflow.people.review.edits import Edit
@@ -47,7 +47,7 @@ class Follower:
     async def look(self) -> None:
         """Take what the log has now."""
         async with self._looking:  # else an edit could be handed on before one that was written earlier
-            for edit in await to_thread.run_sync(self._live.follow):
+            for edit in await run_in_threadpool(self._live.follow):
                 for queue in list(self._queues):
                     try:
                         queue.put_nowait(edit)

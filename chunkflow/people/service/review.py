@@ -21,13 +21,13 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from anyio import to_thread
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from chunkflow.errors import BadInput, StorageError
+from chunkflow.errors import BadInput
 from chunkflow.people.review.edits import Edit, Refused
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.proposed import ProposedEdit
@@ -68,10 +68,7 @@ class ReviewAnswers:
         found = self._find(request.path_params["dataset"], request.path_params["table"])
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
-        try:
-            await self._follower(found).look()
-        except StorageError as error:
-            raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
+        await self._follower(found).look()
         return found
 
     async def table(self, request: Request) -> Response:
@@ -91,7 +88,7 @@ class ReviewAnswers:
 
     async def object(self, request: Request) -> Response:
         """One object in full."""
-        found = await to_thread.run_sync((await self.live(request)).detailed, _id(request.path_params["id"]))
+        found = await run_in_threadpool((await self.live(request)).detailed, _id(request.path_params["id"]))
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return JSONResponse(found)
@@ -100,10 +97,7 @@ class ReviewAnswers:
         """The next object of a query; null where none is left."""
         asked = request.query_params
         after = _id(asked["after"]) if asked.get("after") else None
-        try:
-            found = (await self.live(request)).next(asked.get("query", ""), after)
-        except BadInput as error:
-            return _said(HTTPStatus.BAD_REQUEST, str(error))
+        found = (await self.live(request)).next(asked.get("query", ""), after)
         return JSONResponse({"object": found})
 
     async def near(self, request: Request) -> Response:
@@ -113,8 +107,8 @@ class ReviewAnswers:
         except ValueError:
             place = []
         if len(place) != 3 or not all(math.isfinite(n) for n in place):
-            return _said(HTTPStatus.BAD_REQUEST, "A place is three numbers, as in 10,20,5.")
-        return JSONResponse(await to_thread.run_sync((await self.live(request)).near, place))
+            raise BadInput("A place is three numbers, as in 10,20,5.")
+        return JSONResponse(await run_in_threadpool((await self.live(request)).near, place))
 
     async def take_edit(self, request: Request) -> Response:
         """Write one edit to the log; answered once it is durable."""
@@ -122,19 +116,14 @@ class ReviewAnswers:
         content = await _body(request)
         if content is None:
             return _said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"An edit has at most {LARGEST_EDIT:,} bytes.")
+        proposed = ProposedEdit.parse(_document(content))
+        live.refuse_unknown(proposed)
         try:
-            proposed = ProposedEdit.parse(_document(content))
-            live.refuse_unknown(proposed)
-            submitted = live.log.submit(live.table, self._person(request), proposed)
-            edit = await asyncio.wrap_future(submitted)
-        except BadInput as error:
-            return _said(HTTPStatus.BAD_REQUEST, str(error))
+            edit = await asyncio.wrap_future(live.log.submit(live.table, self._person(request), proposed))
         except Refused as error:
             await self._follower(live).look()
             named = error.by.object if error.by else proposed.object
             return _said(HTTPStatus.CONFLICT, _sentence(error), live.described(named) if named else None)
-        except StorageError as error:
-            return _said(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         await self._follower(live).look()
         answer = {"edit": edit.to_json(), "object": live.described(edit.object), "counts": live.counts}
         return JSONResponse(answer)
@@ -144,7 +133,7 @@ class ReviewAnswers:
         live = await self.live(request)
         since = request.headers.get("last-event-id") or request.query_params.get("since", "0")
         if not since.isdecimal():
-            return _said(HTTPStatus.BAD_REQUEST, "`since` is the number of an edit.")
+            raise BadInput("`since` is the number of an edit.")
         stream = self._stream(live, int(since))
         return StreamingResponse(
             stream, media_type="text/event-stream", headers={"cache-control": "no-cache"}
@@ -154,7 +143,7 @@ class ReviewAnswers:
         follower = self._follower(live)
         with follower.heard() as queue:
             yield ":\n\n"
-            for edit in await to_thread.run_sync(live.since, since):
+            for edit in await run_in_threadpool(live.since, since):
                 since = edit.seq
                 yield _event(live, edit)
             while follower.serves(queue) and not self.closing.is_set():

@@ -51,6 +51,7 @@ class LocalServer:
             access_log=False,
             lifespan="off",
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=LAST_ANSWERS,
         )
         self._server = AnnouncedServer(config)
