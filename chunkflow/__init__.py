@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from chunkflow.people.learning.tuning import tune as tune
     from chunkflow.people.review.export import export_review as export_review
     from chunkflow.people.review.reviewing import check_review as check_review
-    from chunkflow.people.service.reviewer import review as review
-    from chunkflow.people.service.viewer import view as view
+    from chunkflow.people.service.local.reviewer import review as review
+    from chunkflow.people.service.local.viewer import view as view
     from chunkflow.resources import Resources as Resources
     from chunkflow.roles import Annotations as Annotations
     from chunkflow.roles import File as File
@@ -116,8 +116,8 @@ _NAMES = {
     "chunkflow.people.learning.tuning": ("tune",),
     "chunkflow.people.review.export": ("export_review",),
     "chunkflow.people.review.reviewing": ("check_review",),
-    "chunkflow.people.service.reviewer": ("review",),
-    "chunkflow.people.service.viewer": ("view",),
+    "chunkflow.people.service.local.reviewer": ("review",),
+    "chunkflow.people.service.local.viewer": ("view",),
     "chunkflow.resources": ("Resources",),
     "chunkflow.roles": (
         "Annotations",

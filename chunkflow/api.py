@@ -34,7 +34,7 @@ from chunkflow.resources import Resources
 from chunkflow.task import Task
 
 if TYPE_CHECKING:
-    from chunkflow.people.service.viewer import Viewer
+    from chunkflow.people.service.local.viewer import Viewer
 
 
 class Job(planning.Job):
@@ -199,7 +199,7 @@ class Work(jobs.Work):
 
     def view(self, port: int = 0) -> Viewer:
         """Show all layers of the job in Neuroglancer; in a notebook in a frame."""
-        from chunkflow.people.service.viewer import view  # with it comes a web server
+        from chunkflow.people.service.local.viewer import view  # with it comes a web server
 
         return view(self, port=port)
 

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from chunkflow.people.service.serving import Served
-from chunkflow.people.service.viewer import view as show
+from chunkflow.people.service.local.server import Served
+from chunkflow.people.service.local.viewer import view as show
 from chunkflow.people.viewing.shown import layers_to_show, write_state
 
 

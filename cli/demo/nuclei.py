@@ -20,7 +20,7 @@ from chunkflow.engine.planning.plan import Plan
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.kernels.scoring.matching import match_points
-from chunkflow.people.service.viewer import start_server
+from chunkflow.people.service.local.viewer import start_server
 from chunkflow.people.viewing.work_layers import layers_of_plan
 from chunkflow.words import in_words
 from cli.data.view import tunnel, wait_for_interrupt

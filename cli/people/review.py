@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from chunkflow.errors import DamagedInput
 from chunkflow.people.review.export import export_review
 from chunkflow.people.review.reviewing import check_review
-from chunkflow.people.service.reviewer import review as start_review
+from chunkflow.people.service.local.reviewer import review as start_review
 from cli.data.view import serve_until_interrupt
 from cli.options import parse_names
 

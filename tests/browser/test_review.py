@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, TimeoutError
 
-from chunkflow.people.service.reviewer import Reviewer, review
+from chunkflow.people.service.local.reviewer import Reviewer, review
 from tests.support.browser.viewer import Viewer
 from tests.support.people.reviews import asked, job_to_review
 

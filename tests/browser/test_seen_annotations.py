@@ -11,7 +11,7 @@ import pytest
 
 from chunkflow.kernels.precomputed import annotations as points
 from chunkflow.kernels.precomputed.crossings import AnnotationKind
-from chunkflow.people.service.viewer import start_server
+from chunkflow.people.service.local.viewer import start_server
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.state import build_state
 from tests.support.browser.pages import POINT, plain_server

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow.people.service.viewer import start_server
+from chunkflow.people.service.local.viewer import start_server
 from chunkflow.people.viewing.shown import layers_to_show
 from tests.support.browser.viewer import SECTION, SPACE, Viewer, changed, grey, hues, near
 from tests.support.jobs import make_job, run_job

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chunkflow.people.service.viewer import start_server
+from chunkflow.people.service.local.viewer import start_server
 from chunkflow.people.viewing.looks import look
 from chunkflow.people.viewing.state import build_state
 from tests.support.browser.pages import POINT, plain_server

@@ -19,7 +19,7 @@ import chunkflow as cf
 import tasks
 from chunkflow.people.evaluation.evaluate import Evaluation
 from chunkflow.people.learning.tuning import Tuned
-from chunkflow.people.service.viewer import Viewer
+from chunkflow.people.service.local.viewer import Viewer
 from tests.support.clusters.ray_head import Head
 from tests.support.files.networks import document_of, network_of
 from tests.support.models.training import make_tissue, recipe_document

@@ -17,7 +17,7 @@ from chunkflow.data.tables import table_rows
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.rows import RowSource, opener_of, write_rows
-from chunkflow.people.review.edits import ReviewedObject
+from chunkflow.people.review.log.edits import ReviewedObject
 from chunkflow.people.review.objects import PLACES, TableObjects
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 

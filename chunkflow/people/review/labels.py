@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from chunkflow.errors import BadInput
-from chunkflow.people.review.edits import ReviewedObject
+from chunkflow.people.review.log.edits import ReviewedObject
 from chunkflow.people.review.reviewing import DATABASE, open_log
 from chunkflow.words import counted, plain
 

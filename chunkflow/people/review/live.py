@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chunkflow.errors import BadInput
-from chunkflow.people.review.edits import DrawnShape, Edit, ObjectState, ReviewedObject
+from chunkflow.people.review.log.edits import DrawnShape, Edit, ObjectState, ReviewedObject
+from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.objects import TableObjects
-from chunkflow.people.review.proposed import ProposedEdit
 from chunkflow.people.review.queries import queries_of, query_named
 
 if TYPE_CHECKING:
-    from chunkflow.people.review.log import ReviewLog
+    from chunkflow.people.review.log.review_log import ReviewLog
 
 NEIGHBOURS = 2000
 """Objects that a page is given at once."""

@@ -19,7 +19,7 @@ from chunkflow.people.review.objects import PLACES, TableObjects
 from chunkflow.words import counted, plain
 
 if TYPE_CHECKING:
-    from chunkflow.people.review.log import ReviewLog
+    from chunkflow.people.review.log.review_log import ReviewLog
 
 DATABASE = "review.sqlite"
 """The file in a work folder that has the log of its reviews."""
@@ -65,7 +65,7 @@ class ReviewPlace:
 def open_log(database: str, must_exist: bool = False) -> ReviewLog:
     """The log of reviews in a database, to be closed."""
     optional_import("sqlalchemy", "Keeping a review")
-    from chunkflow.people.review.log import ReviewLog
+    from chunkflow.people.review.log.review_log import ReviewLog
 
     if must_exist and "://" not in database and not Path(database).exists():
         raise BadInput(f"There is no {database}: nobody has reviewed anything here yet.")

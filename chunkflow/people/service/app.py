@@ -29,11 +29,11 @@ from starlette.types import ASGIApp
 
 from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.people.review.live import LiveTable
-from chunkflow.people.service.client import client_file, client_files, static_file
 from chunkflow.people.service.datasets import DataSet
-from chunkflow.people.service.files import ASK_AGAIN, FOREVER, FileAnswer
-from chunkflow.people.service.review import ReviewAnswers, review_address
-from chunkflow.people.service.review_state import review_state
+from chunkflow.people.service.files.answer import ASK_AGAIN, FOREVER, FileAnswer
+from chunkflow.people.service.files.client import client_file, client_files, static_file
+from chunkflow.people.service.review.answers import ReviewAnswers, review_address
+from chunkflow.people.service.review.state import review_state
 from chunkflow.people.viewing.sources import LocalSource, ServedFile, is_plain
 
 PING = 15.0  # seconds

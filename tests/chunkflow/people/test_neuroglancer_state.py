@@ -15,7 +15,7 @@ from cloudvolume import CloudVolume
 
 from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput
-from chunkflow.people.service.viewer import start_server, view
+from chunkflow.people.service.local.viewer import start_server, view
 from chunkflow.people.viewing.looks import Shown, extent_of, look, owners_of, percentiles
 from chunkflow.people.viewing.shown import layers_to_show, write_state
 from chunkflow.people.viewing.state import build_state, colour_of

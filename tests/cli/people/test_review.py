@@ -13,7 +13,7 @@ import sqlalchemy as sa
 import typer.main
 
 from chunkflow.people.database import Database
-from chunkflow.people.service.reviewer import review
+from chunkflow.people.service.local.reviewer import review
 from cli.main import build
 from tests.support.commands import Command
 from tests.support.people.reviews import asked, job_to_review, sent

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from chunkflow.people.service.reviewer import Reviewer
+from chunkflow.people.service.local.reviewer import Reviewer
 from tests.support.files.classifiers import saved_model
 from tests.support.jobs import make_job, run_job
 from tests.support.people.service import ask

@@ -6,7 +6,7 @@ import http.client
 
 from chunkflow.people.service.app import Service
 from chunkflow.people.service.datasets import DataSet
-from chunkflow.people.service.serving import LocalServer
+from chunkflow.people.service.local.server import LocalServer
 from chunkflow.people.viewing.sources import source_of
 
 CONTENT = bytes(range(256)) * 20

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chunkflow.people.review.log import ReviewLog
+from chunkflow.people.review.log.review_log import ReviewLog
 from tests.support.people.databases import new_database, postgresql_server
 
 __all__ = ["postgresql_server"]

@@ -13,15 +13,15 @@ import pytest
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.people import database
 from chunkflow.people.database import Database, file_system
-from chunkflow.people.review.edits import Refused
-from chunkflow.people.review.log import ReviewLog
-from chunkflow.people.review.proposed import ProposedEdit
+from chunkflow.people.review.log.edits import Refused
+from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.log.review_log import ReviewLog
 
 NAN = float("nan")
 APPENDING = """
 import sys
-from chunkflow.people.review.log import ReviewLog
-from chunkflow.people.review.proposed import ProposedEdit
+from chunkflow.people.review.log.review_log import ReviewLog
+from chunkflow.people.review.log.proposed import ProposedEdit
 log = ReviewLog.open(sys.argv[1])
 table = log.table("w", "cells", "1")
 for n in range(100_000):

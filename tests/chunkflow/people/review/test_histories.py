@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chunkflow.people.review.edits import Refused, ReviewedObject
-from chunkflow.people.review.log import ReviewLog
-from chunkflow.people.review.proposed import ProposedEdit
+from chunkflow.people.review.log.edits import Refused, ReviewedObject
+from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.log.review_log import ReviewLog
 
 PEOPLE = ("ann", "bo")
 ACTIONS = st.lists(

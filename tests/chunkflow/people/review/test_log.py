@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from chunkflow.people.database import Database
-from chunkflow.people.review.edits import Refused
-from chunkflow.people.review.log import ReviewLog
-from chunkflow.people.review.proposed import ProposedEdit
+from chunkflow.people.review.log.edits import Refused
+from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.log.review_log import ReviewLog
 
 LARGEST = 2**64 - 1
 

@@ -15,7 +15,7 @@ import chunkflow as cf
 from chunkflow.data.tables import table_file
 from chunkflow.errors import BadInput
 from chunkflow.people.review.objects import TableObjects
-from chunkflow.people.service.reviewer import review
+from chunkflow.people.service.local.reviewer import review
 from tests.support.people.reviews import asked, job_to_review, sent
 
 ADDED = str(2**62 + 9)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chunkflow.people.service.serving import LocalServer
+from chunkflow.people.service.local.server import LocalServer
 from tests.support.people.service import CONTENT, folder_server
 
 

@@ -11,8 +11,8 @@ import boto3
 import pytest
 from cloudfiles import CloudFiles
 
-from chunkflow.people.service.files import byte_span
-from chunkflow.people.service.serving import LocalServer
+from chunkflow.people.service.files.answer import byte_span
+from chunkflow.people.service.local.server import LocalServer
 from testbed.moto import CREDENTIALS, moto_server
 from tests.support.people.service import CONTENT, ask, folder_server
 

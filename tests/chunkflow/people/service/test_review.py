@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from chunkflow.people.review.log import ReviewLog
-from chunkflow.people.review.proposed import ProposedEdit
-from chunkflow.people.service.reviewer import Reviewer, review
+from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.log.review_log import ReviewLog
+from chunkflow.people.service.local.reviewer import Reviewer, review
 from tests.support.people.reviews import asked, job_to_review, sent
 from tests.support.people.service import ask
 

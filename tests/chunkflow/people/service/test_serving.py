@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from chunkflow.errors import BadInput
-from chunkflow.people.service.one_person import token_of
-from chunkflow.people.service.serving import LocalServer
+from chunkflow.people.service.local.server import LocalServer
+from chunkflow.people.service.local.token import token_of
 from tests.support.people.service import ask, folder_server
 
 

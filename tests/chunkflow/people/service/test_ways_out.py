@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chunkflow.people.service.serving import LocalServer
+from chunkflow.people.service.local.server import LocalServer
 from chunkflow.people.viewing import sources
 from chunkflow.people.viewing.sources import LocalSource, RemoteSource, is_plain
 from tests.support.people.service import ask as support_ask

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chunkflow.people.review.edits import Edit, unsigned
-from chunkflow.people.review.effects import UNTOUCHED
+from chunkflow.people.review.log.edits import Edit, unsigned
+from chunkflow.people.review.log.effects import UNTOUCHED
 
 Row = Mapping[Any, Any]
 Key = tuple[int, int]

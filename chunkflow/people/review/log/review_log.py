@@ -13,13 +13,20 @@ from concurrent.futures import Future
 import sqlalchemy as sa
 
 from chunkflow.people.database import Database
-from chunkflow.people.review.checking import faults_of
-from chunkflow.people.review.edits import Edit, ObjectState, ReviewedObject, ReviewedTable, signed, unsigned
-from chunkflow.people.review.effects import UNTOUCHED
-from chunkflow.people.review.proposed import ProposedEdit
-from chunkflow.people.review.schema import COUNTERS, EDITS, METADATA, OBJECTS, REVIEWED_TABLES, UNDONE
-from chunkflow.people.review.taking import begin_counters, hold_log, next_number
-from chunkflow.people.review.writer import LogWriter
+from chunkflow.people.review.log.checking import faults_of
+from chunkflow.people.review.log.edits import (
+    Edit,
+    ObjectState,
+    ReviewedObject,
+    ReviewedTable,
+    signed,
+    unsigned,
+)
+from chunkflow.people.review.log.effects import UNTOUCHED
+from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.log.schema import COUNTERS, EDITS, METADATA, OBJECTS, REVIEWED_TABLES, UNDONE
+from chunkflow.people.review.log.taking import begin_counters, hold_log, next_number
+from chunkflow.people.review.log.writer import LogWriter
 
 
 class ReviewLog:

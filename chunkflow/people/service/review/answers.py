@@ -28,10 +28,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from chunkflow.errors import BadInput
-from chunkflow.people.review.edits import Edit, Refused
 from chunkflow.people.review.live import LiveTable
-from chunkflow.people.review.proposed import ProposedEdit
-from chunkflow.people.service.followers import Follower
+from chunkflow.people.review.log.edits import Edit, Refused
+from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.service.review.followers import Follower
 
 LARGEST_EDIT = 1 << 20
 """Bytes of an edit: a polygon of ten thousand corners has half of it."""

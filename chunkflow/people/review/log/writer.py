@@ -9,9 +9,9 @@ from queue import Empty, SimpleQueue
 
 from chunkflow.errors import ChunkflowError, StorageError
 from chunkflow.people.database import Database
-from chunkflow.people.review.edits import Edit
-from chunkflow.people.review.proposed import ProposedEdit
-from chunkflow.people.review.taking import hold_log, take_edit
+from chunkflow.people.review.log.edits import Edit
+from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.log.taking import hold_log, take_edit
 
 MOST_TOGETHER = 200
 

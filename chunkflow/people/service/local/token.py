@@ -15,7 +15,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chunkflow.people.service.files import send_empty
+from chunkflow.people.service.files.answer import send_empty
 
 CORS = {
     "access-control-allow-origin": "*",

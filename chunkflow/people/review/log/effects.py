@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chunkflow.people.review.edits import ObjectState, Refused
-from chunkflow.people.review.proposed import ProposedEdit
+from chunkflow.people.review.log.edits import ObjectState, Refused
+from chunkflow.people.review.log.proposed import ProposedEdit
 
 UNTOUCHED = ObjectState().to_json()
 """The state of an object of which nothing has been said, or all of it is undone."""

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from starlette.concurrency import run_in_threadpool
 
 from chunkflow.errors import StorageError
-from chunkflow.people.review.edits import Edit
 from chunkflow.people.review.live import LiveTable
+from chunkflow.people.review.log.edits import Edit
 
 LOOK_SECONDS = 0.25
 """How often the log is asked for what other processes wrote, while somebody listens."""

@@ -12,7 +12,7 @@ import uvicorn
 
 from chunkflow.errors import BadInput
 from chunkflow.people.service.app import Service
-from chunkflow.people.service.one_person import TokenInPath
+from chunkflow.people.service.local.token import TokenInPath
 from chunkflow.people.viewing.state import ViewerState
 
 HOST = "127.0.0.1"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from chunkflow.data.documents import first_fault
 from chunkflow.errors import BadInput
-from chunkflow.people.review.edits import DrawnShape, Operation
+from chunkflow.people.review.log.edits import DrawnShape, Operation
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")

@@ -16,10 +16,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from chunkflow.people.review.edits import Edit, Refused, json_text, signed, time_text
-from chunkflow.people.review.effects import UNTOUCHED, effect_of, fields_before, refuse_senseless
-from chunkflow.people.review.proposed import ProposedEdit
-from chunkflow.people.review.schema import COUNTERS, EDITS, OBJECTS, UNDONE
+from chunkflow.people.review.log.edits import Edit, Refused, json_text, signed, time_text
+from chunkflow.people.review.log.effects import UNTOUCHED, effect_of, fields_before, refuse_senseless
+from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.log.schema import COUNTERS, EDITS, OBJECTS, UNDONE
 
 
 def begin_counters(connection: sa.Connection) -> None:

@@ -11,8 +11,8 @@ from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 from chunkflow.people.service.app import Service
 from chunkflow.people.service.datasets import DataSet
-from chunkflow.people.service.one_person import token_of
-from chunkflow.people.service.serving import LocalServer, Served
+from chunkflow.people.service.local.server import LocalServer, Served
+from chunkflow.people.service.local.token import token_of
 from chunkflow.people.viewing.shown import layers_to_show
 from chunkflow.words import refuse_one_text
 

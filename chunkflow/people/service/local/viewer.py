@@ -7,8 +7,8 @@ from pathlib import Path
 
 from chunkflow.people.service.app import Service
 from chunkflow.people.service.datasets import DataSet
-from chunkflow.people.service.one_person import token_of
-from chunkflow.people.service.serving import LocalServer, Served
+from chunkflow.people.service.local.server import LocalServer, Served
+from chunkflow.people.service.local.token import token_of
 from chunkflow.people.viewing.shown import HasUrl, layers_to_show, write_state
 from chunkflow.people.viewing.state import ViewerState
 
