@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from chunkflow.networks.training.recipe import NetworkRecipe as NetworkRecipe
     from chunkflow.networks.training.recipe import read_recipe as read_recipe
     from chunkflow.networks.weights import write_model as write_model
+    from chunkflow.people.accounts.accounts import Accounts as Accounts
+    from chunkflow.people.accounts.roles import Role as Role
     from chunkflow.people.evaluation.evaluate import evaluate as evaluate
     from chunkflow.people.learning.networks.train import train_network as train_network
     from chunkflow.people.learning.train import train as train
@@ -110,6 +112,8 @@ _NAMES = {
     "chunkflow.networks.loading": ("read_model",),
     "chunkflow.networks.training.recipe": ("NetworkRecipe", "read_recipe"),
     "chunkflow.networks.weights": ("write_model",),
+    "chunkflow.people.accounts.accounts": ("Accounts",),
+    "chunkflow.people.accounts.roles": ("Role",),
     "chunkflow.people.evaluation.evaluate": ("evaluate",),
     "chunkflow.people.learning.networks.train": ("train_network",),
     "chunkflow.people.learning.train": ("train",),
