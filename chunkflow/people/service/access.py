@@ -125,7 +125,8 @@ class Guarded:
         person, dataset = asker.person, scope["path_params"].get("dataset", "")
         anywhere = not dataset and self._needs == Role.LOOK and person.roles
         if not anywhere and not person.may(self._needs, dataset):
-            return HTTPStatus.FORBIDDEN if person.may(Role.LOOK, dataset) else HTTPStatus.NOT_FOUND
+            seen = not dataset or person.may(Role.LOOK, dataset)
+            return HTTPStatus.FORBIDDEN if seen else HTTPStatus.NOT_FOUND
         if scope["method"] not in SAFE_METHODS and asker.by_browser and not from_our_page(scope):
             return HTTPStatus.FORBIDDEN
         return None
