@@ -122,7 +122,8 @@ class ReviewAnswers:
             await self._follower(live).look()
             named = error.by.object if error.by else proposed.object
             return said(HTTPStatus.CONFLICT, _sentence(error), live.described(named) if named else None)
-        subject = f"{edit.operation} {edit.object} of {request.url.path.split('/')[-2]}, edit {edit.seq}"
+        place = "{dataset}/{table}".format(**request.path_params)
+        subject = f"{edit.operation} {edit.object} of {place}, edit {edit.seq}"
         await self._record(edit.person, address_of_client(request), "edit", subject)
         await self._follower(live).look()
         answer = {"edit": edit.to_json(), "object": live.described(edit.object), "counts": live.counts}
