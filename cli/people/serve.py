@@ -13,35 +13,42 @@ from chunkflow.people.service.local.server import HOST
 from cli.data.view import serve_until_interrupt
 from cli.options import parse_names
 
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Work folders, layers, folders of these, or a catalogue file (catalog.yaml).",
+    ),
+]
+ServiceDatabase = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        show_default="service.sqlite in ~/.config/chunkflow, reviews in their work folders",
+        help="Where accounts, views and reviews lie: a file, or postgresql://USER@HOST/NAME.",
+    ),
+]
+Proxies = Annotated[
+    str, typer.Option(metavar="ADDRESSES", help="Proxies that are believed, as in 10.0.0.5/32.")
+]
+UserHeader = Annotated[
+    str, typer.Option(metavar="NAME", help="The header with the name for which a login proxy vouches.")
+]
+Origins = Annotated[
+    str, typer.Option(metavar="URLS", help="Pages elsewhere whose scripts may ask with a token.")
+]
+
 
 def serve(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Work folders, layers, folders of these, or a catalogue file (catalog.yaml).",
-        ),
-    ],
+    sources: Sources,
     port: Annotated[int, typer.Option(help="The port that people go to.")] = PORT,
     host: Annotated[str, typer.Option(help="The address to answer at, as 0.0.0.0.")] = HOST,
     processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that answer.")] = 1,
-    database: Annotated[
-        str,
-        typer.Option(
-            metavar="URL",
-            show_default="service.sqlite in ~/.config/chunkflow, reviews in their work folders",
-            help="Where accounts, views and reviews lie: a file, or postgresql://USER@HOST/NAME.",
-        ),
-    ] = "",
-    trust_proxy: Annotated[
-        str, typer.Option(metavar="ADDRESSES", help="Proxies that are believed, as in 10.0.0.5/32.")
-    ] = "",
-    user_header: Annotated[
-        str, typer.Option(metavar="NAME", help="The header with the name for which a login proxy vouches.")
-    ] = "",
-    allow_origin: Annotated[
-        str, typer.Option(metavar="URLS", help="Pages elsewhere whose scripts may ask with a token.")
-    ] = "",
+    database: ServiceDatabase = "",
+    trust_proxy: Proxies = "",
+    user_header: UserHeader = "",
+    allow_origin: Origins = "",
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the link in this machine's browser.")
     ] = False,

@@ -29,7 +29,7 @@ from chunkflow.people.service.catalogue.catalogues import Catalogue, FixedCatalo
 from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.lab.answers import LabAnswers
 from chunkflow.people.service.lab.login import LoginAnswers
-from chunkflow.people.service.lab.metrics import Counted, Metrics
+from chunkflow.people.service.lab.metrics import CountedEndpoint, ServiceMetrics
 from chunkflow.people.service.lab.views import KeptViews
 from chunkflow.people.service.review.answers import ReviewAnswers
 from chunkflow.people.service.review.pages import ReviewPages
@@ -44,7 +44,7 @@ BELOW = "/d/{dataset}"
 
 
 @dataclass(frozen=True)
-class Address:
+class ServiceAddress:
     """An address of the service: the role that it needs, and the kind under which it is counted."""
 
     path: str
@@ -61,7 +61,7 @@ class Service:
     def __init__(self, catalogue: Catalogue, access: Access, record: Record | None = None) -> None:
         self.catalogue = catalogue
         self.access = access
-        self.metrics = Metrics()
+        self.metrics = ServiceMetrics()
         self._record = record or record_nothing
         self.reviews = ReviewAnswers(self.review, self._record)
         self.viewers = ViewerAnswers(catalogue, self.kept_views())
@@ -82,36 +82,40 @@ class Service:
             exception_handlers={HTTPException: refuse, ChunkflowError: say_error},
         )
 
-    def _route(self, address: Address) -> Route:
+    def _route(self, address: ServiceAddress) -> Route:
         endpoint: ASGIApp = request_response(address.endpoint)
         if address.needs is not None:
             endpoint = Guarded(endpoint, address.needs, self.access, self._record)
-        return Route(address.path, Counted(endpoint, address.kind, self.metrics), methods=address.methods)
+        return Route(
+            address.path, CountedEndpoint(endpoint, address.kind, self.metrics), methods=address.methods
+        )
 
-    def addresses(self) -> list[Address]:
+    def addresses(self) -> list[ServiceAddress]:
         """All addresses."""
-        return [Address("/", Role.LOOK, "page", self.front), *self.shared_addresses()]
+        return [ServiceAddress("/", Role.LOOK, "page", self.front), *self.shared_addresses()]
 
-    def shared_addresses(self) -> list[Address]:
+    def shared_addresses(self) -> list[ServiceAddress]:
         """The addresses that every service has."""
         viewers, pages = self.viewers, ReviewPages(self.viewers, self.review)
         look, review = Role.LOOK, Role.REVIEW
         return [
-            Address(f"{BELOW}/", look, "page", viewers.lead_to_viewer),
-            Address(f"{BELOW}/v/{{view}}/", look, "page", viewers.page),
-            Address(f"{BELOW}/events/{{view}}", look, "stream", viewers.idle_stream),
-            Address(f"{BELOW}/state.json", look, "state", viewers.state),
-            Address(f"{BELOW}/data/{{layer}}/{{path:path}}", look, "data", viewers.layer_file),
-            Address(f"{BELOW}/review/{{table}}", review, "page", pages.lead_to_page),
-            Address(f"{BELOW}/review/{{table}}/state.json", review, "state", pages.state),
-            Address(f"{BELOW}/review/{{table}}/events/{{view}}", review, "stream", viewers.idle_stream),
-            Address(f"{BELOW}/review/{{table}}/v/{{view}}/", review, "page", pages.page),
+            ServiceAddress(f"{BELOW}/", look, "page", viewers.lead_to_viewer),
+            ServiceAddress(f"{BELOW}/v/{{view}}/", look, "page", viewers.page),
+            ServiceAddress(f"{BELOW}/events/{{view}}", look, "stream", viewers.idle_stream),
+            ServiceAddress(f"{BELOW}/state.json", look, "state", viewers.state),
+            ServiceAddress(f"{BELOW}/data/{{layer}}/{{path:path}}", look, "data", viewers.layer_file),
+            ServiceAddress(f"{BELOW}/review/{{table}}", review, "page", pages.lead_to_page),
+            ServiceAddress(f"{BELOW}/review/{{table}}/state.json", review, "state", pages.state),
+            ServiceAddress(
+                f"{BELOW}/review/{{table}}/events/{{view}}", review, "stream", viewers.idle_stream
+            ),
+            ServiceAddress(f"{BELOW}/review/{{table}}/v/{{view}}/", review, "page", pages.page),
             *(
-                Address(route.path, review, "review", route.endpoint, tuple(route.methods or READ))
+                ServiceAddress(route.path, review, "review", route.endpoint, tuple(route.methods or READ))
                 for route in self.reviews.routes()
             ),
-            Address("/client/{file}", None, "static", viewers.client),
-            Address("/static/{file}", None, "static", viewers.static),
+            ServiceAddress("/client/{file}", None, "static", viewers.client),
+            ServiceAddress("/static/{file}", None, "static", viewers.static),
         ]
 
     async def front(self, request: Request) -> Response:
@@ -149,27 +153,27 @@ class LabService(Service):
     async def _record_line(self, person: str, origin: str, action: str, subject: str) -> None:
         await run_in_threadpool(self._accounts.record, person, origin, action, subject)
 
-    def addresses(self) -> list[Address]:
+    def addresses(self) -> list[ServiceAddress]:
         """All addresses."""
         views, look = self.kept_views(), Role.LOOK
         lab = LabAnswers(self._lab_catalogue, self.metrics, self._record_line, self._login is not None)
         found = [
-            Address("/", look, "page", lab.front),
+            ServiceAddress("/", look, "page", lab.front),
             *self.shared_addresses(),
-            Address(f"{BELOW}/view", look, "view", views.keep, ("PUT",)),
-            Address(f"{BELOW}/links", look, "view", views.shorten, ("POST",)),
-            Address("/s/{id}", look, "page", views.follow),
-            Address(f"{BELOW}/thumbnail.png", look, "page", lab.thumbnail),
-            Address(f"{BELOW}/tables/{{table}}.csv", look, "export", lab.table),
-            Address(f"{BELOW}/report/{{path:path}}", look, "page", lab.report),
-            Address("/health", None, "health", lab.health),
-            Address("/metrics", Role.OWN, "metrics", lab.metrics),
+            ServiceAddress(f"{BELOW}/view", look, "view", views.keep, ("PUT",)),
+            ServiceAddress(f"{BELOW}/links", look, "view", views.shorten, ("POST",)),
+            ServiceAddress("/s/{id}", look, "page", views.follow),
+            ServiceAddress(f"{BELOW}/thumbnail.png", look, "page", lab.thumbnail),
+            ServiceAddress(f"{BELOW}/tables/{{table}}.csv", look, "export", lab.table),
+            ServiceAddress(f"{BELOW}/report/{{path:path}}", look, "page", lab.report),
+            ServiceAddress("/health", None, "health", lab.health),
+            ServiceAddress("/metrics", Role.OWN, "metrics", lab.metrics),
         ]
         if self._login is not None:
             found += [
-                Address("/login", None, "login", self._login.page),
-                Address("/login", None, "login", self._login.log_in, ("POST",)),
-                Address("/logout", None, "login", self._login.log_out, ("POST",)),
+                ServiceAddress("/login", None, "login", self._login.page),
+                ServiceAddress("/login", None, "login", self._login.log_in, ("POST",)),
+                ServiceAddress("/logout", None, "login", self._login.log_out, ("POST",)),
             ]
         return found
 

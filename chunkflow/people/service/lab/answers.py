@@ -32,7 +32,7 @@ from chunkflow.people.service.catalogue.opened import OpenedDataSet
 from chunkflow.people.service.catalogue.overview import Overview, overview, progress_text
 from chunkflow.people.service.catalogue.thumbnails import thumbnail
 from chunkflow.people.service.files.answer import ASK_AGAIN
-from chunkflow.people.service.lab.metrics import Metrics
+from chunkflow.people.service.lab.metrics import ServiceMetrics
 from chunkflow.people.service.rendering import PAGE_POLICY, REPORT_POLICY, render
 from chunkflow.people.service.viewers import file_answer
 from chunkflow.people.viewing.sources import is_plain, source_of
@@ -45,7 +45,7 @@ class LabAnswers:
     """Answers what people ask of all data sets together."""
 
     def __init__(
-        self, catalogue: LabCatalogue, metrics: Metrics, record: Record, with_accounts: bool
+        self, catalogue: LabCatalogue, metrics: ServiceMetrics, record: Record, with_accounts: bool
     ) -> None:
         self._catalogue = catalogue
         self._metrics = metrics

@@ -1,4 +1,4 @@
-"""Metrics of a serving process, as Prometheus reads them."""
+"""ServiceMetrics of a serving process, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = {
 }
 
 
-class Metrics:
+class ServiceMetrics:
     """Counts of what a process has answered, by kind of address."""
 
     def __init__(self) -> None:
@@ -46,10 +46,10 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
 
-class Counted:
+class CountedEndpoint:
     """An endpoint whose answers are counted."""
 
-    def __init__(self, endpoint: ASGIApp, kind: str, metrics: Metrics) -> None:
+    def __init__(self, endpoint: ASGIApp, kind: str, metrics: ServiceMetrics) -> None:
         self._endpoint = endpoint
         self._kind = kind
         self._metrics = metrics

@@ -172,38 +172,52 @@ def serve(
     refuse_one_text("origins", origins)
     places = tuple(absolute(source) for source in sources)
     find_places(places)
-    if processes < 1:
-        raise BadInput("A service has at least one process.")
+    _refuse_proxies(proxies, user_header)
+    settings = ProcessSettings(
+        sources=places,
+        handle=0,
+        database=str(database),
+        proxies=(*proxies, HOST) if behind_proxy else tuple(proxies),
+        user_header=user_header,
+        origins=tuple(origins),
+    )
+    if not _has_accounts(database):
+        _refuse_others(host, behind_proxy)
+        settings = settings.model_copy(update={"person": getpass.getuser(), "token": token_of(places)})
+    return _started(settings, port, host, processes, behind_proxy)
+
+
+def _refuse_proxies(proxies: Sequence[str], user_header: str) -> None:
+    for one in proxies:
+        network(one)
     if user_header and not proxies:
         raise BadInput(
             f"Whoever the header {user_header} names is believed from some addresses alone: give those of "
             "the login proxy (proxies)."
         )
-    for one in proxies:
-        network(one)
-    with_accounts = _has_accounts(database)
-    if not with_accounts and (behind_proxy or not is_loopback(host)):
+
+
+def _refuse_others(host: str, behind_proxy: bool) -> None:
+    if behind_proxy or not is_loopback(host):
         raise BadInput(
-            "Without accounts a service is for this machine alone: make accounts first (chunkflow user add "
-            "NAME --role look), or let it answer at 127.0.0.1 without a proxy."
+            "Without accounts a service is for this machine alone: make accounts first (chunkflow user add), "
+            "or let it answer at 127.0.0.1 without a proxy."
         )
-    token = "" if with_accounts else token_of(places)
+
+
+def _started(
+    settings: ProcessSettings, port: int, host: str, processes: int, behind_proxy: bool
+) -> LabServing:
+    """Begin the processes on their sockets."""
+    if processes < 1:
+        raise BadInput("A service has at least one process.")
     sockets = _sockets(port, host, processes if behind_proxy else 0)
-    settings = ProcessSettings(
-        sources=places,
-        handle=0,
-        database=str(database),
-        person="" if with_accounts else getpass.getuser(),
-        token=token,
-        proxies=(*proxies, HOST) if behind_proxy else tuple(proxies),
-        user_header=user_header,
-        origins=tuple(origins),
-    )
     handles = [one.fileno() for one in sockets]
     each = [settings.model_copy(update={"handle": handles[n % len(handles)]}) for n in range(processes)]
     known = port if behind_proxy else int(sockets[0].getsockname()[1])
     name = HOST if is_loopback(host) else socket.gethostname()
-    return LabServing(f"http://{name}:{known}/{token and f'{token}/'}", known, sockets, each)
+    below = f"{settings.token}/" if settings.token else ""
+    return LabServing(f"http://{name}:{known}/{below}", known, sockets, each)
 
 
 def _sockets(port: int, host: str, backends: int) -> list[socket.socket]:

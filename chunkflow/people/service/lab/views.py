@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
@@ -21,6 +21,7 @@ from chunkflow.people.accounts.roles import Role
 from chunkflow.people.service.access import person_of
 from chunkflow.people.service.asked import base_of, body_of, document_of, name_of_person, origin_of, root_of
 from chunkflow.people.service.catalogue.catalogues import Catalogue
+from chunkflow.people.viewing.state import ViewerState
 
 if TYPE_CHECKING:
     from chunkflow.people.accounts.accounts import Accounts
@@ -30,7 +31,6 @@ LARGEST_STATE = 1 << 20
 MARK = "chunkflow-data-set:/"
 KNOWN = "chunkflowLayers"
 """Names the layers that a data set had when a view was kept: others have come since, and are added."""
-State = dict[str, Any]
 
 
 class KeptViews:
@@ -40,7 +40,7 @@ class KeptViews:
         self._accounts = accounts
         self._catalogue = catalogue
 
-    async def kept(self, request: Request, dataset: str, fresh: State) -> State:
+    async def kept(self, request: Request, dataset: str, fresh: ViewerState) -> ViewerState:
         """The view that a request asks for; `fresh` is a new one."""
         if link := request.query_params.get("link"):
             found = await run_in_threadpool(self._accounts.link, link)
@@ -86,9 +86,9 @@ class KeptViews:
         return text.replace(f"{base_of(request, dataset)}/", MARK)
 
 
-def restored(text: str, base: str, fresh: State, add_layers: bool = True) -> State:
+def restored(text: str, base: str, fresh: ViewerState, add_layers: bool = True) -> ViewerState:
     """A kept state with the addresses of this browser, and the layers that have come since."""
-    state: State = json.loads(text.replace(MARK, f"{base}/"))
+    state: ViewerState = json.loads(text.replace(MARK, f"{base}/"))
     known = set(state.pop(KNOWN, ()))
     layers = state.get("layers")
     if add_layers and isinstance(layers, list):
