@@ -29,7 +29,7 @@ from chunkflow.people.service.catalogue.catalogues import Catalogue, FixedCatalo
 from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.lab.answers import LabAnswers
 from chunkflow.people.service.lab.login import LoginAnswers
-from chunkflow.people.service.lab.metrics import CountedEndpoint, ServiceMetrics
+from chunkflow.people.service.lab.metrics import STREAM, CountedEndpoint, ServiceMetrics
 from chunkflow.people.service.lab.views import KeptViews
 from chunkflow.people.service.review.answers import ReviewAnswers
 from chunkflow.people.service.review.pages import ReviewPages
@@ -101,17 +101,17 @@ class Service:
         return [
             ServiceAddress(f"{BELOW}/", look, "page", viewers.lead_to_viewer),
             ServiceAddress(f"{BELOW}/v/{{view}}/", look, "page", viewers.page),
-            ServiceAddress(f"{BELOW}/events/{{view}}", look, "stream", viewers.idle_stream),
+            ServiceAddress(f"{BELOW}/events/{{view}}", look, STREAM, viewers.idle_stream),
             ServiceAddress(f"{BELOW}/state.json", look, "state", viewers.state),
             ServiceAddress(f"{BELOW}/data/{{layer}}/{{path:path}}", look, "data", viewers.layer_file),
             ServiceAddress(f"{BELOW}/review/{{table}}", review, "page", pages.lead_to_page),
             ServiceAddress(f"{BELOW}/review/{{table}}/state.json", review, "state", pages.state),
-            ServiceAddress(
-                f"{BELOW}/review/{{table}}/events/{{view}}", review, "stream", viewers.idle_stream
-            ),
+            ServiceAddress(f"{BELOW}/review/{{table}}/events/{{view}}", review, STREAM, viewers.idle_stream),
             ServiceAddress(f"{BELOW}/review/{{table}}/v/{{view}}/", review, "page", pages.page),
             *(
-                ServiceAddress(route.path, review, "review", route.endpoint, tuple(route.methods or READ))
+                ServiceAddress(
+                    route.path, review, kind_of(route), route.endpoint, tuple(route.methods or READ)
+                )
                 for route in self.reviews.routes()
             ),
             ServiceAddress("/client/{file}", None, "static", viewers.client),
@@ -176,6 +176,11 @@ class LabService(Service):
                 ServiceAddress("/logout", None, "login", self._login.log_out, ("POST",)),
             ]
         return found
+
+
+def kind_of(route: Route) -> str:
+    """The kind under which an address of a review is counted."""
+    return STREAM if route.path.endswith("/events") else "review"
 
 
 async def record_nothing(person: str, origin: str, action: str, subject: str) -> None:

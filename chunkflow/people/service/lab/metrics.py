@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chunkflow.people.service.files.answer import send_empty
+
+STREAM = "stream"
+MOST_STREAMS = 2000
+"""Streams of events that a process holds open: more would leave it no connections for anything else."""
 NAMES = {
     "chunkflow_service_requests_total": ("counter", "Requests that were answered, by kind and status."),
     "chunkflow_service_request_seconds_total": ("counter", "Seconds that answers took, by kind."),
@@ -56,6 +62,10 @@ class CountedEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         metrics, kind = self._metrics, self._kind
+        if kind == STREAM and metrics.open[kind] >= MOST_STREAMS:
+            metrics.requests[kind, HTTPStatus.SERVICE_UNAVAILABLE] += 1
+            await send_empty(send, HTTPStatus.SERVICE_UNAVAILABLE, {"retry-after": "10"})
+            return
         status, began = 500, time.perf_counter()
 
         async def counted(message: Message) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -20,6 +21,7 @@ from chunkflow.errors import BadInput
 from chunkflow.people.accounts.accounts import Accounts
 from chunkflow.people.service.catalogue.catalogues import LabCatalogue
 from chunkflow.people.service.catalogue.places import find_places
+from chunkflow.people.service.lab import metrics
 from chunkflow.people.service.lab.serve import serve
 from tests.support.people.lab import Lab, ask_at
 
@@ -145,6 +147,25 @@ def test_metrics_count_what_was_answered(lab: Lab) -> None:
     assert counts['chunkflow_service_requests_total{kind="data",status="200"}'] >= 1
     assert counts['chunkflow_service_request_seconds_total{kind="data"}'] > 0
     assert counts['chunkflow_service_open_requests{kind="metrics"}'] == 1
+
+
+def test_too_many_streams_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "MOST_STREAMS", 3)
+    said: list[int] = []
+    inside: list[int] = []
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        inside.append(len(inside))
+        if len(inside) < 6:
+            await endpoint({}, receive, send)
+
+    async def send(message: Any) -> None:
+        said.extend([message["status"]] if "status" in message else [])
+
+    counts = metrics.ServiceMetrics()
+    endpoint = metrics.CountedEndpoint(stream, metrics.STREAM, counts)
+    asyncio.run(endpoint({}, None, send))  # type: ignore[arg-type]
+    assert (len(inside), said, counts.open[metrics.STREAM]) == (3, [503], 0)
 
 
 def test_a_process_that_dies_is_begun_again(lab: Lab, tmp_path: Path) -> None:
