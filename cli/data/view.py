@@ -52,7 +52,8 @@ def view(
 class HasPage(Protocol):
     """A server with a page to open."""
 
-    url: str
+    @property
+    def url(self) -> str: ...
 
     @property
     def port(self) -> int: ...
