@@ -39,6 +39,7 @@ COMMANDS = {
     "import": "cli.data.import_table:import_table",
     "ingest": "cli.data.ingest",
     "review": "cli.people.review",
+    "user": "cli.people.user",
     "train": "cli.people.train",
     "count": "cli.people.count",
     "doctor": "cli.doctor",

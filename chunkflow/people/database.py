@@ -70,7 +70,7 @@ class Database:
         except sa.exc.ArgumentError:
             raise BadInput(f"{text} is no address of a database: postgresql://USER@HOST/NAME.") from None
         except ModuleNotFoundError as error:
-            raise missing_package("pg8000", "Keeping a review in PostgreSQL") from error
+            raise missing_package("pg8000", "A database in PostgreSQL") from error
         if not (url.username and url.host and url.database):
             raise BadInput(f"{text} lacks a user, a host or a name: postgresql://USER@HOST/NAME.")
         shown = url.set(drivername="postgresql").render_as_string(hide_password=True)
@@ -133,7 +133,7 @@ class Database:
         first = error.orig.args[0] if error.orig and error.orig.args else ""
         said = str(first["M"] if isinstance(first, dict) else first)  # PostgreSQL tells in parts
         if "not a database" in said or "malformed" in said:
-            return BadInput(f"{self.url} is no database of a review, or it is damaged: {said}.")
+            return BadInput(f"{self.url} is no database of chunkflow, or it is damaged: {said}.")
         if "readonly" in said or "unable to open" in said:
             return BadInput(
                 f"{self.url} cannot be written: {said}. Mind its folder, which must be writable, too."
@@ -160,7 +160,7 @@ def _begin(connection: sa.Connection) -> None:
 
 def _refuse_path(path: Path, mounts: Path) -> None:
     if path.is_dir():
-        raise BadInput(f"{path} is a folder: give the path of a file in it, as {path}/review.sqlite.")
+        raise BadInput(f"{path} is a folder: give the path of a file in it.")
     if not path.parent.is_dir():
         raise BadInput(f"There is no folder {path.parent} for the database: make it first.")
     kind = file_system(path.parent, mounts)
@@ -181,7 +181,7 @@ def _refuse_other(path: Path) -> None:
     except sqlite3.OperationalError:  # it is held, or cannot be written beside: said when it is opened
         return
     except sqlite3.DatabaseError as error:
-        raise BadInput(f"{path} is no database of a review, or it is damaged: {error}.") from None
+        raise BadInput(f"{path} is no database of chunkflow, or it is damaged: {error}.") from None
     if tables and (META.name,) not in tables:
         raise BadInput(f"{path} is a database of another program: give another file.")
 
