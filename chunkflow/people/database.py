@@ -35,6 +35,8 @@ META = sa.Table(
     "meta", sa.MetaData(), sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text)
 )
 
+_FOUND_VERSION = sa.select(META.c.value).where(META.c.name == "version")
+
 
 class Database:
     """A database that any thread may read and write."""
@@ -79,12 +81,10 @@ class Database:
     def _begun(self) -> Database:
         """Look at the version, and write it where the database is new."""
         try:
-            self.create(META.metadata)
-            with self.write() as connection:
-                found = connection.execute(sa.select(META.c.value).where(META.c.name == "version")).scalar()
-                if found is None:
-                    connection.execute(META.insert().values(name="version", value=str(VERSION)))
-            if found is not None and int(found) > VERSION:
+            self.create(META.metadata, _begin_version)
+            with self.read() as connection:
+                found = connection.execute(_FOUND_VERSION).scalar_one()
+            if int(found) > VERSION:
                 raise BadInput(
                     f"{self.url} was written by a later chunkflow (its format is {found}, and this one reads "
                     f"up to {VERSION}): install that chunkflow here."
@@ -145,6 +145,11 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _begin_version(connection: sa.Connection) -> None:
+    if connection.execute(_FOUND_VERSION).scalar() is None:
+        connection.execute(META.insert().values(name="version", value=str(VERSION)))
 
 
 def _set_up(connection: sqlite3.Connection, record: object) -> None:
