@@ -40,6 +40,7 @@ COMMANDS = {
     "ingest": "cli.data.ingest",
     "review": "cli.people.review",
     "serve": "cli.people.serve",
+    "user": "cli.people.user",
     "train": "cli.people.train",
     "count": "cli.people.count",
     "doctor": "cli.doctor",

@@ -127,7 +127,7 @@ class Accounts:
     def view(self, person: str, dataset: str) -> str | None:
         """A person's last view of a data set."""
         with self._database.read() as connection:
-            return views.last_view(connection, person, dataset)
+            return views.last_view(connection, person, checked_dataset(dataset))
 
     def shorten(self, person: str, dataset: str, state: str) -> str:
         """The id of a short link to a view of a data set: 10 letters and digits, always the same."""

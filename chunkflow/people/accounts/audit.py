@@ -17,6 +17,9 @@ TERMINAL = "terminal"
 MOST_LETTERS = 1000
 """In a field of a line; the rest is left out, as a line must never fail."""
 
+_LARGEST = 2**63 - 1
+"""Number that a database can be asked for."""
+
 
 @dataclass(frozen=True)
 class AuditLine:
@@ -41,7 +44,8 @@ def append_line(connection: sa.Connection, person: str, origin: str, action: str
 
 def lines(connection: sa.Connection, since: int, limit: int) -> list[AuditLine]:
     """The first lines behind the number `since`."""
-    wanted = sa.select(AUDIT).where(AUDIT.c.number > since).order_by(AUDIT.c.number).limit(limit)
+    behind, most = (max(0, min(number, _LARGEST)) for number in (since, limit))
+    wanted = sa.select(AUDIT).where(AUDIT.c.number > behind).order_by(AUDIT.c.number).limit(most)
     return [AuditLine(**row) for row in connection.execute(wanted).mappings()]
 
 

@@ -64,7 +64,7 @@ def revoke(connection: sa.Connection, name: str, dataset: str) -> None:
     if dataset:
         if not connection.execute(GRANTS.delete().where(own, GRANTS.c.dataset == dataset)).rowcount:
             raise BadInput(
-                f"{shortened(name, 64)} has no role of their own{_of(dataset)}: nothing was revoked."
+                f"{shortened(name, 64)} has no role of their own for {dataset}: nothing was revoked."
             )
         if connection.execute(sa.select(GRANTS.c.role).where(own)).first():
             return
