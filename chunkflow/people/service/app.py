@@ -20,7 +20,6 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
@@ -32,9 +31,10 @@ from chunkflow.people.review.live import LiveTable
 from chunkflow.people.service.datasets import DataSet
 from chunkflow.people.service.files.answer import ASK_AGAIN, FOREVER, FileAnswer
 from chunkflow.people.service.files.client import client_file, client_files, static_file
+from chunkflow.people.service.files.layers import LayerFiles
 from chunkflow.people.service.review.answers import ReviewAnswers, review_address
 from chunkflow.people.service.review.state import review_state
-from chunkflow.people.viewing.sources import LocalSource, ServedFile, is_plain
+from chunkflow.people.viewing.served import ServedFile
 
 PING = 15.0  # seconds
 SAFE_HOST = re.compile(r"[\w.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
@@ -67,13 +67,15 @@ class Service:
     def routes(self) -> list[BaseRoute]:
         """All addresses."""
         below = "/d/{dataset}"
+        layer_files = LayerFiles(self.datasets.get)
         return [
+            # first, as nearly all that is asked is asked of it, and routes are tried in their order
+            Route(f"{below}/data/{{layer}}/{{path:path}}", layer_files, methods=["GET"]),
             Route("/", self.front),
             Route(f"{below}/", self.lead_to_viewer),
             Route(f"{below}/v/{{view}}/", self.viewer_page),
             Route(f"{below}/events/{{view}}", self.idle_stream),
             Route(f"{below}/state.json", self.state),
-            Route(f"{below}/data/{{layer}}/{{path:path}}", self.layer_file),
             Route(f"{below}/review/{{table}}", self.lead_to_review),
             Route(f"{below}/review/{{table}}/state.json", self.review_state),
             Route(f"{below}/review/{{table}}/events/{{view}}", self.idle_stream),
@@ -169,22 +171,6 @@ class Service:
                 await asyncio.wait_for(self._closing.wait(), PING)
             except TimeoutError:
                 continue
-
-    async def layer_file(self, request: Request) -> ASGIApp:
-        """A file of a layer."""
-        source = self.dataset(request).sources.get(request.path_params["layer"])
-        path = request.path_params["path"]
-        if source is None or not is_plain(path):
-            raise HTTPException(HTTPStatus.NOT_FOUND)
-        gzipped, part = "gzip" in request.headers.get("accept-encoding", ""), "range" in request.headers
-        try:
-            if isinstance(source, LocalSource):
-                found = source.find(path, gzipped, part)
-            else:
-                found = await run_in_threadpool(source.find, path, gzipped, part)
-        except Exception as error:  # whatever storage raises, the browser is told and the service goes on
-            return Response(status_code=HTTPStatus.BAD_GATEWAY, headers={"x-error": type(error).__name__})
-        return _file(found, path, ASK_AGAIN)
 
     async def client(self, request: Request) -> ASGIApp:
         """A file of the client; its name changes with its content."""

@@ -1,0 +1,38 @@
+"""Layers in buckets and on other servers."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from typing import Any
+
+from cloudfiles import CloudFiles
+from cloudfiles.compression import decompress
+
+from chunkflow.people.viewing.served import FetchedFile, FileInMemory, ServedFile, UnpackedFile
+
+
+class RemoteSource:
+    """A layer in a bucket or on another server; what is no gzip is decompressed by CloudFiles."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def find(self, name: str, gzipped: bool, part: bool) -> ServedFile | None:
+        files = CloudFiles(self.url, progress=False)
+        head = files.head(name) if part else None
+        if head and not head.get("Content-Encoding"):
+            span = partial(self._read, files, name)
+            return FetchedFile(int(head["Content-Length"]), span)
+        [found] = files.get([name], raw=True, raise_errors=True)
+        content, encoding = found["content"], found["compress"]
+        if content is None:
+            return None
+        if encoding != "gzip":
+            return FileInMemory(decompress(content, encoding, name))
+        return FileInMemory(content, encoding) if gzipped and not part else UnpackedFile(io.BytesIO(content))
+
+    @staticmethod
+    def _read(files: Any, name: str, start: int, stop: int) -> bytes:
+        content: bytes = files.get({"path": name, "start": start, "end": stop})
+        return content
