@@ -83,8 +83,8 @@ def _compare(kind: str, servers: list[FileServer], script: Path) -> list[Figure]
     slowest: dict[str, list[float]] = {server.name: [] for server in servers}
     for _ in range(ROUNDS):
         for server in servers:
-            rate, latency = _load(server, kind, script)
-            rates[server.name].append(rate)
+            requests, latency = _load(server, kind, script)
+            rates[server.name].append(requests)
             slowest[server.name].append(latency)
     rate = {name: median(found) for name, found in rates.items()}
     late = {name: median(found) for name, found in slowest.items()}
