@@ -25,6 +25,7 @@ MODULES = {
     "downsample": "benchmarks.outputs.downsample",
     "annotate": "benchmarks.outputs.annotate",
     "rows": "benchmarks.outputs.rows",
+    "service": "benchmarks.service.data_path",
     "infer": "benchmarks.networks.infer",
     "cuts": "benchmarks.networks.cuts",
     "detection": "benchmarks.quality.detection",

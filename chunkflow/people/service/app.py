@@ -27,6 +27,7 @@ from chunkflow.people.service.access import Access, AccountAccess, Guarded, OneP
 from chunkflow.people.service.asked import refuse, root_of, say_error
 from chunkflow.people.service.catalogue.catalogues import Catalogue, FixedCatalogue, LabCatalogue
 from chunkflow.people.service.catalogue.datasets import DataSet
+from chunkflow.people.service.files.layers import LayerFiles
 from chunkflow.people.service.lab.answers import LabAnswers
 from chunkflow.people.service.lab.login import LoginAnswers
 from chunkflow.people.service.lab.metrics import STREAM, CountedEndpoint, ServiceMetrics
@@ -51,7 +52,7 @@ class ServiceAddress:
     needs: Role | None
     """None: open to everybody."""
     kind: str
-    endpoint: Endpoint
+    endpoint: Endpoint | LayerFiles
     methods: tuple[str, ...] = READ
 
 
@@ -83,7 +84,8 @@ class Service:
         )
 
     def _route(self, address: ServiceAddress) -> Route:
-        endpoint: ASGIApp = request_response(address.endpoint)
+        made = address.endpoint
+        endpoint: ASGIApp = made if isinstance(made, LayerFiles) else request_response(made)
         if address.needs is not None:
             endpoint = Guarded(endpoint, address.needs, self.access, self._record)
         return Route(
@@ -92,18 +94,20 @@ class Service:
 
     def addresses(self) -> list[ServiceAddress]:
         """All addresses."""
-        return [ServiceAddress("/", Role.LOOK, "page", self.front), *self.shared_addresses()]
+        return [*self.shared_addresses(), ServiceAddress("/", Role.LOOK, "page", self.front)]
 
     def shared_addresses(self) -> list[ServiceAddress]:
         """The addresses that every service has."""
         viewers, pages = self.viewers, ReviewPages(self.viewers, self.review)
         look, review = Role.LOOK, Role.REVIEW
+        files = LayerFiles(self.catalogue.held, self.catalogue.dataset)
         return [
+            # first, as nearly all that is asked is asked of it, and routes are tried in their order
+            ServiceAddress(f"{BELOW}/data/{{layer}}/{{path:path}}", look, "data", files),
             ServiceAddress(f"{BELOW}/", look, "page", viewers.lead_to_viewer),
             ServiceAddress(f"{BELOW}/v/{{view}}/", look, "page", viewers.page),
             ServiceAddress(f"{BELOW}/events/{{view}}", look, STREAM, viewers.idle_stream),
             ServiceAddress(f"{BELOW}/state.json", look, "state", viewers.state),
-            ServiceAddress(f"{BELOW}/data/{{layer}}/{{path:path}}", look, "data", viewers.layer_file),
             ServiceAddress(f"{BELOW}/review/{{table}}", review, "page", pages.lead_to_page),
             ServiceAddress(f"{BELOW}/review/{{table}}/state.json", review, "state", pages.state),
             ServiceAddress(f"{BELOW}/review/{{table}}/events/{{view}}", review, STREAM, viewers.idle_stream),
@@ -158,8 +162,8 @@ class LabService(Service):
         views, look = self.kept_views(), Role.LOOK
         lab = LabAnswers(self._lab_catalogue, self.metrics, self._record_line, self._login is not None)
         found = [
-            ServiceAddress("/", look, "page", lab.front),
             *self.shared_addresses(),
+            ServiceAddress("/", look, "page", lab.front),
             ServiceAddress(f"{BELOW}/view", look, "view", views.keep, ("PUT",)),
             ServiceAddress(f"{BELOW}/links", look, "view", views.shorten, ("POST",)),
             ServiceAddress("/s/{id}", look, "page", views.follow),

@@ -29,7 +29,7 @@ from chunkflow.people.service.files.answer import ASK_AGAIN, FOREVER, FileAnswer
 from chunkflow.people.service.files.client import client_file, client_files, static_file
 from chunkflow.people.service.lab.views import KeptViews
 from chunkflow.people.service.rendering import VIEWER_POLICY, render
-from chunkflow.people.viewing.sources import LocalSource, ServedFile, is_plain
+from chunkflow.people.viewing.served import ServedFile
 
 PING = 15.0  # seconds
 VIEWER = "viewer"
@@ -81,23 +81,6 @@ class ViewerAnswers:
                 await asyncio.wait_for(self.closing.wait(), PING)
             except TimeoutError:
                 continue
-
-    async def layer_file(self, request: Request) -> ASGIApp:
-        """A file of a layer."""
-        dataset = self._catalogue.held(request.path_params["dataset"]) or await self.dataset(request)
-        source = dataset.sources.get(request.path_params["layer"])
-        path = request.path_params["path"]
-        if source is None or not is_plain(path):
-            raise HTTPException(HTTPStatus.NOT_FOUND)
-        gzipped, part = "gzip" in request.headers.get("accept-encoding", ""), "range" in request.headers
-        try:
-            if isinstance(source, LocalSource):
-                found = source.find(path, gzipped, part)
-            else:
-                found = await run_in_threadpool(source.find, path, gzipped, part)
-        except Exception as error:  # whatever storage raises, the browser is told and the service goes on
-            return Response(status_code=HTTPStatus.BAD_GATEWAY, headers={"x-error": type(error).__name__})
-        return file_answer(found, path, ASK_AGAIN)
 
     async def client(self, request: Request) -> ASGIApp:
         """A file of the client; its name changes with its content."""

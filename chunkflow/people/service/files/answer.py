@@ -9,16 +9,16 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
-from pathlib import PurePosixPath
+from os.path import splitext
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from chunkflow.people.viewing.sources import ServedFile
+from chunkflow.people.viewing.served import ServedFile
 
 BLOCK = 1 << 20
 MIME = {
@@ -36,69 +36,85 @@ ASK_AGAIN = "no-cache"
 FOREVER = "public, max-age=31536000, immutable"
 """The name of a file changes with its content."""
 
+Headers = list[tuple[bytes, bytes]]
+
 
 class FileAnswer:
     """A file as an ASGI answer; closed once it is sent."""
 
+    __slots__ = ("found", "headers")
+
     def __init__(self, found: ServedFile, name: str, cache: str = ASK_AGAIN) -> None:
         self.found = found
-        self.headers = {
-            "content-type": MIME.get(PurePosixPath(name).suffix, "application/octet-stream"),
-            "cache-control": cache,
-            "accept-ranges": "bytes",
-        }
+        self.headers: Headers = [*_fixed_headers(splitext(name)[1] if "." in name else "", cache)]
         if found.etag:
-            self.headers["etag"] = found.etag
+            self.headers.append((b"etag", found.etag.encode("latin-1")))
         if found.encoding is not None:
-            self.headers["content-encoding"] = found.encoding
+            self.headers.append((b"content-encoding", found.encoding.encode("latin-1")))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.answer(dict(scope["headers"]), scope, receive, send)
+
+    async def answer(self, asked: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what the headers ask, by their names in small letters."""
         try:
-            await self._answer(scope, receive, send)
+            await self._answer(asked, scope, receive, send)
         finally:
             self.found.close()
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        size, etag = self.found.size, self.found.etag
-        if etag and etag in asked.get(b"if-none-match", ""):
-            return await send_empty(send, HTTPStatus.NOT_MODIFIED, self.headers)
-        same = asked.get(b"if-range", etag) == etag  # else a part is known of another file than this one
-        try:
-            span = byte_span(asked.get(b"range") if same else None, size)
-        except ValueError:
-            outside = self.headers | {"content-range": f"bytes */{size}", "content-length": "0"}
-            return await send_empty(send, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, outside)
-        start, stop = span or (0, size)
-        headers = self.headers | {"content-length": str(stop - start)}
-        if span is not None:
-            headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
-        status = HTTPStatus.OK if span is None else HTTPStatus.PARTIAL_CONTENT
+    async def _answer(self, asked: Mapping[bytes, bytes], scope: Scope, receive: Receive, send: Send) -> None:
+        size, headers = self.found.size, self.headers
+        if b"if-none-match" in asked and self._is_known(asked[b"if-none-match"]):
+            return await _send_head_alone(send, HTTPStatus.NOT_MODIFIED, headers)
+        status, start, stop = 200, 0, size
+        if b"range" in asked and self._is_same(asked.get(b"if-range")):
+            try:
+                span = byte_span(asked[b"range"].decode("latin-1"), size)
+            except ValueError:
+                headers += [(b"content-range", b"bytes */%d" % size), (b"content-length", b"0")]
+                return await _send_head_alone(send, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers)
+            if span is not None:
+                status, (start, stop) = 206, span
+                headers.append((b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, size)))
+        headers.append((b"content-length", b"%d" % (stop - start)))
         if scope["method"] == "HEAD" or start == stop:
-            return await send_empty(send, status, headers)
-        await send_start(send, status, headers)
-        return await self._send_bytes(Request(scope, receive), send, start, stop)
+            return await _send_head_alone(send, status, headers)
+        try:
+            content = await self._block(start, stop)
+        except Exception as error:  # nothing is sent yet: the browser is told
+            return await send_failure(send, error)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        more = start + len(content) < stop
+        await send({"type": "http.response.body", "body": content, "more_body": more})
+        if more and content:
+            await self._send_rest(Request(scope, receive), send, start + len(content), stop)
+        return None
 
-    async def _send_bytes(self, request: Request, send: Send, start: int, stop: int) -> None:
+    def _is_known(self, tags: bytes) -> bool:
+        """Whether the browser has this very file."""
+        return bool(self.found.etag) and self.found.etag in tags.decode("latin-1")
+
+    def _is_same(self, tag: bytes | None) -> bool:
+        """Whether a part may be sent: else a part is known of another file than this one."""
+        return tag is None or tag.decode("latin-1") == self.found.etag
+
+    async def _send_rest(self, request: Request, send: Send, start: int, stop: int) -> None:
         """In blocks. Where the file turns out to be shorter than it was, the answer stays without its end, so
         that the server cuts the connection."""
-        while start < stop:
-            content = await self._block(start, min(start + BLOCK, stop))
+        while start < stop and not await request.is_disconnected():
+            try:
+                content = await self._block(start, stop)
+            except Exception:  # the file was changed while it was sent, or storage fails
+                break
             if not content:
                 break
             start += len(content)
             await send({"type": "http.response.body", "body": content, "more_body": start < stop})
-            if start < stop and await request.is_disconnected():
-                break
 
-    async def _block(self, start: int, end: int) -> bytes:
-        content = self.found.at_hand(start, end)
-        if content is not None:
-            return content
-        try:
-            return await run_in_threadpool(self.found.read, start, end)
-        except (OSError, EOFError, zlib.error):  # the file was changed while it was sent
-            return b""
+    async def _block(self, start: int, stop: int) -> bytes | bytearray:
+        stop = min(start + BLOCK, stop)
+        content = self.found.at_hand(start, stop)
+        return await run_in_threadpool(self.found.read, start, stop) if content is None else content
 
 
 def byte_span(header: str | None, size: int) -> tuple[int, int] | None:
@@ -119,13 +135,28 @@ def byte_span(header: str | None, size: int) -> tuple[int, int] | None:
     return start, stop
 
 
-async def send_start(send: Send, status: HTTPStatus, headers: Mapping[str, str]) -> None:
-    """The head of an answer."""
-    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": int(status), "headers": encoded})
+@lru_cache(100)
+def _fixed_headers(ending: str, cache: str) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that all files of one kind have."""
+    kind = MIME.get(ending, "application/octet-stream")
+    return (
+        (b"content-type", kind.encode()),
+        (b"cache-control", cache.encode()),
+        (b"accept-ranges", b"bytes"),
+    )
 
 
-async def send_empty(send: Send, status: HTTPStatus, headers: Mapping[str, str]) -> None:
+async def send_failure(send: Send, error: Exception) -> None:
+    """The answer where storage fails: the kind of error, and no word of what is stored where."""
+    await send_empty(send, HTTPStatus.BAD_GATEWAY, {"x-error": type(error).__name__, "content-length": "0"})
+
+
+async def send_empty(send: Send, status: int, headers: Mapping[str, str]) -> None:
     """An answer without content."""
-    await send_start(send, status, headers)
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await _send_head_alone(send, status, encoded)
+
+
+async def _send_head_alone(send: Send, status: int, headers: Headers) -> None:
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": b""})

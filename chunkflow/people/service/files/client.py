@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources.abc import Traversable
 
-from chunkflow.people.viewing.sources import ServedFile
+from chunkflow.people.viewing.served import FileInMemory, ServedFile
 
 CLIENT_FILE = re.compile(r"[a-zA-Z0-9][\w.-]*\.(?:js|map|css|wasm)$")
 STATIC_FILE = re.compile(r"[a-z][a-z-]*\.(?:js|css|svg)$")
@@ -48,4 +48,4 @@ def _client() -> Traversable:
 
 
 def _content(file: Traversable) -> ServedFile | None:
-    return ServedFile.of(file.read_bytes()) if file.is_file() else None
+    return FileInMemory(file.read_bytes()) if file.is_file() else None

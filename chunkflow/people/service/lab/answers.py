@@ -108,7 +108,10 @@ class LabAnswers:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         found = await run_in_threadpool(source_of(opened.work.url).find, path, False, False)
         answer = file_answer(found, path, ASK_AGAIN)
-        answer.headers |= {"content-security-policy": REPORT_POLICY, "x-content-type-options": "nosniff"}
+        answer.headers += [
+            (b"content-security-policy", REPORT_POLICY.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
         return answer
 
     async def health(self, request: Request) -> Response:

@@ -21,6 +21,7 @@ CORS = {
     "access-control-allow-origin": "*",
     "access-control-expose-headers": "Content-Range, Content-Length, Content-Encoding, Accept-Ranges, ETag",
 }
+CORS_HEADERS = [(name.encode(), value.encode()) for name, value in CORS.items()]
 PREFLIGHT = {"access-control-allow-headers": "*", "access-control-allow-private-network": "true"}
 
 
@@ -43,8 +44,7 @@ class TokenInPath:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_cors(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in CORS.items()]
-                message = {**message, "headers": [*message["headers"], *added]}
+                message = {**message, "headers": [*message["headers"], *CORS_HEADERS]}
             await send(message)
 
         await self.app({**scope, "root_path": f"/{self.token}"}, receive, send_with_cors)

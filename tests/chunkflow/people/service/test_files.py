@@ -133,6 +133,9 @@ def test_a_layer_in_a_bucket_is_served_with_this_users_keys(monkeypatch: pytest.
                 status, headers, content = ask(server, f"d/set/data/a%20b/{name}", Range="bytes=5-9")
                 assert (status, content) == (206, CONTENT[5:10])
                 assert headers["content-range"] == f"bytes 5-9/{len(CONTENT)}"
+                for asked in ({}, {"Accept_Encoding": "gzip"}, {"Range": "bytes=5-9"}):
+                    etag = ask(server, f"d/set/data/a%20b/{name}", **asked)[1]["etag"]
+                    assert ask(server, f"d/set/data/a%20b/{name}", If_None_Match=etag, **asked)[0] == 304
             files.put("brotli", CONTENT, compress="br")
             assert ask(server, "d/set/data/a%20b/brotli", Accept_Encoding="gzip")[2] == CONTENT
             assert ask(server, "d/set/data/a%20b/missing")[0] == 404

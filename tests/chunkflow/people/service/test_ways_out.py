@@ -16,8 +16,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chunkflow.people.service.local.server import LocalServer
-from chunkflow.people.viewing import sources
-from chunkflow.people.viewing.sources import LocalSource, RemoteSource, is_plain
+from chunkflow.people.viewing import inside
+from chunkflow.people.viewing.remote import RemoteSource
+from chunkflow.people.viewing.sources import LocalSource, is_plain
 from tests.support.people.service import ask as support_ask
 from tests.support.people.service import folder_server
 
@@ -59,6 +60,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.mkfifo(layer / "pipe")
     (place / "served").symlink_to("layer")  # a layer may be laid as a link
     return place
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["by handle", "by path"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Files are opened by the system's handles where it has them, else folder by folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inside, "BY_HANDLE", request.param)
+        yield request.param
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +156,53 @@ def test_links_within_the_folder_are_followed_and_those_out_of_it_are_not(place:
     assert {name: content(name) for name in outside + others} == dict.fromkeys(outside + others)
 
 
-def test_a_link_laid_after_the_look_is_not_followed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_laid_after_the_look_is_not_followed(
+    place: Path, monkeypatch: pytest.MonkeyPatch, way: bool
+) -> None:
     """The path is taken for what it was before it became a link."""
     monkeypatch.setattr(os.path, "realpath", lambda path: str(path))
     for name in ("leak", "outer/plain", "sub/far/plain"):
-        assert sources.open_inside((place / "layer"), name) is None
+        assert inside.open_inside(str(place / "layer"), name) is None
+
+
+def test_a_file_that_becomes_a_link_while_it_is_opened_is_read_as_it_was(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, look = tmp_path / "file", os.readlink
+    file.write_bytes(OPEN)
+
+    def look_and_lay(path: str) -> str:
+        found = look(path)
+        file.unlink()
+        file.symlink_to(place / "secrets" / "plain")
+        return found
+
+    monkeypatch.setattr(inside, "BY_HANDLE", True)
+    monkeypatch.setattr(os, "readlink", look_and_lay)
+    opened = inside.open_inside(str(tmp_path), "file")
+    assert opened is not None
+    assert os.read(opened[0], 100) == OPEN
+    os.close(opened[0])
+
+
+def test_a_file_may_be_named_as_the_system_names_one_that_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "file (deleted)").write_bytes(OPEN)
+    found = LocalSource(tmp_path).find("file (deleted)", gzipped=False, part=False)
+    assert found is not None
+    assert found.read(0, found.size) == OPEN
+    found.close()
+
+
+def test_no_handle_is_left_open(place: Path) -> None:
+    def handles() -> set[str]:
+        return set(os.listdir("/proc/self/fd"))
+
+    source, before = LocalSource(place / "served"), handles()
+    for name in ("plain", "packed", "linked", "leak", "outer/plain", "pipe", "sub", "nothing", "loop"):
+        found = source.find(name, gzipped=True, part=False)
+        if found is not None:
+            found.close()
+    assert len(handles()) == len(before)
 
 
 def test_names_that_a_web_server_may_read_otherwise_are_asked_of_none(

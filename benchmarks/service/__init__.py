@@ -1,0 +1,1 @@
+"""The web service beside nginx: files of layers, whole and in parts."""

@@ -1,0 +1,115 @@
+"""Files of layers to many browsers at once: requests a second and the slowest in a hundred, beside nginx.
+
+All servers are loaded in turn by wrk, three rounds of it, on the same files; what is told are medians. A
+server has one process. The bars: 0.35 of nginx's requests, and at most four times its 99th percentile.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+from pathlib import Path
+from statistics import median
+
+from benchmarks.figure import Figure
+from benchmarks.service.servers import FileServer, all_servers
+
+SIZE, FILES, LARGE = 1 << 16, 300, 1 << 26
+ROUNDS, SECONDS, CONNECTIONS = 3, 4, 200
+REQUESTS_BAR, LATENCY_BAR = 0.35, 0.25
+KINDS = {"files": "64 KiB files", "ranges": "64 KiB ranges of a 64 MiB file"}
+LOAD = """
+local asked, at = {}, 0
+function init(args)
+  math.randomseed(7)
+  for i = 1, 4096 do
+    if args[2] == "ranges" then
+      local first = math.random(0, %(last)d)
+      local part = {Range = "bytes=" .. first .. "-" .. first + %(size)d - 1}
+      asked[i] = wrk.format("GET", args[1] .. "/large", part)
+    else
+      asked[i] = wrk.format("GET", args[1] .. "/" .. math.random(0, %(files)d - 1))
+    end
+  end
+end
+function request() at = at %% #asked + 1; return asked[at] end
+function done(summary, latency, requests)
+  local errors = summary.errors
+  local failed = errors.status + errors.connect + errors.read
+  local rate = summary.requests / summary.duration * 1e6
+  io.write(string.format("told %%f %%f %%d\\n", rate, latency:percentile(99) / 1000, failed))
+end
+"""
+
+
+def run() -> list[Figure]:
+    place = Path(tempfile.mkdtemp(prefix="chunkflow-bench-"))
+    try:
+        files = _write_files(place)
+        with all_servers(place, files, "0") as servers:
+            for server in servers:
+                _check_answers(server, files)
+            return [figure for kind in KINDS for figure in _compare(kind, servers, place / "load.lua")]
+    finally:
+        shutil.rmtree(place)
+
+
+def _write_files(place: Path) -> Path:
+    """The files, which others may read too: nginx gives up root's rights."""
+    place.chmod(0o755)
+    files = place / "files"
+    files.mkdir()
+    for number in range(FILES):
+        (files / str(number)).write_bytes(os.urandom(SIZE))
+    (files / "large").write_bytes(os.urandom(LARGE))
+    (place / "load.lua").write_text(LOAD % {"last": LARGE - SIZE, "size": SIZE, "files": FILES})
+    return files
+
+
+def _check_answers(server: FileServer, files: Path) -> None:
+    with urllib.request.urlopen(server.url("7")) as answer:
+        assert answer.read() == (files / "7").read_bytes(), server
+    asked = urllib.request.Request(server.url("large"), headers={"Range": f"bytes=5-{SIZE + 4}"})
+    with urllib.request.urlopen(asked) as answer:
+        assert answer.status == 206, server
+        assert answer.read() == (files / "large").read_bytes()[5 : SIZE + 5], server
+
+
+def _compare(kind: str, servers: list[FileServer], script: Path) -> list[Figure]:
+    rates: dict[str, list[float]] = {server.name: [] for server in servers}
+    slowest: dict[str, list[float]] = {server.name: [] for server in servers}
+    for _ in range(ROUNDS):
+        for server in servers:
+            requests, latency = _load(server, kind, script)
+            rates[server.name].append(requests)
+            slowest[server.name].append(latency)
+    rate = {name: median(found) for name, found in rates.items()}
+    late = {name: median(found) for name, found in slowest.items()}
+    figures = []
+    for name in list(rate)[1:]:
+        barred = name != "bare ASGI"
+        bars = (REQUESTS_BAR, LATENCY_BAR) if barred else (None, None)
+        what = f"{KINDS[kind]}, {name}"
+        figures += [
+            Figure(f"{what}: requests", rate[name], "/s", rate["nginx"], "nginx", "higher", bars[0]),
+            Figure(f"{what}: 99th percentile", late[name], "ms", late["nginx"], "nginx", "lower", bars[1]),
+        ]
+    return figures
+
+
+def _load(server: FileServer, kind: str, script: Path) -> tuple[float, float]:
+    """Requests a second, and the milliseconds that 99 of 100 stay below."""
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script)]
+    command += [f"http://127.0.0.1:{server.port}", "--", server.prefix, kind]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    [told] = [line.split() for line in ran.stdout.splitlines() if line.startswith("told ")]
+    assert told[3] == "0", f"{server.name} failed {told[3]} times"
+    return float(told[1]), float(told[2])
+
+
+if __name__ == "__main__":
+    for figure in run():
+        print(*figure.row(), sep=" | ")
