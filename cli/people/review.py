@@ -87,6 +87,9 @@ def export(
         int | None,
         typer.Option(min=0, show_default="the last", help="The last edit that counts, by its number."),
     ] = None,
+    deleted: Annotated[
+        bool, typer.Option("--deleted", help="Write deleted objects, too, with this status.")
+    ] = False,
     database: DatabasePlace = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")] = False,
 ) -> None:
@@ -94,7 +97,9 @@ def export(
 
     Example: chunkflow review export work/rat:combined --to reviewed.csv
     """
-    made = export_review(place, to, database=database, edit=edit, form=form, overwrite=overwrite)
+    made = export_review(
+        place, to, database=database, edit=edit, form=form, deleted=deleted, overwrite=overwrite
+    )
     Console(soft_wrap=True).print(str(made), highlight=False)
 
 

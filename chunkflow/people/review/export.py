@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,11 @@ from chunkflow.data.tables import table_rows
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.rows import RowSource, opener_of, write_rows
-from chunkflow.people.review.log.edits import ReviewedObject
+from chunkflow.people.review.decisions import DELETED, UNDECIDED
+from chunkflow.people.review.live import UNTOUCHED
+from chunkflow.people.review.log.edits import ObjectState, ReviewedObject
 from chunkflow.people.review.objects import PLACES, TableObjects
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
-
-if TYPE_CHECKING:
-    pass
 
 DECISIONS = ("class", "status", "decided_by", "decided_at", "note")
 Current = Mapping[int, ReviewedObject]
@@ -46,6 +45,7 @@ def export_review(
     database: str | Path = "",
     edit: int | None = None,
     form: str = "",
+    deleted: bool = False,
     overwrite: bool = False,
 ) -> ExportedReview:
     """Write the objects of a table as people have decided on them to a file.
@@ -53,8 +53,9 @@ def export_review(
     `place` is WORK:TABLE, or WORK for the last table of its job. The ending of `to` says how rows are
     written, or `form` names a program, as in `export`. The columns are those of the table, with `class` as
     decided, and `status` (accepted, rejected, undecided, added), `decided_by`, `decided_at` and `note`.
-    Objects that were deleted are left out, those that were added stand at the end, and those that were moved
-    have their new places. `edit` is the number of the last edit that counts, by default the last there is.
+    Objects that were deleted are left out, or with `deleted` have this status; those that were added stand at
+    the end, and those that were moved have their new places. `edit` is the number of the last edit that
+    counts, by default the last there is.
 
     >>> log = folder / "exported.sqlite"
     >>> with review(work.url, database=log) as page:
@@ -74,15 +75,16 @@ def export_review(
             raise BadInput(f"There is no edit {edit}: the last one is {last}.")
         wanted = last if edit is None else edit
         current = log.at(table, wanted)
-    source = RowSource(found.name, found.info, reviewed_rows(found.info, current))
+    source = RowSource(found.name, found.info, reviewed_rows(found.info, current, deleted))
     return ExportedReview(to, found.name, write_rows(source, to, opener), wanted)
 
 
-def reviewed_rows(info: TableInfo, current: Current) -> Iterator[pa.Table]:
-    """The rows of a table with what is decided of them, the first piece without rows."""
+def reviewed_rows(info: TableInfo, current: Current, deleted: bool = False) -> Iterator[pa.Table]:
+    """The rows of a table with what is decided of them, the first piece without rows; those of `deleted`
+    objects are among them or not."""
     schema: pa.Schema | None = None
     for piece in table_rows(info):
-        made = _decided(piece, info, current)
+        made = _decided(piece, info, current, deleted)
         schema = schema or made.schema
         yield made.cast(schema)
     added = [
@@ -92,10 +94,10 @@ def reviewed_rows(info: TableInfo, current: Current) -> Iterator[pa.Table]:
         yield pa.Table.from_pylist([_added_row(id, held, info) for id, held in added], schema)
 
 
-def _decided(rows: pa.Table, info: TableInfo, current: Current) -> pa.Table:
+def _decided(rows: pa.Table, info: TableInfo, current: Current, deleted: bool) -> pa.Table:
     ids = rows["id"].to_pylist()
     held = [current.get(id) for id in ids]
-    kept = np.array([one is None or not one.state.deleted for one in held], bool)
+    kept = np.array([deleted or one is None or not one.state.deleted for one in held], bool)
     said = rows["class"].to_pylist() if "class" in rows.column_names else [None] * len(ids)
     columns: dict[str, list[Any]] = {name: [] for name in DECISIONS}
     for one, predicted in zip(held, said, strict=True):
@@ -112,22 +114,28 @@ def _decided(rows: pa.Table, info: TableInfo, current: Current) -> pa.Table:
 
 
 def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, str | None]:
-    if held is None or not (held.state.status or held.state.note or held.state.shape):
+    state = held.state if held else UNTOUCHED
+    if held is None or state == UNTOUCHED:
         return {
             "class": predicted,
-            "status": "undecided",
+            "status": UNDECIDED,
             "decided_by": None,
             "decided_at": None,
             "note": None,
         }
-    state = held.state
     return {
         "class": state.of_class or predicted,
-        "status": "added" if state.added else state.status or "undecided",
+        "status": _status(state),
         "decided_by": held.person,
         "decided_at": held.at.isoformat(timespec="seconds"),
         "note": state.note or None,
     }
+
+
+def _status(state: ObjectState) -> str:
+    if state.deleted:
+        return DELETED
+    return "added" if state.added else state.status or UNDECIDED
 
 
 def _moved(rows: pa.Table, held: list[ReviewedObject | None], info: TableInfo) -> pa.Table:

@@ -49,7 +49,7 @@ def mapped(model: Path, rows: pa.Table, fingerprint: str = "") -> tuple[pa.Table
     info = TableInfo(volume=box, voxel_size=VOXEL)
     layout = Layout({"objects": (info,)}, (8, 8, 8), (8, 8, 8))
     loaded = task.setup(layout)
-    values = {"model": fingerprint or loaded.fingerprint}
+    values = {"model": fingerprint or loaded.model.fingerprint}
     return task.map(Cell(0, box, box, box, VOXEL, layout, values, loaded), objects=rows)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from chunkflow.people.review.log.edits import Edit
+from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.reviewing import ReviewPlace, open_log
 from chunkflow.people.service.local.reviewer import Reviewer
 from tests.support.files.classifiers import saved_model
 from tests.support.jobs import make_job, run_job
@@ -40,3 +44,16 @@ def sent(page: Reviewer, **edit: Any) -> tuple[int, dict[str, Any]]:
     path = f"api/review/test/{page.name}/edits"
     status, _, content = ask(page._server, path, "POST", json.dumps(edit).encode())
     return status, json.loads(content or b"{}")
+
+
+def decide(place: str, *edits: dict[str, Any], person: str = "ann", database: str = "") -> list[Edit]:
+    """Append edits to the log of a review, each made by someone who has seen the last one of its object."""
+    found = ReviewPlace.find(place)
+    made = []
+    with closing(open_log(found.database(database))) as log:
+        live = found.opened(log)
+        for edit in edits:
+            held = log.current(live.table).get(int(edit["object"]))
+            document = {"key": f"{person}-{log.last()}", "seen": held.seq if held else None, **edit}
+            made.append(log.append(live.table, person, ProposedEdit.parse(document)))
+    return made
