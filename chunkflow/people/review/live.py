@@ -13,6 +13,7 @@ from chunkflow.errors import BadInput
 from chunkflow.people.review.log.edits import DrawnShape, Edit, ObjectState, ReviewedObject
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.objects import TableObjects
+from chunkflow.people.review.point_layer import PointLayer
 from chunkflow.people.review.queries import queries_of, query_named
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class LiveTable:
         self._added: set[int] = set()
         self._open = np.ones(len(objects), bool)
         self._counts = {"accepted": 0, "rejected": 0, "added": 0, "deleted": 0}
+        self._points: PointLayer | None = None
         self._lock = threading.Lock()
         for id, held in log.current(table).items():
             self._keep(id, held)
@@ -65,6 +67,8 @@ class LiveTable:
         number = self.objects.number(id)
         if number is not None:
             self._open[number] = not held.state.status and not held.state.deleted
+        if self._points is not None:
+            self._points.keep(id, held.state)
         self.seq = max(self.seq, held.seq)
 
     def _count(self, state: ObjectState, by: int) -> None:
@@ -81,6 +85,16 @@ class LiveTable:
         with self._lock:
             counts = dict(self._counts)
         return {"objects": len(self.objects) + counts["added"] - counts["deleted"], **counts}
+
+    @property
+    def points(self) -> PointLayer:
+        """All objects as a layer of points, which is made when it is first asked for."""
+        with self._lock:
+            if self._points is None:
+                self._points = PointLayer(self.objects)
+                for id, held in self._current.items():
+                    self._points.keep(id, held.state)
+            return self._points
 
     def since(self, seq: int) -> list[Edit]:
         """The edits behind a number."""

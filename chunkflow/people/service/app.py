@@ -145,7 +145,9 @@ class Service:
     async def review_state(self, request: Request) -> Response:
         """The state that the review begins with."""
         dataset, live = self.reviewed(request)
-        state = review_state(dataset.state(self._base(request, dataset)), live.objects)
+        api = review_address(root_of(request), dataset.name, request.path_params["table"])
+        base = dataset.state(self._base(request, dataset))
+        state = await run_in_threadpool(review_state, base, live, f"{origin_of(request)}{api}")
         return JSONResponse(state, headers={"cache-control": ASK_AGAIN})
 
     def _base(self, request: Request, dataset: DataSet) -> str:

@@ -8,6 +8,7 @@
     near?place=X,Y,Z           the objects around a place
     edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again
     events?since=SEQ           a stream of all edits behind that number
+    points/VERSION/...         all objects as a precomputed annotation layer, as they are now
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class ReviewAnswers:
             Route(f"{below}/near", self.near),
             Route(f"{below}/edits", self.take_edit, methods=["POST"]),
             Route(f"{below}/events", self.events),
+            Route(f"{below}/points/{{version}}/{{path:path}}", self.points),
         ]
 
     async def live(self, request: Request) -> LiveTable:
@@ -138,6 +140,17 @@ class ReviewAnswers:
         return StreamingResponse(
             stream, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
+
+    async def points(self, request: Request) -> Response:
+        """A file of the layer of all points; of one that was made of another table there is none."""
+        live = await self.live(request)
+        layer = await run_in_threadpool(lambda: live.points)
+        if request.path_params["version"] != layer.version:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        found = await run_in_threadpool(layer.file, request.path_params["path"])
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return Response(found, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
     async def _stream(self, live: LiveTable, since: int) -> AsyncIterator[str]:
         follower = self._follower(live)

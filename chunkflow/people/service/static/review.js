@@ -2,6 +2,7 @@
 //
 // What this person does is shown at once and sent by the outbox; what others do comes as events.
 
+import { AllPoints } from "./all-points.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { Points } from "./points.js";
@@ -18,6 +19,7 @@ const ACTIONS = [
   { key: "i", name: "hide", title: "hide what is decided" },
 ];
 const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
+const FOLLOW_PAUSE = 300;
 const TELL_UNSEEN = "Somebody changed this object before: what is shown now is theirs.";
 
 class Review {
@@ -38,9 +40,11 @@ class Review {
       onMove: (id, place) => this.edit({ operation: "move", object: id, shape: point(place) }),
       onDelete: (id) => this.edit({ operation: "delete", object: id }),
     });
+    this.all = new AllPoints(viewer);
     this.outbox = new Outbox(API, (edit, answer) => this.answered(edit, answer), () => this.panel.waiting(this.outbox.waiting().length));
     this.bind();
     this.listen();
+    this.follow();
     this.panel.waiting(this.outbox.waiting().length);
     this.outbox.send();
   }
@@ -58,6 +62,18 @@ class Review {
   listen() {
     const events = new EventSource(`${API}/events?since=${this.seq}`);
     events.onmessage = (event) => this.heard(JSON.parse(event.data));
+  }
+
+  // Load the neighbourhood of wherever the view goes.
+  follow() {
+    let waits = false;
+    this.viewer.position.changed.add(async () => {
+      if (waits || !this.loaded) return;
+      waits = true;
+      await pause(FOLLOW_PAUSE);
+      waits = false;
+      await this.load(this.points.centre());
+    });
   }
 
   get current() {
@@ -107,6 +123,7 @@ class Review {
     if (answer.status === 200) {
       this.counts = answer.counts;
       this.panel.progress(this.counts);
+      this.all.refresh();
       await this.take(answer.object);
       if (edit.operation === "undo") this.go(answer.object.id);
       return;
@@ -132,6 +149,7 @@ class Review {
     this.seq = seq;
     this.counts = counts;
     this.panel.progress(counts);
+    this.all.refresh();
     if (!this.outbox.last(object.id)) await this.take(object);
   }
 

@@ -130,17 +130,39 @@ def test_what_another_process_writes_is_heard(page: Reviewer, work: str, tmp_pat
     connection.close()
 
 
+def test_all_objects_are_a_layer_as_they_are_now(page: Reviewer, work: str, tmp_path: Path) -> None:
+    state = json.loads(ask(page._server, f"d/test/review/{page.name}/state.json")[2])
+    address = state["layers"][-2]["source"].partition(f"/{page._server.token}/")[2]
+    points = address.removeprefix(f"api/review/test/{page.name}/")
+    assert asked(page, f"{points}/info")["spatial"][0]["grid_shape"] == [1, 1, 1]
+    before = ask(page._server, f"{address}/spatial0/0_0_0")
+    assert (before[0], before[1]["cache-control"]) == (200, "no-store")
+    count = len(page._live.objects)
+    assert int.from_bytes(before[2][:8], "little") == count
+    id = asked(page, "next?query=undecided")["object"]["id"]
+    other = ReviewLog.open(str(tmp_path / "review.sqlite"))  # as another process has it
+    other.append(
+        page._live.table, "bo", ProposedEdit.parse({"key": "a", "operation": "delete", "object": id})
+    )
+    after = ask(page._server, f"{address}/spatial0/0_0_0")[2]
+    assert int.from_bytes(after[:8], "little") == count - 1
+    assert ask(page._server, f"{address}/by_id/{id}")[0] == 404
+    assert ask(page._server, f"{address}/spatial0/1_0_0")[0] == 404
+    assert asked(page, "points/0123456789abcdef/info") == 404
+    other.close()
+
+
 def test_the_page_has_a_state_with_a_layer_to_edit(page: Reviewer) -> None:
     status, headers, _ = ask(page._server, f"d/test/review/{page.name}")
     assert status == 302
     assert page.url.endswith(headers["location"])
     state = json.loads(ask(page._server, f"d/test/review/{page.name}/state.json")[2])
-    assert [layer["name"] for layer in state["layers"]] == ["dapi", "nuclei", "cells", "review"]
-    assert [layer.get("visible", True) for layer in state["layers"]] == [True, True, False, True]
+    assert [layer["name"] for layer in state["layers"]] == ["dapi", "nuclei", "cells", "all", "review"]
+    assert [layer.get("visible", True) for layer in state["layers"]] == [True, True, False, True, True]
     assert state["selectedLayer"]["layer"] == "review"
     content = ask(page._server, f"d/test/review/{page.name}/v/review/")[2].decode()
     assert f'data-api="/{page._server.token}/api/review/test/classified"' in content
-    for name in ("review", "outbox", "panel", "points"):
+    for name in ("review", "outbox", "panel", "points", "all-points"):
         assert ask(page._server, f"static/{name}.js")[0] == 200
     assert "Review of classified, 0 of" in repr(page)
     assert "<iframe" in page._repr_html_()
