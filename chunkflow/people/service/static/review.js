@@ -124,7 +124,7 @@ class Review {
       this.counts = answer.counts;
       this.panel.progress(this.counts);
       this.all.refresh();
-      await this.take(answer.object);
+      this.take(answer.object);
       if (edit.operation === "undo") this.go(answer.object.id);
       return;
     }
@@ -145,16 +145,16 @@ class Review {
   }
 
   // An edit of somebody, also of this person in another window.
-  async heard({ seq, object, counts }) {
+  heard({ seq, object, counts }) {
     this.seq = seq;
     this.counts = counts;
     this.panel.progress(counts);
     this.all.refresh();
-    if (!this.outbox.last(object.id)) await this.take(object);
+    if (!this.outbox.last(object.id)) this.take(object);
   }
 
   // Take an object as the server has it; what still waits to be sent of it stays as this person left it.
-  async take(object) {
+  take(object) {
     const held = this.objects.get(object.id);
     if (held && held.seq !== null && object.seq !== null && object.seq < held.seq) return;
     if (this.outbox.last(object.id)) {
@@ -162,7 +162,7 @@ class Review {
       return;
     }
     if (held || (!object.deleted && this.near(object))) this.update(object);
-    if (object.id === this.current?.id) await this.details(object.id);
+    if (object.id === this.current?.id) this.details(object.id);
   }
 
   near(object) {
