@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,16 @@ NEIGHBOURS = 2000
 SHOWN_OTHERWISE = re.compile(r"id$|class$|probability$|[xyz](_|$)")
 """Columns of a table that a page shows without their names."""
 UNTOUCHED = ObjectState()
+
+
+@dataclass(frozen=True)
+class NextObject:
+    """What a query gives next."""
+
+    described: dict[str, Any] | None
+    """None where nothing is left that is not before others."""
+    before_others: int
+    """How many of those that are to be looked at are before others now."""
 
 
 class LiveTable:
@@ -158,13 +169,26 @@ class LiveTable:
         edits = [edit.to_json() for edit in self.log.edits(self.table, object=id)]
         return known | {"row": values, "edits": edits}
 
-    def next(self, query: str, after: int | None) -> dict[str, Any] | None:
-        """The object that a query gives next, behind the object `after`."""
+    def next(self, query: str, after: int | None, person: str | None = None) -> NextObject:
+        """The object that a query gives next, behind the object `after`.
+
+        Where a `person` is given, it is leased to them, and what others have on lease is left out.
+        """
         chosen = query_named(self.queries, query)
-        number = None if after is None else self.objects.number(after)
-        wanted = np.ones(len(self.objects), bool) if chosen.decided else self._open
-        found = chosen.next(wanted, number)
-        return None if found is None else self.described(int(self.objects.ids[found]))
+        start = None if after is None else self.objects.number(after)
+        wanted = np.ones(len(self.objects), bool) if chosen.decided else self._open.copy()
+        others = 0
+
+        def choose(leased: set[int]) -> int | None:
+            nonlocal others
+            numbers = [number for id in leased if (number := self.objects.number(id)) is not None]
+            others = int(wanted[numbers].sum())
+            wanted[numbers] = False
+            found = chosen.next(wanted, start)
+            return None if found is None else int(self.objects.ids[found])
+
+        found = choose(set()) if person is None else self.log.leases.take(self.table, person, choose)
+        return NextObject(None if found is None else self.described(found), others)
 
     def near(self, place: Sequence[float]) -> dict[str, Any]:
         """The objects nearest to a place, and how far they reach, in nanometres."""

@@ -4,7 +4,8 @@
 /api/review/NAME/TABLE/...
     table                      classes, queries, progress, and who asks
     objects/ID                 an object: its row, what is decided of it, its edits
-    next?query=&after=ID       the next object of a query
+    next?query=&after=ID       the next object of a query, which others are not given for two minutes (with
+                               &overlap=1 whatever others have)
     near?place=X,Y,Z           the objects around a place
     edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again
     events?since=SEQ           a stream of all edits behind that number
@@ -96,11 +97,13 @@ class ReviewAnswers:
         return JSONResponse(found)
 
     async def next(self, request: Request) -> Response:
-        """The next object of a query; null where none is left."""
+        """The next object of a query; null where none is left, or all that is left is before others."""
         asked = request.query_params
         after = _id(asked["after"]) if asked.get("after") else None
-        found = (await self.live(request)).next(asked.get("query", ""), after)
-        return JSONResponse({"object": found})
+        person = None if asked.get("overlap") == "1" else self._person(request)
+        live = await self.live(request)
+        found = await run_in_threadpool(live.next, asked.get("query", ""), after, person)
+        return JSONResponse({"object": found.described, "before_others": found.before_others})
 
     async def near(self, request: Request) -> Response:
         """The objects around a place."""

@@ -20,6 +20,7 @@ const ACTIONS = [
 ];
 const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
 const FOLLOW_PAUSE = 300;
+const TELL_OTHERS = "What is left lies before others now: try again in two minutes.";
 const TELL_UNSEEN = "Somebody changed this object before: what is shown now is theirs.";
 
 class Review {
@@ -180,7 +181,7 @@ class Review {
     const after = this.current?.id ?? "";
     const found = await ask(`next?query=${encodeURIComponent(this.panel.query)}&after=${after}`);
     if (found === null) return;
-    if (found.object === null) this.panel.message("Nothing is left to decide here.");
+    if (found.object === null) this.panel.message(found.before_others ? TELL_OTHERS : "Nothing is left to decide here.");
     else await this.go(found.object.id, found.object);
   }
 

@@ -58,6 +58,20 @@ def test_a_query_goes_through_what_is_undecided(page: Reviewer) -> None:
     assert page.counts["rejected"] == len(seen)
 
 
+def test_two_people_are_given_different_objects(page: Reviewer, work: str, tmp_path: Path) -> None:
+    with review(work, database=tmp_path / "review.sqlite", person="bo") as other:
+        mine, his = (asked(one, "next?query=uncertain")["object"]["id"] for one in (page, other))
+        assert mine != his
+        assert asked(other, "next?query=uncertain&overlap=1")["object"]["id"] == mine
+        assert asked(page, "next?query=uncertain")["object"]["id"] == mine
+        after = asked(page, f"next?query=uncertain&after={mine}")
+        assert (after["object"]["id"] not in (mine, his), after["before_others"]) == (True, 1)
+        for number, id in enumerate({str(id) for id in page._live.objects.ids.tolist()} - {his}):
+            assert sent(page, key=f"k{number}", operation="reject", object=id)[0] == 200
+        assert asked(page, "next?query=uncertain") == {"object": None, "before_others": 1}
+        assert asked(other, "next?query=uncertain")["object"]["id"] == his
+
+
 def test_an_object_has_its_row_and_its_edits(page: Reviewer) -> None:
     first = asked(page, "next?query=undecided")["object"]
     sent(page, key="a", operation="class", object=first["id"], **{"class": "other"})
