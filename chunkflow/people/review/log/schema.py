@@ -85,3 +85,12 @@ LEASES = sa.Table(
     sa.Column("until", sa.Text, nullable=False),
     sqlite_with_rowid=False,
 )
+
+LISTS = sa.Table(
+    "lists",
+    METADATA,
+    sa.Column("table_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("ids", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)

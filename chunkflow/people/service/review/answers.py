@@ -9,6 +9,7 @@
     near?place=X,Y,Z           the objects around a place
     edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again
     events?since=SEQ           a stream of all edits behind that number
+    lists/NAME (PUT)           a JSON array of ids, which are gone through by query=list:NAME
     points/VERSION/...         all objects as a precomputed annotation layer, as they are now
 """
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -37,6 +39,10 @@ from chunkflow.people.service.review.followers import Follower
 
 LARGEST_EDIT = 1 << 20
 """Bytes of an edit: a polygon of ten thousand corners has half of it."""
+LARGEST_LIST = 1 << 25
+"""Bytes of a list: a million ids."""
+ID = re.compile(r"[0-9]{1,20}")
+LIST_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PING = 15.0  # seconds
 
 
@@ -63,6 +69,7 @@ class ReviewAnswers:
             Route(f"{below}/near", self.near),
             Route(f"{below}/edits", self.take_edit, methods=["POST"]),
             Route(f"{below}/events", self.events),
+            Route(f"{below}/lists/{{name}}", self.put_list, methods=["PUT"]),
             Route(f"{below}/points/{{version}}/{{path:path}}", self.points),
         ]
 
@@ -77,7 +84,8 @@ class ReviewAnswers:
     async def table(self, request: Request) -> Response:
         """What a page must know of the table."""
         live = await self.live(request)
-        queries = [{"name": query.name, "title": query.title} for query in live.queries.values()]
+        found = await run_in_threadpool(live.queries)
+        queries = [{"name": name, "title": title} for name, title in found.items()]
         return JSONResponse(
             {
                 "classes": list(live.objects.classes),
@@ -118,7 +126,7 @@ class ReviewAnswers:
     async def take_edit(self, request: Request) -> Response:
         """Write one edit to the log; answered once it is durable."""
         live = await self.live(request)
-        content = await _body(request)
+        content = await _body(request, LARGEST_EDIT)
         if content is None:
             return _said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"An edit has at most {LARGEST_EDIT:,} bytes.")
         proposed = ProposedEdit.parse(_document(content))
@@ -143,6 +151,17 @@ class ReviewAnswers:
         return StreamingResponse(
             stream, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
+
+    async def put_list(self, request: Request) -> Response:
+        """Keep a list of objects that a program wants people to look at."""
+        live, name = await self.live(request), request.path_params["name"]
+        content = await _body(request, LARGEST_LIST)
+        if content is None:
+            return _said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A list has at most {LARGEST_LIST:,} bytes.")
+        if not LIST_NAME.fullmatch(name):
+            raise BadInput("The name of a list has up to 64 letters, digits, - and _.")
+        await run_in_threadpool(live.put_list, name, _listed(content))
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def points(self, request: Request) -> Response:
         """A file of the layer of all points; of one that was made of another table there is none."""
@@ -208,14 +227,26 @@ def _id(text: str) -> int:
     return int(text)
 
 
-async def _body(request: Request) -> bytes | None:
+async def _body(request: Request, most: int) -> bytes | None:
     """The content of a request; None where it is too much."""
     content = bytearray()
     async for part in request.stream():
         content += part
-        if len(content) > LARGEST_EDIT:
+        if len(content) > most:
             return None
     return bytes(content)
+
+
+def _listed(content: bytes) -> list[int]:
+    """The ids of a list as it came."""
+    try:
+        listed = json.loads(content)
+    except (ValueError, RecursionError):
+        listed = None
+    known = isinstance(listed, list) and all(isinstance(one, str) and ID.fullmatch(one) for one in listed)
+    if not known or not all(0 < int(one) < 2**64 for one in listed):
+        raise BadInput('A list is a JSON array of ids as decimal texts, as in ["12", "7"].')
+    return [int(one) for one in listed]
 
 
 def _document(content: bytes) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def test_the_last_table_with_places_is_meant(page: Reviewer) -> None:
     assert table["classes"] == ["dust", "glia", "neuron", "other"]
     assert (table["person"], table["seq"]) == ("ann", 0)
     assert [query["name"] for query in table["queries"]] == [
-        *("uncertain", "undecided", "class:other", "all")
+        *("uncertain", "undecided", "class:other", "all", "disagreed")
     ]
     assert table["counts"] == {"objects": len(page._live.objects)} | dict.fromkeys(
         ("accepted", "rejected", "added", "deleted"), 0
@@ -70,6 +70,41 @@ def test_two_people_are_given_different_objects(page: Reviewer, work: str, tmp_p
             assert sent(page, key=f"k{number}", operation="reject", object=id)[0] == 200
         assert asked(page, "next?query=uncertain") == {"object": None, "before_others": 1}
         assert asked(other, "next?query=uncertain")["object"]["id"] == his
+
+
+def test_a_program_gives_a_list_to_go_through(page: Reviewer) -> None:
+    ids = [str(id) for id in page._live.objects.ids[[9, 2, 5]].tolist()]
+    path = f"api/review/test/{page.name}/lists/odd-ones"
+    assert ask(page._server, path, "PUT", json.dumps(ids).encode())[0] == 204
+    assert asked(page, "table")["queries"][-1]["name"] == "list:odd-ones"
+    sent(page, key="a", operation="reject", object=ids[1])
+    seen = [asked(page, "next?query=list:odd-ones")["object"]["id"]]
+    for _ in range(3):
+        seen.append(asked(page, f"next?query=list:odd-ones&after={seen[-1]}")["object"]["id"])
+    assert seen == [*ids, ids[0]]
+    sent(page, key="b", operation="delete", object=ids[2])
+    assert asked(page, f"next?query=list:odd-ones&after={ids[1]}")["object"]["id"] == ids[0]
+    for body in (b'["12"]', b"[1]", b'["x"]', b'["99999999999999999999"]', b"{}", b"["):
+        assert ask(page._server, path, "PUT", body)[0] == 400
+    assert ask(page._server, f"{path}%20two", "PUT", b"[]")[0] == 400
+    assert ask(page._server, path, "PUT", b"[]")[0] == 204
+    assert asked(page, "next?query=list:odd-ones") == 400
+
+
+def test_what_people_disagree_on_is_a_query(page: Reviewer, work: str, tmp_path: Path) -> None:
+    ids = [str(id) for id in page._live.objects.ids[[4, 1, 3]].tolist()]
+    with review(work, database=tmp_path / "review.sqlite", person="bo") as other:
+        for number, id in enumerate(ids):
+            edit = {"operation": "class", "object": id, "class": "glia"}
+            assert sent(page, key=f"a{number}", **edit)[0] == 200
+        assert asked(page, "next?query=disagreed")["object"] is None
+        for number, (id, of_class) in enumerate(zip(ids, ("neuron", "glia", "other"), strict=True)):
+            edit = {"operation": "class", "object": id, "class": of_class}
+            assert sent(other, key=f"b{number}", seen=number + 1, **edit)[0] == 200
+        assert asked(page, "next?query=disagreed&overlap=1")["object"]["id"] == ids[2]
+        assert asked(page, f"next?query=disagreed&overlap=1&after={ids[2]}")["object"]["id"] == ids[0]
+        sent(other, key="u", operation="undo")
+        assert asked(page, "next?query=disagreed&overlap=1")["object"]["id"] == ids[0]
 
 
 def test_an_object_has_its_row_and_its_edits(page: Reviewer) -> None:
