@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, TimeoutError
 
+from chunkflow.people.review import live
 from chunkflow.people.service.local.reviewer import Reviewer, review
 from tests.support.browser.viewer import Viewer
-from tests.support.people.reviews import asked, job_to_review
+from tests.support.people.reviews import asked, job_to_review, sent
 
 READY = "window.review && window.review.current && window.review.loaded && viewer.isReady()"
 INSIDE, OUTSIDE, MIDDLE = (190, 260), (60, 130), (166, 236)
@@ -150,6 +151,42 @@ def test_points_are_added_moved_and_deleted_as_in_neuroglancer(
     window.close()
 
 
+def test_all_points_are_read_anew_after_an_edit_of_somebody(
+    viewer: Viewer, start: Callable[..., Reviewer]
+) -> None:
+    page, other = start("ann"), start("bo")
+    window = open_page(viewer, page)
+    shown = """() => review.all.sources.flatMap((source) => [...source.spatiallyIndexedSources]
+        .flatMap((cells) => [...cells.chunks.values()])
+        .flatMap((cell) => cell.data?.serializedAnnotations.typeToIds[0] ?? []))"""
+    window.wait_for_function(f"({shown})().length === {page.counts['objects']}")
+    id = next(iter(window.evaluate(shown)))
+    assert sent(other, key="d", operation="delete", object=id)[0] == 200
+    window.wait_for_function(
+        f"(() => {{ const ids = ({shown})(); return ids.length && !ids.includes('{id}') }})()"
+    )
+    assert len(window.evaluate(shown)) == page.counts["objects"]
+    place = {"kind": "point", "points": [[20, 20, 24]]}
+    added = str(2**62 + 3)
+    assert sent(other, key="a", operation="add", object=added, shape=place)[0] == 200
+    window.wait_for_function(f"({shown})().includes('{added}')")
+    window.close()
+
+
+def test_the_neighbourhood_follows_the_view(
+    viewer: Viewer, start: Callable[..., Reviewer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "NEIGHBOURS", 5)
+    page = start("ann")
+    window = open_page(viewer, page)
+    objects = page._live.objects
+    wanted = {str(id) for id in objects.ids[objects.near((100, 100, 40), 4)[0]].tolist()}
+    assert not wanted <= set(window.evaluate("[...review.points.shown.keys()]"))
+    window.evaluate("viewer.position.value = new Float32Array([100, 100, 40])")
+    window.wait_for_function(f"{sorted(wanted)}.every((id) => review.points.shown.has(id))")
+    window.close()
+
+
 def test_edits_outlast_a_server_that_is_away_and_a_page_that_is_loaded_anew(
     viewer: Viewer, start: Callable[..., Reviewer]
 ) -> None:
@@ -178,7 +215,8 @@ def test_two_people_see_each_other_and_overwrite_nothing(
     ann, bo = start("ann"), start("bo")
     hers, his = open_page(viewer, ann), open_page(viewer, bo)
     id = current(hers)["id"]
-    assert current(his)["id"] == id
+    assert current(his)["id"] != id
+    his.evaluate(f"review.go('{id}')")
     press(hers, "2")
     his.wait_for_function(f"review.objects.get('{id}').person === 'ann'")
     assert his.locator("#decided").inner_text() == "neuron, by ann"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chunkflow.errors import BadInput
 from chunkflow.people.review.log.edits import DrawnShape, Edit, ObjectState, ReviewedObject
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.objects import TableObjects
-from chunkflow.people.review.queries import queries_of, query_named
+from chunkflow.people.review.point_layer import PointLayer
+from chunkflow.people.review.queries import Query, queries_of, query_named
 
 if TYPE_CHECKING:
     from chunkflow.people.review.log.review_log import ReviewLog
@@ -22,7 +25,18 @@ NEIGHBOURS = 2000
 """Objects that a page is given at once."""
 SHOWN_OTHERWISE = re.compile(r"id$|class$|probability$|[xyz](_|$)")
 """Columns of a table that a page shows without their names."""
+DISAGREED, LIST = "disagreed", "list:"
 UNTOUCHED = ObjectState()
+
+
+@dataclass(frozen=True)
+class NextObject:
+    """What a query gives next."""
+
+    described: dict[str, Any] | None
+    """None where nothing is left that is not before others."""
+    before_others: int
+    """How many of those that are to be looked at are before others now."""
 
 
 class LiveTable:
@@ -32,12 +46,14 @@ class LiveTable:
         self.log = log
         self.table = table
         self.objects = objects
-        self.queries = queries_of(objects)
+        self._queries = queries_of(objects)
         self.seq = 0
         self._current: dict[int, ReviewedObject] = {}
         self._added: set[int] = set()
         self._open = np.ones(len(objects), bool)
+        self._deleted = np.zeros(len(objects), bool)
         self._counts = {"accepted": 0, "rejected": 0, "added": 0, "deleted": 0}
+        self._points: PointLayer | None = None
         self._lock = threading.Lock()
         for id, held in log.current(table).items():
             self._keep(id, held)
@@ -65,6 +81,9 @@ class LiveTable:
         number = self.objects.number(id)
         if number is not None:
             self._open[number] = not held.state.status and not held.state.deleted
+            self._deleted[number] = held.state.deleted
+        if self._points is not None:
+            self._points.keep(id, held.state)
         self.seq = max(self.seq, held.seq)
 
     def _count(self, state: ObjectState, by: int) -> None:
@@ -81,6 +100,16 @@ class LiveTable:
         with self._lock:
             counts = dict(self._counts)
         return {"objects": len(self.objects) + counts["added"] - counts["deleted"], **counts}
+
+    @property
+    def points(self) -> PointLayer:
+        """All objects as a layer of points, which is made when it is first asked for."""
+        with self._lock:
+            if self._points is None:
+                self._points = PointLayer(self.objects)
+                for id, held in self._current.items():
+                    self._points.keep(id, held.state)
+            return self._points
 
     def since(self, seq: int) -> list[Edit]:
         """The edits behind a number."""
@@ -144,13 +173,52 @@ class LiveTable:
         edits = [edit.to_json() for edit in self.log.edits(self.table, object=id)]
         return known | {"row": values, "edits": edits}
 
-    def next(self, query: str, after: int | None) -> dict[str, Any] | None:
-        """The object that a query gives next, behind the object `after`."""
-        chosen = query_named(self.queries, query)
-        number = None if after is None else self.objects.number(after)
-        wanted = np.ones(len(self.objects), bool) if chosen.decided else self._open
-        found = chosen.next(wanted, number)
-        return None if found is None else self.described(int(self.objects.ids[found]))
+    def queries(self) -> dict[str, str]:
+        """The titles of all queries that there are now, by name."""
+        found = {query.name: query.title for query in self._queries.values()}
+        found[DISAGREED] = "those on which people disagree"
+        names = self.log.lists.names(self.table)
+        return found | {f"{LIST}{name}": f"the list {name}, also those decided" for name in names}
+
+    def _query(self, name: str) -> Query:
+        """A query by its name; those that depend on what people say are read from the database."""
+        if name == DISAGREED:
+            return Query(name, "", self._numbers(self.log.lists.disagreed(self.table)), decided=True)
+        listed = self.log.lists.ids(self.table, name.removeprefix(LIST)) if name.startswith(LIST) else None
+        if listed is not None:
+            return Query(name, "", self._numbers(listed), decided=True)
+        return query_named(self._queries, name)
+
+    def put_list(self, name: str, ids: Sequence[int]) -> None:
+        """Let people go through these objects of the table, in this order, by the query `list:NAME`."""
+        if unknown := [id for id in ids if self.objects.number(id) is None]:
+            raise BadInput(f"The table has no object {unknown[0]}.")
+        self.log.lists.put(self.table, name, ids)
+
+    def _numbers(self, ids: Sequence[int]) -> npt.NDArray[np.int64]:
+        numbers = (self.objects.number(id) for id in ids)
+        return np.array([number for number in numbers if number is not None], np.int64)
+
+    def next(self, query: str, after: int | None, person: str | None = None) -> NextObject:
+        """The object that a query gives next, behind the object `after`.
+
+        Where a `person` is given, it is leased to them, and what others have on lease is left out.
+        """
+        chosen = self._query(query)
+        start = None if after is None else self.objects.number(after)
+        wanted = ~self._deleted if chosen.decided else self._open.copy()
+        others = 0
+
+        def choose(leased: set[int]) -> int | None:
+            nonlocal others
+            numbers = [number for id in leased if (number := self.objects.number(id)) is not None]
+            others = int(wanted[numbers].sum())
+            wanted[numbers] = False
+            found = chosen.next(wanted, start)
+            return None if found is None else int(self.objects.ids[found])
+
+        found = choose(set()) if person is None else self.log.leases.take(self.table, person, choose)
+        return NextObject(None if found is None else self.described(found), others)
 
     def near(self, place: Sequence[float]) -> dict[str, Any]:
         """The objects nearest to a place, and how far they reach, in nanometres."""

@@ -119,7 +119,7 @@ class TableObjects:
         order = chosen[np.argsort(away[chosen], kind="stable")]
         return order, away[order]
 
-    @property
+    @cached_property
     def generation(self) -> str:
         """The same for the same objects, classes and probabilities; another one once the table is another."""
         named = np.array(["", *self.classes])[self.of_class + 1]

@@ -23,6 +23,8 @@ from chunkflow.people.review.log.edits import (
     unsigned,
 )
 from chunkflow.people.review.log.effects import UNTOUCHED
+from chunkflow.people.review.log.leases import ObjectLeases
+from chunkflow.people.review.log.lists import ObjectLists
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.log.schema import COUNTERS, EDITS, METADATA, OBJECTS, REVIEWED_TABLES, UNDONE
 from chunkflow.people.review.log.taking import begin_counters, hold_log, next_number
@@ -41,6 +43,8 @@ class ReviewLog:
         database.create(METADATA, begin_counters)
         self._database = database
         self._writer = LogWriter(database)
+        self.leases = ObjectLeases(database)
+        self.lists = ObjectLists(database)
 
     def table(self, work: str, name: str, generation: str) -> int:
         """The number of a table, which is given to it at the first time."""

@@ -1,7 +1,8 @@
 """Tables of a review in the database.
 
 `reviewed_tables`, `edits` and `counters` are the truth. `objects` and `undone` follow from the edits; they
-are written in the same transaction, so that nobody reads through the log to learn what is current.
+are written in the same transaction, so that nobody reads through the log to learn what is current. What is in
+`leases` counts for minutes only.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ COUNTERS = sa.Table(
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 """The last number given to an edit and to a table. Numbers are given inside the transaction that uses them,
-which holds the row until it ends: so they have no gaps, and rise in the order of the commits."""
+which holds the row until it ends: so they have no gaps, and rise in the order of the commits. Leases have no
+numbers, but a row that is held while one is taken."""
 
 OBJECTS = sa.Table(
     "objects",
@@ -72,4 +74,23 @@ UNDONE = sa.Table(
     sa.Column("below", sa.BigInteger),  # the object's last edit that is not undone, as the undo left it
     sa.Column("redoable", sa.Boolean, nullable=False),
     sa.Index("undone_of_person", "table_id", "person", "by"),
+)
+
+LEASES = sa.Table(
+    "leases",
+    METADATA,
+    sa.Column("table_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("object", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("person", sa.Text, nullable=False),
+    sa.Column("until", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+LISTS = sa.Table(
+    "lists",
+    METADATA,
+    sa.Column("table_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("ids", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
 )

@@ -23,9 +23,9 @@ from chunkflow.people.review.log.schema import COUNTERS, EDITS, OBJECTS, UNDONE
 
 
 def begin_counters(connection: sa.Connection) -> None:
-    """Let the numbers of edits and of tables begin, where the log is new."""
+    """Let the numbers of edits and of tables begin, where the log is new; leases have a row to hold."""
     known = set(connection.execute(sa.select(COUNTERS.c.name)).scalars())
-    for name in {"edit", "table"} - known:
+    for name in {"edit", "table", "lease"} - known:
         connection.execute(COUNTERS.insert().values(name=name, value=0))
 
 

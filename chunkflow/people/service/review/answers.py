@@ -3,10 +3,13 @@
 /api/review/NAME/TABLE/...
     table                      classes, queries, progress, and who asks
     objects/ID                 an object: its row, what is decided of it, its edits
-    next?query=&after=ID       the next object of a query
+    next?query=&after=ID       the next object of a query, which others are not given for two minutes (with
+                               &overlap=1 whatever others have)
     near?place=X,Y,Z           the objects around a place
     edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again
     events?since=SEQ           a stream of all edits behind that number
+    lists/NAME (PUT)           a JSON array of ids, which are gone through by query=list:NAME
+    points/VERSION/...         all objects as a precomputed annotation layer, as they are now
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -35,6 +39,10 @@ from chunkflow.people.service.review.followers import Follower
 
 LARGEST_EDIT = 1 << 20
 """Bytes of an edit: a polygon of ten thousand corners has half of it."""
+LARGEST_LIST = 1 << 25
+"""Bytes of a list: a million ids."""
+ID = re.compile(r"[0-9]{1,20}")
+LIST_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 PING = 15.0  # seconds
 
 
@@ -61,6 +69,8 @@ class ReviewAnswers:
             Route(f"{below}/near", self.near),
             Route(f"{below}/edits", self.take_edit, methods=["POST"]),
             Route(f"{below}/events", self.events),
+            Route(f"{below}/lists/{{name}}", self.put_list, methods=["PUT"]),
+            Route(f"{below}/points/{{version}}/{{path:path}}", self.points),
         ]
 
     async def live(self, request: Request) -> LiveTable:
@@ -74,7 +84,8 @@ class ReviewAnswers:
     async def table(self, request: Request) -> Response:
         """What a page must know of the table."""
         live = await self.live(request)
-        queries = [{"name": query.name, "title": query.title} for query in live.queries.values()]
+        found = await run_in_threadpool(live.queries)
+        queries = [{"name": name, "title": title} for name, title in found.items()]
         return JSONResponse(
             {
                 "classes": list(live.objects.classes),
@@ -94,11 +105,13 @@ class ReviewAnswers:
         return JSONResponse(found)
 
     async def next(self, request: Request) -> Response:
-        """The next object of a query; null where none is left."""
+        """The next object of a query; null where none is left, or all that is left is before others."""
         asked = request.query_params
         after = _id(asked["after"]) if asked.get("after") else None
-        found = (await self.live(request)).next(asked.get("query", ""), after)
-        return JSONResponse({"object": found})
+        person = None if asked.get("overlap") == "1" else name_of_person(request)
+        live = await self.live(request)
+        found = await run_in_threadpool(live.next, asked.get("query", ""), after, person)
+        return JSONResponse({"object": found.described, "before_others": found.before_others})
 
     async def near(self, request: Request) -> Response:
         """The objects around a place."""
@@ -139,6 +152,26 @@ class ReviewAnswers:
         return StreamingResponse(
             stream, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
+
+    async def put_list(self, request: Request) -> Response:
+        """Keep a list of objects that a program wants people to look at."""
+        live, name = await self.live(request), request.path_params["name"]
+        content = await body_of(request, LARGEST_LIST, "A list")
+        if not LIST_NAME.fullmatch(name):
+            raise BadInput("The name of a list has up to 64 letters, digits, - and _.")
+        await run_in_threadpool(live.put_list, name, _listed(content))
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def points(self, request: Request) -> Response:
+        """A file of the layer of all points; of one that was made of another table there is none."""
+        live = await self.live(request)
+        layer = await run_in_threadpool(lambda: live.points)
+        if request.path_params["version"] != layer.version:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        found = await run_in_threadpool(layer.file, request.path_params["path"])
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return Response(found, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
     async def _stream(self, live: LiveTable, since: int) -> AsyncIterator[str]:
         follower = self._follower(live)
@@ -187,3 +220,15 @@ def _id(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text[:25]) < 2**64:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return int(text)
+
+
+def _listed(content: bytes) -> list[int]:
+    """The ids of a list as it came."""
+    try:
+        listed = json.loads(content)
+    except (ValueError, RecursionError):
+        listed = None
+    known = isinstance(listed, list) and all(isinstance(one, str) and ID.fullmatch(one) for one in listed)
+    if not known or not all(0 < int(one) < 2**64 for one in listed):
+        raise BadInput('A list is a JSON array of ids as decimal texts, as in ["12", "7"].')
+    return [int(one) for one in listed]

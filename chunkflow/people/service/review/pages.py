@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from chunkflow.people.review.live import LiveTable
-from chunkflow.people.service.asked import base_of, name_of_person, root_of
+from chunkflow.people.service.asked import base_of, name_of_person, origin_of, root_of
 from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.files.answer import ASK_AGAIN
 from chunkflow.people.service.files.client import client_files
@@ -65,5 +66,7 @@ class ReviewPages:
     async def state(self, request: Request) -> Response:
         """The state that the review begins with."""
         dataset, live = await self._reviewed(request)
-        state = review_state(dataset.state(base_of(request, dataset.name)), live.objects)
+        api = review_address(root_of(request), dataset.name, request.path_params["table"])
+        base = dataset.state(base_of(request, dataset.name))
+        state = await run_in_threadpool(review_state, base, live, f"{origin_of(request)}{api}")
         return JSONResponse(state, headers={"cache-control": ASK_AGAIN})

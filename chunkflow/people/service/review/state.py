@@ -1,14 +1,16 @@
-"""The state that a review begins with: the data set, and over it a layer of points that can be edited."""
+"""The state of a review: the data set, all objects as points, a layer to edit those nearby."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.objects import TableObjects
+from chunkflow.people.review.point_layer import point_properties
 from chunkflow.people.viewing.state import PANEL, ViewerState, class_colours
 
 LAYER = "review"
-STATUSES = ("undecided", "accepted", "rejected")
+ALL_POINTS = "all"
 DIAMETERS = 15
 """So many objects side by side fill a panel."""
 VOXELS = 100
@@ -29,15 +31,30 @@ void main() {{
 """Accepted points are filled with the colour of their class, undecided ones are rings, rejected ones grey;
 the one that is looked at is large and white at its border."""
 
+ALL_SHADER = """#uicontrol float size slider(min=1, max=20, default=5)
+{controls}
+void main() {{
+{lines}
+  if (prop_status() == 2u) colour = vec3(0.5);
+  setPointMarkerSize(size * (PROJECTION_VIEW ? 0.6 : 1.0));
+  setPointMarkerColor(vec4(colour, prop_status() == 0u ? 0.6 : 0.9));
+  setPointMarkerBorderWidth(0.0);
+}}
+"""
 
-def review_state(state: ViewerState, objects: TableObjects) -> ViewerState:
-    """The state of a data set with a layer for the review; annotations of the job are hidden."""
+
+def review_state(state: ViewerState, live: LiveTable, address: str) -> ViewerState:
+    """The state of a data set with layers for the review; annotations of the job are hidden.
+
+    `address` is that of the programming interface for the table, as the browser finds it.
+    """
+    objects = live.objects
     layers = [
         layer | {"visible": False} if layer["type"] == "annotation" else layer for layer in state["layers"]
     ]
     return state | {
         "crossSectionScale": min(state["crossSectionScale"], _close(state, objects)),
-        "layers": [*layers, review_layer(objects)],
+        "layers": [*layers, all_points(live, address), review_layer(objects)],
         "selectedLayer": {"layer": LAYER, "visible": False},
     }
 
@@ -49,32 +66,35 @@ def _close(state: ViewerState, objects: TableObjects) -> float:
     return float(shown / PANEL)
 
 
+def all_points(live: LiveTable, address: str) -> dict[str, Any]:
+    """A layer of all objects, as small points that are not clicked on."""
+    return {
+        "type": "annotation",
+        "name": ALL_POINTS,
+        "source": f"precomputed://{address}/points/{live.points.version}",
+        "pick": False,
+        "shader": _shader(ALL_SHADER, live.objects),
+    }
+
+
 def review_layer(objects: TableObjects) -> dict[str, Any]:
     """A layer without points, which the page fills; Control+click adds one."""
     scales = [float(f"{size * 1e-9:.12g}") for size in objects.info.voxel_size]
     dimensions = {axis: [scale, "m"] for axis, scale in zip("xyz", scales, strict=True)}
-    classes = _enumeration("class", ["none", *objects.classes])
-    controls, lines = class_colours(classes)
+    properties = [*point_properties(objects), {"id": "chosen", "type": "uint8"}]
     return {
         "type": "annotation",
         "name": LAYER,
         "source": {"url": "local://annotations", "transform": {"outputDimensions": dimensions}},
         "tool": "annotatePoint",
         "annotations": [],
-        "annotationProperties": [
-            _enumeration("status", STATUSES),
-            classes,
-            {"id": "chosen", "type": "uint8", "default": 0},
-        ],
-        "shader": SHADER.format(controls="\n".join(controls), lines="\n".join(f"  {line}" for line in lines)),
+        "annotationProperties": [entry | {"default": 0} for entry in properties],
+        "shader": _shader(SHADER, objects),
     }
 
 
-def _enumeration(name: str, labels: tuple[str, ...] | list[str]) -> dict[str, Any]:
-    return {
-        "id": name,
-        "type": "uint16",
-        "default": 0,
-        "enum_values": list(range(len(labels))),
-        "enum_labels": list(labels),
-    }
+def _shader(text: str, objects: TableObjects) -> str:
+    """A shader with a colour for each class."""
+    _, classes = point_properties(objects)
+    controls, lines = class_colours(classes)
+    return text.format(controls="\n".join(controls), lines="\n".join(f"  {line}" for line in lines))

@@ -2,6 +2,7 @@
 //
 // What this person does is shown at once and sent by the outbox; what others do comes as events.
 
+import { AllPoints } from "./all-points.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { Points } from "./points.js";
@@ -18,6 +19,8 @@ const ACTIONS = [
   { key: "i", name: "hide", title: "hide what is decided" },
 ];
 const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
+const FOLLOW_PAUSE = 300;
+const TELL_OTHERS = "What is left lies before others now: try again in two minutes.";
 const TELL_UNSEEN = "Somebody changed this object before: what is shown now is theirs.";
 
 class Review {
@@ -38,9 +41,11 @@ class Review {
       onMove: (id, place) => this.edit({ operation: "move", object: id, shape: point(place) }),
       onDelete: (id) => this.edit({ operation: "delete", object: id }),
     });
+    this.all = new AllPoints(viewer);
     this.outbox = new Outbox(API, (edit, answer) => this.answered(edit, answer), () => this.panel.waiting(this.outbox.waiting().length));
     this.bind();
     this.listen();
+    this.follow();
     this.panel.waiting(this.outbox.waiting().length);
     this.outbox.send();
   }
@@ -58,6 +63,18 @@ class Review {
   listen() {
     const events = new EventSource(`${API}/events?since=${this.seq}`);
     events.onmessage = (event) => this.heard(JSON.parse(event.data));
+  }
+
+  // Load the neighbourhood of wherever the view goes.
+  follow() {
+    let waits = false;
+    this.viewer.position.changed.add(async () => {
+      if (waits || !this.loaded) return;
+      waits = true;
+      await pause(FOLLOW_PAUSE);
+      waits = false;
+      await this.load(this.points.centre());
+    });
   }
 
   get current() {
@@ -107,7 +124,8 @@ class Review {
     if (answer.status === 200) {
       this.counts = answer.counts;
       this.panel.progress(this.counts);
-      await this.take(answer.object);
+      this.all.refresh();
+      this.take(answer.object);
       if (edit.operation === "undo") this.go(answer.object.id);
       return;
     }
@@ -128,15 +146,16 @@ class Review {
   }
 
   // An edit of somebody, also of this person in another window.
-  async heard({ seq, object, counts }) {
+  heard({ seq, object, counts }) {
     this.seq = seq;
     this.counts = counts;
     this.panel.progress(counts);
-    if (!this.outbox.last(object.id)) await this.take(object);
+    this.all.refresh();
+    if (!this.outbox.last(object.id)) this.take(object);
   }
 
   // Take an object as the server has it; what still waits to be sent of it stays as this person left it.
-  async take(object) {
+  take(object) {
     const held = this.objects.get(object.id);
     if (held && held.seq !== null && object.seq !== null && object.seq < held.seq) return;
     if (this.outbox.last(object.id)) {
@@ -144,7 +163,7 @@ class Review {
       return;
     }
     if (held || (!object.deleted && this.near(object))) this.update(object);
-    if (object.id === this.current?.id) await this.details(object.id);
+    if (object.id === this.current?.id) this.details(object.id);
   }
 
   near(object) {
@@ -162,7 +181,7 @@ class Review {
     const after = this.current?.id ?? "";
     const found = await ask(`next?query=${encodeURIComponent(this.panel.query)}&after=${after}`);
     if (found === null) return;
-    if (found.object === null) this.panel.message("Nothing is left to decide here.");
+    if (found.object === null) this.panel.message(found.before_others ? TELL_OTHERS : "Nothing is left to decide here.");
     else await this.go(found.object.id, found.object);
   }
 

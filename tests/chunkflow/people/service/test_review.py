@@ -36,7 +36,7 @@ def test_the_last_table_with_places_is_meant(page: Reviewer) -> None:
     assert table["classes"] == ["dust", "glia", "neuron", "other"]
     assert (table["person"], table["seq"]) == ("ann", 0)
     assert [query["name"] for query in table["queries"]] == [
-        *("uncertain", "undecided", "class:other", "all")
+        *("uncertain", "undecided", "class:other", "all", "disagreed")
     ]
     assert table["counts"] == {"objects": len(page._live.objects)} | dict.fromkeys(
         ("accepted", "rejected", "added", "deleted"), 0
@@ -56,6 +56,55 @@ def test_a_query_goes_through_what_is_undecided(page: Reviewer) -> None:
     assert asked(page, "next?query=all")["object"] is not None
     assert asked(page, "next?query=nonsense") == 400
     assert page.counts["rejected"] == len(seen)
+
+
+def test_two_people_are_given_different_objects(page: Reviewer, work: str, tmp_path: Path) -> None:
+    with review(work, database=tmp_path / "review.sqlite", person="bo") as other:
+        mine, his = (asked(one, "next?query=uncertain")["object"]["id"] for one in (page, other))
+        assert mine != his
+        assert asked(other, "next?query=uncertain&overlap=1")["object"]["id"] == mine
+        assert asked(page, "next?query=uncertain")["object"]["id"] == mine
+        after = asked(page, f"next?query=uncertain&after={mine}")
+        assert (after["object"]["id"] not in (mine, his), after["before_others"]) == (True, 1)
+        for number, id in enumerate({str(id) for id in page._live.objects.ids.tolist()} - {his}):
+            assert sent(page, key=f"k{number}", operation="reject", object=id)[0] == 200
+        assert asked(page, "next?query=uncertain") == {"object": None, "before_others": 1}
+        assert asked(other, "next?query=uncertain")["object"]["id"] == his
+
+
+def test_a_program_gives_a_list_to_go_through(page: Reviewer) -> None:
+    ids = [str(id) for id in page._live.objects.ids[[9, 2, 5]].tolist()]
+    path = f"api/review/test/{page.name}/lists/odd-ones"
+    assert ask(page._server, path, "PUT", json.dumps(ids).encode())[0] == 204
+    assert asked(page, "table")["queries"][-1]["name"] == "list:odd-ones"
+    sent(page, key="a", operation="reject", object=ids[1])
+    seen = [asked(page, "next?query=list:odd-ones")["object"]["id"]]
+    for _ in range(3):
+        seen.append(asked(page, f"next?query=list:odd-ones&after={seen[-1]}")["object"]["id"])
+    assert seen == [*ids, ids[0]]
+    sent(page, key="b", operation="delete", object=ids[2])
+    assert asked(page, f"next?query=list:odd-ones&after={ids[1]}")["object"]["id"] == ids[0]
+    for body in (b'["12"]', b"[1]", b'["x"]', b'["99999999999999999999"]', b"{}", b"["):
+        assert ask(page._server, path, "PUT", body)[0] == 400
+    assert ask(page._server, f"{path}%20two", "PUT", b"[]")[0] == 400
+    assert ask(page._server, path, "PUT", b"[]")[0] == 204
+    assert asked(page, "next?query=list:odd-ones") == 400
+
+
+def test_what_people_disagree_on_is_a_query(page: Reviewer, work: str, tmp_path: Path) -> None:
+    ids = [str(id) for id in page._live.objects.ids[[4, 1, 3]].tolist()]
+    with review(work, database=tmp_path / "review.sqlite", person="bo") as other:
+        for number, id in enumerate(ids):
+            edit = {"operation": "class", "object": id, "class": "glia"}
+            assert sent(page, key=f"a{number}", **edit)[0] == 200
+        assert asked(page, "next?query=disagreed")["object"] is None
+        for number, (id, of_class) in enumerate(zip(ids, ("neuron", "glia", "other"), strict=True)):
+            edit = {"operation": "class", "object": id, "class": of_class}
+            assert sent(other, key=f"b{number}", seen=number + 1, **edit)[0] == 200
+        assert asked(page, "next?query=disagreed&overlap=1")["object"]["id"] == ids[2]
+        assert asked(page, f"next?query=disagreed&overlap=1&after={ids[2]}")["object"]["id"] == ids[0]
+        sent(other, key="u", operation="undo")
+        assert asked(page, "next?query=disagreed&overlap=1")["object"]["id"] == ids[0]
 
 
 def test_an_object_has_its_row_and_its_edits(page: Reviewer) -> None:
@@ -130,17 +179,39 @@ def test_what_another_process_writes_is_heard(page: Reviewer, work: str, tmp_pat
     connection.close()
 
 
+def test_all_objects_are_a_layer_as_they_are_now(page: Reviewer, work: str, tmp_path: Path) -> None:
+    state = json.loads(ask(page._server, f"d/test/review/{page.name}/state.json")[2])
+    address = state["layers"][-2]["source"].partition(f"/{page._server.token}/")[2]
+    points = address.removeprefix(f"api/review/test/{page.name}/")
+    assert asked(page, f"{points}/info")["spatial"][0]["grid_shape"] == [1, 1, 1]
+    before = ask(page._server, f"{address}/spatial0/0_0_0")
+    assert (before[0], before[1]["cache-control"]) == (200, "no-store")
+    count = len(page._live.objects)
+    assert int.from_bytes(before[2][:8], "little") == count
+    id = asked(page, "next?query=undecided")["object"]["id"]
+    other = ReviewLog.open(str(tmp_path / "review.sqlite"))  # as another process has it
+    other.append(
+        page._live.table, "bo", ProposedEdit.parse({"key": "a", "operation": "delete", "object": id})
+    )
+    after = ask(page._server, f"{address}/spatial0/0_0_0")[2]
+    assert int.from_bytes(after[:8], "little") == count - 1
+    assert ask(page._server, f"{address}/by_id/{id}")[0] == 404
+    assert ask(page._server, f"{address}/spatial0/1_0_0")[0] == 404
+    assert asked(page, "points/0123456789abcdef/info") == 404
+    other.close()
+
+
 def test_the_page_has_a_state_with_a_layer_to_edit(page: Reviewer) -> None:
     status, headers, _ = ask(page._server, f"d/test/review/{page.name}")
     assert status == 302
     assert page.url.endswith(headers["location"])
     state = json.loads(ask(page._server, f"d/test/review/{page.name}/state.json")[2])
-    assert [layer["name"] for layer in state["layers"]] == ["dapi", "nuclei", "cells", "review"]
-    assert [layer.get("visible", True) for layer in state["layers"]] == [True, True, False, True]
+    assert [layer["name"] for layer in state["layers"]] == ["dapi", "nuclei", "cells", "all", "review"]
+    assert [layer.get("visible", True) for layer in state["layers"]] == [True, True, False, True, True]
     assert state["selectedLayer"]["layer"] == "review"
     content = ask(page._server, f"d/test/review/{page.name}/v/review/")[2].decode()
     assert f'data-api="/{page._server.token}/api/review/test/classified"' in content
-    for name in ("review", "outbox", "panel", "points"):
+    for name in ("review", "outbox", "panel", "points", "all-points"):
         assert ask(page._server, f"static/{name}.js")[0] == 200
     assert "Review of classified, 0 of" in repr(page)
     assert "<iframe" in page._repr_html_()
