@@ -51,12 +51,15 @@ if TYPE_CHECKING:
     from chunkflow.networks.training.recipe import NetworkRecipe as NetworkRecipe
     from chunkflow.networks.training.recipe import read_recipe as read_recipe
     from chunkflow.networks.weights import write_model as write_model
+    from chunkflow.people.accounts.accounts import Accounts as Accounts
+    from chunkflow.people.accounts.roles import Role as Role
     from chunkflow.people.evaluation.evaluate import evaluate as evaluate
     from chunkflow.people.learning.networks.train import train_network as train_network
     from chunkflow.people.learning.train import train as train
     from chunkflow.people.learning.tuning import tune as tune
     from chunkflow.people.review.export import export_review as export_review
     from chunkflow.people.review.reviewing import check_review as check_review
+    from chunkflow.people.service.lab.serve import serve as serve
     from chunkflow.people.service.local.reviewer import review as review
     from chunkflow.people.service.local.viewer import view as view
     from chunkflow.resources import Resources as Resources
@@ -110,12 +113,15 @@ _NAMES = {
     "chunkflow.networks.loading": ("read_model",),
     "chunkflow.networks.training.recipe": ("NetworkRecipe", "read_recipe"),
     "chunkflow.networks.weights": ("write_model",),
+    "chunkflow.people.accounts.accounts": ("Accounts",),
+    "chunkflow.people.accounts.roles": ("Role",),
     "chunkflow.people.evaluation.evaluate": ("evaluate",),
     "chunkflow.people.learning.networks.train": ("train_network",),
     "chunkflow.people.learning.train": ("train",),
     "chunkflow.people.learning.tuning": ("tune",),
     "chunkflow.people.review.export": ("export_review",),
     "chunkflow.people.review.reviewing": ("check_review",),
+    "chunkflow.people.service.lab.serve": ("serve",),
     "chunkflow.people.service.local.reviewer": ("review",),
     "chunkflow.people.service.local.viewer": ("view",),
     "chunkflow.resources": ("Resources",),

@@ -14,22 +14,22 @@ from chunkflow.data.info import FolderInfo, ImageInfo, LabelsInfo, RoleKind, Spa
 
 
 @dataclass(frozen=True)
-class Role:
+class LayerRole:
     """What a field that names a layer stands for."""
 
     kind: RoleKind
 
 
-Image = Annotated[str, Role("image")]
-Labels = Annotated[str, Role("labels")]
-Layer = Annotated[str, Role("layer")]
+Image = Annotated[str, LayerRole("image")]
+Labels = Annotated[str, LayerRole("labels")]
+Layer = Annotated[str, LayerRole("layer")]
 """An image or labels, whichever it is."""
-Objects = Annotated[str, Role("table")]
-Meshes = Annotated[str, Role("meshes")]
-Annotations = Annotated[str, Role("annotations")]
-Tags = Annotated[str, Role("tags")]
+Objects = Annotated[str, LayerRole("table")]
+Meshes = Annotated[str, LayerRole("meshes")]
+Annotations = Annotated[str, LayerRole("annotations")]
+Tags = Annotated[str, LayerRole("tags")]
 """A folder of segment properties."""
-Report = Annotated[str, Role("report")]
+Report = Annotated[str, LayerRole("report")]
 """A folder of pictures and lists for people, in the work folder unless a layer of its name says where."""
 
 

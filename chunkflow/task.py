@@ -37,7 +37,7 @@ from chunkflow.layout import Cell as Cell
 from chunkflow.layout import Layout as Layout
 from chunkflow.resources import Resources
 from chunkflow.roles import Annotations as Annotations
-from chunkflow.roles import FieldRole, Located, Role
+from chunkflow.roles import FieldRole, LayerRole, Located
 from chunkflow.roles import File as File
 from chunkflow.roles import Image as Image
 from chunkflow.roles import Labels as Labels
@@ -150,7 +150,7 @@ class Task(BaseModel):
             if many:
                 inner = get_args(field.annotation)[0]
                 candidates = list(getattr(inner, "__metadata__", ()))
-            role = next((item for item in candidates if isinstance(item, Role)), None)
+            role = next((item for item in candidates if isinstance(item, LayerRole)), None)
             if role is not None:
                 extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
                 output, in_work = bool(extra.get("output")), bool(extra.get("in_work"))

@@ -39,6 +39,8 @@ COMMANDS = {
     "import": "cli.data.import_table:import_table",
     "ingest": "cli.data.ingest",
     "review": "cli.people.review",
+    "serve": "cli.people.serve",
+    "user": "cli.people.user",
     "train": "cli.people.train",
     "count": "cli.people.count",
     "doctor": "cli.doctor",

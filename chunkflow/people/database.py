@@ -35,6 +35,8 @@ META = sa.Table(
     "meta", sa.MetaData(), sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text)
 )
 
+_FOUND_VERSION = sa.select(META.c.value).where(META.c.name == "version")
+
 
 class Database:
     """A database that any thread may read and write."""
@@ -70,7 +72,7 @@ class Database:
         except sa.exc.ArgumentError:
             raise BadInput(f"{text} is no address of a database: postgresql://USER@HOST/NAME.") from None
         except ModuleNotFoundError as error:
-            raise missing_package("pg8000", "Keeping a review in PostgreSQL") from error
+            raise missing_package("pg8000", "A database in PostgreSQL") from error
         if not (url.username and url.host and url.database):
             raise BadInput(f"{text} lacks a user, a host or a name: postgresql://USER@HOST/NAME.")
         shown = url.set(drivername="postgresql").render_as_string(hide_password=True)
@@ -79,12 +81,10 @@ class Database:
     def _begun(self) -> Database:
         """Look at the version, and write it where the database is new."""
         try:
-            self.create(META.metadata)
-            with self.write() as connection:
-                found = connection.execute(sa.select(META.c.value).where(META.c.name == "version")).scalar()
-                if found is None:
-                    connection.execute(META.insert().values(name="version", value=str(VERSION)))
-            if found is not None and int(found) > VERSION:
+            self.create(META.metadata, _begin_version)
+            with self.read() as connection:
+                found = connection.execute(_FOUND_VERSION).scalar_one()
+            if int(found) > VERSION:
                 raise BadInput(
                     f"{self.url} was written by a later chunkflow (its format is {found}, and this one reads "
                     f"up to {VERSION}): install that chunkflow here."
@@ -133,7 +133,7 @@ class Database:
         first = error.orig.args[0] if error.orig and error.orig.args else ""
         said = str(first["M"] if isinstance(first, dict) else first)  # PostgreSQL tells in parts
         if "not a database" in said or "malformed" in said:
-            return BadInput(f"{self.url} is no database of a review, or it is damaged: {said}.")
+            return BadInput(f"{self.url} is no database of chunkflow, or it is damaged: {said}.")
         if "readonly" in said or "unable to open" in said:
             return BadInput(
                 f"{self.url} cannot be written: {said}. Mind its folder, which must be writable, too."
@@ -145,6 +145,11 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _begin_version(connection: sa.Connection) -> None:
+    if connection.execute(_FOUND_VERSION).scalar() is None:
+        connection.execute(META.insert().values(name="version", value=str(VERSION)))
 
 
 def _set_up(connection: sqlite3.Connection, record: object) -> None:
@@ -160,7 +165,7 @@ def _begin(connection: sa.Connection) -> None:
 
 def _refuse_path(path: Path, mounts: Path) -> None:
     if path.is_dir():
-        raise BadInput(f"{path} is a folder: give the path of a file in it, as {path}/review.sqlite.")
+        raise BadInput(f"{path} is a folder: give the path of a file in it.")
     if not path.parent.is_dir():
         raise BadInput(f"There is no folder {path.parent} for the database: make it first.")
     kind = file_system(path.parent, mounts)
@@ -181,7 +186,7 @@ def _refuse_other(path: Path) -> None:
     except sqlite3.OperationalError:  # it is held, or cannot be written beside: said when it is opened
         return
     except sqlite3.DatabaseError as error:
-        raise BadInput(f"{path} is no database of a review, or it is damaged: {error}.") from None
+        raise BadInput(f"{path} is no database of chunkflow, or it is damaged: {error}.") from None
     if tables and (META.name,) not in tables:
         raise BadInput(f"{path} is a database of another program: give another file.")
 

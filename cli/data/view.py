@@ -8,12 +8,11 @@ import threading
 import webbrowser
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 from rich.console import Console
 
-from chunkflow.people.service.local.server import Served
 from chunkflow.people.service.local.viewer import view as show
 from chunkflow.people.viewing.shown import layers_to_show, write_state
 
@@ -50,7 +49,17 @@ def view(
         serve_until_interrupt(viewer, console, open_browser)
 
 
-def serve_until_interrupt(page: Served, console: Console, open_browser: bool) -> None:
+class HasPage(Protocol):
+    """A server with a page to open."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+
+def serve_until_interrupt(page: HasPage, console: Console, open_browser: bool) -> None:
     """Say how to reach a page, perhaps open it, and wait for Ctrl-C."""
     if forward := tunnel(page.port, os.environ):
         console.print(f"From your own computer, first: {forward}", highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,10 +19,11 @@ from chunkflow.engine.planning.plan import Plan
 from chunkflow.jobs.means import Means
 from chunkflow.jobs.run import Run
 from chunkflow.kernels.scoring.matching import match_points
+from chunkflow.people.service.local.reviewer import review as start_review
 from chunkflow.people.service.local.viewer import start_server
 from chunkflow.people.viewing.work_layers import layers_of_plan
 from chunkflow.words import in_words
-from cli.data.view import tunnel, wait_for_interrupt
+from cli.data.view import serve_until_interrupt
 from cli.demo.again import done_before
 from cli.demo.light_sheet import light_sheet_job, run_light_sheet
 from cli.jobs.run import follow
@@ -64,27 +64,34 @@ def document(folder: Path, size: tuple[int, int, int], seed: int) -> dict[str, A
     }
 
 
+DemoFolder = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FOLDER",
+        help="Where to put it all; it may be deleted afterwards.",
+        show_default="demo, or light-sheet",
+    ),
+]
+DemoSize = Annotated[
+    tuple[int, int, int] | None,
+    typer.Option(help="Voxels along x, y, z, or of a tile.", show_default="384 384 256, 192 192 64"),
+]
+
+
 def demo(
     which: Annotated[
         Which, typer.Argument(metavar="WHICH", help="nuclei, or light-sheet: from a microscope's tiles.")
     ] = "nuclei",
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FOLDER",
-            help="Where to put it all; it may be deleted afterwards.",
-            show_default="demo, or light-sheet",
-        ),
-    ] = None,
-    size: Annotated[
-        tuple[int, int, int] | None,
-        typer.Option(help="Voxels along x, y, z, or of a tile.", show_default="384 384 256, 192 192 64"),
-    ] = None,
+    folder: DemoFolder = None,
+    size: DemoSize = None,
     seed: Annotated[int, typer.Option(help="Another seed, another tissue.")] = 1,
     workers: WorkersOption = 0,
     serial: Serial = False,
     view: Annotated[
         bool, typer.Option("--view", help="Serve the result in Neuroglancer until Ctrl-C.")
+    ] = False,
+    review: Annotated[
+        bool, typer.Option("--review", help="Serve the review of its objects until Ctrl-C.")
     ] = False,
 ) -> None:
     """Make synthetic tissue, run a whole job on it, and compare what is found with the truth.
@@ -112,7 +119,12 @@ def demo(
         plan, tables = run.plan, [_found(run.plan)]
     took = "All was done already" if done else f"All in {in_words(time.monotonic() - begin)}"
     _tell(plan, tables, took, console)
-    _show(plan, view, console)
+    if review:
+        with start_review(plan.work) as page:
+            console.print(f"{page}", highlight=False, soft_wrap=True)
+            serve_until_interrupt(page, console, open_browser=False)
+    else:
+        _show(plan, view, console)
 
 
 def _tell(plan: Plan, tables: Sequence[Table], took: str, console: Console) -> None:
@@ -163,7 +175,4 @@ def _show(plan: Plan, view: bool, console: Console) -> None:
             )
             return
         console.print(f"Neuroglancer: {server.url}", highlight=False, soft_wrap=True)
-        if forward := tunnel(server.port, os.environ):
-            console.print(f"From your own computer, first: {forward}", highlight=False)
-        console.print("Ctrl-C ends it.")
-        wait_for_interrupt()
+        serve_until_interrupt(server, console, open_browser=False)

@@ -18,7 +18,7 @@ from chunkflow.data.tables import read_table
 from chunkflow.engine.ledger.ledger import Ledger
 from chunkflow.engine.planning.job import Job
 from chunkflow.jobs.planned import open_plan
-from chunkflow.people.service.datasets import layer_address
+from chunkflow.people.service.catalogue.datasets import layer_address
 from chunkflow.people.service.local.viewer import start_server
 from chunkflow.people.viewing.shown import layers_to_show
 from cli.demo.nuclei import document

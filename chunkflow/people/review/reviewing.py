@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chunkflow.data.info import TableInfo
-from chunkflow.data.tables import table_pieces
+from chunkflow.data.tables import Table
 from chunkflow.errors import BadInput, Incomplete
 from chunkflow.extras import optional_import
 from chunkflow.jobs.locate import split_table
@@ -100,6 +100,11 @@ def check_review(place: str | Path, *, database: str | Path = "") -> CheckedRevi
         return CheckedReview(given, log.last(), tuple(log.check()))
 
 
+def can_be_reviewed(table: Table) -> bool:
+    """Whether the rows of a table have ids and places."""
+    return {"id", *PLACES} <= set(table.columns)
+
+
 def _last_of(work: Work) -> str:
     """The last table of a job whose rows have ids and places."""
     found = []
@@ -108,8 +113,7 @@ def _last_of(work: Work) -> str:
             info = work.table_info(name)
         except Incomplete:
             continue
-        schema = next(table_pieces(info, info.bounds)).schema
-        if {"id", *PLACES} <= set(schema.names):
+        if can_be_reviewed(Table(info)):
             found.append(name)
     if not found:
         raise BadInput(

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pytest
 USER = "lab"
 NOBODY = 65534
 SECONDS = 60
+NewPlace = Callable[[], str]
 
 
 def binary(name: str) -> str:
@@ -82,3 +83,12 @@ def new_database(address: str) -> str:
     connection.cursor().execute(f"CREATE DATABASE {name}")
     connection.close()
     return f"{address}/{name}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
+def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewPlace:
+    """Makes a place for a new database, of both kinds in turn."""
+    if request.param == "sqlite":
+        return lambda: str(tmp_path_factory.mktemp("database") / "people.sqlite")
+    server = request.getfixturevalue("postgresql_server")
+    return lambda: new_database(server)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 
 from chunkflow.people.service.app import Service
-from chunkflow.people.service.datasets import DataSet
+from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.local.server import LocalServer
 from chunkflow.people.viewing.sources import source_of
 
@@ -16,7 +16,7 @@ CONTENT = bytes(range(256)) * 20
 def folder_server(folders: dict[str, str], port: int = 0) -> LocalServer:
     """A server for folders or buckets by name, whatever lies in them; it is not started."""
     sources = {name: source_of(url) for name, url in folders.items()}
-    service = Service({"set": DataSet("set", sources, lambda base: {"base": base})})
+    service = Service.of(DataSet("set", sources, lambda base: {"base": base}))
     return LocalServer(service, "token", port)
 
 

@@ -90,6 +90,18 @@ class ReviewLog:
             rows = connection.execute(sa.select(OBJECTS).where(OBJECTS.c.table_id == table)).mappings()
             return {unsigned(row["object"]): ReviewedObject.from_row(row) for row in rows}
 
+    def decided(self, table: int) -> dict[str, int]:
+        """How many objects of a table are accepted or rejected, by the person who said so last."""
+        state = OBJECTS.c.state
+        said = sa.or_(*(state.contains(f'"status":"{status}"') for status in ("accepted", "rejected")))
+        wanted = (
+            sa.select(OBJECTS.c.person, sa.func.count())
+            .where(OBJECTS.c.table_id == table, said, sa.not_(state.contains('"deleted":true')))
+            .group_by(OBJECTS.c.person)
+        )
+        with self._database.read() as connection:
+            return {person: int(count) for person, count in connection.execute(wanted)}
+
     def at(self, table: int, seq: int) -> dict[int, ReviewedObject]:
         """What was current after an edit, from the log alone."""
         states: dict[int, dict[str, object]] = {}

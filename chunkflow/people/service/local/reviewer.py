@@ -10,7 +10,7 @@ from urllib.parse import quote
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 from chunkflow.people.service.app import Service
-from chunkflow.people.service.datasets import DataSet
+from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.local.server import LocalServer, Served
 from chunkflow.people.service.local.token import token_of
 from chunkflow.people.viewing.shown import layers_to_show
@@ -79,7 +79,7 @@ def review(
         live = found.opened(log, classes)
         dataset.reviews[found.name] = live
         token = token_of([*layers.values(), found.name])
-        server = LocalServer(Service({name: dataset}, person or getpass.getuser()), token, port)
+        server = LocalServer(Service.of(dataset, person or getpass.getuser()), token, port)
     except BaseException:
         log.close()
         raise

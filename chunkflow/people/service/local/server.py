@@ -43,7 +43,7 @@ class LocalServer:
     def __init__(self, service: Service, token: str, port: int = 0) -> None:
         self.service = service
         self.token = token
-        self._socket = _listening(port)
+        self._socket = listening(port)
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             TokenInPath(service.app(), token),
@@ -70,12 +70,14 @@ class LocalServer:
     @property
     def base(self) -> str:
         """The address of the one data set."""
-        (name,) = self.service.datasets
+        (name,) = self.service.catalogue.names()
         return f"{self.root}/d/{quote(name)}"
 
     def state(self) -> ViewerState:
         """The state of Neuroglancer for the one data set."""
-        (dataset,) = self.service.datasets.values()
+        (name,) = self.service.catalogue.names()
+        dataset = self.service.catalogue.dataset(name)
+        assert dataset is not None
         return dataset.state(self.base)
 
     def start(self) -> LocalServer:
@@ -129,14 +131,15 @@ class Served:
         return f'{frame}<p><a href="{self.url}" target="_blank">{self.url}</a></p>'
 
 
-def _listening(port: int) -> socket.socket:
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def listening(port: int, host: str = HOST) -> socket.socket:
+    """A socket that listens; port 0 takes a free one."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((HOST, port))
-        listening.listen(BACKLOG)
+        made.bind((host, port))
+        made.listen(BACKLOG)
     except (OSError, OverflowError) as error:
-        listening.close()
+        made.close()
         said = getattr(error, "strerror", "") or str(error)
         raise BadInput(f"port {port} of this machine cannot be used: {said}.") from None
-    return listening
+    return made

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chunkflow.people.service.app import Service
-from chunkflow.people.service.datasets import DataSet
+from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.local.server import LocalServer, Served
 from chunkflow.people.service.local.token import token_of
 from chunkflow.people.viewing.shown import HasUrl, layers_to_show, write_state
@@ -60,5 +60,5 @@ def start_server(
 
     `links` has the segmentation (name or URL) whose ids a mesh or annotation layer names.
     """
-    service = Service({NAME: DataSet.of(NAME, layers, links)})
+    service = Service.of(DataSet.of(NAME, layers, links))
     return LocalServer(service, token_of(layers.values()), port).start()

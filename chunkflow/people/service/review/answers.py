@@ -1,6 +1,5 @@
-"""The review of a table over HTTP: its page, its objects, edits that come in, edits of others that go out.
+"""The review of a table over HTTP: its objects, edits that come in, edits of others that go out.
 
-/d/NAME/review/TABLE           leads to the page, whose address must have a /v/ for the client
 /api/review/NAME/TABLE/...
     table                      classes, queries, progress, and who asks
     objects/ID                 an object: its row, what is decided of it, its edits
@@ -15,22 +14,23 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from chunkflow.errors import BadInput
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.log.edits import Edit, Refused
 from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.service.access import Record
+from chunkflow.people.service.asked import address_of_client, body_of, document_of, name_of_person, said
 from chunkflow.people.service.review.followers import Follower
 
 LARGEST_EDIT = 1 << 20
@@ -38,20 +38,20 @@ LARGEST_EDIT = 1 << 20
 PING = 15.0  # seconds
 
 
-Find = Callable[[str, str], LiveTable | None]
+Find = Callable[[str, str], Awaitable[LiveTable | None]]
 """The reviewed table of a data set, by their names."""
 
 
 class ReviewAnswers:
     """Answers what the review pages of tables ask."""
 
-    def __init__(self, find: Find, person: Callable[[Request], str]) -> None:
+    def __init__(self, find: Find, record: Record) -> None:
         self._find = find
-        self._person = person
+        self._record = record
         self._followers: dict[int, Follower] = {}
         self.closing = asyncio.Event()
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[Route]:
         """The addresses of the programming interface."""
         below = "/api/review/{dataset}/{table}"
         return [
@@ -65,7 +65,7 @@ class ReviewAnswers:
 
     async def live(self, request: Request) -> LiveTable:
         """The table that is asked for, with all that any process has written of it."""
-        found = self._find(request.path_params["dataset"], request.path_params["table"])
+        found = await self._find(request.path_params["dataset"], request.path_params["table"])
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         await self._follower(found).look()
@@ -82,7 +82,7 @@ class ReviewAnswers:
                 "queries": queries,
                 "counts": live.counts,
                 "seq": live.seq,
-                "person": self._person(request),
+                "person": name_of_person(request),
             }
         )
 
@@ -113,17 +113,18 @@ class ReviewAnswers:
     async def take_edit(self, request: Request) -> Response:
         """Write one edit to the log; answered once it is durable."""
         live = await self.live(request)
-        content = await _body(request)
-        if content is None:
-            return _said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"An edit has at most {LARGEST_EDIT:,} bytes.")
-        proposed = ProposedEdit.parse(_document(content))
+        content = await body_of(request, LARGEST_EDIT, "An edit")
+        proposed = ProposedEdit.parse(document_of(content, "An edit"))
         live.refuse_unknown(proposed)
         try:
-            edit = await asyncio.wrap_future(live.log.submit(live.table, self._person(request), proposed))
+            edit = await asyncio.wrap_future(live.log.submit(live.table, name_of_person(request), proposed))
         except Refused as error:
             await self._follower(live).look()
             named = error.by.object if error.by else proposed.object
-            return _said(HTTPStatus.CONFLICT, _sentence(error), live.described(named) if named else None)
+            return said(HTTPStatus.CONFLICT, _sentence(error), live.described(named) if named else None)
+        place = "{dataset}/{table}".format(**request.path_params)
+        subject = f"{edit.operation} {edit.object} of {place}, edit {edit.seq}"
+        await self._record(edit.person, address_of_client(request), "edit", subject)
         await self._follower(live).look()
         answer = {"edit": edit.to_json(), "object": live.described(edit.object), "counts": live.counts}
         return JSONResponse(answer)
@@ -182,31 +183,7 @@ def _sentence(error: Refused) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _said(status: HTTPStatus, sentence: str, object: dict[str, Any] | None = None) -> Response:
-    return JSONResponse({"error": sentence, "object": object}, status_code=status)
-
-
 def _id(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text[:25]) < 2**64:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     return int(text)
-
-
-async def _body(request: Request) -> bytes | None:
-    """The content of a request; None where it is too much."""
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > LARGEST_EDIT:
-            return None
-    return bytes(content)
-
-
-def _document(content: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        raise BadInput("An edit is a JSON object.")
-    return document

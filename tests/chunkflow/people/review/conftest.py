@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from chunkflow.people.review.log.review_log import ReviewLog
-from tests.support.people.databases import new_database, postgresql_server
+from tests.support.people.databases import NewPlace, new_place, postgresql_server
 
-__all__ = ["postgresql_server"]
-
-NewPlace = Callable[[], str]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
-def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewPlace:
-    """Makes a place for a new database."""
-    if request.param == "sqlite":
-        return lambda: str(tmp_path_factory.mktemp("database") / "review.sqlite")
-    server = request.getfixturevalue("postgresql_server")
-    return lambda: new_database(server)
+__all__ = ["new_place", "postgresql_server"]
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_places_that_hold_no_database_are_refused(tmp_path: Path) -> None:
     for place, said in (
         (tmp_path / "other.sqlite", "is a database of another program"),
         (tmp_path, "is a folder: give the path of a file in it"),
-        (tmp_path / "text", "is no database of a review, or it is damaged"),
+        (tmp_path / "text", "is no database of chunkflow, or it is damaged"),
         (tmp_path / "no" / "review.sqlite", "There is no folder"),
         ("mysql://lab@host/reviews", "is no database: give the path of a file, or postgresql://"),
         ("postgresql://", "lacks a user, a host or a name"),

@@ -1,4 +1,4 @@
-"""A layer of a few files, plain and packed, and a server for it."""
+"""A layer of a few files, plain and packed, and a server for it; the service of a lab."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chunkflow.people.service.local.server import LocalServer
+from tests.support.people.lab import Lab, lab_service
 from tests.support.people.service import CONTENT, folder_server
 
 
@@ -29,3 +30,9 @@ def folder(tmp_path: Path) -> Path:
 def server(folder: Path) -> Iterator[LocalServer]:
     with folder_server({"a b": str(folder)}).start() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with lab_service(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab

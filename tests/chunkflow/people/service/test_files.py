@@ -144,7 +144,7 @@ def test_storage_that_fails_is_an_answer_not_the_end(server: LocalServer) -> Non
         def find(self, name: str, gzipped: bool, part: bool) -> None:
             raise PermissionError("no")
 
-    server.service.datasets["set"].sources["a b"] = Failing()
+    server.service.catalogue.dataset("set").sources["a b"] = Failing()
     status, headers, _ = ask(server, "d/set/data/a%20b/sub/plain")
     assert (status, headers["x-error"]) == (502, "PermissionError")
     assert ask(server, "d/set/v/viewer/")[0] == 200

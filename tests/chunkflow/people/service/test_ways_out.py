@@ -161,7 +161,9 @@ def test_names_that_a_web_server_may_read_otherwise_are_asked_of_none(
     asked = []
     monkeypatch.setattr(RemoteSource, "find", lambda self, name, gzipped, part: asked.append(name))
     monkeypatch.setitem(
-        server.service.datasets["set"].sources, "far", RemoteSource("https://lab.example/public/layer")
+        server.service.catalogue.dataset("set").sources,
+        "far",
+        RemoteSource("https://lab.example/public/layer"),
     )
     for name in (
         "%252e%252e/secret",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from chunkflow.people.review.live import LiveTable
-from chunkflow.people.viewing.looks import look
+from chunkflow.people.viewing.looks import Extent, LookKind, Shown, extent_of, look
 from chunkflow.people.viewing.sources import Source, source_of
 from chunkflow.people.viewing.state import ViewerState, build_state
 
@@ -23,18 +23,29 @@ class DataSet:
     sources: dict[str, Source]
     """Where the files of each layer are read."""
     state: StateAt
+    shown: tuple[Shown, ...] = ()
     reviews: dict[str, LiveTable] = field(default_factory=dict)
     """The tables that are reviewed, by name."""
 
     @classmethod
     def of(cls, name: str, layers: Mapping[str, str], links: Mapping[str, str] | None = None) -> DataSet:
         """Look at layers (URLs by name); `links` has the segmentation that meshes and annotations name."""
-        shown = [look(layer, url) for layer, url in layers.items()]
+        shown = tuple(look(layer, url) for layer, url in layers.items())
 
         def state(base: str) -> ViewerState:
             return build_state(shown, lambda layer: layer_address(base, layer.name), links)
 
-        return cls(name, {layer: source_of(url) for layer, url in layers.items()}, state)
+        return cls(name, {layer: source_of(url) for layer, url in layers.items()}, state, shown)
+
+    @property
+    def layers(self) -> dict[str, LookKind]:
+        """The kinds of the layers by name."""
+        return {layer.name: layer.kind for layer in self.shown}
+
+    @property
+    def extent(self) -> Extent:
+        """Where the data set lies."""
+        return extent_of(self.shown)
 
 
 def layer_address(base: str, name: str) -> str:

@@ -1,0 +1,75 @@
+"""The command that serves data sets to the people of a lab."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from chunkflow.people.service.lab.serve import PORT
+from chunkflow.people.service.lab.serve import serve as start_service
+from chunkflow.people.service.local.server import HOST
+from cli.data.view import serve_until_interrupt
+from cli.options import parse_names
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Work folders, layers, folders of these, or a catalogue file (catalog.yaml).",
+    ),
+]
+ServiceDatabase = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        show_default="service.sqlite in ~/.config/chunkflow, reviews in their work folders",
+        help="Where accounts, views and reviews lie: a file, or postgresql://USER@HOST/NAME.",
+    ),
+]
+Proxies = Annotated[
+    str, typer.Option(metavar="ADDRESSES", help="Proxies that are believed, as in 10.0.0.5/32.")
+]
+UserHeader = Annotated[
+    str, typer.Option(metavar="NAME", help="The header with the name for which a login proxy vouches.")
+]
+Origins = Annotated[
+    str, typer.Option(metavar="URLS", help="Pages elsewhere whose scripts may ask with a token.")
+]
+
+
+def serve(
+    sources: Sources,
+    port: Annotated[int, typer.Option(help="The port that people go to.")] = PORT,
+    host: Annotated[str, typer.Option(help="The address to answer at, as 0.0.0.0.")] = HOST,
+    processes: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that answer.")] = 1,
+    database: ServiceDatabase = "",
+    trust_proxy: Proxies = "",
+    user_header: UserHeader = "",
+    allow_origin: Origins = "",
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the link in this machine's browser.")
+    ] = False,
+) -> None:
+    """Serve data sets to browsers: a catalogue, the viewer, reviews of tables by several people.
+
+    Without accounts it is for this machine alone, and the link holds a token. `chunkflow user add` makes
+    accounts, with which it may answer others.
+
+    Example: chunkflow serve work/ catalog.yaml --host 0.0.0.0
+    """
+    console = Console(soft_wrap=True)
+    with start_service(
+        *sources,
+        port=port,
+        host=host,
+        processes=processes,
+        database=database,
+        proxies=parse_names(trust_proxy),
+        user_header=user_header,
+        origins=parse_names(allow_origin),
+    ) as service:
+        console.print(str(service), highlight=False)
+        serve_until_interrupt(service, console, open_browser)
