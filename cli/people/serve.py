@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from chunkflow.errors import BadInput
+from chunkflow.people.service.lab.haproxy import write_haproxy
 from chunkflow.people.service.lab.serve import PORT
 from chunkflow.people.service.lab.serve import serve as start_service
 from chunkflow.people.service.local.server import HOST
@@ -49,6 +52,13 @@ def serve(
     trust_proxy: Proxies = "",
     user_header: UserHeader = "",
     allow_origin: Origins = "",
+    haproxy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a configuration of HAProxy, which then has the port."),
+    ] = None,
+    cert: Annotated[
+        str, typer.Option(metavar="PEM", help="The certificate with its key, for HTTPS by HAProxy.")
+    ] = "",
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the link in this machine's browser.")
     ] = False,
@@ -61,6 +71,11 @@ def serve(
     Example: chunkflow serve work/ catalog.yaml --host 0.0.0.0
     """
     console = Console(soft_wrap=True)
+    if haproxy is not None:
+        backends = range(port + 1, port + 1 + processes)
+        write_haproxy(haproxy, port, backends, host=host, certificate=cert, user_header=user_header)
+    elif cert:
+        raise BadInput("A certificate is for HAProxy: say where its configuration is written, by --haproxy.")
     with start_service(
         *sources,
         port=port,
@@ -70,6 +85,9 @@ def serve(
         proxies=parse_names(trust_proxy),
         user_header=user_header,
         origins=parse_names(allow_origin),
+        behind_proxy=haproxy is not None,
     ) as service:
         console.print(str(service), highlight=False)
+        if haproxy is not None:
+            console.print(f"HAProxy has the port once it is begun: haproxy -f {haproxy}", highlight=False)
         serve_until_interrupt(service, console, open_browser)

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from chunkflow.people.service.haproxy import write_haproxy
+from chunkflow.people.service.lab.haproxy import write_haproxy
 from testbed.moto import free_port
 
 ROOT = Path(__file__).parents[3]

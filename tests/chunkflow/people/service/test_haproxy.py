@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from chunkflow.errors import BadInput
-from chunkflow.people.service.haproxy import EDITS, LOGINS, haproxy_configuration, write_haproxy
+from chunkflow.people.service.lab.haproxy import EDITS, LOGINS, haproxy_configuration, write_haproxy
 from tests.support.people.backend import END, PINGS
 from tests.support.people.haproxy import Proxied, accepted, make_certificate, proxied
 
