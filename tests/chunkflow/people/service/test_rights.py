@@ -57,7 +57,7 @@ LINES: dict[tuple[str, str], tuple[Role | None, str, bytes | None, int]] = {
     ("GET", f"{TABLE}/near"): (REVIEW, "/api/review/cells/classified/near?place=1,2,3", None, 200),
     ("GET", f"{TABLE}/events"): (REVIEW, "/api/review/cells/classified/events", None, 200),
     ("POST", f"{TABLE}/edits"): (REVIEW, "/api/review/cells/classified/edits", EDIT, 400),
-    ("PUT", f"{TABLE}/lists/{{name}}"): (REVIEW, "/api/review/cells/classified/lists/mine", b'["1"]', 204),
+    ("PUT", f"{TABLE}/lists/{{name}}"): (REVIEW, "/api/review/cells/classified/lists/mine", b"[]", 204),
     ("GET", f"{TABLE}/points/{{version}}/{{path:path}}"): (
         REVIEW,
         "/api/review/cells/classified/points/other/info",
