@@ -71,10 +71,7 @@ def serve(
     Example: chunkflow serve work/ catalog.yaml --host 0.0.0.0
     """
     console = Console(soft_wrap=True)
-    if haproxy is not None:
-        backends = range(port + 1, port + 1 + processes)
-        write_haproxy(haproxy, port, backends, host=host, certificate=cert, user_header=user_header)
-    elif cert:
+    if cert and haproxy is None:
         raise BadInput("A certificate is for HAProxy: say where its configuration is written, by --haproxy.")
     with start_service(
         *sources,
@@ -89,5 +86,7 @@ def serve(
     ) as service:
         console.print(str(service), highlight=False)
         if haproxy is not None:
+            backends = service.backends
+            write_haproxy(haproxy, port, backends, host=host, certificate=cert, user_header=user_header)
             console.print(f"HAProxy has the port once it is begun: haproxy -f {haproxy}", highlight=False)
         serve_until_interrupt(service, console, open_browser)
