@@ -49,7 +49,7 @@ def test_each_edit_is_there_once(
     keys = Counter(edit.key for edit in edits)
     acknowledged = {key: seq for one in people for key, seq in one.acknowledged.items()}
     refused = {key for one in people for key in one.refused}
-    assert len(acknowledged) > 4 * seconds
+    assert len(acknowledged) > seconds
     assert keys == Counter(dict.fromkeys(acknowledged, 1))
     assert {edit.key: edit.seq for edit in edits} == acknowledged
     assert not refused & set(keys)
