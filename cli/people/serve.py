@@ -15,6 +15,7 @@ from chunkflow.people.service.lab.serve import serve as start_service
 from chunkflow.people.service.local.server import HOST
 from cli.data.view import serve_until_interrupt
 from cli.options import parse_names
+from cluster.slurm.service import SlurmService, write_service_script
 
 Sources = Annotated[
     list[str],
@@ -42,6 +43,18 @@ Origins = Annotated[
     str, typer.Option(metavar="URLS", help="Pages elsewhere whose scripts may ask with a token.")
 ]
 
+HaproxyFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a configuration of HAProxy, which then has the port."),
+]
+Certificate = Annotated[
+    str, typer.Option(metavar="PEM", help="The certificate with its key, for HTTPS by HAProxy.")
+]
+ScriptFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a script that serves on SLURM behind HAProxy, and stop."),
+]
+
 
 def serve(
     sources: Sources,
@@ -52,13 +65,9 @@ def serve(
     trust_proxy: Proxies = "",
     user_header: UserHeader = "",
     allow_origin: Origins = "",
-    haproxy: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write a configuration of HAProxy, which then has the port."),
-    ] = None,
-    cert: Annotated[
-        str, typer.Option(metavar="PEM", help="The certificate with its key, for HTTPS by HAProxy.")
-    ] = "",
+    haproxy: HaproxyFile = None,
+    cert: Certificate = "",
+    slurm: ScriptFile = None,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the link in this machine's browser.")
     ] = False,
@@ -71,6 +80,10 @@ def serve(
     Example: chunkflow serve work/ catalog.yaml --host 0.0.0.0
     """
     console = Console(soft_wrap=True)
+    if slurm is not None:
+        write_service_script(slurm, SlurmService(sources, database, port, processes, cert))
+        console.print(f"Queue it: sbatch {slurm}. Its log says how people reach it.", highlight=False)
+        return
     if cert and haproxy is None:
         raise BadInput("A certificate is for HAProxy: say where its configuration is written, by --haproxy.")
     with start_service(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def check(file: SlurmFile) -> SlurmFacts:
         for complaint in _complaints(site, request):
             raise BadInput(f"{where}: {complaint}")
         _test_only(where, request)
-    _check_folder(file.folder)
+    make_closed_folder(file.folder, ("logs", "asked"))
     return site
 
 
@@ -129,8 +129,9 @@ def _test_only(where: str, request: Request) -> None:
         ) from error
 
 
-def _check_folder(folder: Path) -> None:
-    """The folder can be made and written, by its owner only."""
+def make_closed_folder(folder: Path, parts: Sequence[str]) -> None:
+    """Make a folder, with folders in it, that its owner alone can read and write; raise BadInput where that
+    cannot be."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_mode & 0o077:
@@ -138,7 +139,7 @@ def _check_folder(folder: Path) -> None:
                 f"folder: {folder} is open to others, and the cluster's token will lie there; run: "
                 f"chmod 700 {folder}"
             )
-        for part in ("logs", "asked"):
+        for part in parts:
             (folder / part).mkdir(exist_ok=True)
         probe = folder / ".probe"
         probe.touch()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.slurm.file import Request, SlurmFile, Workers
@@ -16,6 +18,8 @@ TURN_SECONDS = 5.0
 """Between two turns of the autoscaler; SLURM is asked more seldom."""
 STORE_BYTES = 256 * 2**20
 """Of Ray's object store: chunks go through storage, not through Ray."""
+HEAD_EXPORTS = " ".join(f"{name}={value}" for name, value in HEAD_ENVIRONMENT.items())
+"""The environment of a head, as `export` takes it."""
 
 _COMMON = r"""
 # Everything of this job is in a folder of its own, under its own ports: the node may be shared.
@@ -36,15 +40,19 @@ end() {
   wait 2>/dev/null
   rm -rf "${scratch:?}"
 }
+launch() {
+  ray start --block --temp-dir="$scratch/ray" --object-store-memory=@store@ "${ports[@]}" "$@" &
+  ray=$!
+}
 # Ray gives its own processes a quarter of a minute to start, which is too little where hundreds of jobs load
 # Python from one file system: what has not joined is tried again.
+had_joined() { compgen -G "$scratch/ray/session_*/logs/ray_process_exit.log" > /dev/null; }
 start() {
   local try
   for try in 1 2 3; do
-    ray start --block --temp-dir="$scratch/ray" --object-store-memory=@store@ "${ports[@]}" "$@" &
-    ray=$!
+    launch "$@"
     wait $ray
-    compgen -G "$scratch/ray/session_*/logs/ray_process_exit.log" > /dev/null && break
+    had_joined && break
     rm -rf "${scratch:?}/ray"
   done
 }
@@ -124,12 +132,11 @@ start --address="$head" --num-cpus=@cpus@ --num-gpus=@gpus@ --memory=@memory@ \\
 def head_script(file: SlurmFile) -> str:
     """The batch script of the head."""
     own = {
-        "lines": _lines(file.head),
-        "store": STORE_BYTES,
-        "environment": " ".join(f"{name}={value}" for name, value in HEAD_ENVIRONMENT.items()),
+        "lines": sbatch_lines(file.head),
+        "environment": HEAD_EXPORTS,
         "turn": int(min(file.poll, TURN_SECONDS)),
     }
-    return _filled(_HEAD, file, own)
+    return filled(_HEAD, file.folder, file.scratch, own)
 
 
 def worker_script(file: SlurmFile, group: str, workers: Workers, limit: float | None) -> str:
@@ -138,7 +145,7 @@ def worker_script(file: SlurmFile, group: str, workers: Workers, limit: float | 
         f"${{SLURM_JOB_END_TIME:-$(( $(date +%s) + {limit:.0f} ))}}" if limit else "${SLURM_JOB_END_TIME:-}"
     )
     own = {
-        "lines": _lines(workers),
+        "lines": sbatch_lines(workers),
         "notice": NOTICE_SECONDS,
         "requeue": "requeue" if workers.preemptable else "no-requeue",
         "group": group,
@@ -147,10 +154,9 @@ def worker_script(file: SlurmFile, group: str, workers: Workers, limit: float | 
         "cpus": workers.cpus,
         "gpus": workers.gpus,
         "memory": memory_bytes(workers),
-        "store": STORE_BYTES,
         "device": f', \\"device:{workers.device}\\": 1' if workers.device else "",
     }
-    return _filled(_WORKER, file, own)
+    return filled(_WORKER, file.folder, file.scratch, own)
 
 
 def memory_bytes(workers: Workers) -> int:
@@ -174,19 +180,20 @@ def request_words(request: Request) -> list[str]:
     return [*words, *request.sbatch]
 
 
-def _lines(request: Request) -> str:
+def sbatch_lines(request: Request) -> str:
+    """What is asked of SLURM, as the first lines of a batch script."""
     return "\n".join(f"#SBATCH {word}" for word in request_words(request))
 
 
-def _filled(template: str, file: SlurmFile, own: dict[str, object]) -> str:
-    folder = Path(sys.executable).parent
+def filled(template: str, folder: Path, scratch: str, own: Mapping[str, object]) -> str:
+    """A batch script from its template: each @name@ has its value, as it is; `folder` has logs and token."""
     shared = {
-        "folder": shlex.quote(str(file.folder)),
-        "scratch": shlex.quote(file.scratch),
-        "bin": shlex.quote(str(folder)),
+        "folder": shlex.quote(str(folder)),
+        "scratch": shlex.quote(scratch),
+        "bin": shlex.quote(str(Path(sys.executable).parent)),
+        "store": STORE_BYTES,
         "tasks": TASKS,
     }
+    values = {**own, **shared}
     text = template.replace("@common@", _COMMON.strip())
-    for name, value in {**own, **shared}.items():
-        text = text.replace(f"@{name}@", str(value))
-    return text
+    return re.sub(r"@([a-z]+)@", lambda found: str(values[found[1]]), text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,8 +14,10 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+import typer.main
 
 from chunkflow.people.accounts.accounts import Accounts
+from cli.main import build
 from tests.support.commands import Command
 from tests.support.people.haproxy import accepted, program, running, wait_for_port
 from tests.support.people.reviews import job_to_review
@@ -87,3 +91,19 @@ def test_what_is_wrong_is_said_before_anything_is_written(
     assert (said.code, "by --haproxy" in said.err) == (2, True)
     said = command("serve", tmp_path / "nothing")
     assert (said.code, "no work folder" in said.err) == (2, True)
+
+
+def test_a_batch_script_is_written_for_slurm(work: str, tmp_path: Path, command: Command) -> None:
+    file = tmp_path / "lab.sbatch"
+    words = ("serve", work, "--port", 8123, "--processes", 2, "--slurm", file)
+    said = command(*words, "--database", "postgresql://lab@db/lab")
+    assert said.out == f"Queue it: sbatch {file}. Its log says how people reach it.\n"
+    (line,) = re.findall(r"^chunkflow serve .*&$", file.read_text().replace("\\\n", ""), re.M)
+    given = shlex.split(line.removesuffix("&").replace("$scratch", "/scratch"))[2:]
+    assert given[0] == work
+    known = {
+        name for one in typer.main.get_command(build(["serve"])).commands["serve"].params for name in one.opts
+    }
+    assert {word.partition("=")[0] for word in given[1:]} <= known
+    said = command(*words, "--database", tmp_path / "lab.sqlite")
+    assert (said.code, "give postgresql://" in said.err) == (2, True)
