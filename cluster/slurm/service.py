@@ -22,11 +22,11 @@ from chunkflow.errors import BadInput
 from cluster.closed import write_token
 from cluster.slurm.checks import make_closed_folder
 from cluster.slurm.file import Request
-from cluster.slurm.scripts import HEAD_EXPORTS, STORE_BYTES, filled, sbatch_lines
+from cluster.slurm.scripts import HEAD_EXPORTS, filled, sbatch_lines
 
 NOTICE_SECONDS = 120
 """Before its walltime the job is told that it ends. SLURM may tell up to a minute sooner."""
-PROCESS_GIB = 1.0
+PROCESS_MIB = 1024
 """Of the job's memory, for each serving process; Ray has the rest."""
 ENDING = ".sbatch"
 _MADE_BY = "# A lab's service, written by chunkflow"
@@ -71,10 +71,14 @@ trap come_again USR1
 command -v haproxy > /dev/null || fail "$SLURMD_NODENAME has no haproxy: install it, or load its module."
 export @environment@
 address=$(python -m cluster.slurm.address) || exit 1
+# Ray has what the serving processes leave of the job: a core each, and @each@ MiB.
+cpus=$(( ${SLURM_CPUS_PER_TASK:-@cpus@} - @processes@ ))
+mebibytes=$(( ${SLURM_MEM_PER_NODE:-@memory@} - @processes@ * @each@ ))
+[ $cpus -ge 1 ] && [ $mebibytes -ge 1024 ] || fail "The job has too few CPUs, or too little memory, for Ray."
 ray_head() {
   launch --head --node-ip-address="$address" --port=$((base + 6)) --ray-client-server-port=$((base + 7)) \\
-    --dashboard-host="$address" --dashboard-port=$((base + 8)) --num-cpus=@cpus@ --num-gpus=0 \\
-    --memory=@memory@
+    --dashboard-host="$address" --dashboard-port=$((base + 8)) --num-cpus=$cpus --num-gpus=0 \\
+    --memory=$(( mebibytes * 1048576 - @store@ ))
 }
 ray_head
 chunkflow serve @sources@ --host=0.0.0.0 --port=@port@ --processes=@processes@ \\
@@ -112,10 +116,10 @@ done
 
 
 class ServiceRequest(Request):
-    """The job that a service runs in."""
+    """The job that a service runs in; options of sbatch may change what it asks for."""
 
-    cpus: int = Field(default=4, gt=1)
-    memory: float = Field(default=16, ge=4, description="GiB")
+    cpus: int = Field(default=8, gt=1)
+    memory: float = Field(default=32, ge=2, description="GiB")
 
 
 @dataclass(frozen=True)
@@ -137,14 +141,14 @@ class SlurmService:
 def service_script(service: SlurmService, folder: Path) -> str:
     """The batch script of a service, whose logs and token lie in `folder`."""
     _refuse(service, folder)
-    beside = service.request.memory - PROCESS_GIB * service.processes
     certificate = f" --cert={shlex.quote(_whole(service.certificate))}" if str(service.certificate) else ""
     own = {
         "lines": sbatch_lines(service.request),
         "notice": NOTICE_SECONDS,
         "environment": HEAD_EXPORTS,
-        "cpus": service.request.cpus - service.processes,
-        "memory": int(beside * 2**30) - STORE_BYTES,
+        "cpus": service.request.cpus,
+        "memory": int(service.request.memory * 1024),
+        "each": PROCESS_MIB,
         "sources": " ".join(shlex.quote(_whole(source)) for source in service.sources),
         "port": service.port,
         "processes": service.processes,
@@ -209,10 +213,10 @@ def _refuse(service: SlurmService, folder: Path) -> None:
             f"port: {service.port} and {service.processes} processes do not go together: there is at least "
             "one process, and each has a port after it, up to 65535."
         )
-    request = service.request
-    if request.cpus <= service.processes or request.memory - PROCESS_GIB * service.processes < 1:
+    request, gib = service.request, service.processes * PROCESS_MIB / 1024 + 1
+    if request.cpus <= service.processes or request.memory < gib:
         raise BadInput(
-            f"processes: {service.processes} and Ray need at least {service.processes + 1} cpus and "
-            f"{PROCESS_GIB * service.processes + 1:g} GiB of memory, and the job has {request.cpus} and "
-            f"{request.memory:g}: ask for more, or for fewer processes."
+            f"processes: {service.processes} and Ray need {service.processes + 1} cpus and {gib:g} GiB of "
+            f"memory, and the job has {request.cpus} and {request.memory:g}: ask for more, or for fewer "
+            "processes."
         )

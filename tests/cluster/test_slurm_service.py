@@ -16,6 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from chunkflow.errors import BadInput
+from cluster.slurm.scripts import STORE_BYTES
 from cluster.slurm.service import ServiceRequest, SlurmService, service_script, write_service_script
 from testbed.moto import free_port
 from tests.support.clusters.served import answer_at, stand_in, words_of
@@ -30,8 +31,8 @@ def site() -> Iterator[Site]:
         yield running
 
 
-def queued(site: Site, sources: list[str], port: int) -> str:
-    """Queue a service with two processes; gives the number of its job."""
+def queued(site: Site, sources: list[str], port: int, *options: str) -> str:
+    """Queue a service with two processes, with options of sbatch; gives the number of its job."""
     file = site.folder / "lab.sbatch"
     request = ServiceRequest(cpus=3, memory=4, partition="cpu", account="lab", time="30:00")
     write_service_script(
@@ -39,7 +40,7 @@ def queued(site: Site, sources: list[str], port: int) -> str:
     )
     text = file.read_text()
     file.write_text(text.replace(" PATH=", f" PATH={stand_in(site.folder)}:"))
-    return site.run("sbatch", "--parsable", str(file)).strip()
+    return site.run("sbatch", "--parsable", *options, str(file)).strip()
 
 
 def shown(site: Site, job: str) -> str:
@@ -66,7 +67,7 @@ def running_of(job: str) -> dict[str, psutil.Process]:
 
 def test_a_service_comes_again_after_its_walltime_and_leaves_nothing(site: Site) -> None:
     port = free_port()
-    job = queued(site, ["work/rat 7", "s3://lab/brains"], port)
+    job = queued(site, ["work/rat 7", "s3://lab/brains"], port, "--cpus-per-task=4")
     log = site.folder / "lab" / "logs" / f"serve-{job}.out"
     wait_until(lambda: answer_at(port) == "healthy", "an answer", 60)
     assert json.loads(answer_at(port, "echo"))["headers"]["x-forwarded-proto"] == "http"  # by HAProxy
@@ -74,7 +75,13 @@ def test_a_service_comes_again_after_its_walltime_and_leaves_nothing(site: Site)
     assert re.search(rf"ssh -N -L {port}:n[123]:{port} \S+\nthen open http://localhost:{port}/", said)
     (dashboard,) = re.findall(r"--address http://(\S+)", said)
     wait_until(lambda: takes_connections(dashboard), "Ray", 60)
-    assert {"gcs_server", "haproxy"} < running_of(job).keys()
+    wait_until(lambda: "raylet" in running_of(job), "the whole of Ray", 60)
+    running = running_of(job)
+    assert {"gcs_server", "haproxy"} < running.keys()
+    (given,) = [word for word in running["raylet"].cmdline() if word.startswith("--static_resource_list=")]
+    resources = given.partition("=")[2].split(",")
+    ray_has = dict(zip(resources[::2], resources[1::2], strict=True))
+    assert (float(ray_has["CPU"]), float(ray_has["memory"])) == (2, 2 * 2**30 - STORE_BYTES)
     site.run("scancel", "--batch", "--signal=USR1", job)
     wait_until(
         lambda: "Restarts=1" in shown(site, job) and "PENDING" in shown(site, job), "the job to wait", 60
@@ -136,7 +143,7 @@ def test_a_script_holds_what_it_is_given_as_it_is(tmp_path: Path) -> None:
         ({"sources": ["work\n#SBATCH"]}, "without line breaks"),
         ({"processes": 0}, "at least one process"),
         ({"port": 65535}, "up to 65535"),
-        ({"processes": 4}, "at least 5 cpus"),
+        ({"processes": 8}, "need 9 cpus"),
         ({"request": ServiceRequest(cpus=16, memory=4), "processes": 4}, "5 GiB of memory"),
         ({"scratch": "/tmp/$x"}, "scratch"),
     ],
