@@ -67,7 +67,7 @@ class AccountAccess:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._believed: dict[tuple[str, str], tuple[float, Person | None]] = {}
+        self._believed: dict[tuple[str, str], tuple[float, Person]] = {}
 
     async def asker(self, scope: Scope) -> Asker | None:
         headers = headers_of(scope)

@@ -1,4 +1,4 @@
-"""ServiceMetrics of a serving process, as Prometheus reads them."""
+"""Metrics of a serving process, as Prometheus reads them."""
 
 from __future__ import annotations
 

@@ -49,6 +49,8 @@ class ProcessSettings(BaseModel):
     """What stands before every address, where there are no accounts."""
     proxies: tuple[str, ...] = ()
     user_header: str = ""
+    forwarders: tuple[str, ...] = ()
+    """Proxies that say where a request comes from, and vouch for nobody."""
     origins: tuple[str, ...] = ()
     """Pages elsewhere whose scripts may ask with a token."""
 
@@ -80,7 +82,7 @@ def application(service: LabService, settings: ProcessSettings) -> ASGIApp:
     if settings.origins:
         methods = ("GET", "HEAD", "POST", "PUT")
         app = CORSMiddleware(app, settings.origins, methods, ASKED_HEADERS, expose_headers=SHOWN_HEADERS)
-    return BehindProxies(app, settings.proxies, settings.user_header)
+    return BehindProxies(app, settings.proxies, settings.user_header, settings.forwarders)
 
 
 def serve_here(settings: ProcessSettings) -> None:

@@ -20,11 +20,17 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class BehindProxies:
-    """An application that believes proxies at some addresses; `scope["state"]["vouched"]` has the name."""
+    """An application that believes proxies at some addresses; `scope["state"]["vouched"]` has the name.
 
-    def __init__(self, app: ASGIApp, proxies: Sequence[str], user_header: str = "") -> None:
+    `forwarders` are believed as to addresses and schemes alone: whoever else is on their machine vouches for
+    nobody.
+    """
+
+    def __init__(
+        self, app: ASGIApp, proxies: Sequence[str], user_header: str = "", forwarders: Sequence[str] = ()
+    ) -> None:
         self._networks = tuple(network(text) for text in proxies)
-        trusted = [str(one) for one in self._networks]
+        trusted = [*map(str, self._networks), *forwarders]
         # the types that uvicorn has for applications are its own
         self._app: ASGIApp = ProxyHeadersMiddleware(app, trusted) if trusted else app  # type: ignore[arg-type,assignment]
         self._header = user_header.lower().encode("latin-1")

@@ -116,7 +116,8 @@ class LabServing:
                 rested = time.monotonic() - process.began > REST_SECONDS
                 if process.process.poll() is not None and rested and not self._closing.is_set():
                     process.end()
-                    process.begin()
+                    with suppress(OSError):  # the system has no room for it now: tried again
+                        process.begin()
 
     def close(self) -> None:
         """End all processes: answers under way come to their end, what was decided is in the log."""
@@ -177,7 +178,8 @@ def serve(
         sources=places,
         handle=0,
         database=str(database),
-        proxies=(*proxies, HOST) if behind_proxy else tuple(proxies),
+        proxies=tuple(proxies),
+        forwarders=(HOST,) if behind_proxy else (),
         user_header=user_header,
         origins=tuple(origins),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from typing import Any
 
 import pytest
 
+from chunkflow.people.service.lab.proxies import BehindProxies
 from tests.support.people.lab import OURS, Lab, ask_at
 
 pytestmark = pytest.mark.xdist_group("lab")
@@ -107,6 +110,26 @@ def test_a_proxy_vouches_from_its_own_address_alone(lab: Lab) -> None:
     put = {"method": "PUT", "body": VIEW}
     assert lab.ask("/d/cells/view", headers=vouched, **put).status == 403
     assert lab.ask("/d/cells/view", headers=vouched | OURS, **put).status == 204
+
+
+def test_a_proxy_that_forwards_vouches_for_nobody() -> None:
+    """Whoever is on the machine of HAProxy can reach the ports behind it, too."""
+    seen: list[Any] = []
+
+    async def inside(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["scheme"], scope["client"][0], scope.get("state", {}).get("vouched")))
+
+    behind = BehindProxies(inside, ["10.0.0.5"], "X-Forwarded-User", ["127.0.0.1"])
+    headers = {"x-forwarded-user": "olga", "x-forwarded-proto": "https", "x-forwarded-for": "203.0.113.9"}
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    for address in ("127.0.0.1", "10.0.0.5", "10.0.0.6"):
+        scope = {"type": "http", "scheme": "http", "client": (address, 9), "headers": sent}
+        asyncio.run(behind(scope, None, None))  # type: ignore[arg-type]
+    assert seen == [
+        ("https", "203.0.113.9", None),
+        ("https", "203.0.113.9", "olga"),
+        ("http", "10.0.0.6", None),
+    ]
 
 
 def test_over_https_the_cookie_is_for_this_host_alone(lab: Lab) -> None:
