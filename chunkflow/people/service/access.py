@@ -75,7 +75,8 @@ class AccountAccess:
         if said.lower().startswith(BEARER):
             person = await self._look("secret", said[len(BEARER) :].strip())
             return Asker(person, by_browser=False) if person else None
-        vouched, secret = scope.get("state", {}).get("vouched"), session_secret(scope)
+        vouched = scope.get("state", {}).get("vouched")
+        secret = secret_in(headers.get("cookie", ""), scope["scheme"])
         person = await self._look("name", vouched) if vouched else None
         if person is None and secret:
             person = await self._look("secret", secret)
@@ -166,8 +167,13 @@ def headers_of(scope: Scope) -> Mapping[str, str]:
 
 def session_secret(scope: Scope) -> str:
     """The secret in the session's cookie; empty where there is none."""
-    wanted = COOKIES["https" if scope["scheme"] == "https" else "http"]
-    for part in headers_of(scope).get("cookie", "").split(";"):
+    return secret_in(headers_of(scope).get("cookie", ""), scope["scheme"])
+
+
+def secret_in(cookies: str, scheme: str) -> str:
+    """The secret among cookies, whose name depends on the scheme."""
+    wanted = COOKIES["https" if scheme == "https" else "http"]
+    for part in cookies.split(";"):
         name, _, value = part.strip().partition("=")
         if name == wanted:
             return value

@@ -99,7 +99,9 @@ class LabCatalogue:
         if place is None:
             return None
         with self._lock:
-            return self._opened.setdefault(place, OpenedDataSet(place, self._logs, LOOK_SECONDS))
+            if place not in self._opened:
+                self._opened[place] = OpenedDataSet(place, self._logs, LOOK_SECONDS)
+            return self._opened[place]
 
     def dataset(self, name: str) -> DataSet | None:
         opened = self.opened(name)

@@ -114,12 +114,13 @@ class OpenedDataSet:
         """A table as it is reviewed; None where the job has none of that name."""
         with self._lock:
             self.dataset()
+            state, live = self._reviews.get(table, (None, None))
+            if live is not None and state == self._state:  # asked for each edit: the job is not read again
+                return live
             if self.work is None or table not in self.work.tables():
                 return None
-            state, live = self._reviews.get(table, (None, None))
-            if live is None or state != self._state:
-                live = self._opened(table, live)
-                self._reviews[table] = self._state, live
+            live = self._opened(table, live)
+            self._reviews[table] = self._state, live
             return live
 
     def _opened(self, table: str, former: LiveTable | None) -> LiveTable:
