@@ -17,6 +17,8 @@ from chunkflow.errors import BadInput
 from chunkflow.people.service.access import person_of
 
 SAFE_HOST = re.compile(r"[\w.-]+(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?")
+PING_SECONDS = 15.0
+"""How often something comes on a stream on which nothing happens, so that nobody takes it for dead."""
 BODY_SECONDS = 30.0
 """How long a body may take to come in: those without end hold nothing up."""
 

@@ -18,10 +18,11 @@ VIEWER_POLICY = (
 """Neuroglancer compiles code for annotations, and people may show layers of other hosts beside these."""
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
 )
-PAGE_POLICY += "form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
-REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; sandbox"
-"""A report is a file that anybody with the work folder may have written: nothing in it runs."""
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; sandbox allow-downloads"
+"""A report is a file that anybody with the work folder may have written: nothing in it runs; lists
+that it links to can be loaded."""
 PAGE_HEADERS = {
     "cache-control": ASK_AGAIN,
     "x-content-type-options": "nosniff",

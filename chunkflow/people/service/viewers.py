@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.types import ASGIApp
 
-from chunkflow.people.service.asked import base_of, root_of
+from chunkflow.people.service.asked import PING_SECONDS, base_of, root_of
 from chunkflow.people.service.catalogue.catalogues import Catalogue
 from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.files.answer import ASK_AGAIN, FOREVER, FileAnswer
@@ -31,7 +31,6 @@ from chunkflow.people.service.lab.views import KeptViews
 from chunkflow.people.service.rendering import VIEWER_POLICY, render
 from chunkflow.people.viewing.served import ServedFile
 
-PING = 15.0  # seconds
 VIEWER = "viewer"
 """The view without a short link."""
 
@@ -78,7 +77,7 @@ class ViewerAnswers:
         while not self.closing.is_set():
             yield b":\n\n"
             try:
-                await asyncio.wait_for(self.closing.wait(), PING)
+                await asyncio.wait_for(self.closing.wait(), PING_SECONDS)
             except TimeoutError:
                 continue
 

@@ -25,11 +25,10 @@ from chunkflow.people.accounts.opening import open_accounts
 from chunkflow.people.service.app import LabService
 from chunkflow.people.service.catalogue.catalogues import LabCatalogue
 from chunkflow.people.service.lab.proxies import BehindProxies
+from chunkflow.people.service.local.server import server_settings
 from chunkflow.people.service.local.token import TokenInPath
 
 READY = "ready"
-LAST_ANSWERS = 5
-"""Seconds that answers under way have to come to their end."""
 ASKED_HEADERS = ("authorization", "content-type", "if-none-match", "if-range", "range")
 SHOWN_HEADERS = ("accept-ranges", "content-encoding", "content-length", "content-range", "etag")
 
@@ -90,16 +89,7 @@ def serve_here(settings: ProcessSettings) -> None:
     accounts = open_accounts(settings.database)
     catalogue = LabCatalogue(settings.sources, settings.database)
     service = LabService(catalogue, accounts, settings.person)
-    config = uvicorn.Config(
-        application(service, settings),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=LAST_ANSWERS,
-    )
-    server = LabServer(config, service.close)
+    server = LabServer(server_settings(application(service, settings)), service.close)
     threading.Thread(target=_follow_input, args=(server,), daemon=True).start()
     server.run(sockets=[socket.socket(fileno=settings.handle)])
     catalogue.close()

@@ -9,6 +9,7 @@ from typing import Self
 from urllib.parse import quote
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from chunkflow.errors import BadInput
 from chunkflow.people.service.app import Service
@@ -20,6 +21,9 @@ BACKLOG = 512
 FRAME_HEIGHT = 600
 LAST_ANSWERS = 5
 """Seconds that answers under way have to come to their end."""
+KEPT_SECONDS = 75
+"""How long a connection without requests is kept: longer than a proxy keeps it, which would else send into
+one that is just being closed."""
 
 
 class AnnouncedServer(uvicorn.Server):
@@ -45,16 +49,7 @@ class LocalServer:
         self.token = token
         self._socket = listening(port)
         self.port = int(self._socket.getsockname()[1])
-        config = uvicorn.Config(
-            TokenInPath(service.app(), token),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=LAST_ANSWERS,
-        )
-        self._server = AnnouncedServer(config)
+        self._server = AnnouncedServer(server_settings(TokenInPath(service.app(), token)))
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     @property
@@ -129,6 +124,20 @@ class Served:
     def _repr_html_(self) -> str:
         frame = f'<iframe src="{self.url}" width="100%" height="{FRAME_HEIGHT}" style="border:0"></iframe>'
         return f'{frame}<p><a href="{self.url}" target="_blank">{self.url}</a></p>'
+
+
+def server_settings(app: ASGIApp) -> uvicorn.Config:
+    """How every server of the service answers."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEPT_SECONDS,
+        timeout_graceful_shutdown=LAST_ANSWERS,
+    )
 
 
 def listening(port: int, host: str = HOST) -> socket.socket:

@@ -34,7 +34,14 @@ from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.log.edits import Edit, Refused
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.service.access import Record
-from chunkflow.people.service.asked import address_of_client, body_of, document_of, name_of_person, said
+from chunkflow.people.service.asked import (
+    PING_SECONDS,
+    address_of_client,
+    body_of,
+    document_of,
+    name_of_person,
+    said,
+)
 from chunkflow.people.service.review.followers import Follower
 
 LARGEST_EDIT = 1 << 20
@@ -43,7 +50,6 @@ LARGEST_LIST = 1 << 25
 """Bytes of a list: a million ids."""
 ID = re.compile(r"[0-9]{1,20}")
 LIST_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-PING = 15.0  # seconds
 
 
 Find = Callable[[str, str], Awaitable[LiveTable | None]]
@@ -183,7 +189,7 @@ class ReviewAnswers:
             while follower.serves(queue) and not self.closing.is_set():
                 heard: Edit | None = None
                 with suppress(TimeoutError):
-                    heard = await asyncio.wait_for(queue.get(), PING)
+                    heard = await asyncio.wait_for(queue.get(), PING_SECONDS)
                 if heard is None:
                     yield ":\n\n"
                 elif heard.seq > since:

@@ -173,7 +173,7 @@ def test_pages_say_what_may_run_in_them(lab: Lab) -> None:
         assert "'unsafe" not in policies[place]
         assert "default-src 'none'" in policies[place]
     assert "script-src 'self' 'unsafe-eval'" in policies["/d/cells/v/viewer/"]
-    assert policies["/d/cells/report/report.html"].endswith("sandbox")
+    assert policies["/d/cells/report/report.html"].endswith("sandbox allow-downloads")
 
 
 def test_what_people_do_is_written_down(lab: Lab) -> None:
