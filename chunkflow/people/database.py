@@ -31,6 +31,8 @@ NETWORKED = (
 )
 MAKING = 7_203_958_114
 """The number of the lock that is held in PostgreSQL while tables are made."""
+ROW_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""The type of a key of one column: only as INTEGER is it the key by which SQLite stores the rows."""
 META = sa.Table(
     "meta", sa.MetaData(), sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text)
 )

@@ -17,11 +17,10 @@ import sqlalchemy as sa
 from chunkflow.errors import BadInput
 from chunkflow.people.accounts import clock
 from chunkflow.people.accounts.audit import TERMINAL, append_line, machine_user
-from chunkflow.people.accounts.roles import Grant, Person, Role, checked_name
+from chunkflow.people.accounts.roles import SESSION_DAYS, Grant, Person, Role, checked_name
 from chunkflow.people.accounts.schema import ACCOUNTS, GRANTS, SESSIONS
 from chunkflow.words import shortened
 
-SESSION_DAYS = 30
 SEEN_AGAIN = timedelta(hours=1)
 """It is written down that somebody was seen, where the last time is as long ago."""
 _SECRET = re.compile("[0-9a-f]{64}")

@@ -11,6 +11,8 @@ from chunkflow.errors import BadInput
 from chunkflow.words import shortened
 
 NAME = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
+SESSION_DAYS = 30
+"""How long somebody who logged in stays so."""
 MOST_LETTERS = 200
 """In the name of a data set."""
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

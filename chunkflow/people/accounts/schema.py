@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from chunkflow.people.database import ROW_NUMBER
+
 METADATA = sa.MetaData()
-_BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-"""The type of a key of one column: only as INTEGER is it the key by which SQLite stores the rows."""
 
 ACCOUNTS = sa.Table(
     "accounts",
@@ -43,7 +43,7 @@ SESSIONS = sa.Table(
 AUDIT = sa.Table(
     "audit",
     METADATA,
-    sa.Column("number", _BIG, primary_key=True, autoincrement=False),
+    sa.Column("number", ROW_NUMBER, primary_key=True, autoincrement=False),
     sa.Column("at", sa.Text, nullable=False),
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("origin", sa.Text, nullable=False),
@@ -54,7 +54,7 @@ AUDIT = sa.Table(
 AUDIT_COUNTER = sa.Table(
     "audit_counter",
     METADATA,
-    sa.Column("id", _BIG, primary_key=True, autoincrement=False),
+    sa.Column("id", ROW_NUMBER, primary_key=True, autoincrement=False),
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 """One row with the number of the last line. Numbers are given inside the transaction that uses them, which

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from chunkflow.people.database import ROW_NUMBER
+
 METADATA = sa.MetaData()
-_BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-"""The type of a key of one column: only as INTEGER is it the key by which SQLite stores the rows."""
 
 REVIEWED_TABLES = sa.Table(
     "reviewed_tables",
     METADATA,
-    sa.Column("id", _BIG, primary_key=True, autoincrement=False),
+    sa.Column("id", ROW_NUMBER, primary_key=True, autoincrement=False),
     sa.Column("work", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("generation", sa.Text, nullable=False),
@@ -26,7 +26,7 @@ REVIEWED_TABLES = sa.Table(
 EDITS = sa.Table(
     "edits",
     METADATA,
-    sa.Column("seq", _BIG, primary_key=True, autoincrement=False),
+    sa.Column("seq", ROW_NUMBER, primary_key=True, autoincrement=False),
     sa.Column("key", sa.Text, nullable=False, unique=True),
     sa.Column("table_id", sa.BigInteger, nullable=False),
     sa.Column("object", sa.BigInteger, nullable=False),
@@ -67,7 +67,7 @@ OBJECTS = sa.Table(
 UNDONE = sa.Table(
     "undone",
     METADATA,
-    sa.Column("edit", _BIG, primary_key=True, autoincrement=False),
+    sa.Column("edit", ROW_NUMBER, primary_key=True, autoincrement=False),
     sa.Column("table_id", sa.BigInteger, nullable=False),
     sa.Column("person", sa.Text, nullable=False),
     sa.Column("by", sa.BigInteger, nullable=False),  # the undo

@@ -82,6 +82,7 @@ class OpenedDataSet:
         self._seconds = seconds
         self._state: JobState | None = None
         self._reviews: dict[str, tuple[JobState | None, LiveTable]] = {}
+        self._tables: tuple[JobState | None, dict[str, Table]] = (None, {})
         self._looked = float("-inf")
         self._lock = threading.RLock()
 
@@ -134,11 +135,13 @@ class OpenedDataSet:
         """The finished tables of the job by name."""
         self.dataset()
         found: dict[str, Table] = {}
-        work = self.work
+        work, (state, former) = self.work, self._tables
         for name in work.tables() if work else ():
             with suppress(ChunkflowError):  # it is not finished yet
                 assert work is not None
-                found[name] = Table(work.table_info(name))
+                same = state == self._state and name in former  # its rows are counted already
+                found[name] = former[name] if same else Table(work.table_info(name))
+        self._tables = self._state, found
         return found
 
     def decided(self, table: str) -> dict[str, int]:

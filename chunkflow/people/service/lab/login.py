@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from chunkflow.people.accounts.roles import SESSION_DAYS
 from chunkflow.people.service.access import COOKIES, AccountAccess, from_our_page, session_secret
 from chunkflow.people.service.asked import address_of_client, body_of
 from chunkflow.people.service.rendering import PAGE_POLICY, render
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from chunkflow.people.accounts.accounts import Accounts
 
 LARGEST_FORM = 1 << 14
-DAYS = 30
 WRONG = "This token is not known here, or it was revoked. Ask whoever runs the service for a new one."
 
 
@@ -57,7 +57,7 @@ class LoginAnswers:
         secret = await run_in_threadpool(self._accounts.begin_session, person.name)
         await run_in_threadpool(self._accounts.record, person.name, address, "login")
         answer = RedirectResponse(then, HTTPStatus.SEE_OTHER)
-        set_cookie(request, answer, secret, DAYS * 86_400)
+        set_cookie(request, answer, secret, SESSION_DAYS * 86_400)
         return answer
 
     async def log_out(self, request: Request) -> Response:
