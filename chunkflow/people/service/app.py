@@ -6,7 +6,7 @@ views beside. What is answered at an address is at the top of the module that an
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -68,9 +68,11 @@ class Service:
         self.viewers = ViewerAnswers(catalogue, self.kept_views())
 
     @classmethod
-    def of(cls, dataset: DataSet, person: str = "") -> Service:
-        """The service of one data set for one person."""
-        return cls(FixedCatalogue(dataset), OnePersonAccess(person))
+    def of(
+        cls, dataset: DataSet, person: str = "", reviews: Mapping[str, LiveTable] | None = None
+    ) -> Service:
+        """The service of one data set, and of reviews of its tables by name, for one person."""
+        return cls(FixedCatalogue(dataset, reviews or {}), OnePersonAccess(person))
 
     def kept_views(self) -> KeptViews | None:
         """Where views are kept; nowhere for one link."""

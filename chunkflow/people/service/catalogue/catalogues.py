@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -44,8 +44,10 @@ class Catalogue(Protocol):
 class FixedCatalogue:
     """One data set that does not change."""
 
-    def __init__(self, dataset: DataSet) -> None:
+    def __init__(self, dataset: DataSet, reviews: Mapping[str, LiveTable]) -> None:
+        """`reviews` has the tables that are reviewed, by name."""
         self.only = dataset
+        self._reviews = reviews
 
     def names(self) -> Sequence[str]:
         return (self.only.name,)
@@ -57,8 +59,7 @@ class FixedCatalogue:
         return self.held(name)
 
     def review(self, name: str, table: str) -> LiveTable | None:
-        found = self.held(name)
-        return found.reviews.get(table) if found else None
+        return self._reviews.get(table) if self.held(name) else None
 
     def close(self) -> None:
         """Nothing is open."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import quote
 
-from chunkflow.people.review.live import LiveTable
 from chunkflow.people.viewing.looks import Extent, LookKind, Shown, extent_of, look
 from chunkflow.people.viewing.sources import Source, source_of
 from chunkflow.people.viewing.state import ViewerState, build_state
@@ -24,8 +23,6 @@ class DataSet:
     """Where the files of each layer are read."""
     state: StateAt
     shown: tuple[Shown, ...] = ()
-    reviews: dict[str, LiveTable] = field(default_factory=dict)
-    """The tables that are reviewed, by name."""
 
     @classmethod
     def of(cls, name: str, layers: Mapping[str, str], links: Mapping[str, str] | None = None) -> DataSet:

@@ -77,9 +77,10 @@ def review(
     log = open_log(found.database(database))
     try:
         live = found.opened(log, classes)
-        dataset.reviews[found.name] = live
         token = token_of([*layers.values(), found.name])
-        server = LocalServer(Service.of(dataset, person or getpass.getuser()), token, port)
+        server = LocalServer(
+            Service.of(dataset, person or getpass.getuser(), {found.name: live}), token, port
+        )
     except BaseException:
         log.close()
         raise
