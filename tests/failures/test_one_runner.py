@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -136,8 +136,9 @@ def test_runner_and_workers_are_killed_again_and_again(tmp_path: Path, ray_here:
                 time.sleep(dice.random() * 0.4)
                 found = actors()
                 if found and kills < allowed and dice.random() < 0.6:
-                    kills += 1
-                    os.kill(dice.choice(found).pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # it has ended by itself
+                        os.kill(dice.choice(found).pid, signal.SIGKILL)
+                        kills += 1
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 process.wait()

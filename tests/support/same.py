@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,9 @@ class KillingExecutor:
         self.inner.submit(worker, batch)
         self._given += 1
         if self.kills_left and self._given % 5 == 0 and self.inner.pids:
-            self.kills_left -= 1
-            os.kill(self._random.choice(list(self.inner.pids.values())), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself; the next one's turn comes
+                os.kill(self._random.choice(list(self.inner.pids.values())), signal.SIGKILL)
+                self.kills_left -= 1
 
     def wait(self, seconds: float) -> list[Happening]:
         return self.inner.wait(seconds)
