@@ -49,13 +49,12 @@ def build_state(
     `links` has the segmentation (name or URL) of mesh and annotation layers, where there are several.
     """
     owners = owners_of(layers, links or {})
-    channels = sum(len(layer.contrast) for layer in layers)
-    palette = iter([GREY] if channels == 1 else COLOURS * (channels // len(COLOURS) + 1))
+    colours = channel_colours(layers)
     shown = []
     for layer in sorted(layers, key=lambda layer: ORDER.index(layer.kind)):
         source = f"precomputed://{address(layer)}"
         if layer.kind == "image":
-            shown.append(image_layer(layer, source, [next(palette) for _ in layer.contrast]))
+            shown.append(image_layer(layer, source, colours[layer.name]))
         elif layer.kind == "segmentation":
             own = [mesh for mesh in layers if mesh.kind == "mesh" and owners.get(mesh.name) == layer.name]
             shown.append(segmentation_layer(layer, [source, *(f"precomputed://{address(m)}" for m in own)]))
@@ -64,6 +63,14 @@ def build_state(
         elif layer.name not in owners:
             shown.append(segmentation_layer(layer, [source]))
     return {**view_of(layers), "layers": shown}
+
+
+def channel_colours(layers: Sequence[Shown]) -> dict[str, list[str]]:
+    """The colours of the channels of each image, by its name: each has its own, one alone is grey."""
+    images = [layer for layer in layers if layer.kind == "image"]
+    alone = sum(len(layer.contrast) for layer in images) == 1
+    palette = cycle([GREY] if alone else COLOURS)
+    return {layer.name: [next(palette) for _ in layer.contrast] for layer in images}
 
 
 def image_layer(layer: Shown, source: str, colours: Sequence[str]) -> ViewerState:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,8 +23,8 @@ from chunkflow.data.describe import layer_at
 from chunkflow.data.volume import Volume
 from chunkflow.errors import ChunkflowError
 from chunkflow.geometry import Box, vec
-from chunkflow.people.viewing.looks import Shown
-from chunkflow.people.viewing.state import COLOURS, GREY
+from chunkflow.people.viewing.looks import Shown, extent_of
+from chunkflow.people.viewing.state import channel_colours
 
 WIDTH = 320
 """Pixels of the longer side."""
@@ -34,18 +34,27 @@ Pixels = npt.NDArray[np.float64]
 
 
 def thumbnail(shown: Sequence[Shown], cache: Path | None = None) -> bytes | None:
-    """A PNG of the first image of a data set, else of its first labels; None where there is neither."""
-    layers = [layer for layer in shown if layer.kind in ("image", "segmentation")]
-    layer = next((layer for layer in layers if layer.kind == "image"), layers[0] if layers else None)
-    if layer is None:
+    """A PNG of the images of a data set, added up, else of its first labels; None where there is neither.
+
+    Images that cover another part of space than the first one are left out.
+    """
+    layers = [layer for layer in shown if layer.kind == "image"]
+    layers = [layer for layer in layers if _covers(layer) == _covers(layers[0])]
+    layers = layers or [layer for layer in shown if layer.kind == "segmentation"][:1]
+    if not layers:
         return None
     folder = cache or Path.home() / ".cache" / "chunkflow" / "thumbnails"
-    said = json.dumps([layer.url, dict(layer.info), layer.contrast, layer.ids[:8]], default=str)
-    file = folder / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.png"
+    colours = channel_colours(shown)
+    said = [
+        [layer.url, dict(layer.info), layer.contrast, layer.ids[:8], colours.get(layer.name)]
+        for layer in layers
+    ]
+    digest = hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
+    file = folder / f"{digest[:32]}.png"
     with suppress(OSError):
         return file.read_bytes()
     try:
-        content = _drawn(layer)
+        content = _drawn(layers, colours)
     except ChunkflowError:  # it is still being made, or storage is away: another time
         return None
     with suppress(OSError):
@@ -54,16 +63,35 @@ def thumbnail(shown: Sequence[Shown], cache: Path | None = None) -> bytes | None
     return content
 
 
-def _drawn(layer: Shown) -> bytes:
-    section, voxel_size = _section(layer)
-    colours = _of_image(section, layer) if layer.kind == "image" else _of_labels(section)
-    pixels = (255 * np.clip(colours, 0, 1)).astype(np.uint8)
-    picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 0, 2)))
-    size = np.array(section.shape[:2]) * voxel_size[:2]
-    width, height = (max(round(WIDTH * float(n / size.max())), 1) for n in size)
+def _covers(layer: Shown) -> tuple[tuple[float, ...], ...]:
+    """The part of space that a layer covers, in micrometres: its first and its last place."""
+    extent = extent_of([layer])
+    return tuple(tuple((end * extent.voxel_size / 1000).round(1)) for end in (extent.start, extent.stop))
+
+
+def _drawn(layers: Sequence[Shown], colours: Mapping[str, Sequence[str]]) -> bytes:
+    sections = [_section(layer) for layer in layers]
+    sides = [np.array(array.shape[:2]) * voxel_size[:2] for array, voxel_size in sections]
+    width, height = (max(round(WIDTH * float(n / sides[0].max())), 1) for n in sides[0])
+    total = np.zeros((height, width, 3))
+    for layer, (section, voxel_size), side in zip(layers, sections, sides, strict=True):
+        if (abs(side - sides[0]) <= voxel_size[:2]).all():  # else it has no coarse mips, and this is a part
+            named = colours.get(layer.name)
+            pixels = _of_image(section, layer, named) if named else _of_labels(section)
+            total += _resized(pixels, (width, height))
     buffer = io.BytesIO()
-    picture.resize((width, height), Image.Resampling.BILINEAR).save(buffer, "PNG", optimize=True)
+    Image.fromarray(_bytes(total)).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _resized(colours: Pixels, size: tuple[int, int]) -> Pixels:
+    """Pixels of x and y as rows of a picture of this size, from 0 to 1."""
+    picture = Image.fromarray(np.ascontiguousarray(_bytes(colours).transpose(1, 0, 2)))
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR), float) / 255
+
+
+def _bytes(colours: Pixels) -> npt.NDArray[np.uint8]:
+    return (255 * np.clip(colours, 0, 1)).round().astype(np.uint8)
 
 
 def _section(layer: Shown) -> tuple[Array, Array]:
@@ -80,12 +108,7 @@ def _section(layer: Shown) -> tuple[Array, Array]:
     return (array if array.ndim == 4 else array[..., np.newaxis])[:, :, 0], np.array(info.voxel_size)
 
 
-def _of_image(section: Array, layer: Shown) -> Pixels:
-    colours = (
-        [GREY]
-        if len(layer.contrast) == 1
-        else [COLOURS[n % len(COLOURS)] for n in range(len(layer.contrast))]
-    )
+def _of_image(section: Array, layer: Shown, colours: Sequence[str]) -> Pixels:
     total = np.zeros((*section.shape[:2], 3))
     for channel, ((low, high), colour) in enumerate(zip(layer.contrast, colours, strict=True)):
         light = np.clip((np.nan_to_num(section[..., channel].astype(float)) - low) / (high - low), 0, 1)
