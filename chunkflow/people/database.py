@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from chunkflow.errors import BadInput, ChunkflowError, StorageError
 from chunkflow.extras import missing_package
+from chunkflow.people.passwords import postgresql_password
 
 VERSION = 1
 LOCK_SECONDS = 10
@@ -70,13 +71,17 @@ class Database:
     def _postgresql(cls, text: str) -> Database:
         try:
             url = sa.make_url(text).set(drivername="postgresql+pg8000")
-            engine = sa.create_engine(url, pool_pre_ping=True)
         except sa.exc.ArgumentError:
             raise BadInput(f"{text} is no address of a database: postgresql://USER@HOST/NAME.") from None
-        except ModuleNotFoundError as error:
-            raise missing_package("pg8000", "A database in PostgreSQL") from error
         if not (url.username and url.host and url.database):
             raise BadInput(f"{text} lacks a user, a host or a name: postgresql://USER@HOST/NAME.")
+        if url.password is None:
+            known = postgresql_password(url.host, url.port, url.database, url.username)
+            url = url.set(password=known) if known else url
+        try:
+            engine = sa.create_engine(url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise missing_package("pg8000", "A database in PostgreSQL") from error
         shown = url.set(drivername="postgresql").render_as_string(hide_password=True)
         return cls(engine, shown)._begun()
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import pg8000.dbapi
 import pytest
 
-USER = "lab"
+USER, GUARDED = "lab", "guarded"
+"""A user who needs no password, and one that a test may make, who does."""
 NOBODY = 65534
 SECONDS = 60
 NewPlace = Callable[[], str]
@@ -49,6 +50,8 @@ def postgresql() -> Iterator[str]:
     data = str(folder / "data")
     made = [binary("initdb"), "-D", data, "-U", USER, "--auth=trust", "--no-sync", "--encoding=UTF8"]
     subprocess.run(as_user([*made, "--locale=C"]), check=True, capture_output=True)
+    rules = folder / "data" / "pg_hba.conf"
+    rules.write_text(f"host all {GUARDED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
     settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off"]
     options = [word for setting in settings for word in ("-c", setting)]
     command = as_user([binary("postgres"), "-D", data, "-p", str(port), *options])
@@ -77,12 +80,17 @@ def postgresql_server() -> Iterator[str]:
 def new_database(address: str) -> str:
     """The URL of a new database on a server."""
     name = f"d{uuid.uuid4().hex}"
+    administer(address, f"CREATE DATABASE {name}")
+    return f"{address}/{name}"
+
+
+def administer(address: str, command: str) -> None:
+    """Run a command of PostgreSQL on a server."""
     host, port = address.rpartition("@")[2].split(":")
     connection = pg8000.dbapi.connect(USER, host=host, port=int(port), database="postgres")
     connection.autocommit = True
-    connection.cursor().execute(f"CREATE DATABASE {name}")
+    connection.cursor().execute(command)
     connection.close()
-    return f"{address}/{name}"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))])
