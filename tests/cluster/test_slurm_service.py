@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from pydantic import ValidationError
 
 from chunkflow.errors import BadInput
+from chunkflow.people.accounts.accounts import Accounts
 from cluster.slurm.scripts import STORE_BYTES
 from cluster.slurm.service import ServiceRequest, SlurmService, service_script, write_service_script
 from testbed.moto import free_port
-from tests.support.clusters.served import answer_at, stand_in, words_of
 from tests.support.clusters.slurm_site import Site, slurm_site, wait_until
+from tests.support.jobs import make_layer
+from tests.support.people.databases import new_database, postgresql_server
+from tests.support.people.lab import Answered, ask_at, catalogued
+
+__all__ = ["postgresql_server"]
 
 DATABASE = "postgresql://lab@db.example.org/lab"
+EDITS = "/api/review/cells/classified/edits"
 
 
 @pytest.fixture
@@ -31,16 +38,28 @@ def site() -> Iterator[Site]:
         yield running
 
 
-def queued(site: Site, sources: list[str], port: int, *options: str) -> str:
+def queued(site: Site, sources: list[str], database: str, port: int, *options: str) -> str:
     """Queue a service with two processes, with options of sbatch; gives the number of its job."""
     file = site.folder / "lab.sbatch"
     request = ServiceRequest(cpus=3, memory=4, partition="cpu", account="lab", time="30:00")
     write_service_script(
-        file, SlurmService(sources, DATABASE, port, request=request, scratch=str(site.folder))
+        file, SlurmService(sources, database, port, request=request, scratch=str(site.folder))
     )
-    text = file.read_text()
-    file.write_text(text.replace(" PATH=", f" PATH={stand_in(site.folder)}:"))
     return site.run("sbatch", "--parsable", *options, str(file)).strip()
+
+
+def asked(port: int, path: str, token: str, edit: dict[str, object] | None = None) -> Answered:
+    """What somebody is answered through HAProxy, with or without an edit to be taken."""
+    body = None if edit is None else json.dumps(edit).encode()
+    headers = {"Authorization": f"Bearer {token}"}
+    return ask_at(f"http://127.0.0.1:{port}", path, "POST" if edit else "GET", body, headers)
+
+
+def is_healthy(port: int) -> bool:
+    """Whether HAProxy has a process that answers."""
+    with suppress(OSError):
+        return asked(port, "/health", "").status == 200
+    return False
 
 
 def shown(site: Site, job: str) -> str:
@@ -65,12 +84,16 @@ def running_of(job: str) -> dict[str, psutil.Process]:
     return found
 
 
-def test_a_service_comes_again_after_its_walltime_and_leaves_nothing(site: Site) -> None:
-    port = free_port()
-    job = queued(site, ["work/rat 7", "s3://lab/brains"], port, "--cpus-per-task=4")
+@pytest.mark.xdist_group("postgresql")
+def test_a_service_comes_again_after_its_walltime_and_leaves_nothing(
+    site: Site, postgresql_server: str, tmp_path: Path
+) -> None:
+    port, database = free_port(), new_database(postgresql_server)
+    with closing(Accounts.open(database)) as accounts:
+        token = accounts.add("rob", "review") or ""
+    job = queued(site, [str(catalogued(tmp_path))], database, port, "--cpus-per-task=4")
     log = site.folder / "lab" / "logs" / f"serve-{job}.out"
-    wait_until(lambda: answer_at(port) == "healthy", "an answer", 60)
-    assert json.loads(answer_at(port, "echo"))["headers"]["x-forwarded-proto"] == "http"  # by HAProxy
+    wait_until(lambda: is_healthy(port), "an answer", 60)
     said = log.read_text()
     assert re.search(rf"ssh -N -L {port}:n[123]:{port} \S+\nthen open http://localhost:{port}/", said)
     (dashboard,) = re.findall(r"--address http://(\S+)", said)
@@ -82,30 +105,35 @@ def test_a_service_comes_again_after_its_walltime_and_leaves_nothing(site: Site)
     resources = given.partition("=")[2].split(",")
     ray_has = dict(zip(resources[::2], resources[1::2], strict=True))
     assert (float(ray_has["CPU"]), float(ray_has["memory"])) == (2, 2 * 2**30 - STORE_BYTES)
+    found = asked(port, "/api/review/cells/classified/next?query=undecided", token).document["object"]
+    edit = {"key": "a", "operation": "reject", "object": found["id"], "seen": None}
+    assert asked(port, EDITS, token, edit).status == 200
     site.run("scancel", "--batch", "--signal=USR1", job)
     wait_until(
         lambda: "Restarts=1" in shown(site, job) and "PENDING" in shown(site, job), "the job to wait", 60
     )
     assert not running_of(job)
-    assert not answer_at(port)
+    assert not is_healthy(port)
     site.run("scontrol", "update", f"JobId={job}", "StartTime=now")
-    wait_until(lambda: answer_at(port) == "healthy", "an answer again", 60)
+    wait_until(lambda: is_healthy(port), "an answer again", 60)
     assert log.read_text().count("ssh -N -L") == 2
-    first, second = words_of(site.folder)
-    assert first == second
-    assert first[:3] == ["serve", f"{os.getcwd()}/work/rat 7", "s3://lab/brains"]
-    assert {"--processes=2", f"--port={port}", f"--database={DATABASE}"} < set(first)
+    held = asked(port, f"/api/review/cells/classified/objects/{found['id']}", token).document
+    assert (held["status"], held["person"]) == ("rejected", "rob")
     site.run("scancel", job)
     wait_until(lambda: not site.jobs(), "the job to end", 60)
     assert not running_of(job)
     assert not list(site.folder.glob("cf-*"))
-    assert not answer_at(port)
+    assert not is_healthy(port)
 
 
-def test_where_one_of_its_parts_ends_all_do(site: Site) -> None:
-    port = free_port()
-    job = queued(site, ["s3://lab/brains"], port)
-    wait_until(lambda: answer_at(port) == "healthy", "an answer", 60)
+@pytest.mark.xdist_group("postgresql")
+def test_where_one_of_its_parts_ends_all_do(site: Site, postgresql_server: str, tmp_path: Path) -> None:
+    port, database = free_port(), new_database(postgresql_server)
+    with closing(Accounts.open(database)) as accounts:
+        accounts.add("rob", "look")
+    layer = make_layer(tmp_path / "an image", np.zeros((8, 8, 8), np.uint8))
+    job = queued(site, [layer], database, port)
+    wait_until(lambda: is_healthy(port), "an answer", 60)
     running_of(job)["haproxy"].kill()
     wait_until(lambda: not site.jobs(), "the job to end", 60)
     assert "HAProxy has ended" in (site.folder / "lab" / "logs" / f"serve-{job}.out").read_text()

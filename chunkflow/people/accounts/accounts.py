@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from chunkflow.errors import BadInput, StorageError
 from chunkflow.people.accounts import audit, people, views
 from chunkflow.people.accounts.audit import AuditLine
@@ -79,18 +81,16 @@ class Accounts:
 
     def person(self, name: str) -> Person | None:
         """The person of that name, for whom somebody else vouches, as a proxy where they log in."""
-        if not NAME.fullmatch(name):
-            return None
-        with self._database.read() as connection:
-            held = people.holder(connection, ACCOUNTS.c.name == name)
-        return held.person if held else None
+        return self._seen(ACCOUNTS.c.name == name) if NAME.fullmatch(name) else None
 
     def holder(self, secret: str) -> Person | None:
         """The person whose token it is, or whose session, if it is valid now."""
-        if not people.is_secret(secret):
-            return None
+        return self._seen(people.has_secret(secret)) if people.is_secret(secret) else None
+
+    def _seen(self, where: sa.ColumnElement[bool]) -> Person | None:
+        """The person of an account, of whom it is written down when they were seen."""
         with self._database.read() as connection:
-            held = people.holder(connection, people.has_secret(secret))
+            held = people.holder(connection, where)
         if held is None:
             return None
         if held.to_note:

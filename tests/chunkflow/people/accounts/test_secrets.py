@@ -98,6 +98,9 @@ def test_it_is_noted_once_an_hour_that_somebody_was_seen(accounts: Accounts, han
     hands.pass_by(minutes=7)
     accounts.begin_session("ann")
     assert seen() == "2026-03-01T13:07:00+00:00"
+    hands.pass_by(minutes=60)
+    accounts.person("ann")  # for whom a proxy vouches
+    assert seen() == "2026-03-01T14:07:00+00:00"
 
 
 def test_no_secret_is_in_the_files_of_the_database(tmp_path: Path) -> None:
