@@ -40,5 +40,5 @@ clean: ## delete the environment and what the demo made
 	touch $@
 
 .venv/.all: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[cnn,correct,dev,formats,gcp,microscopes,onnx,service]'
+	$(PIP) -e '.[active,cnn,correct,dev,formats,gcp,microscopes,onnx,service]'
 	touch $@ .venv/.core

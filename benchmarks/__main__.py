@@ -32,6 +32,7 @@ MODULES = {
     "tune": "benchmarks.quality.tune",
     "stitch": "benchmarks.quality.stitch",
     "classification": "benchmarks.quality.classification",
+    "learning": "benchmarks.quality.learning",
 }
 ONLY_NAMED = {"networks": "benchmarks.networks.cells"}
 """Those that take an hour."""

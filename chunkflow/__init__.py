@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from chunkflow.people.accounts.accounts import Accounts as Accounts
     from chunkflow.people.accounts.roles import Role as Role
     from chunkflow.people.evaluation.evaluate import evaluate as evaluate
+    from chunkflow.people.learning.active.learn import learn as learn
     from chunkflow.people.learning.networks.train import train_network as train_network
     from chunkflow.people.learning.train import train as train
     from chunkflow.people.learning.tuning import tune as tune
@@ -116,6 +117,7 @@ _NAMES = {
     "chunkflow.people.accounts.accounts": ("Accounts",),
     "chunkflow.people.accounts.roles": ("Role",),
     "chunkflow.people.evaluation.evaluate": ("evaluate",),
+    "chunkflow.people.learning.active.learn": ("learn",),
     "chunkflow.people.learning.networks.train": ("train_network",),
     "chunkflow.people.learning.train": ("train",),
     "chunkflow.people.learning.tuning": ("tune",),

@@ -8,6 +8,7 @@ from typing import Any
 from chunkflow.errors import BadInput
 
 EXTRA_OF = {
+    "skactiveml": "active",
     "SimpleITK": "correct",
     "crackle": "formats",
     "h5py": "formats",

@@ -42,6 +42,7 @@ COMMANDS = {
     "serve": "cli.people.serve",
     "user": "cli.people.user",
     "train": "cli.people.train",
+    "learn": "cli.people.learn",
     "count": "cli.people.count",
     "doctor": "cli.doctor",
     "init": "cli.jobs.init",

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.clusters.ray_head import Head, ray_head
 from tests.support.files.brain import make_brain
+from tests.support.people.learners import job_to_learn, truth_of
 
 hypothesis.settings.register_profile("busy", deadline=None)  # machines are shared: time proves nothing
 hypothesis.settings.load_profile("busy")
@@ -53,3 +54,15 @@ def head() -> Iterator[Head]:
 def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small brain whose nuclei were found."""
     return make_brain(tmp_path_factory.mktemp("brain"))
+
+
+@pytest.fixture(scope="session")
+def learnt_work(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The work folder of a job whose objects are to be learnt."""
+    return job_to_learn(tmp_path_factory.mktemp("learnt"))
+
+
+@pytest.fixture(scope="session")
+def learnt_truth(learnt_work: str) -> dict[int, str]:
+    """What each of its objects is."""
+    return truth_of(learnt_work)

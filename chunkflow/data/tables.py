@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import IO, TYPE_CHECKING
@@ -129,13 +129,16 @@ def read_table(info: TableInfo, box: Box) -> pa.Table:
     )
 
 
-def table_pieces(info: TableInfo, box: Box) -> Iterator[pa.Table]:
-    """The same rows in pieces that fit in memory, of each file at least one, be it without rows."""
+def table_pieces(info: TableInfo, box: Box, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The same rows in pieces that fit in memory, of each file at least one, be it without rows; of some
+    columns alone, or of all."""
     for index in info.grid.indexes_meeting(box):
         with _opened(info, index) as file:
-            yield file.schema_arrow.remove_metadata().empty_table()
-            for batch in file.iter_batches(BATCH):
-                yield pa.table(batch)
+            empty = file.schema_arrow.remove_metadata().empty_table()
+            names = empty.column_names if columns is None else list(columns)
+            yield empty.select(names)
+            for batch in file.iter_batches(BATCH, columns=columns and names):
+                yield pa.table(batch).select(names)
 
 
 def table_rows(info: TableInfo) -> Iterator[pa.Table]:

@@ -15,6 +15,7 @@ from chunkflow.extras import EXTRA_OF, optional_import
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 DISTRIBUTIONS = {
+    "skactiveml": "scikit-activeml",
     "crackle": "crackle-codec",
     "googleapiclient": "google-api-python-client",
     "google_auth_httplib2": "google-auth-httplib2",

@@ -27,6 +27,7 @@ from tests.support.models.training import make_tissue, recipe_document
 NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),
     *("check", "evaluate", "export", "import_points", "ingest", "train", "tune"),
+    "learn",
     *("check_review", "export_review", "review", "serve"),
     *("Accounts", "Role"),
     *("ModelDocument", "convert_model", "read_model", "write_model"),
@@ -52,6 +53,7 @@ SHOWN = [
     "view",
 ]
 SHOWN += ["check", "evaluate", "export", "import_points", "ingest", "train", "tune"]
+SHOWN += ["learn"]
 SHOWN += ["serve", "review", "export_review", "check_review", "Accounts"]
 OF_MODELS = ["convert_model", "read_model", "write_model"]
 OF_TRAINING = ["read_recipe", "train_network"]

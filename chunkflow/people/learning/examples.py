@@ -57,10 +57,15 @@ class Gathered:
     @property
     def fingerprint(self) -> str:
         """The same for the same examples."""
-        content = hashlib.sha256("\n".join([*self.features, *self.examples.names]).encode())
-        content.update(np.ascontiguousarray(self.examples.features).tobytes())
-        content.update(self.examples.classes.tobytes())
-        return content.hexdigest()
+        return fingerprint_of(self.features, self.examples)
+
+
+def fingerprint_of(features: Sequence[str], examples: Examples) -> str:
+    """The same for the same examples of the same features."""
+    content = hashlib.sha256("\n".join([*features, *examples.names]).encode())
+    content.update(np.ascontiguousarray(examples.features).tobytes())
+    content.update(examples.classes.tobytes())
+    return content.hexdigest()
 
 
 @contextmanager

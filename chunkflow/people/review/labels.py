@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,15 @@ from chunkflow.words import counted, plain
 REJECTED = "rejected"
 FEWEST_REJECTED = 10
 """With fewer there is no class of what was rejected: nothing could be learnt of it."""
+
+
+def labels_of(current: Mapping[int, ReviewedObject]) -> dict[int, str]:
+    """The class of each object of a table that people have decided on."""
+    return {
+        id: (held.state.of_class or held.state.status) if held.state.status == "accepted" else REJECTED
+        for id, held in current.items()
+        if held.state.status and not held.state.deleted and not held.state.added
+    }
 
 
 def is_reviewed(place: Path) -> bool:
@@ -35,11 +45,7 @@ def review_labels(work: Path) -> tuple[pa.Table, list[str]]:
             for id, held in log.current(table.id).items():
                 if id not in found or found[id].seq < held.seq:
                     found[id] = held
-    classes = {
-        id: (held.state.of_class or held.state.status) if held.state.status == "accepted" else REJECTED
-        for id, held in found.items()
-        if held.state.status and not held.state.deleted and not held.state.added
-    }
+    classes = labels_of(found)
     rejected = [id for id, name in classes.items() if name == REJECTED]
     remarks = []
     if 0 < len(rejected) < FEWEST_REJECTED:

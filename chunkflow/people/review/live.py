@@ -16,7 +16,7 @@ from chunkflow.people.review.log.edits import DrawnShape, Edit, ObjectState, Rev
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.review.point_layer import PointLayer
-from chunkflow.people.review.queries import Query, queries_of, query_named
+from chunkflow.people.review.queries import TO_LEARN, Query, queries_of, query_named
 
 if TYPE_CHECKING:
     from chunkflow.people.review.log.review_log import ReviewLog
@@ -175,18 +175,21 @@ class LiveTable:
 
     def queries(self) -> dict[str, str]:
         """The titles of all queries that there are now, by name."""
-        found = {query.name: query.title for query in self._queries.values()}
-        found[DISAGREED] = "those on which people disagree"
         names = self.log.lists.names(self.table)
-        return found | {f"{LIST}{name}": f"the list {name}, also those decided" for name in names}
+        found = {TO_LEARN: "what there is most to learn from"} if TO_LEARN in names else {}
+        found |= {query.name: query.title for query in self._queries.values()}
+        found[DISAGREED] = "those on which people disagree"
+        others = [name for name in names if name != TO_LEARN]
+        return found | {f"{LIST}{name}": f"the list {name}, also those decided" for name in others}
 
     def _query(self, name: str) -> Query:
         """A query by its name; those that depend on what people say are read from the database."""
         if name == DISAGREED:
             return Query(name, "", self._numbers(self.log.lists.disagreed(self.table)), decided=True)
-        listed = self.log.lists.ids(self.table, name.removeprefix(LIST)) if name.startswith(LIST) else None
+        asked = name.removeprefix(LIST)
+        listed = self.log.lists.ids(self.table, asked) if name == TO_LEARN or name != asked else None
         if listed is not None:
-            return Query(name, "", self._numbers(listed), decided=True)
+            return Query(name, "", self._numbers(listed), decided=name != TO_LEARN)
         return query_named(self._queries, name)
 
     def put_list(self, name: str, ids: Sequence[int]) -> None:

@@ -12,6 +12,8 @@ from chunkflow.errors import BadInput
 from chunkflow.people.review.objects import TableObjects
 
 Numbers = npt.NDArray[np.int64]
+TO_LEARN = "learn"
+"""The query, and the list, of objects whose class a learner wants to know next."""
 
 
 @dataclass(frozen=True)
