@@ -17,13 +17,18 @@ from chunkflow.data.tables import table_rows
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.rows import RowSource, opener_of, write_rows
-from chunkflow.people.review.decisions import DELETED, UNDECIDED
+from chunkflow.people.review.decisions import ADDED, DELETED, UNDECIDED
+from chunkflow.people.review.labels import REJECTED
 from chunkflow.people.review.live import UNTOUCHED
 from chunkflow.people.review.log.edits import ObjectState, ReviewedObject
 from chunkflow.people.review.objects import PLACES, TableObjects
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 
-DECISIONS = ("class", "status", "decided_by", "decided_at", "note")
+DECISIONS = {
+    **dict.fromkeys(("class", "status", "decided_by", "decided_at", "note"), pa.string()),
+    "edit": pa.int64(),
+}
+"""The columns of decisions, and their types; `edit` is the number of an object's last edit, 0 without."""
 Current = Mapping[int, ReviewedObject]
 
 
@@ -52,7 +57,8 @@ def export_review(
 
     `place` is WORK:TABLE, or WORK for the last table of its job. The ending of `to` says how rows are
     written, or `form` names a program, as in `export`. The columns are those of the table, with `class` as
-    decided, and `status` (accepted, rejected, undecided, added), `decided_by`, `decided_at` and `note`.
+    decided, and `status` (accepted, rejected, undecided, added), `decided_by`, `decided_at`, `note`, and
+    `edit`, the number of an object's last edit.
     Objects that were deleted are left out, or with `deleted` have this status; those that were added stand at
     the end, and those that were moved have their new places. `edit` is the number of the last edit that
     counts, by default the last there is.
@@ -105,7 +111,7 @@ def _decided(rows: pa.Table, info: TableInfo, current: Current, deleted: bool) -
             columns[name].append(value)
     rows = _moved(rows, held, info)
     for name, values in columns.items():
-        array = pa.array(values, pa.string())
+        array = pa.array(values, DECISIONS[name])
         if name in rows.column_names:
             rows = rows.set_column(rows.column_names.index(name), name, array)
         else:
@@ -113,7 +119,7 @@ def _decided(rows: pa.Table, info: TableInfo, current: Current, deleted: bool) -
     return rows.filter(pa.array(kept))
 
 
-def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, str | None]:
+def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, str | int | None]:
     state = held.state if held else UNTOUCHED
     if held is None or state == UNTOUCHED:
         return {
@@ -122,6 +128,7 @@ def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, s
             "decided_by": None,
             "decided_at": None,
             "note": None,
+            "edit": held.seq if held else 0,
         }
     return {
         "class": state.of_class or predicted,
@@ -129,13 +136,14 @@ def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, s
         "decided_by": held.person,
         "decided_at": held.at.isoformat(timespec="seconds"),
         "note": state.note or None,
+        "edit": held.seq,
     }
 
 
 def _status(state: ObjectState) -> str:
     if state.deleted:
         return DELETED
-    return "added" if state.added else state.status or UNDECIDED
+    return ADDED if state.added and state.status != REJECTED else state.status or UNDECIDED
 
 
 def _moved(rows: pa.Table, held: list[ReviewedObject | None], info: TableInfo) -> pa.Table:
