@@ -101,9 +101,16 @@ def open_review(
 @app.command()
 def export(
     place: TablePlace,
-    to: Annotated[Path, typer.Option(metavar="FILE", help="The file; its ending says how it is written.")],
+    to: Annotated[
+        str, typer.Option(metavar="FILE", help="The file; its ending says how it is written. Or a layer.")
+    ],
     form: Annotated[
-        str, typer.Option("--as", metavar="FORMAT", help="Write it as another program reads it, as `export`.")
+        str,
+        typer.Option(
+            "--as",
+            metavar="FORMAT",
+            help="Write it as another program reads it, as `export`; or as a layer: table, annotations.",
+        ),
     ] = "",
     edit: Annotated[
         int | None,
@@ -115,7 +122,9 @@ def export(
     database: DatabasePlace = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")] = False,
 ) -> None:
-    """Write the objects of a table as people have decided on them to one file.
+    """Write the objects of a table as people have decided on them to one file, or to a layer.
+
+    With --as table a job reads it as a task's own; with --as annotations Neuroglancer shows it.
 
     Example: chunkflow review export work/rat:combined --to reviewed.csv
     """
