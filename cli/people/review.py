@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from chunkflow.errors import DamagedInput
 from chunkflow.people.review.export import export_review
+from chunkflow.people.review.incoming.importing import import_review
 from chunkflow.people.review.reviewing import check_review
 from chunkflow.people.service.local.reviewer import review as start_review
 from cli.data.view import serve_until_interrupt
@@ -29,6 +30,27 @@ DatabasePlace = Annotated[
         metavar="URL",
         show_default="review.sqlite in the work folder",
         help="Where the log lies: a file, or postgresql://USER@HOST/NAME.",
+    ),
+]
+PersonName = Annotated[
+    str, typer.Option(metavar="NAME", show_default="the user", help="Whose edits they are.")
+]
+EditedFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="An export that was edited; or points of napari, cellfinder, Neuroglancer."
+    ),
+]
+ExportedEdit = Annotated[
+    int | None,
+    typer.Option(min=0, show_default="as FILE says, else 0", help="The last edit that FILE has."),
+]
+PlaceTolerance = Annotated[
+    float | None,
+    typer.Option(
+        metavar="UM",
+        show_default="half the diameter of objects",
+        help="How far points without ids may lie from their objects.",
     ),
 ]
 
@@ -79,9 +101,16 @@ def open_review(
 @app.command()
 def export(
     place: TablePlace,
-    to: Annotated[Path, typer.Option(metavar="FILE", help="The file; its ending says how it is written.")],
+    to: Annotated[
+        str, typer.Option(metavar="FILE", help="The file; its ending says how it is written. Or a layer.")
+    ],
     form: Annotated[
-        str, typer.Option("--as", metavar="FORMAT", help="Write it as another program reads it, as `export`.")
+        str,
+        typer.Option(
+            "--as",
+            metavar="FORMAT",
+            help="Write it as another program reads it, as `export`; or as a layer: table, annotations.",
+        ),
     ] = "",
     edit: Annotated[
         int | None,
@@ -93,7 +122,9 @@ def export(
     database: DatabasePlace = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")] = False,
 ) -> None:
-    """Write the objects of a table as people have decided on them to one file.
+    """Write the objects of a table as people have decided on them to one file, or to a layer.
+
+    With --as table a job reads it as a task's own; with --as annotations Neuroglancer shows it.
 
     Example: chunkflow review export work/rat:combined --to reviewed.csv
     """
@@ -101,6 +132,45 @@ def export(
         place, to, database=database, edit=edit, form=form, deleted=deleted, overwrite=overwrite
     )
     Console(soft_wrap=True).print(str(made), highlight=False)
+
+
+@app.command("import")
+def import_edits(
+    place: TablePlace,
+    file: EditedFile,
+    person: PersonName = "",
+    edit: ExportedEdit = None,
+    tolerance: PlaceTolerance = None,
+    columns: Annotated[
+        str, typer.Option(metavar="NAMES", help="The file's columns in their order, as in z,y,x,class.")
+    ] = "",
+    unit: Annotated[str, typer.Option(help="Of x, y, z: voxels, nm, um or mm.")] = "",
+    database: DatabasePlace = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, write nothing.")] = False,
+) -> None:
+    """Bring what was edited in a file into the review, as the difference to what was exported.
+
+    Other classes, statuses, notes and places become edits; rows that mean no object are added; of points of
+    napari, cellfinder and Neuroglancer, those that are missing are deleted. What was edited in the review
+    since is a conflict: it is listed, and stays as it is.
+
+    Example: chunkflow review import work/rat:combined reviewed.csv --dry-run
+    """
+    made = import_review(
+        place,
+        file,
+        database=database,
+        person=person,
+        edit=edit,
+        tolerance_um=tolerance,
+        columns=parse_names(columns),
+        unit=unit,
+        dry_run=dry_run,
+    )
+    console = Console(soft_wrap=True)
+    for sentence in made.conflicts:
+        console.print(sentence, highlight=False, markup=False)
+    console.print(str(made), highlight=False, markup=False)
 
 
 @app.command()

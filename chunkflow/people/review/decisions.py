@@ -23,8 +23,8 @@ from chunkflow.errors import BadInput, DamagedInput
 from chunkflow.formats.points.files import open_points, point_pieces
 from chunkflow.people.review.labels import REJECTED
 
-ACCEPTED, DELETED, UNDECIDED = "accepted", "deleted", "undecided"
-STATUSES = (UNDECIDED, ACCEPTED, REJECTED, "added", DELETED)
+ACCEPTED, ADDED, DELETED, UNDECIDED = "accepted", "added", "deleted", "undecided"
+STATUSES = (UNDECIDED, ACCEPTED, REJECTED, ADDED, DELETED)
 """What the column `status` of an exported review says."""
 NEEDED = ("id", "class", "status")
 Texts = npt.NDArray[np.object_]

@@ -12,18 +12,25 @@ import numpy as np
 import pyarrow as pa
 
 from chunkflow.data.atomic import refuse_existing
-from chunkflow.data.info import TableInfo
+from chunkflow.data.info import TableInfo, full_url
 from chunkflow.data.tables import table_rows
 from chunkflow.errors import BadInput
 from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.rows import RowSource, opener_of, write_rows
-from chunkflow.people.review.decisions import DELETED, UNDECIDED
+from chunkflow.people.review.decisions import ADDED, DELETED, UNDECIDED
+from chunkflow.people.review.labels import REJECTED
+from chunkflow.people.review.layers import LAYERS, refuse_taken_layer, write_layer
 from chunkflow.people.review.live import UNTOUCHED
 from chunkflow.people.review.log.edits import ObjectState, ReviewedObject
 from chunkflow.people.review.objects import PLACES, TableObjects
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
+from chunkflow.words import counted, plain
 
-DECISIONS = ("class", "status", "decided_by", "decided_at", "note")
+DECISIONS = {
+    **dict.fromkeys(("class", "status", "decided_by", "decided_at", "note"), pa.string()),
+    "edit": pa.int64(),
+}
+"""The columns of decisions, and their types; `edit` is the number of an object's last edit, 0 without."""
 Current = Mapping[int, ReviewedObject]
 
 
@@ -33,9 +40,12 @@ class ExportedReview(ExportedRows):
 
     edit: int
     """The last edit that is in it: with this number the same file is written again."""
+    url: str = ""
+    """Where it lies, if it is a layer."""
 
     def __repr__(self) -> str:
-        return f"{super().__repr__().rstrip('.')}, as of edit {self.edit}."
+        place = plain(self.url) if self.url else self.path
+        return f"{place} has {counted(self.rows, 'row')} of {self.name}, as of edit {self.edit}."
 
 
 def export_review(
@@ -51,8 +61,11 @@ def export_review(
     """Write the objects of a table as people have decided on them to a file.
 
     `place` is WORK:TABLE, or WORK for the last table of its job. The ending of `to` says how rows are
-    written, or `form` names a program, as in `export`. The columns are those of the table, with `class` as
-    decided, and `status` (accepted, rejected, undecided, added), `decided_by`, `decided_at` and `note`.
+    written, or `form` names a program, as in `export`. With the form `table`, `to` is the path or URL of a
+    table layer, which jobs and `evaluate` read; with `annotations`, of an annotation layer for Neuroglancer,
+    with class and status of each point. The columns are those of the table, with `class` as
+    decided, and `status` (accepted, rejected, undecided, added), `decided_by`, `decided_at`, `note`, and
+    `edit`, the number of an object's last edit.
     Objects that were deleted are left out, or with `deleted` have this status; those that were added stand at
     the end, and those that were moved have their new places. `edit` is the number of the last edit that
     counts, by default the last there is.
@@ -63,10 +76,12 @@ def export_review(
     >>> made.rows == len(cells), made.edit
     (True, 0)
     """
-    to = Path(to)
-    found = ReviewPlace.find(place)
-    opener = opener_of(to, form)
-    refuse_existing(to, overwrite)
+    found, layer = ReviewPlace.find(place), full_url(str(to)) if form in LAYERS else ""
+    opener = None if layer else opener_of(Path(to), form)
+    if layer:
+        refuse_taken_layer(layer, overwrite)
+    else:
+        refuse_existing(Path(to), overwrite)
     with closing(open_log(found.database(database), must_exist=True)) as log:
         objects = TableObjects.read(found.info)
         table = found.table_of(log, objects.generation)
@@ -76,7 +91,8 @@ def export_review(
         wanted = last if edit is None else edit
         current = log.at(table, wanted)
     source = RowSource(found.name, found.info, reviewed_rows(found.info, current, deleted))
-    return ExportedReview(to, found.name, write_rows(source, to, opener), wanted)
+    rows = write_rows(source, Path(to), opener) if opener else write_layer(source, layer, form)
+    return ExportedReview(Path(to), found.name, rows, wanted, layer)
 
 
 def reviewed_rows(info: TableInfo, current: Current, deleted: bool = False) -> Iterator[pa.Table]:
@@ -105,7 +121,7 @@ def _decided(rows: pa.Table, info: TableInfo, current: Current, deleted: bool) -
             columns[name].append(value)
     rows = _moved(rows, held, info)
     for name, values in columns.items():
-        array = pa.array(values, pa.string())
+        array = pa.array(values, DECISIONS[name])
         if name in rows.column_names:
             rows = rows.set_column(rows.column_names.index(name), name, array)
         else:
@@ -113,7 +129,7 @@ def _decided(rows: pa.Table, info: TableInfo, current: Current, deleted: bool) -
     return rows.filter(pa.array(kept))
 
 
-def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, str | None]:
+def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, str | int | None]:
     state = held.state if held else UNTOUCHED
     if held is None or state == UNTOUCHED:
         return {
@@ -122,6 +138,7 @@ def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, s
             "decided_by": None,
             "decided_at": None,
             "note": None,
+            "edit": held.seq if held else 0,
         }
     return {
         "class": state.of_class or predicted,
@@ -129,13 +146,14 @@ def _decision(held: ReviewedObject | None, predicted: str | None) -> dict[str, s
         "decided_by": held.person,
         "decided_at": held.at.isoformat(timespec="seconds"),
         "note": state.note or None,
+        "edit": held.seq,
     }
 
 
 def _status(state: ObjectState) -> str:
     if state.deleted:
         return DELETED
-    return "added" if state.added else state.status or UNDECIDED
+    return ADDED if state.added and state.status != REJECTED else state.status or UNDECIDED
 
 
 def _moved(rows: pa.Table, held: list[ReviewedObject | None], info: TableInfo) -> pa.Table:

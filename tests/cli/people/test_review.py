@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import typer.main
 
 from chunkflow.people.database import Database
+from chunkflow.people.review.reviewing import open_log
 from chunkflow.people.service.local.reviewer import review
 from cli.main import build
 from tests.support.commands import Command
@@ -52,6 +53,8 @@ def test_what_was_decided_is_exported_and_checked(work: str, command: Command, t
     assert (said.code, "exists already" in said.err) == (2, True)
     said = command("review", "export", work, "--to", tmp_path / "none.csv", "--edit", "0")
     assert "accepted" not in (tmp_path / "none.csv").read_text()
+    said = command("review", "export", work, "--to", tmp_path / "shown", "--as", "annotations")
+    assert said.out == f"{tmp_path}/shown has 100 rows of classified, as of edit 1.\n"
     said = command("review", "check", work)
     assert said.out == f"1 edit in {work}/review.sqlite: all is as the log says.\n"
     database = Database.open(f"{work}/review.sqlite")
@@ -63,6 +66,27 @@ def test_what_was_decided_is_exported_and_checked(work: str, command: Command, t
     with database.write() as connection:
         connection.execute(sa.text("UPDATE objects SET person = 'ann', seq = 1"))
     database.close()
+
+
+def test_an_edited_export_is_imported(work: str, command: Command, tmp_path: Path) -> None:
+    log = tmp_path / "other.sqlite"
+    open_log(str(log)).close()
+    file = tmp_path / "edited.csv"
+    command("review", "export", work, "--to", file, "--database", log)
+    file.write_text(file.read_text().replace('"undecided"', '"rejected"', 2))
+    asked = ["review", "import", work, file, "--database", log]
+    said = command(*asked, "--dry-run")
+    assert said.out == f"Would import {file} into the review of classified: 2 rejected, 98 unchanged.\n"
+    said = command(*asked, "--person", "bo")
+    assert said.out == f"Imported {file} into the review of classified: 2 rejected, 98 unchanged.\n"
+    said = command(*asked)
+    assert said.out == f"Imported {file} into the review of classified: 100 unchanged.\n"
+    file.write_text(file.read_text().replace('"rejected"', '"accepted"', 1))
+    said = command(*asked)
+    assert "was changed since by bo (reject, edit 1).\nImported" in said.out
+    assert "99 unchanged, 1 conflicts" in said.out
+    said = command(*asked, "--edit", "9")
+    assert (said.code, "There is no edit 9: the last one is 2." in said.err) == (2, True)
 
 
 def test_without_its_package_a_review_is_refused(work: str) -> None:

@@ -12,9 +12,9 @@ from chunkflow.data.documents import first_fault
 from chunkflow.errors import BadInput
 from chunkflow.people.review.log.edits import DrawnShape, Operation
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
-_MOST_IN_CLASS, _MOST_IN_NOTE = 200, 10_000
+MOST_IN_CLASS, _MOST_IN_NOTE = 200, 10_000
 _NEEDS: dict[str, set[str]] = {
     "accept": {"object", "of_class"},
     "reject": {"object"},
@@ -51,7 +51,7 @@ class ProposedEdit(BaseModel):
     operation: Operation
     object: Id | None = None
     seen: Seq | None = None
-    of_class: str | None = Field(default=None, alias="class", max_length=_MOST_IN_CLASS)
+    of_class: str | None = Field(default=None, alias="class", max_length=MOST_IN_CLASS)
     shape: DrawnShape | None = None
     note: str | None = Field(default=None, max_length=_MOST_IN_NOTE)
     undoes: Seq | None = None
@@ -76,7 +76,7 @@ class ProposedEdit(BaseModel):
             raise ValueError(f"{self.operation} takes no {_json_name(more[0])}")
         if self.operation == "class" and not self.of_class:
             raise ValueError("class needs the name of a class, which is not empty")
-        if _UNPRINTABLE.search(self.of_class or "") or _UNWRITABLE.search(self.note or ""):
+        if UNPRINTABLE.search(self.of_class or "") or _UNWRITABLE.search(self.note or ""):
             raise ValueError("the class and the note must be text without control characters")
         return self
 

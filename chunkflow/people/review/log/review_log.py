@@ -57,6 +57,13 @@ class ReviewLog:
                 connection.execute(REVIEWED_TABLES.insert().values(id=found, **wanted))
             return int(found)
 
+    def find(self, work: str, name: str, generation: str) -> int | None:
+        """The number of a table; None where it has none yet."""
+        wanted = sa.select(REVIEWED_TABLES.c.id).filter_by(work=work, name=name, generation=generation)
+        with self._database.read() as connection:
+            found = connection.execute(wanted).scalar()
+        return None if found is None else int(found)
+
     def tables(self) -> list[ReviewedTable]:
         """All tables that are or were reviewed."""
         with self._database.read() as connection:

@@ -1,0 +1,1 @@
+"""Decisions that come from elsewhere: from a file that was edited, and from a table that was made before."""
