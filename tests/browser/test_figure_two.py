@@ -119,7 +119,7 @@ ACTIONS: dict[str, tuple[Callable[[Page], None], str, str]] = {
     "choose the tool for points": (
         partial(choose_tool, title="Annotate point"),
         TOOL,
-        "after === 'annotatePoint'",
+        "before === 'annotateLine' && after === 'annotatePoint'",
     ),
 }
 """What is done, what is looked at, and what must be true of it before and after; in this order."""
