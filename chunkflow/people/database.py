@@ -48,6 +48,8 @@ class Database:
         self.url = url
         """Without a password."""
         self._engine = engine
+        self._file: tuple[int, int] | None = None
+        """The device and inode of the file of SQLite, which nobody else gets while it is open here."""
 
     @classmethod
     def open(cls, place: str | Path, mounts: Path = MOUNTS) -> Database:
@@ -65,7 +67,9 @@ class Database:
         )
         sa.event.listen(engine, "connect", _set_up)
         sa.event.listen(engine, "begin", _begin)
-        return cls(engine, str(path))._begun()
+        opened = cls(engine, str(path))._begun()
+        opened._file = _identity(path)
+        return opened
 
     @classmethod
     def _postgresql(cls, text: str) -> Database:
@@ -122,6 +126,8 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction, durable once the block ends, undone where it raises."""
+        if self.is_replaced():
+            raise StorageError(f"The file {self.url} is gone, or is another now: open it again.")
         engine = self._engine.execution_options(writes=True)
         with self._explained(), engine.begin() as connection:
             yield connection
@@ -145,9 +151,15 @@ class Database:
             return BadInput(
                 f"{self.url} cannot be written: {said}. Mind its folder, which must be writable, too."
             )
+        if "is full" in said:
+            return StorageError(f"There is no room for {self.url}: {said}. Make room, and try again.")
         if "locked" in said or "busy" in said:
             return StorageError(f"{self.url} is locked by another process: try again.")
         return StorageError(f"The database {self.url} did not do as asked: {said}.")
+
+    def is_replaced(self) -> bool:
+        """Whether the file that is open is no longer the one of its name, so that what it takes is lost."""
+        return self._file is not None and _identity(Path(self.url)) != self._file
 
     def close(self) -> None:
         """Close all connections."""
@@ -157,6 +169,15 @@ class Database:
 def _begin_version(connection: sa.Connection) -> None:
     if connection.execute(_FOUND_VERSION).scalar() is None:
         connection.execute(META.insert().values(name="version", value=str(VERSION)))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """By which a file is known, whatever its name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _set_up(connection: sqlite3.Connection, record: object) -> None:

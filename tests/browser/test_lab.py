@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -11,9 +12,14 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Page, TimeoutError
 
+from chunkflow.people.service.review.answers import MADE_ANEW
 from tests.support.browser.viewer import LOADED, Viewer
 from tests.support.people.lab import Lab, lab_service
+from tests.support.people.review_page import press
+from tests.support.people.reviews import job_to_review
 
+API = "/api/review/cells/classified"
+REVIEWED = "window.review && window.review.current && window.review.loaded"
 PLACE = [12.5, 34.5, 7.5]
 HOSTILE = """<iframe name="inside"></iframe>
 <form id="f" method="post" action="{url}logout" target="inside"></form>
@@ -101,13 +107,42 @@ def test_a_person_logs_in_and_finds_the_view_that_was_left(viewer: Viewer, lab: 
 def test_a_reviewer_decides_under_their_own_name(viewer: Viewer, lab: Lab) -> None:
     window = logged_in(viewer, lab, "rob")
     window.click("a[href$='review/classified']")
-    window.wait_for_function("window.review && window.review.current && window.review.loaded", timeout=60_000)
+    window.wait_for_function(REVIEWED, timeout=60_000)
     id = window.evaluate("review.current.id")
     window.keyboard.press("d")
     window.wait_for_function("review.outbox.waiting().length === 0 && !review.outbox.sending")
-    found = lab.ask(f"/api/review/cells/classified/objects/{id}", "olga").document
+    found = lab.ask(f"{API}/objects/{id}", "olga").document
     assert (found["status"], found["person"]) == ("rejected", "rob")
     window.context.close()
+
+
+def test_a_page_is_told_that_its_table_was_made_anew_and_decides_no_more(
+    viewer: Viewer, tmp_path: Path
+) -> None:
+    with lab_service(tmp_path) as lab:
+        window = logged_in(viewer, lab, "rob", "d/cells/review/classified/v/review/")
+        window.set_default_timeout(60_000)
+        window.wait_for_function(REVIEWED)
+        known = window.evaluate("review.table.generation")
+        press(window, "d")
+        for name in ("work", "dapi", "nuclei", "cells"):
+            shutil.rmtree(tmp_path / name)
+        job_to_review(tmp_path, seed=5)
+        window.wait_for_function(f"document.getElementById('message').textContent === `{MADE_ANEW}`")
+        window.keyboard.press("d")
+        assert window.locator("#message").inner_text() == MADE_ANEW
+        assert window.evaluate("review.outbox.waiting()") == []
+        window.evaluate("review.panel.message('')")
+        window.evaluate("review.edit({ operation: 'reject', object: review.current.id })")
+        window.wait_for_function(f"document.getElementById('message').textContent === `{MADE_ANEW}`")
+        counts = lab.ask(f"{API}/table", "rob").document["counts"]
+        assert (counts["accepted"], counts["rejected"]) == (0, 0)
+        window.reload()
+        window.wait_for_function(REVIEWED)
+        assert window.evaluate("review.table.generation") != known
+        press(window, "d")
+        assert lab.ask(f"{API}/table", "rob").document["counts"]["rejected"] == 1
+        window.context.close()
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])

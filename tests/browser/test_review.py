@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, TimeoutError
+from playwright.sync_api import Page
 
 from chunkflow.people.review import live
 from chunkflow.people.service.local.reviewer import Reviewer, review
 from tests.support.browser.viewer import Viewer
+from tests.support.people.review_page import READY, current, next_object, open_page, press
 from tests.support.people.reviews import asked, job_to_review, sent
 
-READY = "window.review && window.review.current && window.review.loaded && viewer.isReady()"
 INSIDE, OUTSIDE, MIDDLE = (190, 260), (60, 130), (166, 236)
 """Pixels of the section of x and y, whose middle is near a corner of the volume."""
 
@@ -38,35 +37,6 @@ def start(work: str, tmp_path: Path) -> Iterator[Callable[..., Reviewer]]:
         page.close()
 
 
-def open_page(viewer: Viewer, page: Reviewer) -> Page:
-    """A browser window on the page of a review, with an object before it."""
-    window = viewer.page.context.new_page()
-    window.set_default_timeout(60_000)
-    for _ in range(5):
-        window.goto(page.url)
-        try:
-            window.wait_for_function(READY, timeout=20_000)
-            return window
-        except TimeoutError:  # the client now and then stands still on a busy machine
-            continue
-    raise AssertionError("the page did not become ready")
-
-
-def current(window: Page) -> dict[str, Any]:
-    return dict(window.evaluate("review.current"))
-
-
-def press(window: Page, key: str) -> None:
-    """Press a key, and wait until it is durable and the page has gone on."""
-    window.keyboard.press(key)
-    window.wait_for_function("review.outbox.waiting().length === 0 && !review.outbox.sending")
-
-
-def next_object(window: Page, after: str) -> dict[str, Any]:
-    window.wait_for_function(f"review.current && review.current.id !== '{after}'")
-    return current(window)
-
-
 def control_click(window: Page, x: int, y: int) -> None:
     window.mouse.move(x, y)
     window.keyboard.down("Control")
@@ -76,7 +46,7 @@ def control_click(window: Page, x: int, y: int) -> None:
 
 def test_keys_decide_and_the_next_object_comes(viewer: Viewer, start: Callable[..., Reviewer]) -> None:
     page = start("ann")
-    window = open_page(viewer, page)
+    window = open_page(viewer, page.url)
     first = current(window)
     assert window.locator("#name").inner_text() == f"Object {first['id']}"
     press(window, "f")
@@ -111,7 +81,7 @@ def test_points_are_added_moved_and_deleted_as_in_neuroglancer(
     viewer: Viewer, start: Callable[..., Reviewer]
 ) -> None:
     page = start("ann")
-    window = open_page(viewer, page)
+    window = open_page(viewer, page.url)
     before = page.counts["objects"]
     window.evaluate("viewer.position.value = new Float32Array([20, 20, 24])")
     control_click(window, *OUTSIDE)
@@ -155,7 +125,7 @@ def test_all_points_are_read_anew_after_an_edit_of_somebody(
     viewer: Viewer, start: Callable[..., Reviewer]
 ) -> None:
     page, other = start("ann"), start("bo")
-    window = open_page(viewer, page)
+    window = open_page(viewer, page.url)
     shown = """() => review.all.sources.flatMap((source) => [...source.spatiallyIndexedSources]
         .flatMap((cells) => [...cells.chunks.values()])
         .flatMap((cell) => cell.data?.serializedAnnotations.typeToIds[0] ?? []))"""
@@ -178,7 +148,7 @@ def test_the_neighbourhood_follows_the_view(
 ) -> None:
     monkeypatch.setattr(live, "NEIGHBOURS", 5)
     page = start("ann")
-    window = open_page(viewer, page)
+    window = open_page(viewer, page.url)
     objects = page._live.objects
     wanted = {str(id) for id in objects.ids[objects.near((100, 100, 40), 4)[0]].tolist()}
     assert not wanted <= set(window.evaluate("[...review.points.shown.keys()]"))
@@ -191,7 +161,7 @@ def test_edits_outlast_a_server_that_is_away_and_a_page_that_is_loaded_anew(
     viewer: Viewer, start: Callable[..., Reviewer]
 ) -> None:
     page = start("ann")
-    window = open_page(viewer, page)
+    window = open_page(viewer, page.url)
     ids = [one["id"] for one in window.evaluate("[...review.objects.values()].slice(0, 3)")]
     page.close()
     for id in ids:
@@ -213,7 +183,7 @@ def test_two_people_see_each_other_and_overwrite_nothing(
 ) -> None:
     """Each has a server process of his own, as far as the log can tell."""
     ann, bo = start("ann"), start("bo")
-    hers, his = open_page(viewer, ann), open_page(viewer, bo)
+    hers, his = open_page(viewer, ann.url), open_page(viewer, bo.url)
     id = current(hers)["id"]
     assert current(his)["id"] != id
     his.evaluate(f"review.go('{id}')")

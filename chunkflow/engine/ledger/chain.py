@@ -100,6 +100,13 @@ class Chain:
         """Whether the chain has gone on to a later block, so that following could miss what is deleted."""
         return self.folder.exists(self.files.segment(_block_of(self.number) * BLOCK + BLOCK + 1))
 
+    def is_rewritten(self) -> bool:
+        """Whether the last segment known is gone, or is another: the folder was emptied since."""
+        if self.last is None:
+            return False
+        found = self._read(self.number)
+        return found is None or (found.writer.id, found.at) != (self.last.writer.id, self.last.at)
+
     def take(
         self,
         lease: float = 4.0,

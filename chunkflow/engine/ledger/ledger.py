@@ -88,7 +88,7 @@ class Ledger:
 
     def refresh(self) -> State:
         """Read what was written since (when only reading) and return the state."""
-        if self._chain.is_behind():
+        if self._chain.is_behind() or self._chain.is_rewritten():
             self._load()
         else:
             for segment in self._chain.follow():

@@ -18,11 +18,11 @@ from tests.support.people.service import ask
 SIZE = [128, 128, 48]
 
 
-def job_to_review(folder: Path) -> str:
-    """The work folder of a job with a table `classified` of some sixty objects."""
+def job_to_review(folder: Path, seed: int = 1) -> str:
+    """The work folder of a job with a table `classified` of a hundred objects, by another seed of others."""
     layers = {name: str(folder / name) for name in ("dapi", "nuclei", "cells")}
     tasks = [
-        {"synthesize": {"dapi": "dapi", "size": SIZE, "density": 60_000}},
+        {"synthesize": {"dapi": "dapi", "size": SIZE, "density": 60_000, "seed": seed}},
         {"segment": {"image": "dapi", "labels": "nuclei", "diameter": 9}},
         {"measure": {"labels": "nuclei", "images": ["dapi"], "objects": "objects"}},
         {"classify": {"objects": "objects", "model": str(saved_model(folder)), "classes": "classified"}},

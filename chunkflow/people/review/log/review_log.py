@@ -139,6 +139,10 @@ class ReviewLog:
             undone = list(connection.execute(sa.select(UNDONE)).mappings())
         return faults_of(sorted(edits, key=lambda edit: edit.seq), objects, undone)
 
+    def is_replaced(self) -> bool:
+        """Whether the file with the log is gone, or is another now."""
+        return self._database.is_replaced()
+
     def close(self) -> None:
         """Write what waits, and close the database."""
         self._writer.close()

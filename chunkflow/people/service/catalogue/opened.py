@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chunkflow.data.tables import Table
-from chunkflow.errors import ChunkflowError
+from chunkflow.errors import BadInput, ChunkflowError, StorageError
 from chunkflow.jobs.locate import layer_or_work
 from chunkflow.jobs.work import Work
 from chunkflow.people.review.live import LiveTable
@@ -49,6 +50,9 @@ class ReviewLogs:
 
     def _log_in(self, database: str) -> ReviewLog:
         with self._lock:
+            held = self._logs.get(database)
+            if held is not None and held.is_replaced():
+                self._logs.pop(database).close()
             if database not in self._logs:
                 self._logs[database] = open_log(database)
             return self._logs[database]
@@ -60,12 +64,23 @@ class ReviewLogs:
         self._logs.clear()
 
 
+@contextmanager
+def blamed_on_place() -> Iterator[None]:
+    """Raise what is wrong with a data set as what may be mended: whoever asks has asked for nothing wrong,
+    and a page goes on to keep its edits."""
+    try:
+        yield
+    except BadInput as error:
+        raise StorageError(str(error)) from error
+
+
 @dataclass(frozen=True)
 class JobState:
     """What decides whether a job's layers and tables must be looked at anew."""
 
     layers: tuple[tuple[str, str], ...]
-    runs: int
+    runs: tuple[tuple[Any, ...], ...]
+    """Where and when each began: a folder may be emptied, and a job run in it anew."""
     ended: str | None
 
 
@@ -88,7 +103,7 @@ class OpenedDataSet:
 
     def dataset(self) -> DataSet:
         """The layers as they are now."""
-        with self._lock:
+        with self._lock, blamed_on_place():
             if self.held is None or time.monotonic() - self._looked > self._seconds:
                 self.held = self._look(self.held)
                 self._looked = time.monotonic()
@@ -105,7 +120,9 @@ class OpenedDataSet:
         layers = layers_of_plan(self.work.plan())
         ledger = self.work.ledger.state
         # a layer that was looked at while it was made has another contrast once it is whole
-        state = JobState(tuple(layers.urls.items()), len(ledger.runs), ledger.ended)
+        state = JobState(
+            tuple(layers.urls.items()), tuple(tuple(run[:3]) for run in ledger.runs), ledger.ended
+        )
         if held is not None and state == self._state:
             return held
         self._state = state
@@ -113,11 +130,11 @@ class OpenedDataSet:
 
     def review(self, table: str) -> LiveTable | None:
         """A table as it is reviewed; None where the job has none of that name."""
-        with self._lock:
+        with self._lock, blamed_on_place():
             self.dataset()
             state, live = self._reviews.get(table, (None, None))
-            if live is not None and state == self._state:  # asked for each edit: the job is not read again
-                return live
+            if live is not None and state == self._state and not live.log.is_replaced():
+                return live  # asked for each edit: the job is not read again
             if self.work is None or table not in self.work.tables():
                 return None
             live = self._opened(table, live)
@@ -129,7 +146,8 @@ class OpenedDataSet:
         assert self.work is not None
         place = ReviewPlace(self.work, table, self.work.table_info(table))
         live = place.opened(self._logs.log_of(place))
-        return former if former is not None and former.table == live.table else live
+        same = former is not None and (former.table, former.log) == (live.table, live.log)
+        return former if former is not None and same else live
 
     def tables(self) -> dict[str, Table]:
         """The finished tables of the job by name."""

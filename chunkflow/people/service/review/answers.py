@@ -10,6 +10,9 @@
     events?since=SEQ           a stream of all edits behind that number
     lists/NAME (PUT)           a JSON array of ids, which are gone through by query=list:NAME
     points/VERSION/...         all objects as a precomputed annotation layer, as they are now
+
+A page may say at all of them which table it means, by the `generation` that `table` has told it. Once the job
+has made the table anew it is refused (409), and the stream of edits ends with the event `anew`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -29,13 +33,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.log.edits import Edit, Refused
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.service.access import Record
 from chunkflow.people.service.asked import (
-    PING_SECONDS,
     address_of_client,
     body_of,
     document_of,
@@ -49,6 +52,14 @@ LARGEST_EDIT = 1 << 20
 LARGEST_LIST = 1 << 25
 """Bytes of a list: a million ids."""
 ID = re.compile(r"[0-9]{1,20}")
+LOOK_SECONDS = 5.0
+"""How often a stream on which nothing happens looks whether the table is still the same, and says that it is
+open."""
+MADE_ANEW = (
+    "The table was made anew since this page was opened, so what is decided here is no longer about its "
+    "objects: load the page again."
+)
+ANEW = f"event: anew\ndata: {json.dumps({'error': MADE_ANEW})}\n\n"
 LIST_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -81,10 +92,16 @@ class ReviewAnswers:
 
     async def live(self, request: Request) -> LiveTable:
         """The table that is asked for, with all that any process has written of it."""
+        found = await self._found(request)
+        if _means_another(request, found):
+            raise HTTPException(HTTPStatus.CONFLICT, MADE_ANEW)
+        await self._follower(found).look()
+        return found
+
+    async def _found(self, request: Request) -> LiveTable:
         found = await self._find(request.path_params["dataset"], request.path_params["table"])
         if found is None:
             raise HTTPException(HTTPStatus.NOT_FOUND)
-        await self._follower(found).look()
         return found
 
     async def table(self, request: Request) -> Response:
@@ -99,6 +116,7 @@ class ReviewAnswers:
                 "queries": queries,
                 "counts": live.counts,
                 "seq": live.seq,
+                "generation": live.objects.generation,
                 "person": name_of_person(request),
             }
         )
@@ -150,11 +168,12 @@ class ReviewAnswers:
 
     async def events(self, request: Request) -> Response:
         """All edits behind a number, and those to come, for as long as the page listens."""
-        live = await self.live(request)
+        live = await self._found(request)
         since = request.headers.get("last-event-id") or request.query_params.get("since", "0")
         if not since.isdecimal():
             raise BadInput("`since` is the number of an edit.")
-        stream = self._stream(live, int(since))
+        find = partial(self._find, request.path_params["dataset"], request.path_params["table"])
+        stream = _one(ANEW) if _means_another(request, live) else self._stream(live, int(since), find)
         return StreamingResponse(
             stream, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
@@ -179,7 +198,9 @@ class ReviewAnswers:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return Response(found, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
-    async def _stream(self, live: LiveTable, since: int) -> AsyncIterator[str]:
+    async def _stream(
+        self, live: LiveTable, since: int, find: Callable[[], Awaitable[LiveTable | None]]
+    ) -> AsyncIterator[str]:
         follower = self._follower(live)
         with follower.heard() as queue:
             yield ":\n\n"
@@ -189,8 +210,11 @@ class ReviewAnswers:
             while follower.serves(queue) and not self.closing.is_set():
                 heard: Edit | None = None
                 with suppress(TimeoutError):
-                    heard = await asyncio.wait_for(queue.get(), PING_SECONDS)
+                    heard = await asyncio.wait_for(queue.get(), LOOK_SECONDS)
                 if heard is None:
+                    if await _is_replaced(live, find):
+                        yield ANEW
+                        return
                     yield ":\n\n"
                 elif heard.seq > since:
                     yield _event(live, heard)
@@ -210,6 +234,24 @@ class ReviewAnswers:
 def review_address(root: str, dataset: str, table: str) -> str:
     """The address of the programming interface for a table."""
     return f"{root}/api/review/{quote(dataset)}/{quote(table)}"
+
+
+def _means_another(request: Request, live: LiveTable) -> bool:
+    """Whether who asks means the table as it was before it was made anew."""
+    return request.query_params.get("generation", live.objects.generation) != live.objects.generation
+
+
+async def _one(event: str) -> AsyncIterator[str]:
+    yield event
+
+
+async def _is_replaced(live: LiveTable, find: Callable[[], Awaitable[LiveTable | None]]) -> bool:
+    """Whether a table was made anew; one that is away, or is just being made, was not yet."""
+    try:
+        found = await find()
+    except ChunkflowError:
+        return False
+    return found is not None and found is not live
 
 
 def _event(live: LiveTable, edit: Edit) -> str:

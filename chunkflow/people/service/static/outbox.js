@@ -9,8 +9,10 @@ const LONGEST_PAUSE = 5000;
 const SETTLED = [200, 400, 409, 413];
 
 export class Outbox {
-  constructor(address, onAnswer, onChange) {
+  // `generation` says which table the edits are about: after a reload it may be another.
+  constructor(address, generation, onAnswer, onChange) {
     this.address = address;
+    this.generation = generation;
     this.prefix = `chunkflow-edit:${address}:`;
     this.onAnswer = onAnswer;
     this.onChange = onChange;
@@ -33,7 +35,7 @@ export class Outbox {
   put(edit) {
     const key = crypto.randomUUID ? crypto.randomUUID() : randomKey();
     const stamp = String(Date.now()).padStart(15, "0") + String(performance.now().toFixed(3)).padStart(16, "0");
-    localStorage.setItem(this.prefix + stamp, JSON.stringify({ edit: { key, ...edit } }));
+    localStorage.setItem(this.prefix + stamp, JSON.stringify({ edit: { key, ...edit }, generation: this.generation }));
     this.onChange();
     this.send();
     return key;
@@ -44,7 +46,7 @@ export class Outbox {
     this.sending = true;
     try {
       for (let [first] = this.waiting(); first; [first] = this.waiting()) {
-        const answer = await this.post(first.edit);
+        const answer = await this.post(first);
         if (answer === null) {
           await new Promise((resolve) => setTimeout(resolve, this.pause));
           this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
@@ -59,10 +61,10 @@ export class Outbox {
   }
 
   // The answer of the server; null where there is none, so that the edit must be sent again.
-  async post(edit) {
+  async post({ edit, generation = this.generation }) {
     let response;
     try {
-      response = await fetch(`${this.address}/edits`, { method: "POST", body: JSON.stringify(edit) });
+      response = await fetch(`${this.address}/edits?generation=${generation}`, { method: "POST", body: JSON.stringify(edit) });
     } catch {
       return null;
     }
@@ -76,10 +78,10 @@ export class Outbox {
 
   settle(held, answer) {
     localStorage.removeItem(held.name);
-    for (const { name, edit } of answer.edit ? this.waiting() : []) {
+    for (const { name, edit, generation } of answer.edit ? this.waiting() : []) {
       if (edit.object !== answer.edit.object) continue;
       edit.seen = answer.edit.seq;
-      localStorage.setItem(name, JSON.stringify({ edit }));
+      localStorage.setItem(name, JSON.stringify({ edit, generation }));
     }
     this.onAnswer(held.edit, answer);
     this.onChange();

@@ -31,6 +31,7 @@ class Review {
     this.seq = table.seq;
     this.path = [];
     this.hidden = false;
+    this.anew = ""; // what the server says once the table is another
     this.panel = new Panel(() => this.next());
     this.panel.queries(table.queries);
     this.panel.actions(ACTIONS, table.classes, (name) => this.perform(name));
@@ -42,7 +43,7 @@ class Review {
       onDelete: (id) => this.edit({ operation: "delete", object: id }),
     });
     this.all = new AllPoints(viewer);
-    this.outbox = new Outbox(API, (edit, answer) => this.answered(edit, answer), () => this.panel.waiting(this.outbox.waiting().length));
+    this.outbox = new Outbox(API, table.generation, (edit, answer) => this.answered(edit, answer), () => this.panel.waiting(this.outbox.waiting().length));
     this.bind();
     this.listen();
     this.follow();
@@ -61,8 +62,13 @@ class Review {
   }
 
   listen() {
-    const events = new EventSource(`${API}/events?since=${this.seq}`);
+    const events = new EventSource(`${API}/events?since=${this.seq}&generation=${this.table.generation}`);
     events.onmessage = (event) => this.heard(JSON.parse(event.data));
+    events.addEventListener("anew", (event) => {
+      events.close();
+      this.anew = JSON.parse(event.data).error;
+      this.panel.message(this.anew);
+    });
   }
 
   // Load the neighbourhood of wherever the view goes.
@@ -82,7 +88,8 @@ class Review {
   }
 
   perform(name) {
-    this.panel.message("");
+    this.panel.message(this.anew);
+    if (this.anew) return undefined;
     if (name === "next") return this.next();
     if (name === "previous") return this.previous();
     if (name === "undo") return this.edit({ operation: "undo" });

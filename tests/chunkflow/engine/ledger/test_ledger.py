@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -186,6 +187,29 @@ def test_a_watcher_sees_what_comes(folder: Folder, ledger: Ledger, monkeypatch: 
             assert watcher.refresh().stages["segment"].done == index + 1
     assert watcher.stages["segment"].is_complete
     assert watcher.state.encode() == ledger.state.encode()
+
+
+@pytest.mark.parametrize(("cells", "looked"), [(2, False), (9, False), (2, True)])
+def test_a_watcher_of_a_folder_that_is_emptied_and_filled_sees_what_is_there(
+    folder: Folder, tmp_path: Path, cells: int, looked: bool
+) -> None:
+    """Whether the new ledger is shorter than the one that was read, or longer."""
+
+    def write(count: int) -> None:
+        with Ledger.load(folder).take() as ledger:
+            ledger.record_job(JOB, {"chunkflow": "1"}, CELLS)
+            for cell in range(count):
+                done(ledger, "segment", cell)
+                ledger.flush(now=True)
+
+    write(5)
+    watcher = Ledger.load(folder)
+    shutil.rmtree(tmp_path / "ledger")
+    if looked:
+        assert watcher.refresh() == State()
+    write(cells)
+    assert watcher.refresh().stages["segment"].done == cells
+    assert watcher.state.encode() == Ledger.load(folder).state.encode()
 
 
 def test_a_snapshot_is_the_state(ledger: Ledger) -> None:

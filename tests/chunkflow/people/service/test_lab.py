@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, StorageError
 from chunkflow.people.accounts.accounts import Accounts
 from chunkflow.people.service.catalogue.catalogues import LabCatalogue
 from chunkflow.people.service.catalogue.places import find_places
@@ -255,7 +255,7 @@ def test_a_data_set_that_vanishes_says_so_and_others_stay(lab: Lab, tmp_path: Pa
     Accounts.open(database).close()
     catalogue = LabCatalogue([str(file)])
     gone.unlink()
-    with pytest.raises(BadInput, match="gone"):
+    with pytest.raises(StorageError, match="gone"):
         catalogue.dataset("gone")
     assert catalogue.dataset("dapi") is not None
     assert catalogue.dataset("other") is None
