@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, TimeoutError
+from playwright.sync_api import Page
 
 from chunkflow.people.review import live
 from chunkflow.people.service.local.reviewer import Reviewer, review
+from tests.support.browser.reviews import READY, current, open_page
 from tests.support.browser.viewer import Viewer
 from tests.support.people.reviews import asked, job_to_review, sent
 
-READY = "window.review && window.review.current && window.review.loaded && viewer.isReady()"
 INSIDE, OUTSIDE, MIDDLE = (190, 260), (60, 130), (166, 236)
 """Pixels of the section of x and y, whose middle is near a corner of the volume."""
 
@@ -36,24 +36,6 @@ def start(work: str, tmp_path: Path) -> Iterator[Callable[..., Reviewer]]:
     yield start
     for page in started:
         page.close()
-
-
-def open_page(viewer: Viewer, page: Reviewer) -> Page:
-    """A browser window on the page of a review, with an object before it."""
-    window = viewer.page.context.new_page()
-    window.set_default_timeout(60_000)
-    for _ in range(5):
-        window.goto(page.url)
-        try:
-            window.wait_for_function(READY, timeout=20_000)
-            return window
-        except TimeoutError:  # the client now and then stands still on a busy machine
-            continue
-    raise AssertionError("the page did not become ready")
-
-
-def current(window: Page) -> dict[str, Any]:
-    return dict(window.evaluate("review.current"))
 
 
 def press(window: Page, key: str) -> None:
@@ -222,8 +204,8 @@ def test_two_people_see_each_other_and_overwrite_nothing(
     assert his.locator("#decided").inner_text() == "neuron, by ann"
     his.evaluate(f"review.objects.get('{id}').seq = null")  # as if he had not seen it
     press(his, "d")
-    his.wait_for_selector("#message:not([hidden])")
-    assert f"Object {id} was changed by ann (class) after you saw it." in his.locator("#message").inner_text()
+    his.wait_for_selector("#refused li")
+    assert f"Object {id} was changed by ann (class) after you saw it." in his.locator("#refused").inner_text()
     assert his.evaluate(f"review.objects.get('{id}').status") == "accepted"
     assert ann._live.log.last() == 1
     for window in (hers, his):

@@ -16,6 +16,7 @@ from chunkflow.people.review.log.edits import DrawnShape, Edit, ObjectState, Rev
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.review.point_layer import PointLayer
+from chunkflow.people.review.profiles import TableProfiles
 from chunkflow.people.review.queries import Query, queries_of, query_named
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class NextObject:
     """None where nothing is left that is not before others."""
     before_others: int
     """How many of those that are to be looked at are before others now."""
+    ahead: tuple[dict[str, Any], ...] = ()
+    """Those that come behind it, in full, for a page that may lose its server."""
 
 
 class LiveTable:
@@ -46,6 +49,7 @@ class LiveTable:
         self.log = log
         self.table = table
         self.objects = objects
+        self.profiles = TableProfiles(objects)
         self._queries = queries_of(objects)
         self.seq = 0
         self._current: dict[int, ReviewedObject] = {}
@@ -199,10 +203,11 @@ class LiveTable:
         numbers = (self.objects.number(id) for id in ids)
         return np.array([number for number in numbers if number is not None], np.int64)
 
-    def next(self, query: str, after: int | None, person: str | None = None) -> NextObject:
-        """The object that a query gives next, behind the object `after`.
+    def next(self, query: str, after: int | None, person: str | None = None, ahead: int = 0) -> NextObject:
+        """The object that a query gives next, behind the object `after`, and some that come behind that.
 
-        Where a `person` is given, it is leased to them, and what others have on lease is left out.
+        Where a `person` is given, it is leased to them, and what others have on lease is left out. Those
+        that come behind it are leased to nobody.
         """
         chosen = self._query(query)
         start = None if after is None else self.objects.number(after)
@@ -218,7 +223,11 @@ class LiveTable:
             return None if found is None else int(self.objects.ids[found])
 
         found = choose(set()) if person is None else self.log.leases.take(self.table, person, choose)
-        return NextObject(None if found is None else self.described(found), others)
+        if found is None:
+            return NextObject(None, others)
+        behind = chosen.behind(wanted, self.objects.number(found), start, ahead)
+        detailed = (self.detailed(int(self.objects.ids[number])) for number in behind)
+        return NextObject(self.described(found), others, tuple(one for one in detailed if one))
 
     def near(self, place: Sequence[float]) -> dict[str, Any]:
         """The objects nearest to a place, and how far they reach, in nanometres."""

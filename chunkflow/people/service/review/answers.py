@@ -4,8 +4,9 @@
     table                      classes, queries, progress, and who asks
     objects/ID                 an object: its row, what is decided of it, its edits
     next?query=&after=ID       the next object of a query, which others are not given for two minutes (with
-                               &overlap=1 whatever others have)
+                               &overlap=1 whatever others have); with &ahead=N also N behind it
     near?place=X,Y,Z           the objects around a place
+    features                   the features that tell the classes apart best, by class
     edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again
     events?since=SEQ           a stream of all edits behind that number
     lists/NAME (PUT)           a JSON array of ids, which are gone through by query=list:NAME
@@ -33,6 +34,8 @@ from chunkflow.errors import BadInput
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.log.edits import Edit, Refused
 from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.objects import TableObjects
+from chunkflow.people.review.point_layer import point_properties
 from chunkflow.people.service.access import Record
 from chunkflow.people.service.asked import (
     PING_SECONDS,
@@ -43,11 +46,14 @@ from chunkflow.people.service.asked import (
     said,
 )
 from chunkflow.people.service.review.followers import Follower
+from chunkflow.people.viewing.state import CLASSES, colours_of_labels
 
 LARGEST_EDIT = 1 << 20
 """Bytes of an edit: a polygon of ten thousand corners has half of it."""
 LARGEST_LIST = 1 << 25
 """Bytes of a list: a million ids."""
+MOST_AHEAD = 10
+"""Objects that a page may ask for beforehand."""
 ID = re.compile(r"[0-9]{1,20}")
 LIST_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -73,6 +79,7 @@ class ReviewAnswers:
             Route(f"{below}/objects/{{id}}", self.object),
             Route(f"{below}/next", self.next),
             Route(f"{below}/near", self.near),
+            Route(f"{below}/features", self.features),
             Route(f"{below}/edits", self.take_edit, methods=["POST"]),
             Route(f"{below}/events", self.events),
             Route(f"{below}/lists/{{name}}", self.put_list, methods=["PUT"]),
@@ -116,8 +123,10 @@ class ReviewAnswers:
         after = _id(asked["after"]) if asked.get("after") else None
         person = None if asked.get("overlap") == "1" else name_of_person(request)
         live = await self.live(request)
-        found = await run_in_threadpool(live.next, asked.get("query", ""), after, person)
-        return JSONResponse({"object": found.described, "before_others": found.before_others})
+        ahead = _ahead(asked.get("ahead", "0"))
+        found = await run_in_threadpool(live.next, asked.get("query", ""), after, person, ahead)
+        answer = {"object": found.described, "before_others": found.before_others}
+        return JSONResponse(answer | ({"ahead": found.ahead} if ahead else {}))
 
     async def near(self, request: Request) -> Response:
         """The objects around a place."""
@@ -128,6 +137,12 @@ class ReviewAnswers:
         if len(place) != 3 or not all(math.isfinite(n) for n in place):
             raise BadInput("A place is three numbers, as in 10,20,5.")
         return JSONResponse(await run_in_threadpool((await self.live(request)).near, place))
+
+    async def features(self, request: Request) -> Response:
+        """The features that tell the classes apart best, by class, and the colours of the classes."""
+        live = await self.live(request)
+        features = await run_in_threadpool(live.profiles.document)
+        return JSONResponse({"features": features, "colours": point_colours(live.objects)})
 
     async def take_edit(self, request: Request) -> Response:
         """Write one edit to the log; answered once it is durable."""
@@ -212,6 +227,13 @@ def review_address(root: str, dataset: str, table: str) -> str:
     return f"{root}/api/review/{quote(dataset)}/{quote(table)}"
 
 
+def point_colours(objects: TableObjects) -> dict[str, str]:
+    """The colour in which points of each class are shown; none where they are too many to have their own."""
+    _, classes = point_properties(objects)
+    labels = classes["enum_labels"]
+    return colours_of_labels(labels) if len(labels) <= CLASSES else {}
+
+
 def _event(live: LiveTable, edit: Edit) -> str:
     known = {"seq": edit.seq, "object": live.described(edit.object), "counts": live.counts}
     return f"id: {edit.seq}\ndata: {json.dumps(known)}\n\n"
@@ -225,6 +247,12 @@ def _sentence(error: Refused) -> str:
 def _id(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text[:25]) < 2**64:
         raise HTTPException(HTTPStatus.NOT_FOUND)
+    return int(text)
+
+
+def _ahead(text: str) -> int:
+    if not text.isdecimal() or int(text[:3]) > MOST_AHEAD:
+        raise BadInput(f"`ahead` is a number of objects, up to {MOST_AHEAD}.")
     return int(text)
 
 

@@ -5,6 +5,7 @@
 
 const FIRST_PAUSE = 200;
 const LONGEST_PAUSE = 5000;
+const PATIENCE = 30000; // of one sending: an edit may be sent twice, it is written once
 // Taken, malformed, refused, too large. After any other answer the edit is kept and sent again.
 const SETTLED = [200, 400, 409, 413];
 
@@ -16,6 +17,7 @@ export class Outbox {
     this.onChange = onChange;
     this.sending = false;
     this.pause = FIRST_PAUSE;
+    this.away = false; // whether the server did not answer when it was last asked
     addEventListener("online", () => this.send());
   }
 
@@ -45,6 +47,7 @@ export class Outbox {
     try {
       for (let [first] = this.waiting(); first; [first] = this.waiting()) {
         const answer = await this.post(first.edit);
+        this.away = answer === null;
         if (answer === null) {
           await new Promise((resolve) => setTimeout(resolve, this.pause));
           this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
@@ -62,7 +65,7 @@ export class Outbox {
   async post(edit) {
     let response;
     try {
-      response = await fetch(`${this.address}/edits`, { method: "POST", body: JSON.stringify(edit) });
+      response = await fetch(`${this.address}/edits`, { method: "POST", body: JSON.stringify(edit), signal: AbortSignal.timeout(PATIENCE) });
     } catch {
       return null;
     }

@@ -2,6 +2,7 @@
 //
 // What this person does is shown at once and sent by the outbox; what others do comes as events.
 
+import { AHEAD, Ahead } from "./ahead.js";
 import { AllPoints } from "./all-points.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
@@ -20,6 +21,8 @@ const ACTIONS = [
 ];
 const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
 const FOLLOW_PAUSE = 300;
+const PATIENCE = 3000; // with a server that may have gone away
+const TELL_AWAY = "The server is away, and all that was fetched before is gone through. What you decided is kept here.";
 const TELL_OTHERS = "What is left lies before others now: try again in two minutes.";
 const TELL_UNSEEN = "Somebody changed this object before: what is shown now is theirs.";
 
@@ -41,6 +44,7 @@ class Review {
       onMove: (id, place) => this.edit({ operation: "move", object: id, shape: point(place) }),
       onDelete: (id) => this.edit({ operation: "delete", object: id }),
     });
+    this.ahead = new Ahead();
     this.all = new AllPoints(viewer);
     this.outbox = new Outbox(API, (edit, answer) => this.answered(edit, answer), () => this.panel.waiting(this.outbox.waiting().length));
     this.bind();
@@ -48,6 +52,12 @@ class Review {
     this.follow();
     this.panel.waiting(this.outbox.waiting().length);
     this.outbox.send();
+    this.compare();
+  }
+
+  async compare() {
+    const profiles = await ask("features");
+    if (profiles) this.panel.profiles(profiles);
   }
 
   bind() {
@@ -129,7 +139,9 @@ class Review {
       if (edit.operation === "undo") this.go(answer.object.id);
       return;
     }
-    this.panel.message(answer.status === 409 && answer.object ? `${answer.error} ${TELL_UNSEEN}` : answer.error);
+    const { object } = answer;
+    if (answer.status === 409 && object) this.panel.refused(`${answer.error} ${TELL_UNSEEN}`, () => this.go(object.id));
+    else this.panel.message(answer.error);
     if (edit.object) await this.revert(edit.object, answer.object);
   }
 
@@ -179,10 +191,20 @@ class Review {
 
   async next() {
     const after = this.current?.id ?? "";
-    const found = await ask(`next?query=${encodeURIComponent(this.panel.query)}&after=${after}`);
-    if (found === null) return;
+    const { query } = this.panel;
+    const path = `next?query=${encodeURIComponent(query)}&after=${after}&ahead=${AHEAD}`;
+    const found = this.outbox.away ? null : await ask(path, PATIENCE);
+    if (found === null) return this.goAhead(query, after);
+    this.ahead.keep(query, found.ahead);
     if (found.object === null) this.panel.message(found.before_others ? TELL_OTHERS : "Nothing is left to decide here.");
     else await this.go(found.object.id, found.object);
+  }
+
+  // Go on while the server is away, with an object that was asked for before.
+  async goAhead(query, after) {
+    const object = this.ahead.take(query, (id) => id !== after && !this.outbox.last(id));
+    if (object) await this.go(object.id, object);
+    else this.panel.message(TELL_AWAY);
   }
 
   async previous() {
@@ -202,7 +224,7 @@ class Review {
   }
 
   async details(id) {
-    const object = await ask(`objects/${id}`);
+    const object = (await ask(`objects/${id}`, PATIENCE)) ?? this.ahead.details(id);
     if (object && this.current?.id === id) this.panel.details(object);
   }
 
@@ -252,9 +274,10 @@ function pause(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-async function ask(path) {
+async function ask(path, patience) {
   try {
-    const response = await fetch(`${API}/${path}`);
+    const signal = patience ? AbortSignal.timeout(patience) : null;
+    const response = await fetch(`${API}/${path}`, { signal });
     return response.ok ? await response.json() : null;
   } catch {
     return null;

@@ -58,6 +58,37 @@ def test_a_query_goes_through_what_is_undecided(page: Reviewer) -> None:
     assert page.counts["rejected"] == len(seen)
 
 
+def test_what_comes_next_is_told_beforehand_and_stays_free(page: Reviewer, work: str, tmp_path: Path) -> None:
+    found = asked(page, "next?query=uncertain&ahead=3")
+    told = [one["id"] for one in found["ahead"]]
+    assert len({found["object"]["id"], *told}) == 4
+    assert found["ahead"][0]["row"]["volume_um3"] > 0
+    assert found["ahead"][0]["edits"] == []
+    with review(work, database=tmp_path / "review.sqlite", person="bo") as other:
+        assert asked(other, "next?query=uncertain")["object"]["id"] == told[0]  # it is before nobody
+        after = asked(page, f"next?query=uncertain&ahead=2&after={found['object']['id']}")
+        assert [after["object"]["id"], after["ahead"][0]["id"]] == told[1:]
+    ids = {str(id) for id in page._live.objects.ids.tolist()} - {found["object"]["id"], told[1]}
+    for number, id in enumerate(sorted(ids)):
+        assert sent(page, key=f"k{number}", operation="reject", object=id)[0] == 200
+    last = asked(page, "next?query=uncertain&ahead=3")
+    assert [one["id"] for one in last["ahead"]] == [told[1]]
+    assert [asked(page, f"next?query=uncertain&ahead={text}") for text in ("11", "x", "-1")] == [400] * 3
+
+
+def test_features_are_told_by_class_with_the_colours_of_points(page: Reviewer) -> None:
+    found = asked(page, "features")
+    names = [feature["name"] for feature in found["features"]]
+    assert "volume_um3" in names
+    assert not {"volume", "diameter_um", "id", "x_um", "probability", "p_glia"} & {*names}
+    assert 0 < len(names) <= 8
+    assert [spread["name"] for spread in found["features"][0]["spreads"]] == ["other"]
+    state = json.loads(ask(page._server, f"d/test/review/{page.name}/state.json")[2])
+    for colour in found["colours"].values():
+        assert colour in state["layers"][-1]["shader"]
+    assert found["colours"]["glia"] == "#4080ff"
+
+
 def test_two_people_are_given_different_objects(page: Reviewer, work: str, tmp_path: Path) -> None:
     with review(work, database=tmp_path / "review.sqlite", person="bo") as other:
         mine, his = (asked(one, "next?query=uncertain")["object"]["id"] for one in (page, other))
@@ -211,7 +242,7 @@ def test_the_page_has_a_state_with_a_layer_to_edit(page: Reviewer) -> None:
     assert state["selectedLayer"]["layer"] == "review"
     content = ask(page._server, f"d/test/review/{page.name}/v/review/")[2].decode()
     assert f'data-api="/{page._server.token}/api/review/test/classified"' in content
-    for name in ("review", "outbox", "panel", "points", "all-points"):
+    for name in ("review", "outbox", "panel", "points", "all-points", "ahead"):
         assert ask(page._server, f"static/{name}.js")[0] == 200
     assert "Review of classified, 0 of" in repr(page)
     assert "<iframe" in page._repr_html_()
