@@ -10,7 +10,7 @@ import pytest
 from chunkflow.people.service.local.reviewer import Reviewer, review
 from tests.support.browser.reviews import current, open_page
 from tests.support.browser.viewer import Viewer
-from tests.support.people.reviews import asked, job_to_review, sent
+from tests.support.people.reviews import add_areas, asked, job_to_review, sent
 
 
 @pytest.fixture(scope="module")
@@ -118,4 +118,30 @@ def test_what_others_decided_meanwhile_is_told_for_each_object(
     window.wait_for_function(f"review.current.id === '{ids[0]}'")
     assert window.locator("#decided").inner_text() == "Rejected, by bo"
     assert window.locator("#refused li").count() == 1
+    window.close()
+
+
+def test_a_region_is_chosen_by_its_name_and_under_the_cursor(
+    viewer: Viewer, start: Callable[..., Reviewer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_areas(tmp_path, monkeypatch)
+    page = start("ann")
+    window = open_page(viewer, page)
+    window.wait_for_selector("#regions:not([hidden])")
+    window.locator("#region").focus()
+    window.wait_for_function("document.getElementById('region-names').options.length === 2")
+    window.locator("#region").fill("Nowhere")
+    window.keyboard.press("Enter")
+    window.wait_for_selector("#message:not([hidden])")
+    assert "no region named 'Nowhere'" in window.locator("#message").inner_text()
+    window.locator("#region").fill("Left half")
+    window.keyboard.press("Enter")
+    window.wait_for_function("review.current.place[0] < 64 && review.panel.query.endsWith(':Left half')")
+    window.evaluate("viewer.position.value = new Float32Array([110, 60, 24])")
+    window.mouse.move(166, 236)
+    window.wait_for_function("(review.points.cursor() ?? [0])[0] > 100")
+    window.keyboard.press("g")
+    window.wait_for_function(
+        f"review.panel.query === 'region:areas:{2**40}' && review.current.place[0] >= 64"
+    )
     window.close()

@@ -18,6 +18,7 @@ from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.review.point_layer import PointLayer
 from chunkflow.people.review.profiles import TableProfiles
 from chunkflow.people.review.queries import Query, queries_of, query_named
+from chunkflow.people.review.regions import TableRegions
 
 if TYPE_CHECKING:
     from chunkflow.people.review.log.review_log import ReviewLog
@@ -26,7 +27,7 @@ NEIGHBOURS = 2000
 """Objects that a page is given at once."""
 SHOWN_OTHERWISE = re.compile(r"id$|class$|probability$|[xyz](_|$)")
 """Columns of a table that a page shows without their names."""
-DISAGREED, LIST = "disagreed", "list:"
+DISAGREED, LIST, REGION = "disagreed", "list:", "region:"
 UNTOUCHED = ObjectState()
 
 
@@ -50,6 +51,7 @@ class LiveTable:
         self.table = table
         self.objects = objects
         self.profiles = TableProfiles(objects)
+        self.regions = TableRegions(objects.places, objects.info.voxel_size)
         self._queries = queries_of(objects)
         self.seq = 0
         self._current: dict[int, ReviewedObject] = {}
@@ -188,6 +190,8 @@ class LiveTable:
         """A query by its name; those that depend on what people say are read from the database."""
         if name == DISAGREED:
             return Query(name, "", self._numbers(self.log.lists.disagreed(self.table)), decided=True)
+        if name.startswith(REGION):
+            return Query(name, "", self.regions.numbers(*name.removeprefix(REGION).partition(":")[::2]))
         listed = self.log.lists.ids(self.table, name.removeprefix(LIST)) if name.startswith(LIST) else None
         if listed is not None:
             return Query(name, "", self._numbers(listed), decided=True)

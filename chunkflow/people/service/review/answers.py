@@ -6,6 +6,8 @@
     next?query=&after=ID       the next object of a query, which others are not given for two minutes (with
                                &overlap=1 whatever others have); with &ahead=N also N behind it
     near?place=X,Y,Z           the objects around a place
+    regions                    the labels layers of the data set; of &layer=LAYER the regions with objects, or
+                               with &place=X,Y,Z the one there; next?query=region:LAYER:LABEL goes through it
     features                   the features that tell the classes apart best, by class
     edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again
     events?since=SEQ           a stream of all edits behind that number
@@ -17,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -45,7 +46,9 @@ from chunkflow.people.service.asked import (
     name_of_person,
     said,
 )
+from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.review.followers import Follower
+from chunkflow.people.service.review.places import PlaceAnswers, asks_for_region
 from chunkflow.people.viewing.state import CLASSES, colours_of_labels
 
 LARGEST_EDIT = 1 << 20
@@ -65,8 +68,11 @@ Find = Callable[[str, str], Awaitable[LiveTable | None]]
 class ReviewAnswers:
     """Answers what the review pages of tables ask."""
 
-    def __init__(self, find: Find, record: Record) -> None:
+    def __init__(
+        self, find: Find, dataset: Callable[[str], Awaitable[DataSet | None]], record: Record
+    ) -> None:
         self._find = find
+        self.places = PlaceAnswers(self.live, dataset)
         self._record = record
         self._followers: dict[int, Follower] = {}
         self.closing = asyncio.Event()
@@ -78,7 +84,7 @@ class ReviewAnswers:
             Route(f"{below}/table", self.table),
             Route(f"{below}/objects/{{id}}", self.object),
             Route(f"{below}/next", self.next),
-            Route(f"{below}/near", self.near),
+            *self.places.routes(below),
             Route(f"{below}/features", self.features),
             Route(f"{below}/edits", self.take_edit, methods=["POST"]),
             Route(f"{below}/events", self.events),
@@ -123,20 +129,12 @@ class ReviewAnswers:
         after = _id(asked["after"]) if asked.get("after") else None
         person = None if asked.get("overlap") == "1" else name_of_person(request)
         live = await self.live(request)
-        ahead = _ahead(asked.get("ahead", "0"))
-        found = await run_in_threadpool(live.next, asked.get("query", ""), after, person, ahead)
+        ahead, query = _ahead(asked.get("ahead", "0")), asked.get("query", "")
+        if asks_for_region(query):
+            await self.places.find_layers(request, live)
+        found = await run_in_threadpool(live.next, query, after, person, ahead)
         answer = {"object": found.described, "before_others": found.before_others}
         return JSONResponse(answer | ({"ahead": found.ahead} if ahead else {}))
-
-    async def near(self, request: Request) -> Response:
-        """The objects around a place."""
-        try:
-            place = [float(text) for text in request.query_params.get("place", "").split(",")]
-        except ValueError:
-            place = []
-        if len(place) != 3 or not all(math.isfinite(n) for n in place):
-            raise BadInput("A place is three numbers, as in 10,20,5.")
-        return JSONResponse(await run_in_threadpool((await self.live(request)).near, place))
 
     async def features(self, request: Request) -> Response:
         """The features that tell the classes apart best, by class, and the colours of the classes."""

@@ -25,6 +25,13 @@ export class Panel {
     byId("query").replaceChildren(...queries.map(({ name, title }) => new Option(title, name)));
   }
 
+  // Go through a query that is not among those of the table; it stays to be chosen again.
+  choose(name, title) {
+    const select = byId("query");
+    if (![...select.options].some((option) => option.value === name)) select.append(new Option(title, name));
+    select.value = name;
+  }
+
   actions(actions, classes, perform) {
     const buttons = actions
       .filter(({ button }) => button)

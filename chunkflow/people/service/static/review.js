@@ -7,6 +7,7 @@ import { AllPoints } from "./all-points.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { Points } from "./points.js";
+import { Regions } from "./regions.js";
 
 const API = document.body.dataset.api;
 const ACTIONS = [
@@ -17,6 +18,7 @@ const ACTIONS = [
   { key: "u", name: "undo", title: "undo", button: true },
   { key: "y", name: "redo", title: "redo", button: true },
   { key: "m", name: "note", title: "note", button: true },
+  { key: "g", name: "region", title: "only the region under the cursor" },
   { key: "i", name: "hide", title: "hide what is decided" },
 ];
 const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
@@ -53,6 +55,20 @@ class Review {
     this.panel.waiting(this.outbox.waiting().length);
     this.outbox.send();
     this.compare();
+    this.regions = new Regions((path) => this.told(path), (query, title) => this.through(query, title), (text) => this.panel.message(text));
+    this.regions.offer();
+  }
+
+  // Go through a query that somebody has just made.
+  through(query, title) {
+    this.panel.message("");
+    this.panel.choose(query, title);
+    return this.next();
+  }
+
+  // An answer, or null; what is wrong is said.
+  async told(path) {
+    return ask(path, undefined, (text) => this.panel.message(text));
   }
 
   async compare() {
@@ -98,6 +114,7 @@ class Review {
     if (name === "undo") return this.edit({ operation: "undo" });
     if (name === "redo") return this.edit({ operation: "undo", redo: true });
     if (name === "hide") return this.hide();
+    if (name === "region") return this.regions.goAt(this.points.cursor());
     const id = this.points.underCursor() ?? this.current?.id;
     const object = this.objects.get(id);
     if (!object) return this.panel.message("Choose an object first: j goes to the next one.");
@@ -193,7 +210,8 @@ class Review {
     const after = this.current?.id ?? "";
     const { query } = this.panel;
     const path = `next?query=${encodeURIComponent(query)}&after=${after}&ahead=${AHEAD}`;
-    const found = this.outbox.away ? null : await ask(path, PATIENCE);
+    const found = this.outbox.away ? null : await ask(path, PATIENCE, (text) => this.panel.message(text));
+    if (found === undefined) return;
     if (found === null) return this.goAhead(query, after);
     this.ahead.keep(query, found.ahead);
     if (found.object === null) this.panel.message(found.before_others ? TELL_OTHERS : "Nothing is left to decide here.");
@@ -274,10 +292,15 @@ function pause(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-async function ask(path, patience) {
+// What the server says; null where it does not answer so. A `refused` is told why, and the answer undefined.
+async function ask(path, patience, refused) {
   try {
     const signal = patience ? AbortSignal.timeout(patience) : null;
     const response = await fetch(`${API}/${path}`, { signal });
+    if (refused && response.status === 400) {
+      refused((await response.json()).error);
+      return undefined;
+    }
     return response.ok ? await response.json() : null;
   } catch {
     return null;

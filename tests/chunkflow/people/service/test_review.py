@@ -13,7 +13,7 @@ import pytest
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.log.review_log import ReviewLog
 from chunkflow.people.service.local.reviewer import Reviewer, review
-from tests.support.people.reviews import asked, job_to_review, sent
+from tests.support.people.reviews import add_areas, asked, job_to_review, sent
 from tests.support.people.service import ask
 
 ADDED = str(2**62 + 9)
@@ -87,6 +87,55 @@ def test_features_are_told_by_class_with_the_colours_of_points(page: Reviewer) -
     for colour in found["colours"].values():
         assert colour in state["layers"][-1]["shader"]
     assert found["colours"]["glia"] == "#4080ff"
+
+
+def test_a_region_of_another_layer_is_gone_through(
+    work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_areas(tmp_path, monkeypatch)
+    with review(work, database=tmp_path / "review.sqlite") as page:
+        assert asked(page, "regions") == {"layers": ["areas"]}
+        left = {str(id) for id in page._live.objects.ids[page._live.objects.places[:, 0] < 64].tolist()}
+        count = len(page._live.objects)
+        assert 0 < len(left) < count
+        told = asked(page, "regions?layer=areas")["regions"]
+        assert {one["label"]: (one["name"], one["objects"]) for one in told} == {
+            "7": ("Left half", len(left)),
+            str(2**40): ("", count - len(left)),
+        }
+        assert asked(page, "regions?layer=areas&place=63.9,3,3")["region"]["label"] == "7"
+        assert asked(page, "regions?layer=areas&place=64.1,3,3")["region"]["label"] == str(2**40)
+        assert asked(page, "regions?layer=areas&place=-1,3,3")["region"] is None
+        seen: set[str] = set()
+        for name in ("7", "left%20half") * count:
+            found = asked(page, f"next?query=region:areas:{name}")["object"]
+            if found is None:
+                break
+            seen.add(found["id"])
+            assert sent(page, key=f"k{len(seen)}", operation="reject", object=found["id"])[0] == 200
+        assert seen == left
+        path = f"api/review/test/{page.name}"
+        for query, sentence in (
+            (
+                "next?query=region:nuclei:1",
+                "The data set has no layer of regions named 'nuclei': it has areas.",
+            ),
+            ("regions?layer=x", "The data set has no layer of regions named 'x': it has areas."),
+            (
+                "next?query=region:areas:12",
+                "No object of the table lies in the region 12 of the layer areas.",
+            ),
+            ("next?query=region:areas:Right", "The layer areas has no region named 'Right'"),
+            ("next?query=region:areas", "The layer areas has no region named ''"),
+            ("regions?layer=areas&place=1,2", "A place is three numbers"),
+        ):
+            status, _, content = ask(page._server, f"{path}/{query}")
+            assert (status, sentence in json.loads(content)["error"]) == (400, True), content
+
+
+def test_a_data_set_without_other_labels_has_no_regions(page: Reviewer) -> None:
+    assert asked(page, "regions") == {"layers": []}
+    assert asked(page, "next?query=region:nuclei:1") == 400
 
 
 def test_two_people_are_given_different_objects(page: Reviewer, work: str, tmp_path: Path) -> None:
@@ -242,7 +291,7 @@ def test_the_page_has_a_state_with_a_layer_to_edit(page: Reviewer) -> None:
     assert state["selectedLayer"]["layer"] == "review"
     content = ask(page._server, f"d/test/review/{page.name}/v/review/")[2].decode()
     assert f'data-api="/{page._server.token}/api/review/test/classified"' in content
-    for name in ("review", "outbox", "panel", "points", "all-points", "ahead"):
+    for name in ("review", "outbox", "panel", "points", "all-points", "ahead", "regions"):
         assert ask(page._server, f"static/{name}.js")[0] == 200
     assert "Review of classified, 0 of" in repr(page)
     assert "<iframe" in page._repr_html_()
