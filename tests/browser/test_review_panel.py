@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cloudvolume import CloudVolume
 
 from chunkflow.people.service.local.reviewer import Reviewer, review
 from tests.support.browser.reviews import current, open_page
@@ -144,4 +145,27 @@ def test_a_region_is_chosen_by_its_name_and_under_the_cursor(
     window.wait_for_function(
         f"review.panel.query === 'region:areas:{2**40}' && review.current.place[0] >= 64"
     )
+    window.close()
+
+
+def test_an_added_point_takes_the_id_of_what_lies_under_it(
+    viewer: Viewer, start: Callable[..., Reviewer]
+) -> None:
+    page = start("ann")
+    window = open_page(viewer, page)
+    objects = page._live.objects
+    labels = CloudVolume(objects.info.labels, progress=False)
+    ids = dict(zip(objects.ids.tolist(), objects.places.tolist(), strict=True))
+    id, place = next(
+        (id, place) for id, place in ids.items() if int(labels[tuple(map(int, place))].item()) == id
+    )
+    assert sent(page, key="d", operation="delete", object=str(id))[0] == 200
+    window.evaluate(f"review.add({place})")
+    window.wait_for_function(f"review.objects.get('{id}')?.seq === 2 && !review.objects.get('{id}').deleted")
+    assert asked(page, f"objects/{id}")["status"] == "accepted"
+    page.close()
+    window.evaluate("review.add([3, 4, 5])")
+    window.wait_for_function("review.outbox.waiting().length === 1")
+    (waits,) = window.evaluate("review.outbox.waiting().map(({ edit }) => edit.object)")
+    assert 2**62 <= int(waits) < 2**63
     window.close()

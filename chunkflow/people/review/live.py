@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput
 from chunkflow.people.review.log.edits import DrawnShape, Edit, ObjectState, ReviewedObject
 from chunkflow.people.review.log.proposed import ProposedEdit
@@ -18,7 +19,7 @@ from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.review.point_layer import PointLayer
 from chunkflow.people.review.profiles import TableProfiles
 from chunkflow.people.review.queries import Query, queries_of, query_named
-from chunkflow.people.review.regions import TableRegions
+from chunkflow.people.review.regions import TableRegions, labels_at
 
 if TYPE_CHECKING:
     from chunkflow.people.review.log.review_log import ReviewLog
@@ -76,15 +77,15 @@ class LiveTable:
         before = self._current.get(edit.object)
         former = before.state if before else UNTOUCHED
         state = ObjectState.from_json({**former.to_json(), **edit.after})
-        self._count(former, -1)
+        self._count(edit.object, former, -1)
         self._keep(edit.object, ReviewedObject(edit.seq, state, edit.person, edit.at))
 
     def _keep(self, id: int, held: ReviewedObject) -> None:
-        self._count(held.state, 1)
+        self._count(id, held.state, 1)
         self._current[id] = held
-        if held.state.added:
-            self._added.add(id)
         number = self.objects.number(id)
+        if held.state.added and number is None:
+            self._added.add(id)
         if number is not None:
             self._open[number] = not held.state.status and not held.state.deleted
             self._deleted[number] = held.state.deleted
@@ -92,11 +93,12 @@ class LiveTable:
             self._points.keep(id, held.state)
         self.seq = max(self.seq, held.seq)
 
-    def _count(self, state: ObjectState, by: int) -> None:
+    def _count(self, id: int, state: ObjectState, by: int) -> None:
+        added = state.added and self.objects.number(id) is None
         if state.deleted:
-            self._counts["deleted"] += 0 if state.added else by
+            self._counts["deleted"] += 0 if added else by
         else:
-            self._counts["added"] += by if state.added else 0
+            self._counts["added"] += by if added else 0
             if state.status:
                 self._counts[state.status] += by
 
@@ -127,7 +129,7 @@ class LiveTable:
         if proposed.object is None:
             return
         in_table = self.objects.number(proposed.object) is not None
-        if proposed.operation == "add" and in_table:
+        if proposed.operation == "add" and in_table and not self._is_deleted(proposed.object):
             raise BadInput(f"The table has an object {proposed.object} already: add another id.")
         if proposed.operation != "add" and not in_table and proposed.object not in self._current:
             raise BadInput(f"The table has no object {proposed.object}.")
@@ -140,6 +142,20 @@ class LiveTable:
         for place in places:
             if any(not a <= n <= b for a, n, b in zip(volume.start, place, volume.stop, strict=True)):
                 raise BadInput(f"The place {list(place)} lies outside of the volume {volume}.")
+
+    def _is_deleted(self, id: int) -> bool:
+        held = self._current.get(id)
+        return held is not None and held.state.deleted
+
+    def under(self, place: Sequence[float]) -> int | None:
+        """The id that the labels of the table have at a place, where it is free: the table does not have the
+        object, nor have people added it, or it was deleted."""
+        if not self.objects.info.labels:
+            return None
+        labels = layer_at(self.objects.info.labels)
+        id = int(labels_at(labels, np.array([place]), self.objects.info.voxel_size)[0])
+        unknown = self.objects.number(id) is None and id not in self._current
+        return id if id and (unknown or self._is_deleted(id)) else None
 
     def described(self, id: int) -> dict[str, Any] | None:
         """What a page must know of an object; None where there never was one.

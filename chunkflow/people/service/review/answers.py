@@ -6,6 +6,8 @@
     next?query=&after=ID       the next object of a query, which others are not given for two minutes (with
                                &overlap=1 whatever others have); with &ahead=N also N behind it
     near?place=X,Y,Z           the objects around a place
+    under?place=X,Y,Z          the id that a point which is added there gets of the table's labels; null where
+                               they have none, or the object is in the table already
     regions                    the labels layers of the data set; of &layer=LAYER the regions with objects, or
                                with &place=X,Y,Z the one there; next?query=region:LAYER:LABEL goes through it
     features                   the features that tell the classes apart best, by class

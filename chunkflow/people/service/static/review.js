@@ -23,6 +23,7 @@ const ACTIONS = [
 ];
 const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
 const FOLLOW_PAUSE = 300;
+const UNDER_PATIENCE = 1000; // with the id of a point: a new one does as well
 const PATIENCE = 3000; // with a server that may have gone away
 const TELL_AWAY = "The server is away, and all that was fetched before is gone through. What you decided is kept here.";
 const TELL_OTHERS = "What is left lies before others now: try again in two minutes.";
@@ -141,10 +142,12 @@ class Review {
     this.outbox.put(edit);
   }
 
-  add(place) {
-    const id = newId();
-    this.update({ id, place, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: null, person: this.table.person });
-    this.outbox.put({ operation: "add", object: id, shape: point(place) });
+  async add(place) {
+    const there = this.outbox.away ? null : await ask(`under?place=${place.join(",")}`, UNDER_PATIENCE);
+    const id = there?.object ?? newId();
+    const seen = there?.seq ?? null; // the last edit of one that was deleted
+    this.update({ id, place, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: seen, person: this.table.person });
+    this.outbox.put({ operation: "add", object: id, shape: point(place), seen });
   }
 
   async answered(edit, answer) {

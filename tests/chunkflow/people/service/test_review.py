@@ -5,11 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from cloudvolume import CloudVolume
 
+from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.log.review_log import ReviewLog
 from chunkflow.people.service.local.reviewer import Reviewer, review
@@ -17,6 +21,7 @@ from tests.support.people.reviews import add_areas, asked, job_to_review, sent
 from tests.support.people.service import ask
 
 ADDED = str(2**62 + 9)
+PER_OBJECT = ("ids", "places", "of_class", "probability", "file")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +141,35 @@ def test_a_region_of_another_layer_is_gone_through(
 def test_a_data_set_without_other_labels_has_no_regions(page: Reviewer) -> None:
     assert asked(page, "regions") == {"layers": []}
     assert asked(page, "next?query=region:nuclei:1") == 400
+
+
+def test_a_point_takes_the_id_of_the_free_object_under_it(page: Reviewer) -> None:
+    objects = page._live.objects
+    whole = np.floor(objects.places).astype(int)
+    under = CloudVolume(objects.info.labels, progress=False)
+    number = next(n for n, (x, y, z) in enumerate(whole) if int(under[x, y, z].item()) == objects.ids[n])
+    id, place = str(objects.ids[number]), ",".join(str(n) for n in objects.places[number])
+    nothing = {"object": None, "seq": None}
+    assert asked(page, f"under?place={place}") == nothing  # the table has it
+    assert asked(page, "under?place=-5,1,1") == nothing
+    assert asked(page, "under?place=x") == 400
+    before = page.counts
+    assert sent(page, key="a", operation="delete", object=id)[0] == 200
+    assert asked(page, f"under?place={place}") == {"object": id, "seq": 1}
+    shape = {"kind": "point", "points": [objects.places[number].tolist()]}
+    status, answer = sent(page, key="b", operation="add", object=id, shape=shape, seen=1)
+    assert (status, answer["object"]["deleted"], answer["object"]["status"]) == (200, False, "accepted")
+    assert answer["counts"] == before | {"accepted": 1}
+    assert asked(page, f"under?place={place}") == nothing
+    near = asked(page, f"near?place={place}")["objects"]
+    assert [one["id"] for one in near].count(id) == 1
+    assert sent(page, key="c", operation="add", object=id, shape=shape, seen=2)[0] == 400
+    live = page._live
+    fewer = {name: np.delete(getattr(objects, name), number, axis=0) for name in PER_OBJECT}
+    lacking = LiveTable(live.log, live.table + 1, replace(objects, **fewer))
+    assert lacking.under(objects.places[number].tolist()) == int(id)
+    other = lacking.objects.places[number].tolist()
+    assert lacking.under(other) != int(id)
 
 
 def test_two_people_are_given_different_objects(page: Reviewer, work: str, tmp_path: Path) -> None:
