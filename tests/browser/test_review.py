@@ -192,8 +192,8 @@ def test_two_people_see_each_other_and_overwrite_nothing(
     assert his.locator("#decided").inner_text() == "neuron, by ann"
     his.evaluate(f"review.objects.get('{id}').seq = null")  # as if he had not seen it
     press(his, "d")
-    his.wait_for_selector("#message:not([hidden])")
-    assert f"Object {id} was changed by ann (class) after you saw it." in his.locator("#message").inner_text()
+    his.wait_for_selector("#refused li")
+    assert f"Object {id} was changed by ann (class) after you saw it." in his.locator("#refused").inner_text()
     assert his.evaluate(f"review.objects.get('{id}').status") == "accepted"
     assert ann._live.log.last() == 1
     for window in (hers, his):

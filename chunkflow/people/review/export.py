@@ -99,15 +99,14 @@ def reviewed_rows(info: TableInfo, current: Current, deleted: bool = False) -> I
     """The rows of a table with what is decided of them, the first piece without rows; those of `deleted`
     objects are among them or not."""
     schema: pa.Schema | None = None
+    added = {id for id, held in current.items() if held.state.added and not held.state.deleted}
     for piece in table_rows(info):
+        added -= {*piece["id"].to_pylist()}  # one that was deleted and added again has its row
         made = _decided(piece, info, current, deleted)
         schema = schema or made.schema
         yield made.cast(schema)
-    added = [
-        (id, held) for id, held in sorted(current.items()) if held.state.added and not held.state.deleted
-    ]
     if schema is not None and added:
-        yield pa.Table.from_pylist([_added_row(id, held, info) for id, held in added], schema)
+        yield pa.Table.from_pylist([_added_row(id, current[id], info) for id in sorted(added)], schema)
 
 
 def _decided(rows: pa.Table, info: TableInfo, current: Current, deleted: bool) -> pa.Table:

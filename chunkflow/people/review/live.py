@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput
 from chunkflow.people.review.log.edits import DrawnShape, Edit, ObjectState, ReviewedObject
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.review.point_layer import PointLayer
+from chunkflow.people.review.profiles import TableProfiles
 from chunkflow.people.review.queries import TO_LEARN, Query, queries_of, query_named
+from chunkflow.people.review.regions import TableRegions, labels_at
 
 if TYPE_CHECKING:
     from chunkflow.people.review.log.review_log import ReviewLog
@@ -25,7 +28,7 @@ NEIGHBOURS = 2000
 """Objects that a page is given at once."""
 SHOWN_OTHERWISE = re.compile(r"id$|class$|probability$|[xyz](_|$)")
 """Columns of a table that a page shows without their names."""
-DISAGREED, LIST = "disagreed", "list:"
+DISAGREED, LIST, REGION = "disagreed", "list:", "region:"
 UNTOUCHED = ObjectState()
 
 
@@ -37,6 +40,8 @@ class NextObject:
     """None where nothing is left that is not before others."""
     before_others: int
     """How many of those that are to be looked at are before others now."""
+    ahead: tuple[dict[str, Any], ...] = ()
+    """Those that come behind it, in full, for a page that may lose its server."""
 
 
 class LiveTable:
@@ -46,6 +51,8 @@ class LiveTable:
         self.log = log
         self.table = table
         self.objects = objects
+        self.profiles = TableProfiles(objects)
+        self.regions = TableRegions(objects.places, objects.info.voxel_size)
         self._queries = queries_of(objects)
         self.seq = 0
         self._current: dict[int, ReviewedObject] = {}
@@ -70,15 +77,15 @@ class LiveTable:
         before = self._current.get(edit.object)
         former = before.state if before else UNTOUCHED
         state = ObjectState.from_json({**former.to_json(), **edit.after})
-        self._count(former, -1)
+        self._count(edit.object, former, -1)
         self._keep(edit.object, ReviewedObject(edit.seq, state, edit.person, edit.at))
 
     def _keep(self, id: int, held: ReviewedObject) -> None:
-        self._count(held.state, 1)
+        self._count(id, held.state, 1)
         self._current[id] = held
-        if held.state.added:
-            self._added.add(id)
         number = self.objects.number(id)
+        if held.state.added and number is None:
+            self._added.add(id)
         if number is not None:
             self._open[number] = not held.state.status and not held.state.deleted
             self._deleted[number] = held.state.deleted
@@ -86,11 +93,12 @@ class LiveTable:
             self._points.keep(id, held.state)
         self.seq = max(self.seq, held.seq)
 
-    def _count(self, state: ObjectState, by: int) -> None:
+    def _count(self, id: int, state: ObjectState, by: int) -> None:
+        added = state.added and self.objects.number(id) is None
         if state.deleted:
-            self._counts["deleted"] += 0 if state.added else by
+            self._counts["deleted"] += 0 if added else by
         else:
-            self._counts["added"] += by if state.added else 0
+            self._counts["added"] += by if added else 0
             if state.status:
                 self._counts[state.status] += by
 
@@ -121,7 +129,7 @@ class LiveTable:
         if proposed.object is None:
             return
         in_table = self.objects.number(proposed.object) is not None
-        if proposed.operation == "add" and in_table:
+        if proposed.operation == "add" and in_table and not self._is_deleted(proposed.object):
             raise BadInput(f"The table has an object {proposed.object} already: add another id.")
         if proposed.operation != "add" and not in_table and proposed.object not in self._current:
             raise BadInput(f"The table has no object {proposed.object}.")
@@ -134,6 +142,20 @@ class LiveTable:
         for place in places:
             if any(not a <= n <= b for a, n, b in zip(volume.start, place, volume.stop, strict=True)):
                 raise BadInput(f"The place {list(place)} lies outside of the volume {volume}.")
+
+    def _is_deleted(self, id: int) -> bool:
+        held = self._current.get(id)
+        return held is not None and held.state.deleted
+
+    def under(self, place: Sequence[float]) -> int | None:
+        """The id that the labels of the table have at a place, where it is free: the table does not have the
+        object, nor have people added it, or it was deleted."""
+        if not self.objects.info.labels:
+            return None
+        labels = layer_at(self.objects.info.labels)
+        id = int(labels_at(labels, np.array([place]), self.objects.info.voxel_size)[0])
+        unknown = self.objects.number(id) is None and id not in self._current
+        return id if id and (unknown or self._is_deleted(id)) else None
 
     def described(self, id: int) -> dict[str, Any] | None:
         """What a page must know of an object; None where there never was one.
@@ -186,6 +208,8 @@ class LiveTable:
         """A query by its name; those that depend on what people say are read from the database."""
         if name == DISAGREED:
             return Query(name, "", self._numbers(self.log.lists.disagreed(self.table)), decided=True)
+        if name.startswith(REGION):
+            return Query(name, "", self.regions.numbers(*name.removeprefix(REGION).partition(":")[::2]))
         asked = name.removeprefix(LIST)
         listed = self.log.lists.ids(self.table, asked) if name == TO_LEARN or name != asked else None
         if listed is not None:
@@ -202,10 +226,11 @@ class LiveTable:
         numbers = (self.objects.number(id) for id in ids)
         return np.array([number for number in numbers if number is not None], np.int64)
 
-    def next(self, query: str, after: int | None, person: str | None = None) -> NextObject:
-        """The object that a query gives next, behind the object `after`.
+    def next(self, query: str, after: int | None, person: str | None = None, ahead: int = 0) -> NextObject:
+        """The object that a query gives next, behind the object `after`, and some that come behind that.
 
-        Where a `person` is given, it is leased to them, and what others have on lease is left out.
+        Where a `person` is given, it is leased to them, and what others have on lease is left out. Those
+        that come behind it are leased to nobody.
         """
         chosen = self._query(query)
         start = None if after is None else self.objects.number(after)
@@ -221,7 +246,11 @@ class LiveTable:
             return None if found is None else int(self.objects.ids[found])
 
         found = choose(set()) if person is None else self.log.leases.take(self.table, person, choose)
-        return NextObject(None if found is None else self.described(found), others)
+        if found is None:
+            return NextObject(None, others)
+        behind = chosen.behind(wanted, self.objects.number(found), start, ahead)
+        detailed = (self.detailed(int(self.objects.ids[number])) for number in behind)
+        return NextObject(self.described(found), others, tuple(one for one in detailed if one))
 
     def near(self, place: Sequence[float]) -> dict[str, Any]:
         """The objects nearest to a place, and how far they reach, in nanometres."""

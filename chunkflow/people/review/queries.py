@@ -39,6 +39,19 @@ class Query:
                 return int(part[wanted.argmax()])
         return None
 
+    def behind(
+        self, open: npt.NDArray[np.bool_], number: int | None, former: int | None, count: int
+    ) -> list[int]:
+        """So many open objects behind an object `number`, without it and the one before it."""
+        open = open.copy()
+        open[[one for one in (number, former) if one is not None]] = False
+        found: list[int] = []
+        while len(found) < count and (another := self.next(open, number)) is not None:
+            open[another] = False
+            found.append(another)
+            number = another
+        return found
+
 
 def queries_of(objects: TableObjects) -> Mapping[str, Query]:
     """The queries that make sense for a table, by name."""

@@ -64,7 +64,7 @@ class Service:
         self.access = access
         self.metrics = ServiceMetrics()
         self._record = record or record_nothing
-        self.reviews = ReviewAnswers(self.review, self._record)
+        self.reviews = ReviewAnswers(self.review, self.dataset, self._record)
         self.viewers = ViewerAnswers(catalogue, self.kept_views())
 
     @classmethod
@@ -132,6 +132,10 @@ class Service:
     async def review(self, dataset: str, table: str) -> LiveTable | None:
         """The table of a data set as it is reviewed."""
         return await run_in_threadpool(self.catalogue.review, dataset, table)
+
+    async def dataset(self, name: str) -> DataSet | None:
+        """A data set as it is now; None where there is none."""
+        return await run_in_threadpool(self.catalogue.dataset, name)
 
     def close(self) -> None:
         """End the streams that are open."""

@@ -160,6 +160,13 @@ def colour_of(info: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     return [], ["vec3 colour = defaultColor();"]
 
 
+def colours_of_labels(labels: Sequence[str]) -> dict[str, str]:
+    """A colour for each of some named values; those that are customary for the names that have one."""
+    taken = {CUSTOMARY[label] for label in labels if label in CUSTOMARY}
+    others = cycle([colour for colour in CLASS_COLOURS if colour not in taken])
+    return {label: CUSTOMARY.get(label) or next(others) for label in labels}
+
+
 def class_colours(entry: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """A colour for each named value; where they are too many, those of a rainbow."""
     values, labels = entry["enum_values"], entry["enum_labels"]
@@ -167,15 +174,14 @@ def class_colours(entry: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         low, high = float(min(values)), float(max(values))
         share = f"(float(prop_{entry['id']}()) - {low!r}) / {high - low!r}"
         return [], [f"vec3 colour = colormapJet({share});"]
-    taken = {CUSTOMARY[label] for label in labels if label in CUSTOMARY}
-    others = cycle([colour for colour in CLASS_COLOURS if colour not in taken])
+    colours = colours_of_labels(labels)
     controls, lines = [], ["vec3 colour = defaultColor();"]
     names: set[str] = set()
     for value, label in zip(values, labels, strict=True):
         name = f"{entry['id']}_{re.sub('[^A-Za-z0-9]+', '_', label).strip('_')}"
         name = re.sub("_+", "_", name if name not in names else f"{name}_{value}")  # two are not for GLSL
         names.add(name)
-        controls.append(f'#uicontrol vec3 {name} color(default="{CUSTOMARY.get(label) or next(others)}")')
+        controls.append(f'#uicontrol vec3 {name} color(default="{colours[label]}")')
         lines.append(f"if (prop_{entry['id']}() == {literal(value, entry['type'])}) colour = {name};")
     return controls, lines
 

@@ -7,12 +7,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
 from chunkflow.people.review.log.edits import Edit
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
+from chunkflow.people.service.local import reviewer
 from chunkflow.people.service.local.reviewer import Reviewer
 from tests.support.files.classifiers import saved_model
-from tests.support.jobs import make_job, run_job
+from tests.support.jobs import make_job, make_layer, run_job
 from tests.support.people.service import ask
 
 SIZE = [128, 128, 48]
@@ -57,3 +61,23 @@ def decide(place: str, *edits: dict[str, Any], person: str = "ann", database: st
             document = {"key": f"{person}-{log.last()}", "seen": held.seq if held else None, **edit}
             made.append(log.append(live.table, person, ProposedEdit.parse(document)))
     return made
+
+
+def add_areas(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let data sets that are reviewed have a layer `areas`: two halves along x, of which one has a name."""
+    labels = np.full((64, 64, 24), 7, np.uint64)
+    labels[32:] = 2**40
+    url = f"file://{make_layer(folder / 'areas', labels, 'segmentation', voxel_size=(2000, 2000, 4000))}"
+    info = json.loads((folder / "areas" / "info").read_text())
+    (folder / "areas" / "info").write_text(json.dumps(info | {"segment_properties": "names"}))
+    (folder / "areas" / "names").mkdir()
+    named = {"ids": ["7"], "properties": [{"id": "label", "type": "label", "values": ["Left half"]}]}
+    document = {"@type": "neuroglancer_segment_properties", "inline": named}
+    (folder / "areas" / "names" / "info").write_text(json.dumps(document))
+    shown = reviewer.layers_to_show
+
+    def with_areas(places: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+        layers, links = shown(places)
+        return layers | {"areas": url}, links
+
+    patch.setattr(reviewer, "layers_to_show", with_areas)

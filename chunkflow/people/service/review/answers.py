@@ -4,8 +4,13 @@
     table                      classes, queries, progress, and who asks
     objects/ID                 an object: its row, what is decided of it, its edits
     next?query=&after=ID       the next object of a query, which others are not given for two minutes (with
-                               &overlap=1 whatever others have)
+                               &overlap=1 whatever others have); with &ahead=N also N behind it
     near?place=X,Y,Z           the objects around a place
+    under?place=X,Y,Z          the id that a point which is added there gets of the table's labels; null where
+                               they have none, or the object is in the table already
+    regions                    the labels layers of the data set; of &layer=LAYER the regions with objects, or
+                               with &place=X,Y,Z the one there; next?query=region:LAYER:LABEL goes through it
+    features                   the features that tell the classes apart best, by class
     edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again
     events?since=SEQ           a stream of all edits behind that number
     lists/NAME (PUT)           a JSON array of ids, which are gone through by query=list:NAME
@@ -19,10 +24,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import quote
@@ -33,10 +36,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from chunkflow.errors import BadInput, ChunkflowError
+from chunkflow.errors import BadInput
 from chunkflow.people.review.live import LiveTable
-from chunkflow.people.review.log.edits import Edit, Refused
+from chunkflow.people.review.log.edits import Refused
 from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.objects import TableObjects
+from chunkflow.people.review.point_layer import point_properties
 from chunkflow.people.service.access import Record
 from chunkflow.people.service.asked import (
     address_of_client,
@@ -45,21 +50,19 @@ from chunkflow.people.service.asked import (
     name_of_person,
     said,
 )
+from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.review.followers import Follower
+from chunkflow.people.service.review.places import PlaceAnswers, asks_for_region
+from chunkflow.people.service.review.streams import MADE_ANEW, told_anew, told_edits
+from chunkflow.people.viewing.state import CLASSES, colours_of_labels
 
 LARGEST_EDIT = 1 << 20
 """Bytes of an edit: a polygon of ten thousand corners has half of it."""
 LARGEST_LIST = 1 << 25
 """Bytes of a list: a million ids."""
+MOST_AHEAD = 10
+"""Objects that a page may ask for beforehand."""
 ID = re.compile(r"[0-9]{1,20}")
-LOOK_SECONDS = 5.0
-"""How often a stream on which nothing happens looks whether the table is still the same, and says that it is
-open."""
-MADE_ANEW = (
-    "The table was made anew since this page was opened, so what is decided here is no longer about its "
-    "objects: load the page again."
-)
-ANEW = f"event: anew\ndata: {json.dumps({'error': MADE_ANEW})}\n\n"
 LIST_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -70,8 +73,11 @@ Find = Callable[[str, str], Awaitable[LiveTable | None]]
 class ReviewAnswers:
     """Answers what the review pages of tables ask."""
 
-    def __init__(self, find: Find, record: Record) -> None:
+    def __init__(
+        self, find: Find, dataset: Callable[[str], Awaitable[DataSet | None]], record: Record
+    ) -> None:
         self._find = find
+        self.places = PlaceAnswers(self.live, dataset)
         self._record = record
         self._followers: dict[int, Follower] = {}
         self.closing = asyncio.Event()
@@ -83,7 +89,8 @@ class ReviewAnswers:
             Route(f"{below}/table", self.table),
             Route(f"{below}/objects/{{id}}", self.object),
             Route(f"{below}/next", self.next),
-            Route(f"{below}/near", self.near),
+            *self.places.routes(below),
+            Route(f"{below}/features", self.features),
             Route(f"{below}/edits", self.take_edit, methods=["POST"]),
             Route(f"{below}/events", self.events),
             Route(f"{below}/lists/{{name}}", self.put_list, methods=["PUT"]),
@@ -134,18 +141,18 @@ class ReviewAnswers:
         after = _id(asked["after"]) if asked.get("after") else None
         person = None if asked.get("overlap") == "1" else name_of_person(request)
         live = await self.live(request)
-        found = await run_in_threadpool(live.next, asked.get("query", ""), after, person)
-        return JSONResponse({"object": found.described, "before_others": found.before_others})
+        ahead, query = _ahead(asked.get("ahead", "0")), asked.get("query", "")
+        if asks_for_region(query):
+            await self.places.find_layers(request, live)
+        found = await run_in_threadpool(live.next, query, after, person, ahead)
+        answer = {"object": found.described, "before_others": found.before_others}
+        return JSONResponse(answer | ({"ahead": found.ahead} if ahead else {}))
 
-    async def near(self, request: Request) -> Response:
-        """The objects around a place."""
-        try:
-            place = [float(text) for text in request.query_params.get("place", "").split(",")]
-        except ValueError:
-            place = []
-        if len(place) != 3 or not all(math.isfinite(n) for n in place):
-            raise BadInput("A place is three numbers, as in 10,20,5.")
-        return JSONResponse(await run_in_threadpool((await self.live(request)).near, place))
+    async def features(self, request: Request) -> Response:
+        """The features that tell the classes apart best, by class, and the colours of the classes."""
+        live = await self.live(request)
+        features = await run_in_threadpool(live.profiles.document)
+        return JSONResponse({"features": features, "colours": point_colours(live.objects)})
 
     async def take_edit(self, request: Request) -> Response:
         """Write one edit to the log; answered once it is durable."""
@@ -173,7 +180,11 @@ class ReviewAnswers:
         if not since.isdecimal():
             raise BadInput("`since` is the number of an edit.")
         find = partial(self._find, request.path_params["dataset"], request.path_params["table"])
-        stream = _one(ANEW) if _means_another(request, live) else self._stream(live, int(since), find)
+        stream = (
+            told_anew()
+            if _means_another(request, live)
+            else told_edits(live, self._follower(live), int(since), find, self.closing)
+        )
         return StreamingResponse(
             stream, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
@@ -198,27 +209,6 @@ class ReviewAnswers:
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return Response(found, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
-    async def _stream(
-        self, live: LiveTable, since: int, find: Callable[[], Awaitable[LiveTable | None]]
-    ) -> AsyncIterator[str]:
-        follower = self._follower(live)
-        with follower.heard() as queue:
-            yield ":\n\n"
-            for edit in await run_in_threadpool(live.since, since):
-                since = edit.seq
-                yield _event(live, edit)
-            while follower.serves(queue) and not self.closing.is_set():
-                heard: Edit | None = None
-                with suppress(TimeoutError):
-                    heard = await asyncio.wait_for(queue.get(), LOOK_SECONDS)
-                if heard is None:
-                    if await _is_replaced(live, find):
-                        yield ANEW
-                        return
-                    yield ":\n\n"
-                elif heard.seq > since:
-                    yield _event(live, heard)
-
     def _follower(self, live: LiveTable) -> Follower:
         if live.table not in self._followers:
             self._followers[live.table] = Follower(live)
@@ -236,27 +226,16 @@ def review_address(root: str, dataset: str, table: str) -> str:
     return f"{root}/api/review/{quote(dataset)}/{quote(table)}"
 
 
+def point_colours(objects: TableObjects) -> dict[str, str]:
+    """The colour in which points of each class are shown; none where they are too many to have their own."""
+    _, classes = point_properties(objects)
+    labels = classes["enum_labels"]
+    return colours_of_labels(labels) if len(labels) <= CLASSES else {}
+
+
 def _means_another(request: Request, live: LiveTable) -> bool:
     """Whether who asks means the table as it was before it was made anew."""
     return request.query_params.get("generation", live.objects.generation) != live.objects.generation
-
-
-async def _one(event: str) -> AsyncIterator[str]:
-    yield event
-
-
-async def _is_replaced(live: LiveTable, find: Callable[[], Awaitable[LiveTable | None]]) -> bool:
-    """Whether a table was made anew; one that is away, or is just being made, was not yet."""
-    try:
-        found = await find()
-    except ChunkflowError:
-        return False
-    return found is not None and found is not live
-
-
-def _event(live: LiveTable, edit: Edit) -> str:
-    known = {"seq": edit.seq, "object": live.described(edit.object), "counts": live.counts}
-    return f"id: {edit.seq}\ndata: {json.dumps(known)}\n\n"
 
 
 def _sentence(error: Refused) -> str:
@@ -267,6 +246,12 @@ def _sentence(error: Refused) -> str:
 def _id(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text[:25]) < 2**64:
         raise HTTPException(HTTPStatus.NOT_FOUND)
+    return int(text)
+
+
+def _ahead(text: str) -> int:
+    if not text.isdecimal() or int(text[:3]) > MOST_AHEAD:
+        raise BadInput(f"`ahead` is a number of objects, up to {MOST_AHEAD}.")
     return int(text)
 
 

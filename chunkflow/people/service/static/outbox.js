@@ -5,6 +5,7 @@
 
 const FIRST_PAUSE = 200;
 const LONGEST_PAUSE = 5000;
+const PATIENCE = 30000; // of one sending: an edit may be sent twice, it is written once
 // Taken, malformed, refused, too large. After any other answer the edit is kept and sent again.
 const SETTLED = [200, 400, 409, 413];
 
@@ -18,6 +19,7 @@ export class Outbox {
     this.onChange = onChange;
     this.sending = false;
     this.pause = FIRST_PAUSE;
+    this.away = false; // whether the server did not answer when it was last asked
     addEventListener("online", () => this.send());
   }
 
@@ -47,6 +49,7 @@ export class Outbox {
     try {
       for (let [first] = this.waiting(); first; [first] = this.waiting()) {
         const answer = await this.post(first);
+        this.away = answer === null;
         if (answer === null) {
           await new Promise((resolve) => setTimeout(resolve, this.pause));
           this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
@@ -64,7 +67,8 @@ export class Outbox {
   async post({ edit, generation = this.generation }) {
     let response;
     try {
-      response = await fetch(`${this.address}/edits?generation=${generation}`, { method: "POST", body: JSON.stringify(edit) });
+      const address = `${this.address}/edits?generation=${generation}`;
+      response = await fetch(address, { method: "POST", body: JSON.stringify(edit), signal: AbortSignal.timeout(PATIENCE) });
     } catch {
       return null;
     }

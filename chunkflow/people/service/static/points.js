@@ -110,6 +110,15 @@ export class Points {
     return Array.from(this.viewer.position.value.slice(0, 3), (n, axis) => (n * scales[axis]) / this.voxelSize[axis]);
   }
 
+  // The place under the cursor, in voxels of the table's layer; null where it is over no panel.
+  cursor() {
+    const { mouseState } = this.viewer;
+    mouseState.updateUnconditionally();
+    if (!mouseState.active) return null;
+    const scales = this.viewer.coordinateSpace.value.scales;
+    return Array.from(mouseState.position.slice(0, 3), (n, axis) => (n * scales[axis]) / this.voxelSize[axis]);
+  }
+
   toGlobal(place) {
     const scales = this.viewer.coordinateSpace.value.scales;
     return place.map((n, axis) => (n * this.voxelSize[axis]) / scales[axis]);

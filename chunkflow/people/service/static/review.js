@@ -2,10 +2,12 @@
 //
 // What this person does is shown at once and sent by the outbox; what others do comes as events.
 
+import { AHEAD, Ahead } from "./ahead.js";
 import { AllPoints } from "./all-points.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { Points } from "./points.js";
+import { Regions } from "./regions.js";
 
 const API = document.body.dataset.api;
 const ACTIONS = [
@@ -16,10 +18,14 @@ const ACTIONS = [
   { key: "u", name: "undo", title: "undo", button: true },
   { key: "y", name: "redo", title: "redo", button: true },
   { key: "m", name: "note", title: "note", button: true },
+  { key: "g", name: "region", title: "only the region under the cursor" },
   { key: "i", name: "hide", title: "hide what is decided" },
 ];
 const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
 const FOLLOW_PAUSE = 300;
+const UNDER_PATIENCE = 1000; // with the id of a point: a new one does as well
+const PATIENCE = 3000; // with a server that may have gone away
+const TELL_AWAY = "The server is away, and all that was fetched before is gone through. What you decided is kept here.";
 const TELL_OTHERS = "What is left lies before others now: try again in two minutes.";
 const TELL_UNSEEN = "Somebody changed this object before: what is shown now is theirs.";
 
@@ -42,6 +48,7 @@ class Review {
       onMove: (id, place) => this.edit({ operation: "move", object: id, shape: point(place) }),
       onDelete: (id) => this.edit({ operation: "delete", object: id }),
     });
+    this.ahead = new Ahead();
     this.all = new AllPoints(viewer);
     this.outbox = new Outbox(API, table.generation, (edit, answer) => this.answered(edit, answer), () => this.panel.waiting(this.outbox.waiting().length));
     this.bind();
@@ -49,6 +56,26 @@ class Review {
     this.follow();
     this.panel.waiting(this.outbox.waiting().length);
     this.outbox.send();
+    this.compare();
+    this.regions = new Regions((path) => this.told(path), (query, title) => this.through(query, title), (text) => this.panel.message(text));
+    this.regions.offer();
+  }
+
+  // Go through a query that somebody has just made.
+  through(query, title) {
+    this.panel.message("");
+    this.panel.choose(query, title);
+    return this.next();
+  }
+
+  // An answer, or null; what is wrong is said.
+  async told(path) {
+    return ask(path, undefined, (text) => this.panel.message(text));
+  }
+
+  async compare() {
+    const profiles = await ask("features");
+    if (profiles) this.panel.profiles(profiles);
   }
 
   bind() {
@@ -95,6 +122,7 @@ class Review {
     if (name === "undo") return this.edit({ operation: "undo" });
     if (name === "redo") return this.edit({ operation: "undo", redo: true });
     if (name === "hide") return this.hide();
+    if (name === "region") return this.regions.goAt(this.points.cursor());
     const id = this.points.underCursor() ?? this.current?.id;
     const object = this.objects.get(id);
     if (!object) return this.panel.message("Choose an object first: j goes to the next one.");
@@ -121,10 +149,12 @@ class Review {
     this.outbox.put(edit);
   }
 
-  add(place) {
-    const id = newId();
-    this.update({ id, place, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: null, person: this.table.person });
-    this.outbox.put({ operation: "add", object: id, shape: point(place) });
+  async add(place) {
+    const there = this.outbox.away ? null : await ask(`under?place=${place.join(",")}`, UNDER_PATIENCE);
+    const id = there?.object ?? newId();
+    const seen = there?.seq ?? null; // the last edit of one that was deleted
+    this.update({ id, place, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: seen, person: this.table.person });
+    this.outbox.put({ operation: "add", object: id, shape: point(place), seen });
   }
 
   async answered(edit, answer) {
@@ -136,7 +166,9 @@ class Review {
       if (edit.operation === "undo") this.go(answer.object.id);
       return;
     }
-    this.panel.message(answer.status === 409 && answer.object ? `${answer.error} ${TELL_UNSEEN}` : answer.error);
+    const { object } = answer;
+    if (answer.status === 409 && object) this.panel.refused(`${answer.error} ${TELL_UNSEEN}`, () => this.go(object.id));
+    else this.panel.message(answer.error);
     if (edit.object) await this.revert(edit.object, answer.object);
   }
 
@@ -186,10 +218,21 @@ class Review {
 
   async next() {
     const after = this.current?.id ?? "";
-    const found = await ask(`next?query=${encodeURIComponent(this.panel.query)}&after=${after}`);
-    if (found === null) return;
+    const { query } = this.panel;
+    const path = `next?query=${encodeURIComponent(query)}&after=${after}&ahead=${AHEAD}`;
+    const found = this.outbox.away ? null : await ask(path, PATIENCE, (text) => this.panel.message(text));
+    if (found === undefined) return;
+    if (found === null) return this.goAhead(query, after);
+    this.ahead.keep(query, found.ahead);
     if (found.object === null) this.panel.message(found.before_others ? TELL_OTHERS : "Nothing is left to decide here.");
     else await this.go(found.object.id, found.object);
+  }
+
+  // Go on while the server is away, with an object that was asked for before.
+  async goAhead(query, after) {
+    const object = this.ahead.take(query, (id) => id !== after && !this.outbox.last(id));
+    if (object) await this.go(object.id, object);
+    else this.panel.message(TELL_AWAY);
   }
 
   async previous() {
@@ -209,7 +252,7 @@ class Review {
   }
 
   async details(id) {
-    const object = await ask(`objects/${id}`);
+    const object = (await ask(`objects/${id}`, PATIENCE)) ?? this.ahead.details(id);
     if (object && this.current?.id === id) this.panel.details(object);
   }
 
@@ -259,9 +302,15 @@ function pause(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-async function ask(path) {
+// What the server says; null where it does not answer so. A `refused` is told why, and the answer undefined.
+async function ask(path, patience, refused) {
   try {
-    const response = await fetch(`${API}/${path}`);
+    const signal = patience ? AbortSignal.timeout(patience) : null;
+    const response = await fetch(`${API}/${path}`, { signal });
+    if (refused && response.status === 400) {
+      refused((await response.json()).error);
+      return undefined;
+    }
     return response.ok ? await response.json() : null;
   } catch {
     return null;

@@ -135,3 +135,18 @@ def test_tables_without_places_are_refused(work: str) -> None:
         review(f"{work}:nothing")
     with pytest.raises(BadInput, match="is not a work folder"):
         review(Path(work).parent)
+
+
+def test_an_object_that_was_deleted_and_added_again_has_one_row(work: str, tmp_path: Path) -> None:
+    log = tmp_path / "again.sqlite"
+    with review(work, database=log, person="ann") as page:
+        id = str(page._live.objects.ids[3])
+        assert sent(page, key="d", operation="delete", object=id)[0] == 200
+        assert sent(page, key="a", operation="add", object=id, shape=SHAPE, seen=1)[0] == 200
+        assert sent(page, key="n", operation="add", object=ADDED, shape=SHAPE)[0] == 200
+    assert cf.check_review(work, database=log).faults == ()
+    cf.export_review(work, tmp_path / "again.csv", database=log)
+    rows = list(csv.DictReader((tmp_path / "again.csv").open()))
+    (row,) = (row for row in rows if row["id"] == id)
+    assert (row["status"], row["x"], float(row["volume_um3"]) > 0) == ("added", "3.5", True)
+    assert [row["id"] for row in rows].count(ADDED) == 1
