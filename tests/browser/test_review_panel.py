@@ -129,6 +129,7 @@ def test_a_region_is_chosen_by_its_name_and_under_the_cursor(
     page = start("ann")
     window = open_page(viewer, page.url)
     window.wait_for_selector("#regions:not([hidden])")
+    before = current(window)["id"]
     window.locator("#region").focus()
     window.wait_for_function("document.getElementById('region-names').options.length === 2")
     window.locator("#region").fill("Nowhere")
@@ -137,7 +138,8 @@ def test_a_region_is_chosen_by_its_name_and_under_the_cursor(
     assert "no region named 'Nowhere'" in window.locator("#message").inner_text()
     window.locator("#region").fill("Left half")
     window.keyboard.press("Enter")
-    window.wait_for_function("review.current.place[0] < 64 && review.panel.query.endsWith(':Left half')")
+    wanted = f"review.current.id !== '{before}' && review.current.place[0] < 64"
+    window.wait_for_function(f"{wanted} && review.panel.query === 'region:areas:Left half'")
     window.evaluate("viewer.position.value = new Float32Array([110, 60, 24])")
     window.mouse.move(166, 236)
     window.wait_for_function("(review.points.cursor() ?? [0])[0] > 100")

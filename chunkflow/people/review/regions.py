@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Region:
+class LabelledRegion:
     """A label of a layer, and how many objects lie in it."""
 
     label: int
@@ -74,21 +74,21 @@ class RegionLayer:
         return segment_names(self.url)
 
     @cached_property
-    def regions(self) -> tuple[Region, ...]:
+    def regions(self) -> tuple[LabelledRegion, ...]:
         """The labels in which objects lie, those with most objects first."""
         labels, counts = np.unique(self.labels[self.labels != 0], return_counts=True)
         order = np.lexsort((labels, -counts))
         return tuple(self._region(int(labels[at]), int(counts[at])) for at in order)
 
-    def _region(self, label: int, objects: int) -> Region:
-        return Region(label, self.names.get(label, ""), objects)
+    def _region(self, label: int, objects: int) -> LabelledRegion:
+        return LabelledRegion(label, self.names.get(label, ""), objects)
 
-    def region_at(self, place: Sequence[float]) -> Region | None:
+    def region_at(self, place: Sequence[float]) -> LabelledRegion | None:
         """The region at a place; None where there is none."""
         label = int(labels_at(self._mip, np.array([place]), self._voxel_size)[0])
         return self._region(label, int((self.labels == label).sum())) if label else None
 
-    def region(self, named: str) -> Region:
+    def region(self, named: str) -> LabelledRegion:
         """The region of a label or a name; BadInput where no object lies in it."""
         same = [label for label, name in self.names.items() if name.casefold() == named.casefold()]
         if not same and not named.isdecimal():

@@ -16,6 +16,11 @@ export class Ahead {
     this.known = new Map(objects.map((object) => [object.id, object]));
   }
 
+  // Whether something is kept that comes next.
+  holds(query) {
+    return query === this.query && this.queue.length > 0;
+  }
+
   // The next object that is wanted; undefined where none is left.
   take(query, wanted) {
     if (query !== this.query) return undefined;

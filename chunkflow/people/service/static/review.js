@@ -220,7 +220,9 @@ class Review {
     const after = this.current?.id ?? "";
     const { query } = this.panel;
     const path = `next?query=${encodeURIComponent(query)}&after=${after}&ahead=${AHEAD}`;
-    const found = this.outbox.away ? null : await ask(path, PATIENCE, (text) => this.panel.message(text));
+    const kept = this.ahead.holds(query); // else there is nothing to do but to wait
+    const refused = (text) => this.panel.message(text);
+    const found = kept && this.outbox.away ? null : await ask(path, kept ? PATIENCE : undefined, refused);
     if (found === undefined) return;
     if (found === null) return this.goAhead(query, after);
     this.ahead.keep(query, found.ahead);
@@ -252,7 +254,8 @@ class Review {
   }
 
   async details(id) {
-    const object = (await ask(`objects/${id}`, PATIENCE)) ?? this.ahead.details(id);
+    const kept = this.ahead.details(id);
+    const object = (await ask(`objects/${id}`, kept ? PATIENCE : undefined)) ?? kept;
     if (object && this.current?.id === id) this.panel.details(object);
   }
 
