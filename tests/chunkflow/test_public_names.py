@@ -27,7 +27,7 @@ from tests.support.models.training import make_tissue, recipe_document
 NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),
     *("check", "evaluate", "export", "import_points", "ingest", "train", "tune"),
-    *("check_review", "export_review", "import_review", "review", "serve"),
+    *("carry_review", "check_review", "export_review", "import_review", "review", "serve"),
     *("Accounts", "Role"),
     *("ModelDocument", "convert_model", "read_model", "write_model"),
     *("NetworkRecipe", "read_recipe", "train_network"),
@@ -52,7 +52,7 @@ SHOWN = [
     "view",
 ]
 SHOWN += ["check", "evaluate", "export", "import_points", "ingest", "train", "tune"]
-SHOWN += ["serve", "review", "export_review", "import_review", "check_review", "Accounts"]
+SHOWN += ["serve", "review", "carry_review", "export_review", "import_review", "check_review", "Accounts"]
 OF_MODELS = ["convert_model", "read_model", "write_model"]
 OF_TRAINING = ["read_recipe", "train_network"]
 
