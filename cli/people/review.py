@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from chunkflow.errors import DamagedInput
 from chunkflow.people.review.export import export_review
+from chunkflow.people.review.incoming.carrying import carry_review
 from chunkflow.people.review.incoming.importing import import_review
 from chunkflow.people.review.reviewing import check_review
 from chunkflow.people.service.local.reviewer import review as start_review
@@ -44,6 +45,14 @@ EditedFile = Annotated[
 ExportedEdit = Annotated[
     int | None,
     typer.Option(min=0, show_default="as FILE says, else 0", help="The last edit that FILE has."),
+]
+CarriedDistance = Annotated[
+    float | None,
+    typer.Option(
+        metavar="UM",
+        show_default="half the diameter of objects",
+        help="How far an object of then may lie from that of now.",
+    ),
 ]
 PlaceTolerance = Annotated[
     float | None,
@@ -94,6 +103,8 @@ def open_review(
     console = Console(soft_wrap=True)
     with start_review(place, classes=parse_names(classes), database=database, port=port) as page:
         console.print(str(page), highlight=False)
+        if page.older:
+            console.print(page.older, highlight=False, markup=False)
         serve_until_interrupt(page, console, open_browser)
         console.print(f"{page.title}.", highlight=False)
 
@@ -170,6 +181,35 @@ def import_edits(
     console = Console(soft_wrap=True)
     for sentence in made.conflicts:
         console.print(sentence, highlight=False, markup=False)
+    console.print(str(made), highlight=False, markup=False)
+
+
+@app.command()
+def carry(
+    place: TablePlace,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FILE", help="An export of the older table, where ids do not name voxels."
+        ),
+    ] = None,
+    distance: CarriedDistance = None,
+    database: DatabasePlace = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, write nothing.")] = False,
+) -> None:
+    """Carry decisions over to a table that its job has made anew, as edits of those who made them.
+
+    An object of then is the one with the same id, or else the nearest within the distance.
+
+    Example: chunkflow review carry work/rat:combined --dry-run
+    """
+    made = carry_review(place, file=file, distance_um=distance, database=database, dry_run=dry_run)
+    console = Console(soft_wrap=True)
+    for sentence in made.conflicts:
+        console.print(sentence, highlight=False, markup=False)
+    if made.unplaced:
+        listed = ", ".join(str(id) for id in made.unplaced)
+        console.print(f"Nothing stands for these objects of then: {listed}.", highlight=False)
     console.print(str(made), highlight=False, markup=False)
 
 

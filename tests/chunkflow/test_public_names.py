@@ -28,7 +28,7 @@ NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),
     *("check", "evaluate", "export", "import_points", "ingest", "train", "tune"),
     "learn",
-    *("check_review", "export_review", "import_review", "review", "serve"),
+    *("carry_review", "check_review", "export_review", "import_review", "review", "serve"),
     *("Accounts", "Role"),
     *("ModelDocument", "convert_model", "read_model", "write_model"),
     *("NetworkRecipe", "read_recipe", "train_network"),
@@ -54,7 +54,7 @@ SHOWN = [
 ]
 SHOWN += ["check", "evaluate", "export", "import_points", "ingest", "train", "tune"]
 SHOWN += ["learn"]
-SHOWN += ["serve", "review", "export_review", "import_review", "check_review", "Accounts"]
+SHOWN += ["serve", "review", "carry_review", "export_review", "import_review", "check_review", "Accounts"]
 OF_MODELS = ["convert_model", "read_model", "write_model"]
 OF_TRAINING = ["read_recipe", "train_network"]
 

@@ -12,12 +12,13 @@ import pytest
 import sqlalchemy as sa
 import typer.main
 
+import chunkflow as cf
 from chunkflow.people.database import Database
 from chunkflow.people.review.reviewing import open_log
 from chunkflow.people.service.local.reviewer import review
 from cli.main import build
 from tests.support.commands import Command
-from tests.support.people.reviews import asked, job_to_review, sent
+from tests.support.people.reviews import asked, decide, job_to_review, sent
 
 WITHOUT = "import sys; sys.modules['sqlalchemy'] = None; from cli.main import main; main()"
 
@@ -87,6 +88,32 @@ def test_an_edited_export_is_imported(work: str, command: Command, tmp_path: Pat
     assert "99 unchanged, 1 conflicts" in said.out
     said = command(*asked, "--edit", "9")
     assert (said.code, "There is no edit 9: the last one is 2." in said.err) == (2, True)
+
+
+def test_decisions_are_carried_to_a_table_made_anew(tmp_path: Path, command: Command) -> None:
+    work = job_to_review(tmp_path)
+    said = command("review", "carry", work)
+    assert (said.code, "nobody has reviewed anything here yet" in said.err) == (2, True)
+    id = str(cf.open(work).table("classified").to_arrow()["id"][0])
+    place = {"kind": "point", "points": [[0.5, 0.5, 0.5]]}
+    decide(work, {"operation": "reject", "object": id}, {"operation": "add", "object": "7", "shape": place})
+    said = command("review", "carry", work)
+    assert "Nothing was decided on classified before it was made anew." in said.err
+    cf.export_review(work, tmp_path / "older.csv")
+    job_to_review(tmp_path, diameter=13, restart="segment")
+    server = [sys.executable, "-m", "cli.main", "review", work]
+    with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert lines[1].startswith("classified was made anew since 2 objects of it were reviewed: `chunkflow")
+    said = command(
+        "review", "carry", work, "--from", tmp_path / "older.csv", "--distance", "0.01", "--dry-run"
+    )
+    assert f"Nothing stands for these objects of then: {id}.\nWould carry over" in said.out
+    said = command("review", "carry", work)
+    assert said.out == "Carried over to the review of classified: 1 rejected, 1 added.\n"
 
 
 def test_without_its_package_a_review_is_refused(work: str) -> None:

@@ -22,18 +22,19 @@ from tests.support.people.service import ask
 SIZE = [128, 128, 48]
 
 
-def job_to_review(folder: Path, seed: int = 1) -> str:
-    """The work folder of a job with a table `classified` of a hundred objects, by another seed of others."""
+def job_to_review(folder: Path, seed: int = 1, diameter: int = 9, restart: str = "") -> str:
+    """The work folder of a job with a table `classified` of a hundred objects, by another seed of others; of
+    one that was run there with another diameter, the tasks from `restart` on are done anew."""
     layers = {name: str(folder / name) for name in ("dapi", "nuclei", "cells")}
     tasks = [
         {"synthesize": {"dapi": "dapi", "size": SIZE, "density": 60_000, "seed": seed}},
-        {"segment": {"image": "dapi", "labels": "nuclei", "diameter": 9}},
+        {"segment": {"image": "dapi", "labels": "nuclei", "diameter": diameter}},
         {"measure": {"labels": "nuclei", "images": ["dapi"], "objects": "objects"}},
         {"classify": {"objects": "objects", "model": str(saved_model(folder)), "classes": "classified"}},
         {"annotate": {"objects": "classified", "annotations": "cells"}},
     ]
     job = make_job(folder, layers, tasks, storage=[32, 32, 16], chunk=[64, 64, 32])
-    assert run_job(job) == "complete"
+    assert run_job(job, restart=restart) == "complete"
     return job.work.removeprefix("file://")
 
 

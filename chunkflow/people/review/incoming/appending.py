@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from chunkflow.people.review.incoming.changes import Changes
@@ -25,15 +25,17 @@ WORDS = {
 """What counts are called, by the operation of the edits."""
 
 
-def append_edits(log: ReviewLog, table: int, person: str, changes: Changes) -> dict[str, int]:
-    """Append the edits of changes, and count them. What somebody else edits meanwhile is a conflict, and with
-    it all later edits of the same object."""
+def append_edits(
+    log: ReviewLog, table: int, author: Callable[[ProposedEdit], str], changes: Changes
+) -> dict[str, int]:
+    """Append the edits of changes, each as its author's, and count them. What somebody else edits meanwhile
+    is a conflict, and with it all later edits of the same object."""
     last = {id: changes.history.last(id) for id in changes.edits}
     left: dict[int, list[ProposedEdit]] = dict(changes.edits)
     taken: Counter[str] = Counter()
     while left:
         asked = {
-            id: log.submit(table, person, waiting[0].model_copy(update={"seen": last[id]}))
+            id: log.submit(table, author(waiting[0]), waiting[0].model_copy(update={"seen": last[id]}))
             for id, waiting in left.items()
         }
         for id, answer in asked.items():

@@ -92,7 +92,7 @@ def import_review(
         changes = _changes(identified, f"import-{rows.digest[:16]}-{table or 0}-")
         counts = counts_of(changes.edits)
         if table is not None and not dry_run:
-            counts = append_edits(log, table, person or getpass.getuser(), changes)
+            counts = append_edits(log, table, lambda _: person or getpass.getuser(), changes)
     counts |= {"unchanged": changes.unchanged, "conflicts": len(changes.conflicts)}
     return ImportedReview(file, found.name, counts, tuple(changes.conflicts), not dry_run)
 

@@ -39,15 +39,15 @@ def nearest_pairs(
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def tolerance_of(objects: TableObjects, given: float | None) -> float:
+def tolerance_of(objects: TableObjects, given: float | None, name: str = "tolerance_um") -> float:
     """The tolerance in micrometres that is given, else half the diameter of objects."""
     if given is not None:
         if not given > 0:
-            raise BadInput(f"tolerance_um is {given:g}: it must be more than 0.")
+            raise BadInput(f"{name} is {given:g}: it must be more than 0.")
         return given
     if objects.diameter is None:
         raise BadInput(
             f"The table {objects.info.url} does not say how large its objects are (diameter_um): give "
-            "tolerance_um, how far apart two places of one object may lie."
+            f"{name}, how far apart two places of one object may lie."
         )
     return objects.diameter / 2

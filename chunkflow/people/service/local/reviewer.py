@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from chunkflow.people.review.incoming.older import said_of_older
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 from chunkflow.people.service.app import Service
@@ -26,6 +27,12 @@ class Reviewer(Served):
         """The table that is reviewed."""
         self._place = place
         self._live = live
+
+    @property
+    def older(self) -> str:
+        """A sentence on decisions that were made before the table was made anew; empty without any."""
+        place, generation = self._place, self._live.objects.generation
+        return said_of_older(self._live.log, place.work.url, place.name, generation)
 
     @property
     def counts(self) -> dict[str, int]:
