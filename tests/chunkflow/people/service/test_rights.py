@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from chunkflow.people.accounts.accounts import Accounts
 from chunkflow.people.accounts.roles import Role
 from chunkflow.people.service.app import LabService
 from chunkflow.people.service.catalogue.catalogues import LabCatalogue
+from tests.support.commands import ROOT
 from tests.support.people.lab import PEOPLE, Lab
 
 pytestmark = pytest.mark.xdist_group("lab")
@@ -18,6 +20,8 @@ pytestmark = pytest.mark.xdist_group("lab")
 VIEW = json.dumps({"layers": []}).encode()
 EDIT = json.dumps({"key": "rights", "operation": "nonsense"}).encode()
 LOOK, REVIEW, OWN = Role.LOOK, Role.REVIEW, Role.OWN
+DOCUMENTED = re.compile(r"^\| ([A-Z]+) \| `(\S+)` \| (\S+) \| .* \| ([\d, ]+) \|$", re.M)
+"""A line of the table of addresses: method, address, role, statuses."""
 TABLE = "/api/review/{dataset}/{table}"
 LINES: dict[tuple[str, str], tuple[Role | None, str, bytes | None, int]] = {
     ("GET", "/"): (LOOK, "/", None, 200),
@@ -85,6 +89,23 @@ def test_each_address_has_a_line(tmp_path: Path, lab: Lab) -> None:
     there = {(method, one.path) for one in service.addresses() for method in one.methods if method != "HEAD"}
     accounts.close()
     assert there == set(LINES)
+
+
+def test_the_documentation_has_each_address_with_its_role_and_answer() -> None:
+    text = (ROOT / "docs" / "service-api.md").read_text("utf-8")
+    lines = DOCUMENTED.findall(text)
+    roles = {(method, path): "" if role == "–" else role for method, path, role, _ in lines}
+    assert roles == {
+        (method, path.replace(":path", "")): str(needs) if needs else ""
+        for (method, path), (needs, *_) in LINES.items()
+    }
+    statuses = {(method, path): said.split(", ") for method, path, _, said in lines}
+    assert [
+        (method, path, status)
+        for (method, path), (*_, status) in LINES.items()
+        if str(status) not in statuses[method, path.replace(":path", "")]
+    ] == []
+    assert len(lines) == len(LINES)
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(LINES))
