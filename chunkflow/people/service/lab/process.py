@@ -27,8 +27,10 @@ from chunkflow.people.service.catalogue.catalogues import LabCatalogue
 from chunkflow.people.service.lab.proxies import BehindProxies
 from chunkflow.people.service.local.server import server_settings
 from chunkflow.people.service.local.token import TokenInPath
+from chunkflow.people.viewing.remote import CACHE_BYTES, SHARED
 
 READY = "ready"
+GB = 1 << 30
 ASKED_HEADERS = ("authorization", "content-type", "if-none-match", "if-range", "range")
 SHOWN_HEADERS = ("accept-ranges", "content-encoding", "content-length", "content-range", "etag")
 
@@ -52,6 +54,8 @@ class ProcessSettings(BaseModel):
     """Proxies that say where a request comes from, and vouch for nobody."""
     origins: tuple[str, ...] = ()
     """Pages elsewhere whose scripts may ask with a token."""
+    cache_gb: float = CACHE_BYTES / GB
+    """The memory for what was read of layers in buckets."""
 
 
 class LabServer(uvicorn.Server):
@@ -86,6 +90,7 @@ def application(service: LabService, settings: ProcessSettings) -> ASGIApp:
 
 def serve_here(settings: ProcessSettings) -> None:
     """Answer until the standard input ends, or a signal comes."""
+    SHARED.resize(int(settings.cache_gb * GB))
     accounts = open_accounts(settings.database)
     catalogue = LabCatalogue(settings.sources, settings.database)
     service = LabService(catalogue, accounts, settings.person)
