@@ -7,6 +7,7 @@ the process that began it. It says `ready` once it answers, else a sentence on w
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import signal
 import socket
@@ -25,7 +26,7 @@ from chunkflow.people.accounts.opening import open_accounts
 from chunkflow.people.service.app import LabService
 from chunkflow.people.service.catalogue.catalogues import LabCatalogue
 from chunkflow.people.service.lab.proxies import BehindProxies
-from chunkflow.people.service.local.server import server_settings
+from chunkflow.people.service.local.server import accepting, server_settings
 from chunkflow.people.service.local.token import TokenInPath
 from chunkflow.people.viewing.remote import CACHE_BYTES, SHARED
 
@@ -96,7 +97,8 @@ def serve_here(settings: ProcessSettings) -> None:
     service = LabService(catalogue, accounts, settings.person)
     server = LabServer(server_settings(application(service, settings)), service.close)
     threading.Thread(target=_follow_input, args=(server,), daemon=True).start()
-    server.run(sockets=[socket.socket(fileno=settings.handle)])
+    _spare_collector()
+    server.run(sockets=accepting(socket.socket(fileno=settings.handle)))
     catalogue.close()
     accounts.close()
 
@@ -104,6 +106,13 @@ def serve_here(settings: ProcessSettings) -> None:
 def _follow_input(server: LabServer) -> None:
     sys.stdin.read()
     server.handle_exit(signal.SIGTERM, None)
+
+
+def _spare_collector() -> None:
+    """Let the garbage collector pass over what was imported: to look through it takes a tenth of a second or
+    more, in which nobody is answered."""
+    gc.collect()
+    gc.freeze()
 
 
 def _open_many_files() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -10,9 +11,10 @@ import struct
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from chunkflow.errors import BadInput
-from chunkflow.people.service.local.server import LocalServer
+from chunkflow.people.service.local.server import LocalServer, accepting, listening
 from chunkflow.people.service.local.token import token_of
 from tests.support.people.service import ask, folder_server
 
@@ -140,3 +142,28 @@ def test_a_browser_that_goes_away_is_no_news(
     assert ask(server, "d/set/data/a%20b/info")[0] == 200
     server.close()
     assert capfd.readouterr() == ("", "")
+
+
+def test_many_connections_are_taken_up_in_a_few_turns_of_the_loop() -> None:
+    """Else who connects last waits while all others are answered again and again."""
+    taken: list[asyncio.Protocol] = []
+
+    class Browser(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            taken.append(self)
+            transport.close()
+
+    async def turns(listener: socket.socket) -> int:
+        loop, count = asyncio.get_running_loop(), 0
+        for each in accepting(listener):
+            await loop.create_server(Browser, sock=each)
+        while len(taken) < 100:
+            count += 1
+            await asyncio.sleep(0)
+        return count
+
+    with listening(0) as listener:
+        browsers = [socket.create_connection(listener.getsockname()) for _ in range(100)]
+        assert uvloop.run(turns(listener)) < 30
+    for browser in browsers:
+        browser.close()
