@@ -1,16 +1,17 @@
 """Files of layers to many browsers at once: requests a second and the slowest in a hundred, beside nginx.
 
-All servers are loaded in turn by wrk, three rounds of it, on the same files; what is told are medians. A
-server has one process. The bars: 0.35 of nginx's requests, and at most four times its 99th percentile.
+All servers are loaded in turn by wrk, three rounds of it, on the same files; what is told are medians. The
+bars for one process: 0.35 of nginx's requests, and at most four times its 99th percentile. Two processes of a
+lab behind HAProxy: half of the requests of nginx behind the same HAProxy.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tempfile
-import urllib.request
 from pathlib import Path
 from statistics import median
 
@@ -19,20 +20,21 @@ from benchmarks.service.servers import FileServer, all_servers
 
 SIZE, FILES, LARGE = 1 << 16, 300, 1 << 26
 ROUNDS, SECONDS, CONNECTIONS = 3, 4, 200
-REQUESTS_BAR, LATENCY_BAR = 0.35, 0.25
+INFO = {"type": "image", "data_type": "uint8", "num_channels": 1, "scales": []}
+SCALE = {"key": "1", "size": [64] * 3, "resolution": [1] * 3, "voxel_offset": [0] * 3, "encoding": "raw"}
 KINDS = {"files": "64 KiB files", "ranges": "64 KiB ranges of a 64 MiB file"}
 LOAD = """
 local asked, at = {}, 0
 function init(args)
   math.randomseed(7)
   for i = 1, 4096 do
+    local name, headers = math.random(0, %(files)d - 1), {}
+    if args[3] then headers.Authorization = "Bearer " .. args[3] end
     if args[2] == "ranges" then
       local first = math.random(0, %(last)d)
-      local part = {Range = "bytes=" .. first .. "-" .. first + %(size)d - 1}
-      asked[i] = wrk.format("GET", args[1] .. "/large", part)
-    else
-      asked[i] = wrk.format("GET", args[1] .. "/" .. math.random(0, %(files)d - 1))
+      name, headers.Range = "large", "bytes=" .. first .. "-" .. first + %(size)d - 1
     end
+    asked[i] = wrk.format("GET", args[1] .. "/" .. name, headers)
   end
 end
 function request() at = at %% #asked + 1; return asked[at] end
@@ -49,10 +51,11 @@ def run() -> list[Figure]:
     place = Path(tempfile.mkdtemp(prefix="chunkflow-bench-"))
     try:
         files = _write_files(place)
-        with all_servers(place, files, "0") as servers:
-            for server in servers:
+        with all_servers(place, files, "0") as groups:
+            for server in [server for group in groups for server in group]:
                 _check_answers(server, files)
-            return [figure for kind in KINDS for figure in _compare(kind, servers, place / "load.lua")]
+            script = place / "load.lua"
+            return [figure for kind in KINDS for group in groups for figure in _compare(kind, group, script)]
     finally:
         shutil.rmtree(place)
 
@@ -65,17 +68,16 @@ def _write_files(place: Path) -> Path:
     for number in range(FILES):
         (files / str(number)).write_bytes(os.urandom(SIZE))
     (files / "large").write_bytes(os.urandom(LARGE))
+    (files / "info").write_text(json.dumps(INFO | {"scales": [SCALE | {"chunk_sizes": [[64] * 3]}]}))
     (place / "load.lua").write_text(LOAD % {"last": LARGE - SIZE, "size": SIZE, "files": FILES})
     return files
 
 
 def _check_answers(server: FileServer, files: Path) -> None:
-    with urllib.request.urlopen(server.url("7")) as answer:
-        assert answer.read() == (files / "7").read_bytes(), server
-    asked = urllib.request.Request(server.url("large"), headers={"Range": f"bytes=5-{SIZE + 4}"})
-    with urllib.request.urlopen(asked) as answer:
-        assert answer.status == 206, server
-        assert answer.read() == (files / "large").read_bytes()[5 : SIZE + 5], server
+    assert server.ask("7") == (200, (files / "7").read_bytes()), server
+    status, content = server.ask("large", {"Range": f"bytes=5-{SIZE + 4}"})
+    assert status == 206, server
+    assert content == (files / "large").read_bytes()[5 : SIZE + 5], server
 
 
 def _compare(kind: str, servers: list[FileServer], script: Path) -> list[Figure]:
@@ -89,13 +91,12 @@ def _compare(kind: str, servers: list[FileServer], script: Path) -> list[Figure]
     rate = {name: median(found) for name, found in rates.items()}
     late = {name: median(found) for name, found in slowest.items()}
     figures = []
-    for name in list(rate)[1:]:
-        barred = name != "bare ASGI"
-        bars = (REQUESTS_BAR, LATENCY_BAR) if barred else (None, None)
-        what = f"{KINDS[kind]}, {name}"
+    for server in servers[1:]:
+        what, requests, slow = f"{KINDS[kind]}, {server.name}", rate[server.name], late[server.name]
+        peer, bar, late_bar = servers[0].name, server.requests_bar, server.latency_bar
         figures += [
-            Figure(f"{what}: requests", rate[name], "/s", rate["nginx"], "nginx", "higher", bars[0]),
-            Figure(f"{what}: 99th percentile", late[name], "ms", late["nginx"], "nginx", "lower", bars[1]),
+            Figure(f"{what}: requests", requests, "/s", rate[peer], peer, "higher", bar),
+            Figure(f"{what}: 99th percentile", slow, "ms", late[peer], peer, "lower", late_bar),
         ]
     return figures
 
@@ -103,7 +104,7 @@ def _compare(kind: str, servers: list[FileServer], script: Path) -> list[Figure]
 def _load(server: FileServer, kind: str, script: Path) -> tuple[float, float]:
     """Requests a second, and the milliseconds that 99 of 100 stay below."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(script)]
-    command += [f"http://127.0.0.1:{server.port}", "--", server.prefix, kind]
+    command += [server.origin, "--", server.prefix, kind, *([server.token] if server.token else [])]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     [told] = [line.split() for line in ran.stdout.splitlines() if line.startswith("told ")]
     assert told[3] == "0", f"{server.name} failed {told[3]} times"

@@ -78,7 +78,10 @@ def make_clients_quick() -> None:
     gcs: Any = google.cloud.storage.retry.DEFAULT_RETRY
     gcs._initial, gcs._timeout = GCS_FIRST_WAIT, GCS_SECONDS
     stop, wait = tenacity.stop_after_attempt(TRIES), tenacity.wait_random_exponential(0.25, LONGEST_WAIT)
-    again = tenacity.retry_if_exception(lambda error: not is_refusal(error))
+    # an AttributeError is how `head` of cloud-files says that an object of GCS is not there
+    again = tenacity.retry_if_exception(
+        lambda error: not (is_refusal(error) or isinstance(error, AttributeError))
+    )
     for interface in (S3Interface, GoogleCloudStorageInterface, HttpInterface):
         for method in vars(interface).values():
             retrying: Any = getattr(method, "retry", None)

@@ -54,6 +54,10 @@ ScriptFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write a script that serves on SLURM behind HAProxy, and stop."),
 ]
+CacheMemory = Annotated[
+    float,
+    typer.Option(min=0, metavar="GB", help="Memory of each process for what is read of layers in buckets."),
+]
 
 
 def serve(
@@ -68,6 +72,7 @@ def serve(
     haproxy: HaproxyFile = None,
     cert: Certificate = "",
     slurm: ScriptFile = None,
+    cache_gb: CacheMemory = 0.5,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the link in this machine's browser.")
     ] = False,
@@ -96,6 +101,7 @@ def serve(
         user_header=user_header,
         origins=parse_names(allow_origin),
         behind_proxy=haproxy is not None,
+        cache_gb=cache_gb,
     ) as service:
         console.print(str(service), highlight=False)
         if haproxy is not None:

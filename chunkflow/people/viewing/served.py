@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 from collections.abc import Callable
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
 
@@ -107,23 +108,56 @@ class UnpackedFile:
 
 
 class FetchedFile:
-    """A file of which each part is fetched as it is read."""
+    """A file of which each part is fetched as it is read, unless it is held already."""
 
     encoding: str | None = None
 
-    def __init__(self, size: int, fetch: Callable[[int, int], bytes], etag: str = "") -> None:
+    def __init__(
+        self,
+        size: int,
+        fetch: Callable[[int, int], bytes],
+        held: Callable[[int, int], bytes | None],
+        etag: str = "",
+    ) -> None:
         self.size = size
         self.etag = etag
         self._fetch = fetch
+        self._held = held
 
     def read(self, start: int, stop: int) -> bytes:
         return self._fetch(start, stop)
 
-    def at_hand(self, start: int, stop: int) -> None:
-        return None
+    def at_hand(self, start: int, stop: int) -> bytes | None:
+        return self._held(start, stop)
 
     def close(self) -> None:
         pass
+
+
+class FileReader(io.RawIOBase):
+    """A served file as what reads files of Python takes it."""
+
+    def __init__(self, file: ServedFile) -> None:
+        self._file = file
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.size}
+        self._at = origin[whence] + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self._at + len(buffer), self._file.size)
+        content = self._file.read(self._at, stop) if self._at < stop else b""
+        buffer[: len(content)] = content
+        self._at += len(content)
+        return len(content)
 
 
 def etag_of(known: os.stat_result, form: str) -> str:

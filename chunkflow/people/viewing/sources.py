@@ -3,7 +3,7 @@
 1. A name is a path below the layer, of plain parts: `is_plain` is asked before any source is.
 2. On a disk every name that is opened, with or without an ending added, must end inside the folder of the
    layer, wherever its links lead.
-3. Of a bucket a file is fetched whole where it is compressed or no part of it is asked for.
+3. What a bucket has sent is kept in memory for a while (`remote.py`).
 """
 
 from __future__ import annotations

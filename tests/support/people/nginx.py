@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.moto import free_port
-from tests.support.people.haproxy import Proxied, make_certificate, program, running, wait_for_port
+from testbed.people.certificates import make_certificate
+from tests.support.people.haproxy import Proxied, program, running, wait_for_port
 
 ROOT = Path(__file__).parents[3]
 WHOLE = """

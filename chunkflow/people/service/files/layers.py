@@ -1,7 +1,8 @@
 """Files of layers as an ASGI application of its own: nothing but what a file needs is done for each.
 
 A browser asks for hundreds of files a second. No request object is made, the headers are looked at once, and
-a file of this machine is answered without a thread where the system holds it in memory.
+a file of this machine is answered without a thread where the system holds it in memory, and one of a bucket
+where the cache does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.files.answer import FileAnswer, send_empty, send_failure
+from chunkflow.people.viewing.remote import RemoteSource
 from chunkflow.people.viewing.sources import LocalSource, is_plain
 
 NOTHING = {"content-length": "0"}
@@ -46,7 +48,8 @@ class LayerFiles:
             if isinstance(source, LocalSource):
                 found = source.find(path, gzipped, part)
             else:
-                found = await run_in_threadpool(source.find, path, gzipped, part)
+                found = source.at_hand(path, gzipped, part) if isinstance(source, RemoteSource) else None
+                found = found or await run_in_threadpool(source.find, path, gzipped, part)
         except Exception as error:  # whatever storage raises, the browser is told and the service goes on
             return await send_failure(send, error)
         if found is None:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chunkflow.people.service.files.answer import send_empty
+from chunkflow.people.viewing.remote import SHARED, RemoteCache
 
 STREAM = "stream"
 MOST_STREAMS = 2000
@@ -18,13 +19,18 @@ NAMES = {
     "chunkflow_service_request_seconds_total": ("counter", "Seconds that answers took, by kind."),
     "chunkflow_service_open_requests": ("gauge", "Requests under way, streams of events included, by kind."),
     "chunkflow_service_start_time_seconds": ("gauge", "When this process began, since 1970."),
+    "chunkflow_service_cache_hits_total": ("counter", "Remote objects or parts that memory held."),
+    "chunkflow_service_cache_misses_total": ("counter", "Remote objects or parts that were fetched."),
+    "chunkflow_service_cache_checks_total": ("counter", "Remote objects asked after without their content."),
+    "chunkflow_service_cache_bytes": ("gauge", "Bytes of remote layers that memory holds."),
 }
 
 
 class ServiceMetrics:
     """Counts of what a process has answered, by kind of address."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache: RemoteCache = SHARED) -> None:
+        self.cache = cache
         self.requests: Counter[tuple[str, int]] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.open: Counter[str] = Counter()
@@ -44,6 +50,10 @@ class ServiceMetrics:
                 f'{{kind="{kind}"}} {count}' for kind, count in self.open.items()
             ],
             "chunkflow_service_start_time_seconds": [f" {self._began:.3f}"],
+            "chunkflow_service_cache_hits_total": [f" {self.cache.contents.hits}"],
+            "chunkflow_service_cache_misses_total": [f" {self.cache.contents.misses}"],
+            "chunkflow_service_cache_checks_total": [f" {self.cache.heads.misses}"],
+            "chunkflow_service_cache_bytes": [f" {self.cache.bytes}"],
         }
         lines = []
         for name, (kind, text) in NAMES.items():

@@ -7,6 +7,7 @@ the process that began it. It says `ready` once it answers, else a sentence on w
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import signal
 import socket
@@ -25,10 +26,12 @@ from chunkflow.people.accounts.opening import open_accounts
 from chunkflow.people.service.app import LabService
 from chunkflow.people.service.catalogue.catalogues import LabCatalogue
 from chunkflow.people.service.lab.proxies import BehindProxies
-from chunkflow.people.service.local.server import server_settings
+from chunkflow.people.service.local.server import accepting, server_settings
 from chunkflow.people.service.local.token import TokenInPath
+from chunkflow.people.viewing.remote import CACHE_BYTES, SHARED
 
 READY = "ready"
+GB = 1 << 30
 ASKED_HEADERS = ("authorization", "content-type", "if-none-match", "if-range", "range")
 SHOWN_HEADERS = ("accept-ranges", "content-encoding", "content-length", "content-range", "etag")
 
@@ -52,6 +55,8 @@ class ProcessSettings(BaseModel):
     """Proxies that say where a request comes from, and vouch for nobody."""
     origins: tuple[str, ...] = ()
     """Pages elsewhere whose scripts may ask with a token."""
+    cache_gb: float = CACHE_BYTES / GB
+    """The memory for what was read of layers in buckets."""
 
 
 class LabServer(uvicorn.Server):
@@ -86,12 +91,14 @@ def application(service: LabService, settings: ProcessSettings) -> ASGIApp:
 
 def serve_here(settings: ProcessSettings) -> None:
     """Answer until the standard input ends, or a signal comes."""
+    SHARED.resize(int(settings.cache_gb * GB))
     accounts = open_accounts(settings.database)
     catalogue = LabCatalogue(settings.sources, settings.database)
     service = LabService(catalogue, accounts, settings.person)
     server = LabServer(server_settings(application(service, settings)), service.close)
     threading.Thread(target=_follow_input, args=(server,), daemon=True).start()
-    server.run(sockets=[socket.socket(fileno=settings.handle)])
+    _spare_collector()
+    server.run(sockets=accepting(socket.socket(fileno=settings.handle)))
     catalogue.close()
     accounts.close()
 
@@ -99,6 +106,13 @@ def serve_here(settings: ProcessSettings) -> None:
 def _follow_input(server: LabServer) -> None:
     sys.stdin.read()
     server.handle_exit(signal.SIGTERM, None)
+
+
+def _spare_collector() -> None:
+    """Let the garbage collector pass over what was imported: to look through it takes a tenth of a second or
+    more, in which nobody is answered."""
+    gc.collect()
+    gc.freeze()
 
 
 def _open_many_files() -> None:

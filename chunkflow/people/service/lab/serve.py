@@ -153,6 +153,7 @@ def serve(
     user_header: str = "",
     origins: Sequence[str] = (),
     behind_proxy: bool = False,
+    cache_gb: float = 0.5,
 ) -> LabServing:
     """Serve data sets to browsers: a catalogue, the viewer, reviews of tables.
 
@@ -163,7 +164,8 @@ def serve(
 
     `processes` share `port`; with `behind_proxy` they listen on the ports behind it, on this machine alone,
     for a proxy that has `port` itself. What the `proxies` (addresses) say of the browser is believed, and so
-    is the name in the header `user_header`. Scripts of pages at `origins` may ask with a token.
+    is the name in the header `user_header`. Scripts of pages at `origins` may ask with a token. Each process
+    holds up to `cache_gb` of what was last read of layers in buckets in memory.
 
     >>> with serve(work.url, port=0, database=folder / "lab.sqlite") as service:
     ...     service.url.startswith("http://127.0.0.1:")
@@ -171,6 +173,8 @@ def serve(
     """
     refuse_one_text("proxies", proxies)
     refuse_one_text("origins", origins)
+    if not 0 <= cache_gb < float("inf"):
+        raise BadInput("cache_gb: memory in GB is 0 or more.")
     places = tuple(absolute(source) for source in sources)
     find_places(places)
     _refuse_proxies(proxies, user_header)
@@ -182,6 +186,7 @@ def serve(
         forwarders=(HOST,) if behind_proxy else (),
         user_header=user_header,
         origins=tuple(origins),
+        cache_gb=cache_gb,
     )
     if not _has_accounts(database):
         _refuse_others(host, behind_proxy)

@@ -18,6 +18,8 @@ from chunkflow.people.viewing.state import ViewerState
 
 HOST = "127.0.0.1"
 BACKLOG = 512
+ACCEPTED_AT_ONCE = 16
+"""Connections that a server takes up in one turn of its loop."""
 FRAME_HEIGHT = 600
 LAST_ANSWERS = 5
 """Seconds that answers under way have to come to their end."""
@@ -90,7 +92,7 @@ class LocalServer:
         self._socket.close()
 
     def _serve(self) -> None:
-        self._server.run(sockets=[self._socket])
+        self._server.run(sockets=accepting(self._socket))
 
     def __enter__(self) -> LocalServer:
         return self
@@ -152,3 +154,12 @@ def listening(port: int, host: str = HOST) -> socket.socket:
         said = getattr(error, "strerror", "") or str(error)
         raise BadInput(f"port {port} of this machine cannot be used: {said}.") from None
     return made
+
+
+def accepting(listener: socket.socket) -> list[socket.socket]:
+    """The same listening socket several times over.
+
+    The loop takes up one connection of each socket in a turn, in which it also answers whoever is connected.
+    By one socket alone the last of 200 browsers that come at once would wait for 200 turns.
+    """
+    return [listener, *(listener.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]

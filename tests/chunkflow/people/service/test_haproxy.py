@@ -16,8 +16,9 @@ import pytest
 
 from chunkflow.errors import BadInput
 from chunkflow.people.service.lab.haproxy import EDITS, LOGINS, haproxy_configuration, write_haproxy
+from testbed.people.certificates import make_certificate
 from tests.support.people.backend import END, PINGS
-from tests.support.people.haproxy import Proxied, accepted, make_certificate, proxied
+from tests.support.people.haproxy import Proxied, accepted, proxied
 
 EDIT = "/api/review/rat/cells/edits"
 TILE = "/d/rat/data/dapi/0-64_0-64_0-64"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import re
@@ -10,10 +11,13 @@ import struct
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from chunkflow.errors import BadInput
-from chunkflow.people.service.local.server import LocalServer
+from chunkflow.people.service.lab import metrics
+from chunkflow.people.service.local.server import LocalServer, accepting, listening
 from chunkflow.people.service.local.token import token_of
+from testbed.people.streams import EventStreams
 from tests.support.people.service import ask, folder_server
 
 
@@ -140,3 +144,52 @@ def test_a_browser_that_goes_away_is_no_news(
     assert ask(server, "d/set/data/a%20b/info")[0] == 200
     server.close()
     assert capfd.readouterr() == ("", "")
+
+
+def test_many_connections_are_taken_up_in_a_few_turns_of_the_loop() -> None:
+    """Else who connects last waits while all others are answered again and again."""
+    taken: list[asyncio.Protocol] = []
+
+    class Browser(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            taken.append(self)
+            transport.close()
+
+    async def turns(listener: socket.socket) -> int:
+        loop, count = asyncio.get_running_loop(), 0
+        for each in accepting(listener):
+            await loop.create_server(Browser, sock=each)
+        while len(taken) < 100:
+            count += 1
+            await asyncio.sleep(0)
+        return count
+
+    with listening(0) as listener:
+        browsers = [socket.create_connection(listener.getsockname()) for _ in range(100)]
+        assert uvloop.run(turns(listener)) < 30
+    for browser in browsers:
+        browser.close()
+
+
+def test_streams_beyond_the_limit_are_refused_and_the_others_go_on(
+    server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "MOST_STREAMS", 20)
+    streams = EventStreams(f"{server.url}d/set/events/viewer?c=x&gc=")
+
+    async def many() -> tuple[int, int]:
+        await streams.open(100)
+        assert streams.answers == {200: 20, 503: 80}
+        info = await asyncio.to_thread(ask, server, "d/set/data/a%20b/info")
+        assert info[0] == 200
+        heard = await streams.heard(b":\n")
+        await streams.close(5)
+        while server.service.metrics.open[metrics.STREAM] > 15:
+            await asyncio.sleep(0.01)
+        await streams.open(10)
+        going_on = streams.going_on()
+        await streams.close()
+        return heard, going_on
+
+    assert asyncio.run(many()) == (20, 20)
+    assert streams.answers == {200: 25, 503: 85}
