@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     from chunkflow.people.learning.networks.train import train_network as train_network
     from chunkflow.people.learning.train import train as train
     from chunkflow.people.learning.tuning import tune as tune
-    from chunkflow.people.review.export import export_review as export_review
     from chunkflow.people.review.incoming.carrying import carry_review as carry_review
     from chunkflow.people.review.incoming.importing import import_review as import_review
+    from chunkflow.people.review.outgoing.export import export_review as export_review
     from chunkflow.people.review.reviewing import check_review as check_review
     from chunkflow.people.service.lab.serve import serve as serve
     from chunkflow.people.service.local.reviewer import review as review
@@ -123,7 +123,7 @@ _NAMES = {
     "chunkflow.people.learning.networks.train": ("train_network",),
     "chunkflow.people.learning.train": ("train",),
     "chunkflow.people.learning.tuning": ("tune",),
-    "chunkflow.people.review.export": ("export_review",),
+    "chunkflow.people.review.outgoing.export": ("export_review",),
     "chunkflow.people.review.incoming.carrying": ("carry_review",),
     "chunkflow.people.review.incoming.importing": ("import_review",),
     "chunkflow.people.review.reviewing": ("check_review",),

@@ -10,9 +10,9 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from chunkflow.errors import DamagedInput
-from chunkflow.people.review.export import export_review
 from chunkflow.people.review.incoming.carrying import carry_review
 from chunkflow.people.review.incoming.importing import import_review
+from chunkflow.people.review.outgoing.export import export_review
 from chunkflow.people.review.reviewing import check_review
 from chunkflow.people.service.local.reviewer import review as start_review
 from cli.data.view import serve_until_interrupt

@@ -18,9 +18,9 @@ import pytest
 from chunkflow.errors import BadInput
 from chunkflow.jobs.work import Work
 from chunkflow.kernels.scoring.matching import matched_pairs
-from chunkflow.people.review.export import export_review
 from chunkflow.people.review.log.edits import Edit
 from chunkflow.people.review.log.review_log import ReviewLog
+from chunkflow.people.review.outgoing.export import export_review
 from chunkflow.people.review.reviewing import check_review
 from cli.demo import light_sheet
 from tests.support.browser.viewer import Viewer, open_viewer

@@ -19,10 +19,10 @@ from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.rows import RowSource, opener_of, write_rows
 from chunkflow.people.review.decisions import ADDED, DELETED, UNDECIDED
 from chunkflow.people.review.labels import REJECTED
-from chunkflow.people.review.layers import LAYERS, refuse_taken_layer, write_layer
 from chunkflow.people.review.live import UNTOUCHED
 from chunkflow.people.review.log.edits import ObjectState, ReviewedObject
 from chunkflow.people.review.objects import PLACES, TableObjects
+from chunkflow.people.review.outgoing.layers import LAYERS, refuse_taken_layer, write_layer
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 from chunkflow.words import counted, plain
 

@@ -1,0 +1,1 @@
+"""What was decided as files and layers: rows, annotations, tables that jobs read, painted polygons."""
