@@ -125,6 +125,8 @@ def test_places_come_from_a_file_where_ids_name_no_voxels(
     assert older is not None
     with pytest.raises(BadInput, match="do not say where objects were before it was made anew"):
         older.places(info, None)
+    named = older.places(info.model_copy(update={"connected": True}), None)
+    assert (len(named), named[int(ADDED)]) == (len(older.current), (0.5, 0.5, 0.5))
     found = older.places(info, made[0] / "older.csv")
     before = made[1]
     for id, spot in found.items():
