@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, TimeoutError
+from playwright.sync_api import Page
 
 from chunkflow.people.review import live
 from chunkflow.people.service.local.reviewer import Reviewer, review
+from tests.support.browser.review_pages import READY, open_page
 from tests.support.browser.viewer import Viewer
 from tests.support.people.reviews import asked, job_to_review, sent
 
-READY = "window.review && window.review.current && window.review.loaded && viewer.isReady()"
 INSIDE, OUTSIDE, MIDDLE = (190, 260), (60, 130), (166, 236)
 """Pixels of the section of x and y, whose middle is near a corner of the volume."""
 
@@ -36,20 +36,6 @@ def start(work: str, tmp_path: Path) -> Iterator[Callable[..., Reviewer]]:
     yield start
     for page in started:
         page.close()
-
-
-def open_page(viewer: Viewer, page: Reviewer) -> Page:
-    """A browser window on the page of a review, with an object before it."""
-    window = viewer.page.context.new_page()
-    window.set_default_timeout(60_000)
-    for _ in range(5):
-        window.goto(page.url)
-        try:
-            window.wait_for_function(READY, timeout=20_000)
-            return window
-        except TimeoutError:  # the client now and then stands still on a busy machine
-            continue
-    raise AssertionError("the page did not become ready")
 
 
 def current(window: Page) -> dict[str, Any]:

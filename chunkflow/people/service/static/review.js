@@ -6,6 +6,7 @@ import { AllPoints } from "./all-points.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { Points } from "./points.js";
+import { placeOf } from "./shapes.js";
 
 const API = document.body.dataset.api;
 const ACTIONS = [
@@ -37,9 +38,10 @@ class Review {
     this.counts = table.counts;
     this.panel.progress(this.counts);
     this.points = new Points(viewer, table.voxel_size.map((n) => n * 1e-9), table.classes, {
-      onAdd: (place) => this.add(place),
-      onMove: (id, place) => this.edit({ operation: "move", object: id, shape: point(place) }),
+      onAdd: (shape) => this.add(shape),
+      onMove: (id, shape) => this.edit({ operation: "move", object: id, shape }),
       onDelete: (id) => this.edit({ operation: "delete", object: id }),
+      onRefused: (sentence) => this.panel.message(sentence),
     });
     this.all = new AllPoints(viewer);
     this.outbox = new Outbox(API, (edit, answer) => this.answered(edit, answer), () => this.panel.waiting(this.outbox.waiting().length));
@@ -114,10 +116,11 @@ class Review {
     this.outbox.put(edit);
   }
 
-  add(place) {
+  add(shape) {
+    this.panel.message("");
     const id = newId();
-    this.update({ id, place, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: null, person: this.table.person });
-    this.outbox.put({ operation: "add", object: id, shape: point(place) });
+    this.update({ id, place: placeOf(shape), shape, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: null, person: this.table.person });
+    this.outbox.put({ operation: "add", object: id, shape });
   }
 
   async answered(edit, answer) {
@@ -167,7 +170,7 @@ class Review {
   }
 
   near(object) {
-    return this.loaded !== undefined && distance(object.place, this.loaded.centre, this.table.voxel_size) < this.loaded.radius;
+    return this.loaded !== undefined && this.points.distance(object, this.loaded.centre) * 1e9 < this.loaded.radius;
   }
 
   update(object) {
@@ -230,13 +233,9 @@ class Review {
 function effect(edit) {
   if (edit.operation === "accept" || edit.operation === "class") return { status: "accepted", class: edit.class };
   if (edit.operation === "reject") return { status: "rejected" };
-  if (edit.operation === "move") return { place: edit.shape.points[0] };
+  if (edit.operation === "move") return { place: placeOf(edit.shape), shape: edit.shape };
   if (edit.operation === "note") return { note: edit.note };
   return { deleted: true };
-}
-
-function point(place) {
-  return { kind: "point", points: [place] };
 }
 
 function newId() {
