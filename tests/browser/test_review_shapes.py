@@ -211,7 +211,7 @@ def test_what_cannot_be_a_shape_is_refused_with_the_reason(window: Page, page: R
     before, annotations = page.counts["objects"], window.evaluate("[...review.points.source].length")
     message = window.locator("#message")
     window.keyboard.press("q")
-    click(window, (20, 90), (120, 200))
+    click(window, (20, 300), (120, 200))
     message.filter(has_text="lies outside of the volume").wait_for()
     window.keyboard.press("g")
     click(window, (480, 250))  # in the section of x and z
