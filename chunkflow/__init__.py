@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from chunkflow.people.learning.train import train as train
     from chunkflow.people.learning.tuning import tune as tune
     from chunkflow.people.review.export import export_review as export_review
+    from chunkflow.people.review.polygons import export_polygons as export_polygons
     from chunkflow.people.review.reviewing import check_review as check_review
     from chunkflow.people.service.lab.serve import serve as serve
     from chunkflow.people.service.local.reviewer import review as review
@@ -120,6 +121,7 @@ _NAMES = {
     "chunkflow.people.learning.train": ("train",),
     "chunkflow.people.learning.tuning": ("tune",),
     "chunkflow.people.review.export": ("export_review",),
+    "chunkflow.people.review.polygons": ("export_polygons",),
     "chunkflow.people.review.reviewing": ("check_review",),
     "chunkflow.people.service.lab.serve": ("serve",),
     "chunkflow.people.service.local.reviewer": ("review",),

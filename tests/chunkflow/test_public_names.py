@@ -27,7 +27,7 @@ from tests.support.models.training import make_tissue, recipe_document
 NAMES = {
     *("Job", "Work", "Table", "Volume", "open", "submit", "view"),
     *("check", "evaluate", "export", "import_points", "ingest", "train", "tune"),
-    *("check_review", "export_review", "review", "serve"),
+    *("check_review", "export_polygons", "export_review", "review", "serve"),
     *("Accounts", "Role"),
     *("ModelDocument", "convert_model", "read_model", "write_model"),
     *("NetworkRecipe", "read_recipe", "train_network"),
