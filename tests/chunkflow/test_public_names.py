@@ -52,7 +52,7 @@ SHOWN = [
     "view",
 ]
 SHOWN += ["check", "evaluate", "export", "import_points", "ingest", "train", "tune"]
-SHOWN += ["serve", "review", "export_review", "check_review", "Accounts"]
+SHOWN += ["serve", "review", "export_review", "export_polygons", "check_review", "Accounts"]
 OF_MODELS = ["convert_model", "read_model", "write_model"]
 OF_TRAINING = ["read_recipe", "train_network"]
 

@@ -89,6 +89,12 @@ def export_polygons(
     ones are 0. `annotated` is 1 in polygons, in boxes without a class (people draw them around what they have
     outlined in full), and in all of a section that has polygons, but no such box. `edit` is the number of the
     last edit that counts, by default the last there is.
+
+    >>> log = folder / "painted.sqlite"
+    >>> with review(work.url, database=log) as page:  # in which nobody has drawn anything
+    ...     export_polygons(work.url, folder / "painted", database=log)
+    Traceback (most recent call last):
+    chunkflow.errors.BadInput: Nobody has drawn a polygon in the review of objects yet: draw some first.
     """
     refuse_existing(Path(to), overwrite)
     found = ReviewPlace.find(place)
@@ -183,7 +189,7 @@ def _areas(
 
 
 def _covered(shape: DrawnShape, volume: Box, ratios: npt.NDArray[np.float64]) -> Box:
-    """The voxels that a shape reaches; a polygon those of one section, also where it is at the last border."""
+    """The voxels that a shape reaches; a polygon those of one section, also at the last border."""
     low, high = bounds_of(shape) * ratios
     start = np.floor(low).astype(int)
     stop = np.ceil(high).astype(int)

@@ -17,10 +17,12 @@ from chunkflow.data.volume import Volume
 from chunkflow.errors import BadInput
 from chunkflow.geometry import Box
 from chunkflow.networks.training.recipe import NetworkRecipe
+from chunkflow.people.review import live
 from chunkflow.people.review.log.edits import DrawnShape
 from chunkflow.people.review.polygons import export_polygons, polygon_mask
 from chunkflow.people.review.shapes import distance_to, middle_of, refuse_shape
-from tests.support.people.reviews import SIZE, decide, job_to_review
+from chunkflow.people.service.local.reviewer import review
+from tests.support.people.reviews import SIZE, asked, decide, job_to_review
 
 SQUARE = [(10.2, 10.2), (50.2, 10.2), (50.2, 40.2), (10.2, 40.2)]
 NEURON, GLIA, NAMELESS, REJECTED, DELETED, AREA, OTHER = (str(2**62 + n) for n in range(7))
@@ -153,6 +155,22 @@ def distance_to_edges(corners: list[Any], at: tuple[float, float]) -> float:
         share = np.clip(np.dot(at - a, along) / max(np.dot(along, along), 1e-30), 0, 1)
         found = min(found, float(np.linalg.norm(a + share * along - at)))
     return found
+
+
+def test_shapes_are_near_by_any_part(work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long line is far from its middle; the radius is that of the only object that is given."""
+    monkeypatch.setattr(live, "NEIGHBOURS", 1)
+    database = str(tmp_path / "near.sqlite")
+    with review(work, database=database) as page:
+        x, y, z = page._live.objects.places[0] + 0.25
+        line = {"kind": "line", "points": [[x, y, z], [0, 0, 47]]}
+        ball = {"kind": "ellipsoid", "points": [[127, 127, 47], [0.1, 0.1, 0.1]]}
+        decide(work, added(NEURON, line), added(GLIA, ball), database=database)
+        page._live.follow()
+        found = {one["id"]: one for one in asked(page, f"near?place={x},{y},{z}")["objects"]}
+    assert found.keys() == {str(page._live.objects.ids[0]), NEURON}
+    assert found[NEURON]["shape"] == line
+    assert found[NEURON]["place"] == [x / 2, y / 2, (z + 47) / 2]
 
 
 def test_shapes_in_space() -> None:
