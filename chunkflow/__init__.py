@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from chunkflow.people.review.incoming.carrying import carry_review as carry_review
     from chunkflow.people.review.incoming.importing import import_review as import_review
     from chunkflow.people.review.outgoing.export import export_review as export_review
+    from chunkflow.people.review.outgoing.polygons import export_polygons as export_polygons
     from chunkflow.people.review.reviewing import check_review as check_review
     from chunkflow.people.service.lab.serve import serve as serve
     from chunkflow.people.service.local.reviewer import review as review
@@ -126,6 +127,7 @@ _NAMES = {
     "chunkflow.people.review.outgoing.export": ("export_review",),
     "chunkflow.people.review.incoming.carrying": ("carry_review",),
     "chunkflow.people.review.incoming.importing": ("import_review",),
+    "chunkflow.people.review.outgoing.polygons": ("export_polygons",),
     "chunkflow.people.review.reviewing": ("check_review",),
     "chunkflow.people.service.lab.serve": ("serve",),
     "chunkflow.people.service.local.reviewer": ("review",),

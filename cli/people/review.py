@@ -13,6 +13,7 @@ from chunkflow.errors import DamagedInput
 from chunkflow.people.review.incoming.carrying import carry_review
 from chunkflow.people.review.incoming.importing import import_review
 from chunkflow.people.review.outgoing.export import export_review
+from chunkflow.people.review.outgoing.polygons import export_polygons
 from chunkflow.people.review.reviewing import check_review
 from chunkflow.people.service.local.reviewer import review as start_review
 from cli.data.view import serve_until_interrupt
@@ -211,6 +212,27 @@ def carry(
         listed = ", ".join(str(id) for id in made.unplaced)
         console.print(f"Nothing stands for these objects of then: {listed}.", highlight=False)
     console.print(str(made), highlight=False, markup=False)
+
+
+@app.command()
+def polygons(
+    place: TablePlace,
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Takes the layers labels and annotated.")],
+    edit: Annotated[
+        int | None,
+        typer.Option(min=0, show_default="the last", help="The last edit that counts, by its number."),
+    ] = None,
+    database: DatabasePlace = "",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write into FOLDER where it exists.")
+    ] = False,
+) -> None:
+    """Write the polygons that people have drawn as painted voxels, which networks learn classes from.
+
+    Example: chunkflow review polygons work/rat:combined --to painted
+    """
+    made = export_polygons(place, to, database=database, edit=edit, overwrite=overwrite)
+    Console(soft_wrap=True).print(str(made), highlight=False)
 
 
 @app.command()

@@ -143,7 +143,7 @@ def test_a_region_is_chosen_by_its_name_and_under_the_cursor(
     window.evaluate("viewer.position.value = new Float32Array([110, 60, 24])")
     window.mouse.move(166, 236)
     window.wait_for_function("(review.points.cursor() ?? [0])[0] > 100")
-    window.keyboard.press("g")
+    window.keyboard.press("w")
     window.wait_for_function(
         f"review.panel.query === 'region:areas:{2**40}' && review.current.place[0] >= 64"
     )

@@ -29,6 +29,7 @@ NAMES = {
     *("check", "evaluate", "export", "import_points", "ingest", "train", "tune"),
     "learn",
     *("carry_review", "check_review", "export_review", "import_review", "review", "serve"),
+    "export_polygons",
     *("Accounts", "Role"),
     *("ModelDocument", "convert_model", "read_model", "write_model"),
     *("NetworkRecipe", "read_recipe", "train_network"),
@@ -53,7 +54,7 @@ SHOWN = [
     "view",
 ]
 SHOWN += ["check", "evaluate", "export", "import_points", "ingest", "train", "tune"]
-SHOWN += ["learn"]
+SHOWN += ["learn", "export_polygons"]
 SHOWN += ["serve", "review", "carry_review", "export_review", "import_review", "check_review", "Accounts"]
 OF_MODELS = ["convert_model", "read_model", "write_model"]
 OF_TRAINING = ["read_recipe", "train_network"]

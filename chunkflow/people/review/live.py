@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from chunkflow.data.describe import layer_at
 from chunkflow.errors import BadInput
-from chunkflow.people.review.log.edits import DrawnShape, Edit, ObjectState, ReviewedObject
+from chunkflow.people.review.log.edits import Edit, ObjectState, ReviewedObject
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.review.point_layer import PointLayer
 from chunkflow.people.review.profiles import TableProfiles
 from chunkflow.people.review.queries import TO_LEARN, Query, queries_of, query_named
 from chunkflow.people.review.regions import TableRegions, labels_at
+from chunkflow.people.review.shapes import distance_to, middle_of, refuse_shape
 
 if TYPE_CHECKING:
     from chunkflow.people.review.log.review_log import ReviewLog
@@ -134,14 +135,7 @@ class LiveTable:
         if proposed.operation != "add" and not in_table and proposed.object not in self._current:
             raise BadInput(f"The table has no object {proposed.object}.")
         if proposed.shape is not None:
-            self._refuse_outside(proposed.shape)
-
-    def _refuse_outside(self, shape: DrawnShape) -> None:
-        volume = self.objects.info.volume
-        places = shape.points[:1] if shape.kind == "ellipsoid" else shape.points
-        for place in places:
-            if any(not a <= n <= b for a, n, b in zip(volume.start, place, volume.stop, strict=True)):
-                raise BadInput(f"The place {list(place)} lies outside of the volume {volume}.")
+            refuse_shape(proposed.shape, self.objects.info.volume)
 
     def _is_deleted(self, id: int) -> bool:
         held = self._current.get(id)
@@ -170,10 +164,11 @@ class LiveTable:
         probability = None if number is None else _known(float(self.objects.probability[number]))
         place = None if number is None else self.objects.places[number].tolist()
         if state.shape is not None:
-            place = list(state.shape.points[0])
+            place = list(middle_of(state.shape))
         return {
             "id": str(id),
             "place": place,
+            "shape": state.shape.model_dump(mode="json") if state.shape is not None else None,
             "class": state.of_class or predicted,
             "predicted": predicted,
             "probability": probability,
@@ -253,14 +248,19 @@ class LiveTable:
         return NextObject(self.described(found), others, tuple(one for one in detailed if one))
 
     def near(self, place: Sequence[float]) -> dict[str, Any]:
-        """The objects nearest to a place, and how far they reach, in nanometres."""
+        """The objects of the table nearest to a place and how far they reach, in nanometres, and of the added
+        ones those of which any part is as near."""
         numbers, distances = self.objects.near(place, NEIGHBOURS)
         whole = len(numbers) == len(self.objects)
         radius = None if whole else float(distances[-1])
         ids = [int(self.objects.ids[number]) for number in numbers]
-        ids += list(self._added)
+        ids += [id for id in list(self._added) if radius is None or self._is_near(id, place, radius)]
         described = (self.described(id) for id in ids)
         return {"objects": [known for known in described if known and known["place"]], "radius": radius}
+
+    def _is_near(self, id: int, place: Sequence[float], radius: float) -> bool:
+        shape = self._current[id].state.shape
+        return shape is not None and distance_to(shape, place, self.objects.info.voxel_size) <= radius
 
 
 def _known(value: Any) -> Any:

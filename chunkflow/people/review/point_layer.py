@@ -21,6 +21,7 @@ from chunkflow.kernels.precomputed.annotations import draw_of, encode_lists, enc
 from chunkflow.people.review.log.edits import ObjectState
 from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.review.point_cells import LIMIT, CellKey, PointCells
+from chunkflow.people.review.shapes import middle_of
 
 STATUSES = ("undecided", "accepted", "rejected")
 NO_CLASS_NAME = "none"
@@ -81,7 +82,7 @@ class PointLayer:
                 self._status[number], self._class[number] = status, known
                 self._away[number] = state.deleted or state.shape is not None
             if state.shape is not None and not state.deleted:
-                place = state.shape.points[0]
+                place = middle_of(state.shape)
                 key = self._cells.key_of(id, place)
                 self._placed[id] = key, (place, status, known)
                 self._of_cell.setdefault(key, set()).add(id)

@@ -15,6 +15,7 @@ from chunkflow.extras import optional_import
 from chunkflow.jobs.locate import split_table
 from chunkflow.jobs.work import Work
 from chunkflow.people.review.live import LiveTable
+from chunkflow.people.review.log.edits import ReviewedObject
 from chunkflow.people.review.objects import PLACES, TableObjects
 from chunkflow.words import counted, plain
 
@@ -56,6 +57,15 @@ class ReviewPlace:
         """The objects of the table, with all that is current of them; they may also be of other `classes`."""
         objects = TableObjects.read(self.info, classes)
         return LiveTable(log, self.table_of(log, objects.generation), objects)
+
+    def decided(self, database: str | Path, edit: int | None) -> tuple[dict[int, ReviewedObject], int]:
+        """What was current of the objects after an edit, by default the last one; and the number of that."""
+        with closing(open_log(self.database(database), must_exist=True)) as log:
+            table, last = self.table_of(log, TableObjects.read(self.info).generation), log.last()
+            if edit is not None and not 0 <= edit <= last:
+                raise BadInput(f"There is no edit {edit}: the last one is {last}.")
+            wanted = last if edit is None else edit
+            return log.at(table, wanted), wanted
 
     def table_of(self, log: ReviewLog, generation: str) -> int:
         """The number that the log has for the table."""

@@ -56,6 +56,8 @@ def test_what_was_decided_is_exported_and_checked(work: str, command: Command, t
     assert "accepted" not in (tmp_path / "none.csv").read_text()
     said = command("review", "export", work, "--to", tmp_path / "shown", "--as", "annotations")
     assert said.out == f"{tmp_path}/shown has 100 rows of classified, as of edit 1.\n"
+    said = command("review", "polygons", work, "--to", tmp_path / "painted")
+    assert (said.code, "Nobody has drawn a polygon" in said.err) == (2, True)
     said = command("review", "check", work)
     assert said.out == f"1 edit in {work}/review.sqlite: all is as the log says.\n"
     database = Database.open(f"{work}/review.sqlite")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,15 @@ import pyarrow as pa
 from chunkflow.data.atomic import refuse_existing
 from chunkflow.data.info import TableInfo, full_url
 from chunkflow.data.tables import table_rows
-from chunkflow.errors import BadInput
 from chunkflow.formats.export.export import ExportedRows
 from chunkflow.formats.export.rows import RowSource, opener_of, write_rows
 from chunkflow.people.review.decisions import ADDED, DELETED, UNDECIDED
 from chunkflow.people.review.labels import REJECTED
 from chunkflow.people.review.live import UNTOUCHED
 from chunkflow.people.review.log.edits import ObjectState, ReviewedObject
-from chunkflow.people.review.objects import PLACES, TableObjects
+from chunkflow.people.review.objects import PLACES
 from chunkflow.people.review.outgoing.layers import LAYERS, refuse_taken_layer, write_layer
-from chunkflow.people.review.reviewing import ReviewPlace, open_log
+from chunkflow.people.review.reviewing import ReviewPlace
 from chunkflow.words import counted, plain
 
 DECISIONS = {
@@ -82,14 +80,7 @@ def export_review(
         refuse_taken_layer(layer, overwrite)
     else:
         refuse_existing(Path(to), overwrite)
-    with closing(open_log(found.database(database), must_exist=True)) as log:
-        objects = TableObjects.read(found.info)
-        table = found.table_of(log, objects.generation)
-        last = log.last()
-        if edit is not None and not 0 <= edit <= last:
-            raise BadInput(f"There is no edit {edit}: the last one is {last}.")
-        wanted = last if edit is None else edit
-        current = log.at(table, wanted)
+    current, wanted = found.decided(database, edit)
     source = RowSource(found.name, found.info, reviewed_rows(found.info, current, deleted))
     rows = write_rows(source, Path(to), opener) if opener else write_layer(source, layer, form)
     return ExportedReview(Path(to), found.name, rows, wanted, layer)

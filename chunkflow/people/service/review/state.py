@@ -26,10 +26,21 @@ void main() {{
   setPointMarkerColor(vec4(colour, prop_status() == 1u ? 0.85 : 0.1));
   setPointMarkerBorderWidth(chosen ? 3.0 : 1.5);
   setPointMarkerBorderColor(vec4(chosen ? vec3(1.0) : colour, 1.0));
+  vec3 edge = chosen ? mix(colour, vec3(1.0), 0.6) : colour;
+  setLineColor(vec4(edge, 1.0));
+  setLineWidth(chosen ? 3.5 : 2.5);
+  setEndpointMarkerSize(0.7 * size * scale);
+  setEndpointMarkerColor(vec4(colour, prop_status() == 1u ? 0.85 : 0.1));
+  setEndpointMarkerBorderWidth(chosen ? 3.0 : 1.5);
+  setEndpointMarkerBorderColor(vec4(edge, 1.0));
+  setBoundingBoxBorderColor(vec4(edge, 1.0));
+  setBoundingBoxBorderWidth(chosen ? 3.5 : 2.5);
+  setBoundingBoxFillColor(vec4(colour, prop_status() == 1u ? 0.25 : 0.1));
+  setEllipsoidFillColor(vec4(edge, PROJECTION_VIEW ? 1.0 : prop_status() == 1u ? 0.5 : 0.25));
 }}
 """
-"""Accepted points are filled with the colour of their class, undecided ones are rings, rejected ones grey;
-the one that is looked at is large and white at its border."""
+"""Accepted objects are filled with the colour of their class, undecided ones are rings and outlines, rejected
+ones grey; the one that is looked at is large and white at its border."""
 
 ALL_SHADER = """#uicontrol float size slider(min=1, max=20, default=5)
 {controls}
@@ -78,7 +89,7 @@ def all_points(live: LiveTable, address: str) -> dict[str, Any]:
 
 
 def review_layer(objects: TableObjects) -> dict[str, Any]:
-    """A layer without points, which the page fills; Control+click adds one."""
+    """A layer without annotations, which the page fills; Control+click draws one."""
     scales = [float(f"{size * 1e-9:.12g}") for size in objects.info.voxel_size]
     dimensions = {axis: [scale, "m"] for axis, scale in zip("xyz", scales, strict=True)}
     properties = [*point_properties(objects), {"id": "chosen", "type": "uint8"}]

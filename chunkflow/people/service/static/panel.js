@@ -39,8 +39,8 @@ export class Panel {
     const chosen = classes.slice(0, 9).map((title, n) => button(n + 1, title, `class-${title}`, () => perform(`class-${n + 1}`)));
     byId("actions").replaceChildren(...chosen, ...buttons);
     byId("keys").replaceChildren(
-      ...[...actions, { key: "1–9", title: "a class" }, { key: "Ctrl+click", title: "add a point" },
-        { key: "Alt+drag", title: "move a point" }, { key: "Ctrl+Alt+right click", title: "delete a point" }]
+      ...[...actions, { key: "1–9", title: "a class" }, { key: "Ctrl+click", title: "draw" },
+        { key: "Alt+drag", title: "move or resize" }, { key: "Ctrl+Alt+right click", title: "delete" }]
         .flatMap(({ key, title }) => [element("dt", "", element("kbd", key)), element("dd", title)]),
     );
   }

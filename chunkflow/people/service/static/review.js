@@ -4,12 +4,13 @@
 
 import { AHEAD, Ahead } from "./ahead.js";
 import { AllPoints } from "./all-points.js";
+import { API, ask, distance, newId, pause } from "./asking.js";
 import { Outbox } from "./outbox.js";
 import { Panel } from "./panel.js";
 import { Points } from "./points.js";
 import { Regions } from "./regions.js";
+import { effect, placeOf } from "./shapes.js";
 
-const API = document.body.dataset.api;
 const ACTIONS = [
   { key: "f", name: "accept", title: "accept", button: true },
   { key: "d", name: "reject", title: "reject", button: true },
@@ -18,7 +19,7 @@ const ACTIONS = [
   { key: "u", name: "undo", title: "undo", button: true },
   { key: "y", name: "redo", title: "redo", button: true },
   { key: "m", name: "note", title: "note", button: true },
-  { key: "g", name: "region", title: "only the region under the cursor" },
+  { key: "w", name: "region", title: "only the region under the cursor" },
   { key: "i", name: "hide", title: "hide what is decided" },
 ];
 const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
@@ -44,9 +45,10 @@ class Review {
     this.counts = table.counts;
     this.panel.progress(this.counts);
     this.points = new Points(viewer, table.voxel_size.map((n) => n * 1e-9), table.classes, {
-      onAdd: (place) => this.add(place),
-      onMove: (id, place) => this.edit({ operation: "move", object: id, shape: point(place) }),
+      onAdd: (shape) => this.add(shape),
+      onMove: (id, shape) => this.edit({ operation: "move", object: id, shape }),
       onDelete: (id) => this.edit({ operation: "delete", object: id }),
+      onRefused: (sentence) => this.panel.message(sentence),
     });
     this.ahead = new Ahead();
     this.all = new AllPoints(viewer);
@@ -149,12 +151,14 @@ class Review {
     this.outbox.put(edit);
   }
 
-  async add(place) {
-    const there = this.outbox.away ? null : await ask(`under?place=${place.join(",")}`, UNDER_PATIENCE);
+  async add(shape) {
+    this.panel.message("");
+    const asks = shape.kind === "point" && !this.outbox.away;
+    const there = asks ? await ask(`under?place=${placeOf(shape).join(",")}`, UNDER_PATIENCE) : null;
     const id = there?.object ?? newId();
     const seen = there?.seq ?? null; // the last edit of one that was deleted
-    this.update({ id, place, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: seen, person: this.table.person });
-    this.outbox.put({ operation: "add", object: id, shape: point(place), seen });
+    this.update({ id, place: placeOf(shape), shape, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: seen, person: this.table.person });
+    this.outbox.put({ operation: "add", object: id, shape, seen });
   }
 
   async answered(edit, answer) {
@@ -206,7 +210,7 @@ class Review {
   }
 
   near(object) {
-    return this.loaded !== undefined && distance(object.place, this.loaded.centre, this.table.voxel_size) < this.loaded.radius;
+    return this.loaded !== undefined && this.points.distance(object, this.loaded.centre) * 1e9 < this.loaded.radius;
   }
 
   update(object) {
@@ -277,46 +281,6 @@ class Review {
   draw() {
     const near = [...this.objects.values()].filter((object) => !object.deleted && this.near(object));
     this.points.show(near.filter((object) => !this.hidden || !object.status || object.id === this.current?.id));
-  }
-}
-
-function effect(edit) {
-  if (edit.operation === "accept" || edit.operation === "class") return { status: "accepted", class: edit.class };
-  if (edit.operation === "reject") return { status: "rejected" };
-  if (edit.operation === "move") return { place: edit.shape.points[0] };
-  if (edit.operation === "note") return { note: edit.note };
-  return { deleted: true };
-}
-
-function point(place) {
-  return { kind: "point", points: [place] };
-}
-
-function newId() {
-  const high = crypto.getRandomValues(new BigUint64Array(1))[0];
-  return String((high & ((1n << 62n) - 1n)) | (1n << 62n));
-}
-
-function distance(a, b, scale) {
-  return Math.hypot(...a.map((n, axis) => (n - b[axis]) * scale[axis]));
-}
-
-function pause(milliseconds) {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-// What the server says; null where it does not answer so. A `refused` is told why, and the answer undefined.
-async function ask(path, patience, refused) {
-  try {
-    const signal = patience ? AbortSignal.timeout(patience) : null;
-    const response = await fetch(`${API}/${path}`, { signal });
-    if (refused && response.status === 400) {
-      refused((await response.json()).error);
-      return undefined;
-    }
-    return response.ok ? await response.json() : null;
-  } catch {
-    return null;
   }
 }
 
