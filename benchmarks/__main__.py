@@ -26,6 +26,7 @@ MODULES = {
     "annotate": "benchmarks.outputs.annotate",
     "rows": "benchmarks.outputs.rows",
     "service": "benchmarks.service.data_path",
+    "people": "benchmarks.service.people",
     "infer": "benchmarks.networks.infer",
     "cuts": "benchmarks.networks.cuts",
     "detection": "benchmarks.quality.detection",

@@ -1,1 +1,1 @@
-"""The web service beside nginx: files of layers, whole and in parts."""
+"""The web service beside nginx, and with many people at once."""

@@ -45,6 +45,11 @@ class RemoteCache:
         """What all of it takes in memory."""
         return self.heads.bytes + self.contents.bytes
 
+    @property
+    def limit(self) -> int:
+        """What it may take."""
+        return self.heads.limit + self.contents.limit
+
     def resize(self, limit: int) -> None:
         """Hold at most so many bytes from now on."""
         self.heads.resize(limit // HEADS_PART)

@@ -23,6 +23,7 @@ NAMES = {
     "chunkflow_service_cache_misses_total": ("counter", "Remote objects or parts that were fetched."),
     "chunkflow_service_cache_checks_total": ("counter", "Remote objects asked after without their content."),
     "chunkflow_service_cache_bytes": ("gauge", "Bytes of remote layers that memory holds."),
+    "chunkflow_service_cache_limit_bytes": ("gauge", "Bytes of remote layers that memory may hold."),
 }
 
 
@@ -54,6 +55,7 @@ class ServiceMetrics:
             "chunkflow_service_cache_misses_total": [f" {self.cache.contents.misses}"],
             "chunkflow_service_cache_checks_total": [f" {self.cache.heads.misses}"],
             "chunkflow_service_cache_bytes": [f" {self.cache.bytes}"],
+            "chunkflow_service_cache_limit_bytes": [f" {self.cache.limit}"],
         }
         lines = []
         for name, (kind, text) in NAMES.items():

@@ -147,6 +147,7 @@ def test_metrics_count_what_was_answered(lab: Lab) -> None:
     assert counts['chunkflow_service_requests_total{kind="data",status="200"}'] >= 1
     assert counts['chunkflow_service_request_seconds_total{kind="data"}'] > 0
     assert counts['chunkflow_service_open_requests{kind="metrics"}'] == 1
+    assert counts["chunkflow_service_cache_bytes"] == counts["chunkflow_service_cache_misses_total"] == 0
 
 
 def test_too_many_streams_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import gzip
 import threading
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 from cloudfiles import CloudFiles
 
+from chunkflow.errors import BadInput
 from chunkflow.people.service.lab.metrics import ServiceMetrics
+from chunkflow.people.service.lab.serve import serve
 from chunkflow.people.viewing.remote import (
     ABSENT_SECONDS,
     BELIEVED_SECONDS,
@@ -21,6 +26,7 @@ from chunkflow.people.viewing.remote import (
 )
 from chunkflow.people.viewing.served import ServedFile
 from chunkflow.people.viewing.stored import StoredObject
+from tests.support.jobs import make_layer
 from tests.support.servers import gcs_at, gcs_server, s3_bucket
 
 LIMIT = 16 << 20
@@ -225,3 +231,16 @@ def test_a_real_client_tells_of_changes_and_of_what_is_not_there(bucket: str) ->
     found = source.find("chunk", gzipped=True, part=False)
     assert found is not None
     assert gzip.decompress(found.read(0, found.size)) == CONTENT[::-1]
+
+
+def test_a_service_is_told_how_much_it_may_hold(tmp_path: Path) -> None:
+    layer, database = tmp_path / "layer", tmp_path / "lab.sqlite"
+    make_layer(layer, np.zeros((32, 32, 32), np.uint8))
+    with (
+        serve(layer, port=0, database=database, cache_gb=2) as service,
+        urllib.request.urlopen(f"{service.url}metrics") as answer,
+    ):
+        told = answer.read().decode().splitlines()
+    assert f"chunkflow_service_cache_limit_bytes {2 << 30}" in told
+    with pytest.raises(BadInput, match="cache_gb"):
+        serve(layer, port=0, database=database, cache_gb=-1)
