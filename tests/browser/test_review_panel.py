@@ -162,11 +162,11 @@ def test_an_added_point_takes_the_id_of_what_lies_under_it(
         (id, place) for id, place in ids.items() if int(labels[tuple(map(int, place))].item()) == id
     )
     assert sent(page, key="d", operation="delete", object=str(id))[0] == 200
-    window.evaluate(f"review.add({place})")
+    window.evaluate(f"review.add({{kind: 'point', points: [{place}]}})")
     window.wait_for_function(f"review.objects.get('{id}')?.seq === 2 && !review.objects.get('{id}').deleted")
     assert asked(page, f"objects/{id}")["status"] == "accepted"
     page.close()
-    window.evaluate("review.add([3, 4, 5])")
+    window.evaluate("review.add({kind: 'point', points: [[3, 4, 5]]})")
     window.wait_for_function("review.outbox.waiting().length === 1")
     (waits,) = window.evaluate("review.outbox.waiting().map(({ edit }) => edit.object)")
     assert 2**62 <= int(waits) < 2**63

@@ -229,7 +229,7 @@ def test_what_cannot_be_a_shape_is_refused_with_the_reason(window: Page, page: R
 def test_others_see_a_shape_and_a_reload_keeps_it(
     viewer: Viewer, window: Page, start: Callable[[str], Reviewer]
 ) -> None:
-    other = open_page(viewer, start("bo"))
+    other = open_page(viewer, start("bo").url)
     look_at(window, 44)
     made = drawn(window, "line", (120, 200), (200, 260))
     held = f"review.objects.get('{made['id']}')"
