@@ -87,6 +87,24 @@ NAMES = {
     ),
     "viewer.mouseState.active": "typeof viewer.mouseState.active === 'boolean'",
     "viewer.mouseState.pickedAnnotationId": "'pickedAnnotationId' in viewer.mouseState",
+    "viewer.mouseState.position": "'position' in viewer.mouseState",
+    "viewer.mouseState.unsnappedPosition": "'unsnappedPosition' in viewer.mouseState",
+    "viewer.crossSectionScale.value": "viewer.crossSectionScale.value > 0",
+    "viewer.display.panels": "[...viewer.display.panels].every((one) => one.element instanceof HTMLElement)",
+    "panel.sliceView.projectionParameters.value.viewportNormalInGlobalCoordinates": (
+        "[...viewer.display.panels].some((one) => Math.abs("
+        "one.sliceView?.projectionParameters.value.viewportNormalInGlobalCoordinates[2]) === 1)"
+    ),
+    "layer.selectAnnotation": "typeof Object.getPrototypeOf(layer).selectAnnotation === 'function'",
+    "layer.tool.toJSON": "layer.tool.toJSON() === 'annotatePoint'",
+    "layer.tool.restoreState": (
+        "(() => { layer.tool.restoreState('annotateLine'); const said = layer.tool.toJSON();"
+        " layer.tool.restoreState('annotatePoint'); return said === 'annotateLine' })()"
+    ),
+    "layer.tool.changed.add": (
+        "heard(layer.tool.changed, () => layer.tool.restoreState('annotateSphere')) > 0"
+        " && (layer.tool.restoreState('annotatePoint'), true)"
+    ),
     "layer.localAnnotations": "typeof layer.localAnnotations === 'object'",
     "layer.annotationStates.states": (
         "viewer.layerManager.getLayerByName('all').layer.annotationStates.states.length === 1"
@@ -118,7 +136,7 @@ NAMES = {
 CHAIN = re.compile(
     r"\b(?:viewer|layer|state|source|reference|cells|mouseState|global)((?:\??\.\w+)+)(?![\w/]*\.js)"
 )
-OWN = {"add", "addEventListener", "json", "length", "map", "slice", "loaded", "js"}
+OWN = {"add", "addEventListener", "bind", "json", "length", "map", "slice", "loaded", "js"}
 """Members of JavaScript's own objects, and what stands in addresses."""
 
 

@@ -27,8 +27,10 @@ export class Points {
     this.grip = null;
     const { layer } = viewer.layerManager.getLayerByName(LAYER);
     this.source = layer.localAnnotations;
-    // The client would open a panel of its own at the first click, which shifts the view under the cursor.
-    layer.selectAnnotation = () => {};
+    // At the first click of a drawing the client would open a panel of its own, which shifts the view under the
+    // cursor; what is in its list may be selected.
+    const select = layer.selectAnnotation.bind(layer);
+    layer.selectAnnotation = (states, id, pin) => (this.shown.has(id) ? select(states, id, pin) : undefined);
     this.source.toJSON = () => []; // objects never enter the state of the view
     this.source.childCommitted.add((id) => this.committed(id));
     this.source.childDeleted.add((id) => this.deleted(id));
@@ -186,9 +188,7 @@ export class Points {
   cursor() {
     const { mouseState } = this.viewer;
     mouseState.updateUnconditionally();
-    if (!mouseState.active) return null;
-    const scales = this.viewer.coordinateSpace.value.scales;
-    return Array.from(mouseState.position.slice(0, 3), (n, axis) => (n * scales[axis]) / this.voxelSize[axis]);
+    return mouseState.active ? this.toVoxels(mouseState.position) : null;
   }
 
   toGlobal(place) {
