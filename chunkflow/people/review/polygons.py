@@ -98,15 +98,7 @@ def export_polygons(
     """
     refuse_existing(Path(to), overwrite)
     found = ReviewPlace.find(place)
-    with closing(open_log(found.database(database), must_exist=True)) as log:
-        objects = TableObjects.read(found.info)
-        table = found.table_of(log, objects.generation)
-        last = log.last()
-        if edit is not None and not 0 <= edit <= last:
-            raise BadInput(f"There is no edit {edit}: the last one is {last}.")
-        wanted = last if edit is None else edit
-        held = sorted(log.at(table, wanted).values(), key=lambda one: one.seq)
-    drawn = [one for one in held if one.state.shape is not None and not one.state.deleted]
+    objects, drawn, last = _drawn_until(found, database, edit)
     polygons = [one for one in drawn if _shape(one).kind == "polygon"]
     if not polygons:
         raise BadInput(f"Nobody has drawn a polygon in the review of {found.name} yet: draw some first.")
@@ -122,8 +114,23 @@ def export_polygons(
     _write(mask, [replace(one, value=1) for one in known], {ANNOTATED: 1})
     sections = {z for one in known for z in range(one.box.start[2], one.box.stop[2])}
     return ExportedPolygons(
-        f"{to}/{LABELS}", f"{to}/{ANNOTATED}", classes, len(polygons), len(sections), wanted
+        f"{to}/{LABELS}", f"{to}/{ANNOTATED}", classes, len(polygons), len(sections), last
     )
+
+
+def _drawn_until(
+    found: ReviewPlace, database: str | Path, edit: int | None
+) -> tuple[TableObjects, list[ReviewedObject], int]:
+    """The objects of a table; those with a drawn shape as of an edit, by their last edit; and this edit."""
+    with closing(open_log(found.database(database), must_exist=True)) as log:
+        objects = TableObjects.read(found.info)
+        table = found.table_of(log, objects.generation)
+        last = log.last()
+        if edit is not None and not 0 <= edit <= last:
+            raise BadInput(f"There is no edit {edit}: the last one is {last}.")
+        wanted = last if edit is None else edit
+        held = sorted(log.at(table, wanted).values(), key=lambda one: one.seq)
+    return objects, [one for one in held if one.state.shape is not None and not one.state.deleted], wanted
 
 
 def polygon_mask(corners: npt.NDArray[np.float64], box: Box) -> Mask:
