@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Page, TimeoutError
 
-from chunkflow.people.service.review.answers import MADE_ANEW
+from chunkflow.people.service.review.followers import MADE_ANEW
 from tests.support.browser.viewer import LOADED, Viewer
 from tests.support.people.lab import Lab, lab_service
 from tests.support.people.review_page import press

@@ -33,7 +33,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from chunkflow.errors import BadInput, ChunkflowError
+from chunkflow.errors import BadInput
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.log.edits import Edit, Refused
 from chunkflow.people.review.log.proposed import ProposedEdit
@@ -45,7 +45,7 @@ from chunkflow.people.service.asked import (
     name_of_person,
     said,
 )
-from chunkflow.people.service.review.followers import Follower
+from chunkflow.people.service.review.followers import ANEW, MADE_ANEW, Follower, was_made_anew
 
 LARGEST_EDIT = 1 << 20
 """Bytes of an edit: a polygon of ten thousand corners has half of it."""
@@ -55,11 +55,6 @@ ID = re.compile(r"[0-9]{1,20}")
 LOOK_SECONDS = 5.0
 """How often a stream on which nothing happens looks whether the table is still the same, and says that it is
 open."""
-MADE_ANEW = (
-    "The table was made anew since this page was opened, so what is decided here is no longer about its "
-    "objects: load the page again."
-)
-ANEW = f"event: anew\ndata: {json.dumps({'error': MADE_ANEW})}\n\n"
 LIST_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -173,7 +168,7 @@ class ReviewAnswers:
         if not since.isdecimal():
             raise BadInput("`since` is the number of an edit.")
         find = partial(self._find, request.path_params["dataset"], request.path_params["table"])
-        stream = _one(ANEW) if _means_another(request, live) else self._stream(live, int(since), find)
+        stream = [ANEW] if _means_another(request, live) else self._stream(live, int(since), find)
         return StreamingResponse(
             stream, media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
@@ -212,7 +207,7 @@ class ReviewAnswers:
                 with suppress(TimeoutError):
                     heard = await asyncio.wait_for(queue.get(), LOOK_SECONDS)
                 if heard is None:
-                    if await _is_replaced(live, find):
+                    if await was_made_anew(live, find):
                         yield ANEW
                         return
                     yield ":\n\n"
@@ -239,19 +234,6 @@ def review_address(root: str, dataset: str, table: str) -> str:
 def _means_another(request: Request, live: LiveTable) -> bool:
     """Whether who asks means the table as it was before it was made anew."""
     return request.query_params.get("generation", live.objects.generation) != live.objects.generation
-
-
-async def _one(event: str) -> AsyncIterator[str]:
-    yield event
-
-
-async def _is_replaced(live: LiveTable, find: Callable[[], Awaitable[LiveTable | None]]) -> bool:
-    """Whether a table was made anew; one that is away, or is just being made, was not yet."""
-    try:
-        found = await find()
-    except ChunkflowError:
-        return False
-    return found is not None and found is not live
 
 
 def _event(live: LiveTable, edit: Edit) -> str:

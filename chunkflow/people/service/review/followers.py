@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from starlette.concurrency import run_in_threadpool
 
-from chunkflow.errors import StorageError
+from chunkflow.errors import ChunkflowError, StorageError
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.review.log.edits import Edit
 
@@ -16,6 +17,11 @@ LOOK_SECONDS = 0.25
 """How often the log is asked for what other processes wrote, while somebody listens."""
 MOST_UNREAD = 10_000
 """Edits that wait for one page; one that is slower is cut off, and asks again from where it was."""
+MADE_ANEW = (
+    "The table was made anew since this page was opened, so what is decided here is no longer about its "
+    "objects: load the page again."
+)
+ANEW = f"event: anew\ndata: {json.dumps({'error': MADE_ANEW})}\n\n"
 Events = asyncio.Queue[Edit | None]
 
 
@@ -65,3 +71,12 @@ class Follower:
             with suppress(StorageError):  # the database is away: the next look finds all that it has then
                 await self.look()
             await asyncio.sleep(LOOK_SECONDS)
+
+
+async def was_made_anew(live: LiveTable, find: Callable[[], Awaitable[LiveTable | None]]) -> bool:
+    """Whether another table is found now; one that is away, or is just being made, was not yet made anew."""
+    try:
+        found = await find()
+    except ChunkflowError:
+        return False
+    return found is not None and found is not live

@@ -21,6 +21,7 @@ from chunkflow.people.service.catalogue import catalogues
 from chunkflow.people.service.catalogue.catalogues import LabCatalogue
 from chunkflow.people.service.local.server import LocalServer
 from chunkflow.people.service.review import answers
+from chunkflow.people.service.review.followers import ANEW, MADE_ANEW
 from tests.support.people.reviews import job_to_review
 from tests.support.people.service import ask
 
@@ -132,13 +133,13 @@ def test_a_page_of_a_table_that_was_made_anew_is_told_and_refused(
         shutil.rmtree(made.with_name(name))
     assert job_to_review(made.parent, seed=7 if database else 8) == str(made)
     said = b"".join(islice(stream, LINES)).decode()
-    assert said.endswith(answers.ANEW)
+    assert said.endswith(ANEW)
     connection.close()
     status, answer = send(server, "after", id, meant)
-    assert (status, answer) == (409, {"error": answers.MADE_ANEW, "object": None})
+    assert (status, answer) == (409, {"error": MADE_ANEW, "object": None})
     for path in ("table?", "next?query=all&", "near?place=1,1,1&", f"objects/{id}?"):
         assert get(server, f"{path}generation={known}") == 409, path
-    assert ask(server, f"{TABLE}/events{meant}")[2].decode() == answers.ANEW
+    assert ask(server, f"{TABLE}/events{meant}")[2].decode() == ANEW
     table = get(server, "table")
     assert (table["generation"] != known, table["seq"], table["counts"]["rejected"]) == (True, 0, 0)
     new = undecided(server)
