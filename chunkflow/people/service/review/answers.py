@@ -53,7 +53,7 @@ from chunkflow.people.service.asked import (
 from chunkflow.people.service.catalogue.datasets import DataSet
 from chunkflow.people.service.review.followers import Follower
 from chunkflow.people.service.review.places import PlaceAnswers, asks_for_region
-from chunkflow.people.service.review.streams import MADE_ANEW, told_anew, told_edits
+from chunkflow.people.service.review.streams import ANEW, MADE_ANEW, told_edits
 from chunkflow.people.viewing.state import CLASSES, colours_of_labels
 
 LARGEST_EDIT = 1 << 20
@@ -181,7 +181,7 @@ class ReviewAnswers:
             raise BadInput("`since` is the number of an edit.")
         find = partial(self._find, request.path_params["dataset"], request.path_params["table"])
         stream = (
-            told_anew()
+            [ANEW]
             if _means_another(request, live)
             else told_edits(live, self._follower(live), int(since), find, self.closing)
         )

@@ -50,11 +50,6 @@ async def told_edits(
                 yield _event(live, heard)
 
 
-async def told_anew() -> AsyncIterator[str]:
-    """Only that the table was made anew."""
-    yield ANEW
-
-
 async def _is_replaced(live: LiveTable, find: Callable[[], Awaitable[LiveTable | None]]) -> bool:
     """Whether a table was made anew; one that is away, or is just being made, was not yet."""
     try:
