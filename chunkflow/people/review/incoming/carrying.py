@@ -19,12 +19,13 @@ from chunkflow.errors import BadInput
 from chunkflow.kernels.precomputed.morton import code_bits, id_voxels
 from chunkflow.people.review.incoming.appending import append_edits, counts_of
 from chunkflow.people.review.incoming.changes import Changes
-from chunkflow.people.review.incoming.history import Place, ReviewHistory
+from chunkflow.people.review.incoming.history import ReviewHistory
 from chunkflow.people.review.incoming.older import DECIDES, OlderReview, edits_of
 from chunkflow.people.review.incoming.pairing import Numbers, nearest_pairs, tolerance_of
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.objects import Floats, TableObjects
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
+from chunkflow.people.review.shapes import Place
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chunkflow.people.review.decisions import ACCEPTED
-from chunkflow.people.review.incoming.history import Place, ReviewHistory
+from chunkflow.people.review.incoming.history import ReviewHistory
 from chunkflow.people.review.labels import REJECTED
-from chunkflow.people.review.log.edits import ObjectState
+from chunkflow.people.review.log.edits import DrawnShape, ObjectState
 from chunkflow.people.review.log.proposed import ProposedEdit
+from chunkflow.people.review.shapes import Place, middle_of
 
 MOVED = 0.05
 """Voxels along an axis by which a place is another one: less is what programs round."""
@@ -85,8 +86,8 @@ def _is_so(document: Document, now: ObjectState, together: Mapping[str, Document
     comes before it."""
     match document["operation"]:
         case "move":
-            wanted = document["shape"]["points"][0]
-            return now.shape is not None and is_near(now.shape.points[0], wanted)
+            wanted = middle_of(DrawnShape.model_validate(document["shape"]))
+            return now.shape is not None and is_near(middle_of(now.shape), wanted)
         case "delete":
             return now.deleted
         case "note":

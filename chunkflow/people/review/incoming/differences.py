@@ -12,9 +12,10 @@ from chunkflow.formats.points.cellfinder import CLASSES, TYPES
 from chunkflow.people.review.decisions import ACCEPTED, ADDED, DELETED, UNDECIDED
 from chunkflow.people.review.incoming.changes import RESTORE, UNDECIDE, Document, is_near
 from chunkflow.people.review.incoming.file_rows import FileRows
-from chunkflow.people.review.incoming.history import Place, ReviewHistory, moved_shape
+from chunkflow.people.review.incoming.history import ReviewHistory, moved_shape
 from chunkflow.people.review.labels import REJECTED
 from chunkflow.people.review.log.edits import ObjectState
+from chunkflow.people.review.shapes import Place
 
 
 @dataclass(frozen=True)

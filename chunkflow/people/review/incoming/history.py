@@ -11,8 +11,7 @@ import numpy.typing as npt
 from chunkflow.people.review.live import UNTOUCHED
 from chunkflow.people.review.log.edits import DrawnShape, Edit, ObjectState
 from chunkflow.people.review.objects import Floats, TableObjects
-
-Place = tuple[float, float, float]
+from chunkflow.people.review.shapes import Place, middle_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class ReviewHistory:
     def place(self, id: int, state: ObjectState) -> Place | None:
         """Where an object in some state lies; None where the table has it not and nobody has placed it."""
         if state.shape is not None:
-            return state.shape.points[0]
+            return middle_of(state.shape)
         number = self.objects.number(id)
         if number is None:
             return None
@@ -105,7 +104,7 @@ def moved_shape(shape: DrawnShape | None, place: Place) -> DrawnShape:
     """A shape brought to a place as a whole; a point where there was none."""
     if shape is None:
         return DrawnShape(kind="point", points=(place,))
-    by = [new - old for new, old in zip(place, shape.points[0], strict=True)]
+    by = [new - old for new, old in zip(place, middle_of(shape), strict=True)]
     fixed = shape.points[1:] if shape.kind == "ellipsoid" else ()  # its radii
     points = shape.points[:1] if shape.kind == "ellipsoid" else shape.points
     moved = [(x + by[0], y + by[1], z + by[2]) for x, y, z in points]

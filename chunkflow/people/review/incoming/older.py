@@ -14,9 +14,9 @@ from chunkflow.errors import BadInput
 from chunkflow.kernels.precomputed.morton import code_bits, id_voxels
 from chunkflow.people.review.decisions import ACCEPTED
 from chunkflow.people.review.incoming.file_rows import FileRows
-from chunkflow.people.review.incoming.history import Place
 from chunkflow.people.review.live import UNTOUCHED
 from chunkflow.people.review.log.edits import Edit, ObjectState, ReviewedObject
+from chunkflow.people.review.shapes import Place, middle_of
 from chunkflow.words import counted
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class OlderReview:
             rows = FileRows.read(file, info)
             for id, (x, y, z) in zip(rows.ids.tolist(), rows.places.tolist(), strict=True):
                 found[id] = (x, y, z)
-        drawn = {id: held.state.shape.points[0] for id, held in self.current.items() if held.state.shape}
+        drawn = {id: middle_of(held.state.shape) for id, held in self.current.items() if held.state.shape}
         if file is None and not info.connected and len(drawn) < len(self.current):
             raise BadInput(
                 f"The ids of {info.url} do not say where objects were before it was made anew: give an "

@@ -22,6 +22,7 @@ from chunkflow.people.review.log.edits import ObjectState, ReviewedObject
 from chunkflow.people.review.objects import PLACES
 from chunkflow.people.review.outgoing.layers import LAYERS, refuse_taken_layer, write_layer
 from chunkflow.people.review.reviewing import ReviewPlace
+from chunkflow.people.review.shapes import middle_of
 from chunkflow.words import counted, plain
 
 DECISIONS = {
@@ -154,7 +155,7 @@ def _moved(rows: pa.Table, held: list[ReviewedObject | None], info: TableInfo) -
     for name, axis, scale in _place_columns(rows.schema, info):
         values = rows[name].to_numpy().copy()
         for number, shape in moved.items():
-            values[number] = shape.points[0][axis] * scale
+            values[number] = middle_of(shape)[axis] * scale
         rows = rows.set_column(
             rows.column_names.index(name), name, pa.array(values, rows.schema.field(name).type)
         )
@@ -170,7 +171,7 @@ def _place_columns(schema: pa.Schema, info: TableInfo) -> list[tuple[str, int, f
 
 def _added_row(id: int, held: ReviewedObject, info: TableInfo) -> dict[str, Any]:
     assert held.state.shape is not None
-    place = held.state.shape.points[0]
+    place = middle_of(held.state.shape)
     row: dict[str, Any] = {"id": id}
     for axis, name in enumerate(PLACES):
         row |= {name: place[axis], f"{name}_um": place[axis] * info.voxel_size[axis] / 1000}

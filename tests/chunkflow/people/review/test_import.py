@@ -243,3 +243,29 @@ def test_a_file_of_another_table_is_refused(work: str, database: str, tmp_path: 
     trial = cf.import_review(work, file, database=tmp_path / "none.sqlite", dry_run=True)
     assert trial.counts["added"] == 3
     assert not (tmp_path / "none.sqlite").exists()
+
+
+@pytest.mark.parametrize("kind", ["line", "box", "ellipsoid", "polygon"])
+def test_a_drawn_shape_is_exported_at_its_middle_and_moved_as_a_whole(
+    work: str, database: str, tmp_path: Path, kind: str
+) -> None:
+    points = {"polygon": [[10, 10, 8], [20, 10, 8], [15, 25, 8]], "ellipsoid": [[15, 15, 8], [5, 6, 2]]}
+    shape = {"kind": kind, "points": points.get(kind, [[10, 10, 8], [20, 20, 8]])}
+    decide(work, {"operation": "add", "object": str(2**62 + 5), "shape": shape}, database=database)
+    before = exported(work, tmp_path / "before", database)
+    rows = before.to_pylist()
+    assert [rows[-1][axis] for axis in "xyz"] == [15, 15, 8]
+    file = write(rows, before.schema, tmp_path / "same.csv")
+    assert cf.import_review(work, file, database=database).counts["moved"] == 0
+    rows[-1]["x"] += 3
+    rows[-1]["x_um"] = None
+    moved = cf.import_review(work, write(rows, before.schema, tmp_path / "moved.csv"), database=database)
+    assert moved.counts["moved"] == 1
+    found = ReviewPlace.find(work)
+    log = open_log(database)
+    held = log.current(found.opened(log).table)[2**62 + 5].state.shape
+    log.close()
+    assert held is not None
+    assert held.kind == kind
+    wanted = [[x + 3 * (n == 0 or kind != "ellipsoid"), y, z] for n, (x, y, z) in enumerate(shape["points"])]
+    assert [list(point) for point in held.points] == wanted
