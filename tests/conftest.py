@@ -12,6 +12,7 @@ import pytest
 from tests.support.clusters.ray_head import Head, ray_head
 from tests.support.files.brain import make_brain
 from tests.support.people.learners import job_to_learn, truth_of
+from tests.support.people.reviews import job_to_review
 
 hypothesis.settings.register_profile("busy", deadline=None)  # machines are shared: time proves nothing
 hypothesis.settings.load_profile("busy")
@@ -54,6 +55,12 @@ def head() -> Iterator[Head]:
 def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small brain whose nuclei were found."""
     return make_brain(tmp_path_factory.mktemp("brain"))
+
+
+@pytest.fixture(scope="session")
+def reviewed_work(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The work folder of a job whose objects are reviewed; logs lie elsewhere, and nobody changes it."""
+    return job_to_review(tmp_path_factory.mktemp("reviewed"))
 
 
 @pytest.fixture(scope="session")

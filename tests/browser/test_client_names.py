@@ -17,7 +17,6 @@ from chunkflow.people.service.local.reviewer import review
 from tests.support.browser.viewer import Viewer
 from tests.support.commands import ROOT
 from tests.support.people.review_page import open_page
-from tests.support.people.reviews import job_to_review
 
 STATIC = ROOT / "chunkflow" / "people" / "service" / "static"
 WITH = """async () => {
@@ -141,9 +140,9 @@ OWN = {"add", "addEventListener", "bind", "json", "length", "map", "slice", "loa
 
 
 @pytest.fixture(scope="module")
-def window(viewer: Viewer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    folder: Path = tmp_path_factory.mktemp("job")
-    with review(job_to_review(folder), person="ann") as page:
+def window(viewer: Viewer, reviewed_work: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    log: Path = tmp_path_factory.mktemp("log") / "review.sqlite"
+    with review(reviewed_work, database=log, person="ann") as page:
         window = open_page(viewer, page.url)
         yield window
         window.close()

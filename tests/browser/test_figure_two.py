@@ -24,7 +24,6 @@ from chunkflow.people.review.point_layer import PointLayer
 from chunkflow.people.service.local.reviewer import review
 from tests.support.browser.viewer import Viewer
 from tests.support.people.review_page import open_page
-from tests.support.people.reviews import job_to_review
 
 POINTS_OF_A_BLOCK = 5
 SECTION = (166, 236)
@@ -44,11 +43,11 @@ FROM_THE_LIST = "review.objects.get(after).place.every((n, axis) => Math.abs(n -
 
 
 @pytest.fixture(scope="module")
-def window(viewer: Viewer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    folder: Path = tmp_path_factory.mktemp("job")
+def window(viewer: Viewer, reviewed_work: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    log: Path = tmp_path_factory.mktemp("log") / "review.sqlite"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "PointLayer", partial(PointLayer, limit=POINTS_OF_A_BLOCK))
-        with review(job_to_review(folder), person="ann") as page:
+        with review(reviewed_work, database=log, person="ann") as page:
             window = open_page(viewer, page.url)
             yield window
             window.close()

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page
 
 from chunkflow.people.review import live
-from chunkflow.people.service.local.reviewer import Reviewer, review
+from chunkflow.people.service.local.reviewer import Reviewer
 from tests.support.browser.viewer import Viewer
 from tests.support.people.review_page import READY, current, next_object, open_page, press
-from tests.support.people.reviews import asked, job_to_review, sent
+from tests.support.people.reviews import asked, sent
 
 INSIDE, OUTSIDE, MIDDLE = (190, 260), (60, 130), (166, 236)
 """Pixels of the section of x and y, whose middle is near a corner of the volume."""
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return job_to_review(tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture
-def start(work: str, tmp_path: Path) -> Iterator[Callable[..., Reviewer]]:
-    """Starts a server of the review for a person; all are ended."""
-    started = []
-
-    def start(person: str, port: int = 0) -> Reviewer:
-        started.append(review(work, database=tmp_path / "review.sqlite", person=person, port=port))
-        return started[-1]
-
-    yield start
-    for page in started:
-        page.close()
 
 
 def control_click(window: Page, x: int, y: int) -> None:

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cloudvolume import CloudVolume
 
-from chunkflow.people.service.local.reviewer import Reviewer, review
+from chunkflow.people.service.local.reviewer import Reviewer
 from tests.support.browser.viewer import Viewer
 from tests.support.people.review_page import current, open_page
-from tests.support.people.reviews import add_areas, asked, job_to_review, sent
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return job_to_review(tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture
-def start(work: str, tmp_path: Path) -> Iterator[Callable[..., Reviewer]]:
-    """Starts a server of the review for a person; all are ended."""
-    started = []
-
-    def start(person: str, port: int = 0) -> Reviewer:
-        started.append(review(work, database=tmp_path / "review.sqlite", person=person, port=port))
-        return started[-1]
-
-    yield start
-    for page in started:
-        page.close()
+from tests.support.people.reviews import add_areas, asked, sent
 
 
 def test_strips_show_where_the_object_lies(viewer: Viewer, start: Callable[..., Reviewer]) -> None:

@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from chunkflow.people.service.local.reviewer import Reviewer, review
 from tests.support.browser.viewer import Viewer
 from tests.support.people.review_page import READY, open_page
-from tests.support.people.reviews import asked, job_to_review
+from tests.support.people.reviews import asked
 
 ADDED = "[...review.objects.values()].filter((one) => one.added && one.seq && !one.deleted)"
 KEYS = {"point": "p", "line": "t", "box": "q", "ellipsoid": "c", "polygon": "g"}
@@ -44,17 +44,14 @@ DRAWINGS = [
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return job_to_review(tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture(scope="module")
-def start(work: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Reviewer]]:
+def start(
+    reviewed_work: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Reviewer]]:
     """Starts a server of the review for a person; all are ended."""
     started, database = [], tmp_path_factory.mktemp("log") / "review.sqlite"
 
     def start(person: str) -> Reviewer:
-        started.append(review(work, database=database, person=person, port=0))
+        started.append(review(reviewed_work, database=database, person=person, port=0))
         return started[-1]
 
     yield start

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import chunkflow as cf
 from chunkflow.errors import BadInput
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
-from tests.support.people.reviews import decide, job_to_review
+from tests.support.people.reviews import decide
 
 CHANGES = st.lists(
     st.tuples(
@@ -33,24 +33,9 @@ SHOWN = ("id", "x", "y", "z", "x_um", "class", "status", "note")
 ENDINGS = ("csv", "json", "parquet", "h5")
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return job_to_review(tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture(scope="module")
-def ids(work: str) -> list[int]:
-    return sorted(cf.open(work).table("classified").to_arrow()["id"].to_pylist())
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    return str(tmp_path / "review.sqlite")
-
-
-def exported(work: str, to: Path, database: str, **options: Any) -> pa.Table:
+def exported(reviewed_work: str, to: Path, database: str, **options: Any) -> pa.Table:
     """What an export has, as a table."""
-    cf.export_review(work, to.with_suffix(".parquet"), database=database, overwrite=True, **options)
+    cf.export_review(reviewed_work, to.with_suffix(".parquet"), database=database, overwrite=True, **options)
     return pq.read_table(to.with_suffix(".parquet"))
 
 
@@ -100,9 +85,9 @@ def change(row: dict[str, Any], kind: str, word: str, number: int, size: float) 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_changed_file_is_what_is_exported_again(
-    work: str, ending: str, tmp_path: Path, new_place: Callable[[], str]
+    reviewed_work: str, ending: str, tmp_path: Path, new_place: Callable[[], str]
 ) -> None:
-    size = ReviewPlace.find(work).info.voxel_size[0] / 1000
+    size = ReviewPlace.find(reviewed_work).info.voxel_size[0] / 1000
 
     @settings(
         max_examples=2 if "://" in new_place() else 5,
@@ -115,18 +100,18 @@ def test_a_changed_file_is_what_is_exported_again(
         database = new_place()
         open_log(database).close()
         for number, changes in enumerate((first, second)):
-            table = exported(work, tmp_path / "before", database)
+            table = exported(reviewed_work, tmp_path / "before", database)
             rows = table.to_pylist()
             for at, *changed in changes:
                 change(rows[at % len(rows)], *changed, size)
             file = write(rows, table.schema, tmp_path / f"changed{number}.{ending}")
-            made = cf.import_review(work, file, database=database, person="ann")
+            made = cf.import_review(reviewed_work, file, database=database, person="ann")
             assert made.conflicts == ()
-            after = exported(work, tmp_path / "after", database)
+            after = exported(reviewed_work, tmp_path / "after", database)
             assert shown(after.to_pylist()) == shown([row for row in rows if row["status"] != "deleted"])
             log = open_log(database)
             last = log.last()
-            again = cf.import_review(work, file, database=database, person="bo")
+            again = cf.import_review(reviewed_work, file, database=database, person="bo")
             assert (again.counts["unchanged"], again.conflicts, log.last()) == (len(rows), (), last)
             assert log.check() == []
             log.close()
@@ -134,22 +119,22 @@ def test_a_changed_file_is_what_is_exported_again(
     whatever_is_changed()
 
 
-def test_rows_without_an_id_are_added(work: str, database: str, tmp_path: Path) -> None:
+def test_rows_without_an_id_are_added(reviewed_work: str, database: str, tmp_path: Path) -> None:
     open_log(database).close()
-    table = exported(work, tmp_path / "before", database)
+    table = exported(reviewed_work, tmp_path / "before", database)
     new = {**dict.fromkeys(table.column_names), "x": 3.5, "y": 4.5, "z": 5.5, "class": "dust", "note": "new"}
     own = {**new, "id": 2**63 + 5, "x": 9.5, "status": "added", "note": None}
     gone = {**new, "x": 20.5, "status": "rejected", "note": None, "class": None}
     file = write([*table.to_pylist()[:3], new, own, gone], table.schema, tmp_path / "new.csv")
-    trial = cf.import_review(work, file, database=database, dry_run=True)
+    trial = cf.import_review(reviewed_work, file, database=database, dry_run=True)
     assert (trial.written, trial.counts["added"]) == (False, 3)
-    made = cf.import_review(work, file, database=database)
+    made = cf.import_review(reviewed_work, file, database=database)
     assert (
         made.counts
         == trial.counts
         == {**dict.fromkeys(made.counts, 0), "added": 3, "rejected": 1, "notes": 1, "unchanged": 3}
     )
-    added = exported(work, tmp_path / "after", database).to_pylist()[-3:]
+    added = exported(reviewed_work, tmp_path / "after", database).to_pylist()[-3:]
     said = sorted((row["x"], row["class"], row["status"], row["note"]) for row in added)
     assert said == [
         (3.5, "dust", "added", "new"),
@@ -159,31 +144,34 @@ def test_rows_without_an_id_are_added(work: str, database: str, tmp_path: Path) 
     assert 2**63 + 5 in [row["id"] for row in added]
     for row in added:
         decide(
-            work,
+            reviewed_work,
             {"operation": "class", "object": str(row["id"]), "class": "glia"},
             person="bo",
             database=database,
         )
-    again = cf.import_review(work, file, database=database)
+    again = cf.import_review(reviewed_work, file, database=database)
     assert again.counts == {**dict.fromkeys(made.counts, 0), "unchanged": 6}
 
 
 def test_what_was_edited_since_is_a_conflict(
-    work: str, ids: list[int], database: str, tmp_path: Path
+    reviewed_work: str, ids: list[int], database: str, tmp_path: Path
 ) -> None:
     open_log(database).close()
-    table = exported(work, tmp_path / "before", database)
+    table = exported(reviewed_work, tmp_path / "before", database)
     rows = table.to_pylist()
     of_id = {row["id"]: row for row in rows}
     for id in ids[:4]:
         of_id[id]["status"] = "rejected"
     file = write(rows, table.schema, tmp_path / "edited.csv")
     decide(
-        work, {"operation": "class", "object": str(ids[0]), "class": "glia"}, person="bo", database=database
+        reviewed_work,
+        {"operation": "class", "object": str(ids[0]), "class": "glia"},
+        person="bo",
+        database=database,
     )
-    decide(work, {"operation": "reject", "object": str(ids[1])}, person="bo", database=database)
-    decide(work, {"operation": "delete", "object": str(ids[2])}, person="bo", database=database)
-    made = cf.import_review(work, file, database=database, person="ann")
+    decide(reviewed_work, {"operation": "reject", "object": str(ids[1])}, person="bo", database=database)
+    decide(reviewed_work, {"operation": "delete", "object": str(ids[2])}, person="bo", database=database)
+    made = cf.import_review(reviewed_work, file, database=database, person="ann")
     assert made.conflicts == (
         f"Object {ids[0]} (reject) was changed since by bo (class, edit 1).",
         f"Object {ids[2]} (reject) was changed since by bo (delete, edit 3).",
@@ -210,58 +198,65 @@ BAD = [
 
 @pytest.mark.parametrize(("wrong", "said"), BAD)
 def test_what_is_wrong_is_said_before_anything_is_written(
-    work: str, database: str, tmp_path: Path, wrong: dict[str, Any], said: str
+    reviewed_work: str, database: str, tmp_path: Path, wrong: dict[str, Any], said: str
 ) -> None:
     open_log(database).close()
-    table = exported(work, tmp_path / "before", database)
+    table = exported(reviewed_work, tmp_path / "before", database)
     rows = table.to_pylist()
     rows[0] |= wrong
     rows[1]["status"] = "rejected"
     with pytest.raises(BadInput, match=said):
-        cf.import_review(work, write(rows, table.schema, tmp_path / "wrong.csv"), database=database)
+        cf.import_review(reviewed_work, write(rows, table.schema, tmp_path / "wrong.csv"), database=database)
     log = open_log(database)
     assert log.last() == 0
     log.close()
 
 
-def test_a_file_of_another_table_is_refused(work: str, database: str, tmp_path: Path) -> None:
+def test_a_file_of_another_table_is_refused(reviewed_work: str, database: str, tmp_path: Path) -> None:
     open_log(database).close()
-    table = exported(work, tmp_path / "before", database)
+    table = exported(reviewed_work, tmp_path / "before", database)
     rows = [{**row, "id": row["id"] + 2**40} for row in table.to_pylist()]
     file = write(rows, table.schema, tmp_path / "other.csv")
     with pytest.raises(BadInput, match="has ids, but none of an object of the table"):
-        cf.import_review(work, file, database=database)
+        cf.import_review(reviewed_work, file, database=database)
     file.write_text("x,y,z\n" + "\n".join(f"{n},1,1" for n in range(3)))
     cellfinder = tmp_path / "few.xml"
-    cf.export(cf.open(work).table("classified"), cellfinder, form="cellfinder", columns=["id", "x", "y", "z"])
+    cf.export(
+        cf.open(reviewed_work).table("classified"),
+        cellfinder,
+        form="cellfinder",
+        columns=["id", "x", "y", "z"],
+    )
     lines = cellfinder.read_text().splitlines()
     cellfinder.write_text("\n".join(lines[:20] + lines[-3:]))
     with pytest.raises(BadInput, match="as a file of drawn points would delete all others"):
-        cf.import_review(work, cellfinder, database=database)
+        cf.import_review(reviewed_work, cellfinder, database=database)
     with pytest.raises(BadInput, match="There is no edit 5: the last one is 0"):
-        cf.import_review(work, cellfinder, database=database, edit=5)
-    trial = cf.import_review(work, file, database=tmp_path / "none.sqlite", dry_run=True)
+        cf.import_review(reviewed_work, cellfinder, database=database, edit=5)
+    trial = cf.import_review(reviewed_work, file, database=tmp_path / "none.sqlite", dry_run=True)
     assert trial.counts["added"] == 3
     assert not (tmp_path / "none.sqlite").exists()
 
 
 @pytest.mark.parametrize("kind", ["line", "box", "ellipsoid", "polygon"])
 def test_a_drawn_shape_is_exported_at_its_middle_and_moved_as_a_whole(
-    work: str, database: str, tmp_path: Path, kind: str
+    reviewed_work: str, database: str, tmp_path: Path, kind: str
 ) -> None:
     points = {"polygon": [[10, 10, 8], [20, 10, 8], [15, 25, 8]], "ellipsoid": [[15, 15, 8], [5, 6, 2]]}
     shape = {"kind": kind, "points": points.get(kind, [[10, 10, 8], [20, 20, 8]])}
-    decide(work, {"operation": "add", "object": str(2**62 + 5), "shape": shape}, database=database)
-    before = exported(work, tmp_path / "before", database)
+    decide(reviewed_work, {"operation": "add", "object": str(2**62 + 5), "shape": shape}, database=database)
+    before = exported(reviewed_work, tmp_path / "before", database)
     rows = before.to_pylist()
     assert [rows[-1][axis] for axis in "xyz"] == [15, 15, 8]
     file = write(rows, before.schema, tmp_path / "same.csv")
-    assert cf.import_review(work, file, database=database).counts["moved"] == 0
+    assert cf.import_review(reviewed_work, file, database=database).counts["moved"] == 0
     rows[-1]["x"] += 3
     rows[-1]["x_um"] = None
-    moved = cf.import_review(work, write(rows, before.schema, tmp_path / "moved.csv"), database=database)
+    moved = cf.import_review(
+        reviewed_work, write(rows, before.schema, tmp_path / "moved.csv"), database=database
+    )
     assert moved.counts["moved"] == 1
-    found = ReviewPlace.find(work)
+    found = ReviewPlace.find(reviewed_work)
     log = open_log(database)
     held = log.current(found.opened(log).table)[2**62 + 5].state.shape
     log.close()

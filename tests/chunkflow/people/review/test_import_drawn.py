@@ -12,44 +12,29 @@ import pytest
 
 import chunkflow as cf
 from chunkflow.people.review.reviewing import open_log
-from tests.support.people.reviews import decide, job_to_review
+from tests.support.people.reviews import decide
 
 ALONG = np.array([1, 0, 0])
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return job_to_review(tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture(scope="module")
-def ids(work: str) -> list[int]:
-    return sorted(cf.open(work).table("classified").to_arrow()["id"].to_pylist())
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> str:
-    return str(tmp_path / "review.sqlite")
 
 
 @pytest.mark.parametrize(
     ("form", "name"), [("napari", "p.csv"), ("cellfinder", "p.xml"), ("neuroglancer", "p.json")]
 )
 def test_points_that_are_missing_among_drawn_ones_are_deleted(
-    work: str, ids: list[int], database: str, tmp_path: Path, form: str, name: str
+    reviewed_work: str, ids: list[int], database: str, tmp_path: Path, form: str, name: str
 ) -> None:
     classes = {"operation": "class", "class": "cell"}
-    decide(work, *({**classes, "object": str(id)} for id in ids), database=database)
-    made = cf.export_review(work, tmp_path / name, database=database, form=form)
-    same = cf.import_review(work, tmp_path / name, database=database, dry_run=True)
+    decide(reviewed_work, *({**classes, "object": str(id)} for id in ids), database=database)
+    made = cf.export_review(reviewed_work, tmp_path / name, database=database, form=form)
+    same = cf.import_review(reviewed_work, tmp_path / name, database=database, dry_run=True)
     assert same.counts == {**dict.fromkeys(same.counts, 0), "unchanged": len(ids)}
-    where = cf.open(work).table("classified").to_arrow().to_pylist()
+    where = cf.open(reviewed_work).table("classified").to_arrow().to_pylist()
     gone, moved = (next(row for row in where if row["id"] == id) for id in ids[:2])
     text = (tmp_path / name).read_text()
     edited = edit_points(form, text, place_of(gone), place_of(moved))
     assert edited != text
     (tmp_path / name).write_text(edited)
-    found = cf.import_review(work, tmp_path / name, database=database, edit=made.edit)
+    found = cf.import_review(reviewed_work, tmp_path / name, database=database, edit=made.edit)
     assert found.conflicts == ()
     assert found.counts == {
         **dict.fromkeys(found.counts, 0),
@@ -64,7 +49,7 @@ def test_points_that_are_missing_among_drawn_ones_are_deleted(
     assert states[ids[0]].deleted
     assert states[ids[1]].shape is not None
     assert np.allclose(states[ids[1]].shape.points[0], place_of(moved) + ALONG, atol=0.51)
-    again = cf.import_review(work, tmp_path / name, database=database, edit=made.edit)
+    again = cf.import_review(reviewed_work, tmp_path / name, database=database, edit=made.edit)
     assert again.counts == {**dict.fromkeys(found.counts, 0), "unchanged": len(ids) + 1}
 
 
@@ -102,23 +87,25 @@ def edit_points(form: str, text: str, gone: Any, moved: Any) -> str:
 
 
 def test_without_a_number_nothing_that_was_edited_is_overwritten(
-    work: str, ids: list[int], database: str, tmp_path: Path
+    reviewed_work: str, ids: list[int], database: str, tmp_path: Path
 ) -> None:
     """cellfinder's file does not say as of which edit it is: what anybody edited is a conflict."""
     file = tmp_path / "p.xml"
-    cf.export(cf.open(work).table("classified"), file, form="cellfinder", columns=["id", "x", "y", "z"])
-    decide(work, {"operation": "reject", "object": str(ids[0])}, database=database)
+    cf.export(
+        cf.open(reviewed_work).table("classified"), file, form="cellfinder", columns=["id", "x", "y", "z"]
+    )
+    decide(reviewed_work, {"operation": "reject", "object": str(ids[0])}, database=database)
     decide(
-        work,
+        reviewed_work,
         {"operation": "add", "object": "7", "shape": {"kind": "point", "points": [[1, 1, 1]]}},
         database=database,
     )
-    cf.export(cf.open(work).table("classified"), tmp_path / "few.parquet")
+    cf.export(cf.open(reviewed_work).table("classified"), tmp_path / "few.parquet")
     rows = pq.read_table(tmp_path / "few.parquet").to_pylist()
     gone = next(row for row in rows if row["id"] == ids[0])
     marker = "   <Marker><MarkerX>%d</MarkerX><MarkerY>%d</MarkerY><MarkerZ>%d</MarkerZ></Marker>\n"
     file.write_text(file.read_text().replace(marker % tuple(np.floor(place_of(gone)).astype(int)), ""))
-    made = cf.import_review(work, file, database=database)
+    made = cf.import_review(reviewed_work, file, database=database)
     assert made.conflicts == (f"Object {ids[0]} (delete) was changed since by ann (reject, edit 1).",)
     assert made.counts["deleted"] == 0
-    assert cf.import_review(work, file, database=database, edit=2).counts["deleted"] == 2
+    assert cf.import_review(reviewed_work, file, database=database, edit=2).counts["deleted"] == 2

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from chunkflow.people import database
 from chunkflow.people.service.local.reviewer import Reviewer, review
-from tests.support.people.reviews import asked, job_to_review, sent
+from tests.support.people.reviews import asked, sent
 
 LONG = "n" * 10_000
 ROOM = 2**30
@@ -36,14 +36,9 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> FillableDisk:
     return disk
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return job_to_review(tmp_path_factory.mktemp("job"))
-
-
 @pytest.fixture
-def page(disk: FillableDisk, work: str, tmp_path: Path) -> Iterator[Reviewer]:
-    with review(work, database=tmp_path / "review.sqlite", person="ann") as page:
+def page(disk: FillableDisk, reviewed_work: str, tmp_path: Path) -> Iterator[Reviewer]:
+    with review(reviewed_work, database=tmp_path / "review.sqlite", person="ann") as page:
         yield page
 
 

@@ -13,20 +13,15 @@ import pytest
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.log.review_log import ReviewLog
 from chunkflow.people.service.local.reviewer import Reviewer, review
-from tests.support.people.reviews import asked, job_to_review, sent
+from tests.support.people.reviews import asked, sent
 from tests.support.people.service import ask
 
 ADDED = str(2**62 + 9)
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return job_to_review(tmp_path_factory.mktemp("job"))
-
-
 @pytest.fixture
-def page(work: str, tmp_path: Path) -> Iterator[Reviewer]:
-    with review(work, classes=["dust"], database=tmp_path / "review.sqlite", person="ann") as page:
+def page(reviewed_work: str, tmp_path: Path) -> Iterator[Reviewer]:
+    with review(reviewed_work, classes=["dust"], database=tmp_path / "review.sqlite", person="ann") as page:
         yield page
 
 
@@ -58,8 +53,8 @@ def test_a_query_goes_through_what_is_undecided(page: Reviewer) -> None:
     assert page.counts["rejected"] == len(seen)
 
 
-def test_two_people_are_given_different_objects(page: Reviewer, work: str, tmp_path: Path) -> None:
-    with review(work, database=tmp_path / "review.sqlite", person="bo") as other:
+def test_two_people_are_given_different_objects(page: Reviewer, reviewed_work: str, tmp_path: Path) -> None:
+    with review(reviewed_work, database=tmp_path / "review.sqlite", person="bo") as other:
         mine, his = (asked(one, "next?query=uncertain")["object"]["id"] for one in (page, other))
         assert mine != his
         assert asked(other, "next?query=uncertain&overlap=1")["object"]["id"] == mine
@@ -91,9 +86,9 @@ def test_a_program_gives_a_list_to_go_through(page: Reviewer) -> None:
     assert asked(page, "next?query=list:odd-ones") == 400
 
 
-def test_what_people_disagree_on_is_a_query(page: Reviewer, work: str, tmp_path: Path) -> None:
+def test_what_people_disagree_on_is_a_query(page: Reviewer, reviewed_work: str, tmp_path: Path) -> None:
     ids = [str(id) for id in page._live.objects.ids[[4, 1, 3]].tolist()]
-    with review(work, database=tmp_path / "review.sqlite", person="bo") as other:
+    with review(reviewed_work, database=tmp_path / "review.sqlite", person="bo") as other:
         for number, id in enumerate(ids):
             edit = {"operation": "class", "object": id, "class": "glia"}
             assert sent(page, key=f"a{number}", **edit)[0] == 200
@@ -154,7 +149,7 @@ def test_what_cannot_be_taken_is_answered_in_a_sentence(page: Reviewer) -> None:
     assert page._live.log.last() == 1
 
 
-def test_what_another_process_writes_is_heard(page: Reviewer, work: str, tmp_path: Path) -> None:
+def test_what_another_process_writes_is_heard(page: Reviewer, reviewed_work: str, tmp_path: Path) -> None:
     id = asked(page, "next?query=undecided")["object"]["id"]
     sent(page, key="a", operation="note", object=id, note="mine")
     connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=20)
@@ -179,7 +174,7 @@ def test_what_another_process_writes_is_heard(page: Reviewer, work: str, tmp_pat
     connection.close()
 
 
-def test_all_objects_are_a_layer_as_they_are_now(page: Reviewer, work: str, tmp_path: Path) -> None:
+def test_all_objects_are_a_layer_as_they_are_now(page: Reviewer, reviewed_work: str, tmp_path: Path) -> None:
     state = json.loads(ask(page._server, f"d/test/review/{page.name}/state.json")[2])
     address = state["layers"][-2]["source"].partition(f"/{page._server.token}/")[2]
     points = address.removeprefix(f"api/review/test/{page.name}/")

@@ -13,30 +13,27 @@ from cloudvolume import CloudVolume
 
 from chunkflow.people.review.live import LiveTable
 from chunkflow.people.service.local.reviewer import Reviewer, review
-from tests.support.people.reviews import add_areas, asked, job_to_review, sent
+from tests.support.people.reviews import add_areas, asked, sent
 from tests.support.people.service import ask
 
 PER_OBJECT = ("ids", "places", "of_class", "probability", "file")
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return job_to_review(tmp_path_factory.mktemp("job"))
-
-
 @pytest.fixture
-def page(work: str, tmp_path: Path) -> Iterator[Reviewer]:
-    with review(work, database=tmp_path / "review.sqlite", person="ann") as page:
+def page(reviewed_work: str, tmp_path: Path) -> Iterator[Reviewer]:
+    with review(reviewed_work, database=tmp_path / "review.sqlite", person="ann") as page:
         yield page
 
 
-def test_what_comes_next_is_told_beforehand_and_stays_free(page: Reviewer, work: str, tmp_path: Path) -> None:
+def test_what_comes_next_is_told_beforehand_and_stays_free(
+    page: Reviewer, reviewed_work: str, tmp_path: Path
+) -> None:
     found = asked(page, "next?query=uncertain&ahead=3")
     told = [one["id"] for one in found["ahead"]]
     assert len({found["object"]["id"], *told}) == 4
     assert found["ahead"][0]["row"]["volume_um3"] > 0
     assert found["ahead"][0]["edits"] == []
-    with review(work, database=tmp_path / "review.sqlite", person="bo") as other:
+    with review(reviewed_work, database=tmp_path / "review.sqlite", person="bo") as other:
         assert asked(other, "next?query=uncertain")["object"]["id"] == told[0]  # it is before nobody
         after = asked(page, f"next?query=uncertain&ahead=2&after={found['object']['id']}")
         assert [after["object"]["id"], after["ahead"][0]["id"]] == told[1:]
@@ -62,10 +59,10 @@ def test_features_are_told_by_class_with_the_colours_of_points(page: Reviewer) -
 
 
 def test_a_region_of_another_layer_is_gone_through(
-    work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reviewed_work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_areas(tmp_path, monkeypatch)
-    with review(work, database=tmp_path / "review.sqlite") as page:
+    with review(reviewed_work, database=tmp_path / "review.sqlite") as page:
         assert asked(page, "regions") == {"layers": ["areas"]}
         left = {str(id) for id in page._live.objects.ids[page._live.objects.places[:, 0] < 64].tolist()}
         count = len(page._live.objects)
