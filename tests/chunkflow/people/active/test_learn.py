@@ -82,6 +82,20 @@ def test_rounds_learn_from_what_is_decided_and_ask_for_more(ann: Knowing, begin:
     assert begin(rounds=3, wait=False).rounds[-1].number == 7  # nothing was decided since
 
 
+def test_the_review_begins_with_what_is_asked_for(ann: Knowing, begin: Begin) -> None:
+    queue = begin(rounds=1).rounds[0].queue
+    found = ReviewPlace.find(f"{ann.work}:objects")
+    with closing(open_log(ann.database)) as log:
+        live = found.opened(log)
+        assert next(iter(live.queries())) == TO_LEARN
+        seen = []
+        while (given := live.next(TO_LEARN, None).described) is not None:
+            seen.append(given["id"])
+            ann.decide((given["id"],))
+            live.follow()
+        assert tuple(seen) == queue
+
+
 def test_the_same_labels_and_seed_give_the_same_rounds(ann: Knowing, begin: Begin, tmp_path: Path) -> None:
     first = begin(rounds=3, told=ann.answer())
     for one in first.rounds[:2]:  # as the log was then
