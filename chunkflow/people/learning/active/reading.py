@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from chunkflow.data.info import TableInfo
@@ -29,8 +28,6 @@ class LabelledObjects:
 
     ids: Ids
     examples: Examples
-    decided: Ids
-    """All that are decided, also those that cannot be learnt from."""
     lacking: int
     """Decided objects that lack a feature."""
     missing: int
@@ -60,22 +57,20 @@ def read_labelled(
     names, numbers = np.unique(said, return_inverse=True)
     examples = Examples(values[whole], numbers.astype(np.int64), tuple(map(str, names)))
     lacking = int((~whole).sum())
-    return LabelledObjects(found[whole], examples, wanted, lacking, len(wanted) - len(found)), sample.found()[
-        0
-    ]
+    return LabelledObjects(found[whole], examples, lacking, len(wanted) - len(found)), sample.found()[0]
 
 
 def undecided_pieces(
     info: TableInfo,
     features: list[str],
-    decided: npt.NDArray[np.uint64],
+    closed: Ids,
     judge: Callable[[Floats], Floats],
 ) -> Iterator[Undecided]:
-    """All objects that are not decided, with their probabilities, a piece at a time."""
+    """All objects but those that are decided or deleted, with their probabilities, a piece at a time."""
 
     def judged(piece: tuple[Ids, Floats]) -> Undecided:
         ids, values = piece
-        left = np.isfinite(values).all(axis=1) & ~np.isin(ids, decided)
+        left = np.isfinite(values).all(axis=1) & ~np.isin(ids, closed)
         return Undecided(ids[left], values[left], judge(values[left]))
 
     pieces = _pieces(info, features)

@@ -79,13 +79,14 @@ class RoundMaker:
         edit = edits[-1].seq if edits else 0
         if before and before[-1].edit == edit:
             return before[-1]
-        number, classes = len(before) + 1, labels_of(self.log.at(self.table, edit))
-        labelled, sample = read_labelled(self.info, self.features, classes, self.seed)
+        number, current = len(before) + 1, self.log.at(self.table, edit)
+        closed = [id for id, held in current.items() if held.state.status or held.state.deleted]
+        labelled, sample = read_labelled(self.info, self.features, labels_of(current), self.seed)
         learnt = self._learnt(labelled.examples)
         model, remarks = self._in_use(learnt, labelled, sample)
         if model is None and strategy.needs_model:
             strategy = strategy_named(COLD)
-        asked = self._asked(number, learnt, model, labelled, sample, strategy, batch)
+        asked = self._asked(number, learnt, model, closed, sample, strategy, batch)
         made = Round(
             number=number,
             edit=edit,
@@ -148,7 +149,7 @@ class RoundMaker:
         number: int,
         learnt: Learnt | None,
         model: Model | None,
-        labelled: LabelledObjects,
+        closed: Sequence[int],
         sample: Undecided,
         strategy: QueryStrategy,
         batch: int,
@@ -164,7 +165,7 @@ class RoundMaker:
         examples = learnt.examples if learnt else None
         committee = committee_of(self.recipe, examples, seed) if examples and strategy.asks_committee else []
         known = Known(seed, sample.features, examples, committee)
-        pieces = undecided_pieces(self.info, self.features, labelled.decided, judge)
+        pieces = undecided_pieces(self.info, self.features, np.array(closed, np.uint64), judge)
         return choose_batch(pieces, strategy, batch, known)
 
     def _kept(self, number: int, edit: int, learnt: Learnt | None) -> str:

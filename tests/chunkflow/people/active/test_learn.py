@@ -21,6 +21,7 @@ from chunkflow.people.learning.model import load
 from chunkflow.people.review.queries import TO_LEARN
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 from tests.support.people.learners import Knowing
+from tests.support.people.reviews import decide
 
 Begin = Callable[..., Learned]
 
@@ -150,6 +151,18 @@ def test_all_is_decided_in_the_end(ann: Knowing, begin: Begin) -> None:
     learned = begin(batch=count + 50, rounds=5, told=ann.answer())
     assert [len(one.queue) for one in learned.rounds] == [count, 0]
     assert "nothing is left" in str(learned.rounds[-1])
+
+
+def test_what_was_deleted_is_not_asked_for(ann: Knowing, begin: Begin) -> None:
+    count = len(read_table(open_table(f"{ann.work}:objects"), open_table(f"{ann.work}:objects").bounds))
+    first = begin(rounds=1).rounds[0].queue
+    decide(
+        f"{ann.work}:objects", *({"operation": "delete", "object": id} for id in first), database=ann.database
+    )
+    second = begin(rounds=1, batch=count).rounds[1]
+    assert len(second.queue) == count - len(first)
+    assert not set(first) & set(second.queue)
+    assert second.labelled == 0
 
 
 def test_labels_of_one_class_ask_for_others(ann: Knowing, begin: Begin) -> None:
