@@ -27,6 +27,7 @@ MODULES = {
     "rows": "benchmarks.outputs.rows",
     "service": "benchmarks.service.data_path",
     "people": "benchmarks.service.people",
+    "browser": "benchmarks.service.browser",
     "infer": "benchmarks.networks.infer",
     "cuts": "benchmarks.networks.cuts",
     "detection": "benchmarks.quality.detection",
