@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import time
 from itertools import count
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -15,7 +16,7 @@ from chunkflow.people.learning.active.rounds import KeptRounds, Round
 from chunkflow.people.learning.model import load
 from tests.support.people.learners import Knowing
 
-ROUNDS, KILLS, BATCH = 5, 20, 8
+ROUNDS, KILLS, BATCH, SECONDS = 5, 20, 8, 120
 MODULES = ["chunkflow.people.learning.active.learn", "sklearn.svm", "sklearn.cluster", "sqlalchemy"]
 
 
@@ -35,6 +36,13 @@ def made_in(folder: Path) -> list[Round]:
     """The rounds in the one folder of a table there."""
     found = list(folder.glob("objects-*"))
     return KeptRounds(found[0]).read() if found else []
+
+
+def wait_for_a_round(folder: Path, made: int) -> None:
+    """Wait until there are more rounds than that."""
+    until = time.monotonic() + SECONDS
+    while len(made_in(folder)) == made and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def test_a_killed_learning_goes_on_as_if_nothing_had_been(
@@ -63,9 +71,12 @@ def test_a_killed_learning_goes_on_as_if_nothing_had_been(
         arguments = (work, ann.database, str(folder), ROUNDS - len(made))
         process = processes.Process(target=go_on, args=arguments)
         process.start()
-        # a round takes some tenths of a second: now and then it may be made
-        process.join(dice.uniform(0.0, 0.6) if killed < KILLS else 5.0)
-        killed += process.is_alive()
+        # a round takes some tenths of a second: now and then it is made, and in the end it may be
+        process.join(dice.uniform(0.0, 0.6))
+        if killed < KILLS:
+            killed += process.is_alive()
+        else:
+            wait_for_a_round(folder, decided)
         process.kill()
         process.join()
     assert killed >= KILLS / 2
