@@ -52,7 +52,7 @@ def logged_in(viewer: Viewer, lab: Lab, person: str, path: str = "") -> Page:
     assert "/login?next=" in window.url
     window.fill("#token", lab.tokens[person])
     window.click("button")
-    window.wait_for_url(lab.service.url + path)
+    window.wait_for_url(lambda url: url.partition("#")[0] == lab.service.url + path)  # behind # is the view
     return window
 
 

@@ -30,6 +30,8 @@ __all__ = ["postgresql_server"]
 
 DATABASE = "postgresql://lab@db.example.org/lab"
 EDITS = "/api/review/cells/classified/edits"
+START_SECONDS = 240
+"""For which a busy machine may take to start Ray, two serving processes and HAProxy at once."""
 
 
 @pytest.fixture
@@ -93,12 +95,12 @@ def test_a_service_comes_again_after_its_walltime_and_leaves_nothing(
         token = accounts.add("rob", "review") or ""
     job = queued(site, [str(catalogued(tmp_path))], database, port, "--cpus-per-task=4")
     log = site.folder / "lab" / "logs" / f"serve-{job}.out"
-    wait_until(lambda: is_healthy(port), "an answer", 60)
+    wait_until(lambda: is_healthy(port), "an answer", START_SECONDS)
     said = log.read_text()
     assert re.search(rf"ssh -N -L {port}:n[123]:{port} \S+\nthen open http://localhost:{port}/", said)
     (dashboard,) = re.findall(r"--address http://(\S+)", said)
-    wait_until(lambda: takes_connections(dashboard), "Ray", 60)
-    wait_until(lambda: "raylet" in running_of(job), "the whole of Ray", 60)
+    wait_until(lambda: takes_connections(dashboard), "Ray", START_SECONDS)
+    wait_until(lambda: "raylet" in running_of(job), "the whole of Ray", START_SECONDS)
     running = running_of(job)
     assert {"gcs_server", "haproxy"} < running.keys()
     (given,) = [word for word in running["raylet"].cmdline() if word.startswith("--static_resource_list=")]
@@ -115,7 +117,7 @@ def test_a_service_comes_again_after_its_walltime_and_leaves_nothing(
     assert not running_of(job)
     assert not is_healthy(port)
     site.run("scontrol", "update", f"JobId={job}", "StartTime=now")
-    wait_until(lambda: is_healthy(port), "an answer again", 60)
+    wait_until(lambda: is_healthy(port), "an answer again", START_SECONDS)
     assert log.read_text().count("ssh -N -L") == 2
     held = asked(port, f"/api/review/cells/classified/objects/{found['id']}", token).document
     assert (held["status"], held["person"]) == ("rejected", "rob")
@@ -133,7 +135,7 @@ def test_where_one_of_its_parts_ends_all_do(site: Site, postgresql_server: str, 
         accounts.add("rob", "look")
     layer = make_layer(tmp_path / "an image", np.zeros((8, 8, 8), np.uint8))
     job = queued(site, [layer], database, port)
-    wait_until(lambda: is_healthy(port), "an answer", 60)
+    wait_until(lambda: is_healthy(port), "an answer", START_SECONDS)
     running_of(job)["haproxy"].kill()
     wait_until(lambda: not site.jobs(), "the job to end", 60)
     assert "HAProxy has ended" in (site.folder / "lab" / "logs" / f"serve-{job}.out").read_text()
