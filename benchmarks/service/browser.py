@@ -26,6 +26,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from benchmarks.figure import Figure
 from chunkflow.api import Job
 from chunkflow.people.service.local.reviewer import review
+from testbed.people.browser import ARGUMENTS, chromium
 
 SIZE, DENSITY = [288, 288, 112], 60_000
 """A volume of a few more than POINTS cells."""
@@ -37,15 +38,6 @@ REST_MS = 300
 PATIENCE, TRIES = 60.0, 5
 MEDIAN_MS, LATE_MS, SEEN_SECONDS, RATIO = 50.0, 200.0, 1.0, 5.0
 WINDOW = {"width": 1000, "height": 800}
-ARGUMENTS = [
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu-watchdog",
-]
 SECTION, AROUND = (160, 230), 60
 """A pixel near the middle of the section of x and y, and how far from it clicks go."""
 TIMED = """
@@ -147,11 +139,10 @@ def _served(work: str, place: Path, person: str) -> Iterator[str]:
 
 @contextmanager
 def _browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next((found for found in map(shutil.which, names) if found), None)
+    path = chromium()
     assert path is not None, "the bench of the browser needs one: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         try:
             yield browser
         finally:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from chunkflow.people.service.local.reviewer import Reviewer, review
+from testbed.people.browser import chromium
 from tests.support.browser.scene import write_scene
-from tests.support.browser.viewer import Viewer, chromium, open_viewer
+from tests.support.browser.viewer import Viewer, open_viewer
 
 
 @pytest.fixture(scope="module")

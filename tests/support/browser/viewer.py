@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,18 +17,9 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, TimeoutError, sync_playwright
 
+from testbed.people.browser import ARGUMENTS, chromium
+
 WIDTH, HEIGHT, BARS = 1000, 800, 48
-ARGUMENTS = (
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-gpu-watchdog",  # which ends the drawing process where the machine is busy
-)
 LOADED = "typeof viewer == 'object' && viewer.layerManager.managedLayers.length > 0 && viewer.isReady()"
 DROPPED = "document.body.innerText.includes('Dismiss')"
 """What the client says when it drops a layer, as it does on a slow machine where it writes its address
@@ -51,12 +41,6 @@ Date.now = () => {
 long; by this clock nothing that it does at one go takes any time."""
 SECTION = (slice(BARS, (BARS + HEIGHT) // 2 - 4), slice(4, WIDTH // 2 - 4))
 SPACE = (slice((BARS + HEIGHT) // 2 + 4, HEIGHT - 30), slice(4, WIDTH // 2 - 4))
-
-
-def chromium() -> str | None:
-    """The browser to use, where there is one."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    return next((path for path in map(shutil.which, names) if path), None)
 
 
 class Viewer:
