@@ -50,11 +50,7 @@ class TableObjects:
     @classmethod
     def read(cls, info: TableInfo, classes: Sequence[str] = ()) -> TableObjects:
         """Read a table, whose objects may be of other `classes`, too; it must have ids and places."""
-        parts = []
-        for index in range(len(info.grid)):
-            for piece in table_pieces(info, info.grid.box(index)):
-                parts.append((piece, index))
-        schema = parts[0][0].schema
+        schema = next(table_pieces(info, info.grid.box(0))).schema
         missing = [name for name in ("id", *PLACES) if name not in schema.names]
         if missing:
             raise BadInput(
@@ -63,7 +59,12 @@ class TableObjects:
             )
         known = ("id", *PLACES, "class", "probability", "diameter_um")
         wanted = [name for name in known if name in schema.names]
-        rows = pa.concat_tables([piece.select(wanted) for piece, _ in parts])
+        parts = [
+            (piece, index)
+            for index in range(len(info.grid))
+            for piece in table_pieces(info, info.grid.box(index), wanted)
+        ]
+        rows = pa.concat_tables([piece for piece, _ in parts])
         file = np.repeat([index for _, index in parts], [len(piece) for piece, _ in parts])
         ids = rows["id"].to_numpy().astype(np.uint64)
         order = np.argsort(ids, kind="stable")

@@ -113,21 +113,18 @@ def _drawn(objects: TableObjects) -> dict[str, Ints]:
 
 def _read_features(objects: TableObjects, numbers: Ints) -> tuple[list[str], Floats]:
     """The names of the features, and a row for each of these objects, in the order of their numbers."""
-    names: list[str] = []
-    found: Floats | None = None
-    for index in range(len(objects.info.grid)):
-        for piece in table_pieces(objects.info, objects.info.grid.box(index)):
-            if found is None:
-                names = [field.name for field in piece.schema if _is_feature(field)]
-                found = np.full((len(numbers), len(names)), np.nan)
-            at = np.searchsorted(objects.ids, piece["id"].to_numpy().astype(np.uint64))
-            to = np.searchsorted(numbers, at)
-            there = np.flatnonzero((to < len(numbers)) & (numbers[np.minimum(to, len(numbers) - 1)] == at))
-            rows = piece.take(pa.array(there))
-            for column, name in enumerate(names):
-                values = rows[name].cast(pa.float64()).combine_chunks()
-                found[to[there], column] = values.to_numpy(zero_copy_only=False)
-    assert found is not None
+    info = objects.info
+    schema = next(table_pieces(info, info.grid.box(0))).schema
+    names = [field.name for field in schema if _is_feature(field)]
+    found = np.full((len(numbers), len(names)), np.nan)
+    for piece in table_pieces(info, info.bounds, ["id", *names]):
+        at = np.searchsorted(objects.ids, piece["id"].to_numpy().astype(np.uint64))
+        to = np.searchsorted(numbers, at)
+        there = np.flatnonzero((to < len(numbers)) & (numbers[np.minimum(to, len(numbers) - 1)] == at))
+        rows = piece.take(pa.array(there))
+        for column, name in enumerate(names):
+            values = rows[name].cast(pa.float64()).combine_chunks()
+            found[to[there], column] = values.to_numpy(zero_copy_only=False)
     return names, found
 
 

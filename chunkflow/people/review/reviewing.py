@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,11 @@ class ReviewPlace:
             )
         return f"{plain(self.work.url)}/{DATABASE}"
 
+    @cached_property
+    def objects(self) -> TableObjects:
+        """The objects as the table has them, read once."""
+        return TableObjects.read(self.info)
+
     def opened(self, log: ReviewLog, classes: Sequence[str] = ()) -> LiveTable:
         """The objects of the table, with all that is current of them; they may also be of other `classes`."""
         objects = TableObjects.read(self.info, classes)
@@ -61,7 +67,7 @@ class ReviewPlace:
     def decided(self, database: str | Path, edit: int | None) -> tuple[dict[int, ReviewedObject], int]:
         """What was current of the objects after an edit, by default the last one; and the number of that."""
         with closing(open_log(self.database(database), must_exist=True)) as log:
-            table, last = self.table_of(log, TableObjects.read(self.info).generation), log.last()
+            table, last = self.table_of(log, self.objects.generation), log.last()
             if edit is not None and not 0 <= edit <= last:
                 raise BadInput(f"There is no edit {edit}: the last one is {last}.")
             wanted = last if edit is None else edit

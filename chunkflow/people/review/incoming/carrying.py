@@ -71,7 +71,7 @@ def carry_review(
     chunkflow.errors.BadInput: Nothing was decided on objects before it was made anew.
     """
     found = ReviewPlace.find(place)
-    objects = TableObjects.read(found.info)
+    objects = found.objects
     with closing(open_log(found.database(database), must_exist=True)) as log:
         older = OlderReview.of(log, found.work.url, found.name, objects.generation)
         if older is None:

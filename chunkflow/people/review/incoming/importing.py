@@ -18,7 +18,6 @@ from chunkflow.people.review.incoming.differences import RowDifference
 from chunkflow.people.review.incoming.file_rows import NO_ID, FileRows
 from chunkflow.people.review.incoming.history import ReviewHistory
 from chunkflow.people.review.incoming.identified import IdentifiedRows
-from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def import_review(
     (0, True)
     """
     file, found = Path(file), ReviewPlace.find(place)
-    objects = TableObjects.read(found.info)
+    objects = found.objects
     rows = FileRows.read(file, found.info, columns, unit)
     with _log_of(found.database(database), dry_run) as log:
         if not dry_run:

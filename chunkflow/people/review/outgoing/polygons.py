@@ -103,7 +103,7 @@ def export_polygons(
     polygons = [one for one in drawn if _shape(one).kind == "polygon"]
     if not polygons:
         raise BadInput(f"Nobody has drawn a polygon in the review of {found.name} yet: draw some first.")
-    classes = _classes(TableObjects.read(found.info), polygons)
+    classes = _classes(found.objects, polygons)
     grid = _grid(found.info)
     ratios = np.array(found.info.voxel_size) / np.array(grid.voxel_size)
     painted = list(_painted(polygons, classes, grid.volume, ratios))
