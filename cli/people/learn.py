@@ -126,7 +126,7 @@ def learn(
         database=database,
         folder=folder,
         seed=seed,
-        told=lambda event: _tell(console, event),
+        listeners=[lambda event: _tell(console, event)],
     )
     console.print(
         f"The model is {learned.model or 'still to come'}; how the scores rose is in {learned.page}."
@@ -175,7 +175,7 @@ def _simulate(
         positive=positive,
         features=features or (),
         estimator=estimator,
-        told=tell,
+        listeners=[tell],
     )
     write_simulation(tried, to)
     console.print(str(tried))

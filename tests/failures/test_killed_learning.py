@@ -56,7 +56,7 @@ def test_a_killed_learning_goes_on_as_if_nothing_had_been(
         rounds=ROUNDS,
         database=alone.database,
         folder=tmp_path / "alone",
-        told=alone.answer(),
+        listeners=[alone.answer()],
     )
     ann, folder = Knowing(work, str(tmp_path / "killed.sqlite"), truth), tmp_path / "killed"
     dice, killed, decided = random.Random(4), 0, 0

@@ -54,11 +54,6 @@ class Gathered:
     features: list[str]
     remarks: list[str]
 
-    @property
-    def fingerprint(self) -> str:
-        """The same for the same examples."""
-        return fingerprint_of(self.features, self.examples)
-
 
 def fingerprint_of(features: Sequence[str], examples: Examples) -> str:
     """The same for the same examples of the same features."""

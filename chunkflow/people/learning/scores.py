@@ -47,9 +47,20 @@ class Examples:
         return Examples(self.features[rows], self.classes[rows], self.names, groups)
 
     @property
+    def said(self) -> npt.NDArray[np.str_]:
+        """The name of the class of each."""
+        return np.array(self.names)[self.classes]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many examples each class has."""
+        counts = np.bincount(self.classes, minlength=len(self.names)).tolist()
+        return dict(zip(self.names, counts, strict=True))
+
+    @property
     def smallest(self) -> int:
         """How many examples the class with the fewest has."""
-        return int(np.bincount(self.classes, minlength=len(self.names)).min())
+        return min(self.counts.values())
 
 
 @dataclass(frozen=True)

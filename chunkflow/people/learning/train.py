@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from chunkflow.data.atomic import refuse_existing, refuse_model
 from chunkflow.errors import BadInput
 from chunkflow.people.learning.estimator import CARRYING, DEFAULT, Recipe
-from chunkflow.people.learning.examples import Gathered, ObjectTable, gather, told_with
+from chunkflow.people.learning.examples import ObjectTable, fingerprint_of, gather, told_with
 from chunkflow.people.learning.model import Description, save, versions
 from chunkflow.people.learning.page import training_parts
 from chunkflow.people.learning.scores import (
@@ -29,6 +27,7 @@ from chunkflow.people.reports.pages import fragment, page
 from chunkflow.words import counted
 
 TITLE = "Training of a classifier"
+HALF = 0.5
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,9 +123,9 @@ def train(
     folds = usual_folds(examples) if folds is None else folds
     with told_with(gathered.remarks):
         judged = _judged(recipe, examples, folds, seed, positive)
-    known = _described(gathered, str(recipe), judged, positive, seed, {"folds": folds, "group": group})
-    names = np.array(examples.names)[examples.classes]
-    save(to, recipe.build(examples.smallest).fit(examples.features, names), known)
+    scores = score(examples, judged, seed) | {"folds": folds, "group": group}
+    known = describe(examples, gathered.features, recipe, judged, positive, seed, scores)
+    save(to, recipe.build(examples.smallest).fit(examples.features, examples.said), known)
     trained = Trained(to, known, tuple(gathered.remarks), examples, judged)
     trained.report.write_text(page(TITLE, trained._parts()), encoding="utf-8")
     return trained
@@ -153,28 +152,30 @@ def _refuse(to: Path, overwrite: bool) -> None:
     refuse_existing(_report_of(to), overwrite)
 
 
-def _described(
-    gathered: Gathered, estimator: str, judged: Judged, positive: str, seed: int, how: dict[str, Any]
+def describe(
+    examples: Examples,
+    features: list[str],
+    recipe: Recipe,
+    judged: Judged | None,
+    positive: str,
+    seed: int,
+    scores: dict[str, Any],
 ) -> Description:
-    """What the model's file says of it."""
-    examples = gathered.examples
-    number = examples.names.index(positive) if positive else None
+    """What the file of a model says of it; the threshold is HALF where nothing could be judged."""
+    threshold = HALF if positive else 0.0
+    if positive and judged is not None:
+        number = examples.names.index(positive)
+        threshold = best_threshold(judged.probabilities[:, number], examples, number)
     return Description(
-        features=gathered.features,
+        features=features,
         classes=list(examples.names),
         positive=positive,
-        threshold=0.0
-        if number is None
-        else best_threshold(judged.probabilities[:, number], examples, number),
-        estimator=estimator,
+        threshold=threshold,
+        estimator=str(recipe),
         seed=seed,
-        examples=_counts(examples.names, examples.classes),
-        data=gathered.fingerprint,
-        scores=score(examples, judged, seed) | how,
+        examples=examples.counts,
+        data=fingerprint_of(features, examples),
+        scores=scores,
         versions=versions(),
         trained=datetime.now(UTC).date().isoformat(),
     )
-
-
-def _counts(names: tuple[str, ...], classes: np.ndarray) -> dict[str, int]:
-    return {name: int((classes == number).sum()) for number, name in enumerate(names)}

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ from chunkflow.people.learning.active.round import RoundMaker, round_maker
 from chunkflow.people.learning.active.rounds import KeptRounds, Round, gain_expected, is_settled
 from chunkflow.people.learning.active.strategies import DEFAULT_STRATEGY, QueryStrategy, strategy_named
 from chunkflow.people.learning.estimator import DEFAULT, Recipe
-from chunkflow.people.review.objects import TableObjects
 from chunkflow.people.review.queries import TO_LEARN
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 from chunkflow.words import refuse_one_text
@@ -101,7 +100,7 @@ def learn(
     database: str | Path = "",
     folder: str | Path = "",
     seed: int = 0,
-    told: Hears = lambda event: None,
+    listeners: Sequence[Hears] = (),
 ) -> Learned:
     """Learn from what people decide on the objects of a table, and choose what they look at next.
 
@@ -113,7 +112,7 @@ def learn(
 
     F1 is that of the class `positive`, whose threshold is chosen as well, else the mean over all classes.
     `start` is a model of another brain to begin with. Killed at any time, it goes on where it was; the same
-    labels and `seed` give the same rounds. `told` hears of each round, and of what is waited for.
+    labels and `seed` give the same rounds. `listeners` hear of each round, and of what is waited for.
 
     >>> learnt = learn(work.url, rounds=1, database=folder / "learnt.sqlite", folder=folder / "learnt")
     >>> learnt.rounds[0].strategy, len(learnt.rounds[0].queue)
@@ -126,10 +125,10 @@ def learn(
     recipe = Recipe.of(estimator or DEFAULT, {}, seed)
     chosen, found = strategy_named(strategy), ReviewPlace.find(place)
     with closing(open_log(found.database(database))) as log:
-        generation = TableObjects.read(found.info).generation
+        generation = found.objects.generation
         table, kept = found.table_of(log, generation), KeptRounds.of(found, generation, folder)
         maker = round_maker(found.info, log, table, kept, recipe, features, positive, str(start), seed)
-        made = _go_on(maker, found.name, chosen, batch, rounds, until, wait, told)
+        made = _go_on(maker, found.name, chosen, batch, rounds, until, wait, listeners)
     return Learned(tuple(made), kept.folder, until)
 
 
@@ -141,7 +140,7 @@ def _go_on(
     rounds: int | None,
     until: float,
     wait: bool,
-    told: Hears,
+    listeners: Sequence[Hears],
 ) -> list[Round]:
     """All rounds, with those that were made now."""
     log, table, made = maker.log, maker.table, maker.rounds.read()
@@ -150,26 +149,31 @@ def _go_on(
         if made:
             log.lists.put(table, TO_LEARN, list(map(int, made[-1].queue)))
             if wait:
-                _await(log, table, made[-1], told)
+                _await(log, table, made[-1], listeners)
         one = maker.make(made, strategy, batch)
         if made and one.number == made[-1].number:  # nothing was decided since
             break
         made.append(one)
         log.lists.put(table, TO_LEARN, list(map(int, one.queue)))
         write_page(maker.rounds.page, name, made, until)
-        told(one)
+        _tell(listeners, one)
         if not one.queue or (rounds is None and is_settled(made, until)):
             break
     return made
 
 
-def _await(log: ReviewLog, table: int, last: Round, told: Hears) -> None:
+def _tell(listeners: Sequence[Hears], event: Round | Awaited) -> None:
+    for listener in listeners:
+        listener(event)
+
+
+def _await(log: ReviewLog, table: int, last: Round, listeners: Sequence[Hears]) -> None:
     """Wait until a batch is decided."""
     asked = set(map(int, last.queue))
     seen, left = log.last(), len(left_of(log, table, last))
     began, reminded = time.monotonic(), 0
     if left:
-        told(Awaited(left, 0.0))
+        _tell(listeners, Awaited(left, 0.0))
     while left:
         time.sleep(POLL_SECONDS)
         edits = log.edits(table, since=seen)
@@ -180,12 +184,10 @@ def _await(log: ReviewLog, table: int, last: Round, told: Hears) -> None:
         waited = time.monotonic() - began
         if left and waited >= (reminded + 1) * REMIND_SECONDS:
             reminded += 1
-            told(Awaited(left, waited))
+            _tell(listeners, Awaited(left, waited))
 
 
 def left_of(log: ReviewLog, table: int, last: Round) -> list[int]:
     """The objects of a batch that nobody has decided on yet."""
-    current: Mapping[int, object] = {
-        id: held for id, held in log.current(table).items() if held.state.status or held.state.deleted
-    }
-    return [id for id in map(int, last.queue) if id not in current]
+    closed = {id for id, held in log.current(table).items() if held.state.status or held.state.deleted}
+    return [id for id in map(int, last.queue) if id not in closed]

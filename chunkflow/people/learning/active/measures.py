@@ -21,7 +21,7 @@ from chunkflow.people.learning.active.models import FEWEST_FOR_THRESHOLD
 from chunkflow.people.learning.active.undecided import Ints
 from chunkflow.people.learning.estimator import Recipe
 from chunkflow.people.learning.features import Floats
-from chunkflow.people.learning.scores import FOLDS, Examples, Judged, cross_validate
+from chunkflow.people.learning.scores import FOLDS, Examples, Judged, Ranking, cross_validate
 
 FEWEST_MEASURED = 8
 """Objects at random: fewer measure nothing."""
@@ -81,7 +81,10 @@ def score_random(
     probabilities = judged.probabilities[rows]
     counted = range(len(examples.names)) if positive is None else [positive]
     f1 = _estimated(lambda drawn: mean_f1(true[drawn], decided[drawn], counted), len(rows), seed)
-    area = _estimated(lambda drawn: _mean_area(true[drawn], probabilities[drawn], counted), len(rows), seed)
+    rankings = [Ranking.of(probabilities[:, number], true == number) for number in counted]
+    area = _estimated(
+        lambda drawn: float(np.mean([ranking.areas(drawn)[1] for ranking in rankings])), len(rows), seed
+    )
     if f1 is None or area is None:
         return None
     return RoundScores(objects=len(rows), f1=f1, pr_auc=area, reliability=_reliability(true, probabilities))
@@ -95,18 +98,6 @@ def mean_f1(true: Ints, decided: Ints, classes: Sequence[int] | range) -> float:
         both = int((true == number).sum() + (decided == number).sum())
         found.append(2 * right / both if both else float("nan"))
     return float(np.mean(found))
-
-
-def _mean_area(true: Ints, probabilities: Floats, classes: Sequence[int] | range) -> float:
-    from sklearn.metrics import average_precision_score
-
-    areas = [
-        average_precision_score(true == number, probabilities[:, number])
-        if (true == number).any()
-        else float("nan")
-        for number in classes
-    ]
-    return float(np.mean(areas))
 
 
 def _estimated(measure: Callable[[Ints], float], count: int, seed: int) -> Estimated | None:

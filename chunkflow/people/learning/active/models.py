@@ -11,11 +11,11 @@ from chunkflow.people.learning.estimator import Recipe
 from chunkflow.people.learning.features import Floats
 from chunkflow.people.learning.model import DECIMALS
 from chunkflow.people.learning.scores import Examples, best_threshold, inner_probabilities
+from chunkflow.people.learning.train import HALF
 
 FEWEST = 2
 """Examples of a class that can be learnt."""
 FEWEST_FOR_THRESHOLD = 4
-HALF = 0.5
 
 
 def learnable(examples: Examples) -> tuple[Examples, Ints] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,17 +20,17 @@ from chunkflow.people.learning.active.measures import (
     mean_f1,
     score_random,
 )
-from chunkflow.people.learning.active.models import HALF, learnable
+from chunkflow.people.learning.active.models import learnable
 from chunkflow.people.learning.active.reading import LabelledObjects, read_labelled, undecided_pieces
 from chunkflow.people.learning.active.rounds import KeptRounds, Round
 from chunkflow.people.learning.active.start import Start, classes_by
 from chunkflow.people.learning.active.strategies import COLD, Known, QueryStrategy, strategy_named
 from chunkflow.people.learning.active.undecided import Ints, Undecided
 from chunkflow.people.learning.estimator import Recipe
-from chunkflow.people.learning.examples import fingerprint_of
 from chunkflow.people.learning.features import Floats, choose_features, refuse_missing
-from chunkflow.people.learning.model import Description, Model, load, save, versions
-from chunkflow.people.learning.scores import Examples, Judged, best_threshold
+from chunkflow.people.learning.model import Model, load, save
+from chunkflow.people.learning.scores import Examples, Judged
+from chunkflow.people.learning.train import describe
 from chunkflow.people.review.labels import labels_of
 from chunkflow.words import counted
 
@@ -90,7 +89,7 @@ class RoundMaker:
         made = Round(
             number=number,
             edit=edit,
-            labels=_counts(labelled.examples),
+            labels=labelled.examples.counts,
             minutes=minutes_of(edits),
             seed=self.seed,
             strategy=strategy.name,
@@ -112,25 +111,9 @@ class RoundMaker:
         examples, rows = found
         positive = examples.names.index(self.positive) if self.positive in examples.names else None
         judged = judge_examples(self.recipe, examples, positive, self.seed)
-        threshold = 0.0
-        if positive is not None:
-            threshold = (
-                best_threshold(judged.probabilities[:, positive], examples, positive) if judged else HALF
-            )
-        description = Description(
-            features=self.features,
-            classes=list(examples.names),
-            positive=self.positive if positive is not None else "",
-            threshold=threshold,
-            estimator=str(self.recipe),
-            seed=self.seed,
-            examples=_counts(examples),
-            data=fingerprint_of(self.features, examples),
-            versions=versions(),
-            trained=datetime.now(UTC).date().isoformat(),
-        )
-        names = np.array(examples.names)[examples.classes]
-        fitted = self.recipe.build(examples.smallest).fit(examples.features, names)
+        named = self.positive if positive is not None else ""
+        description = describe(examples, self.features, self.recipe, judged, named, self.seed, {})
+        fitted = self.recipe.build(examples.smallest).fit(examples.features, examples.said)
         return Learnt(Model(fitted, description, ""), examples, rows, judged, positive)
 
     def _in_use(
@@ -221,11 +204,6 @@ def round_maker(
     features = choose_features(schema, patterns) if known is None else known.model.description.features
     refuse_missing(features, schema, info.url, start)
     return RoundMaker(info, log, table, rounds, recipe, features, positive, known, seed)
-
-
-def _counts(examples: Examples) -> dict[str, int]:
-    counts = np.bincount(examples.classes, minlength=len(examples.names)).tolist()
-    return dict(zip(examples.names, counts, strict=True))
 
 
 def _left_out(labelled: LabelledObjects, learnt: Learnt | None) -> list[str]:

@@ -47,7 +47,7 @@ from chunkflow.words import refuse_one_text
 SLABS = 10
 MOST_ROUNDS = 10_000
 HELD_FOR = 3
-"""KeptRounds for which a score must last to count as held."""
+"""Rounds for which a score must last to count as held."""
 SHARE = 0.95
 """Of the F1 of all labels, by default, that is to be held."""
 PLACES = ("x", "y", "z")
@@ -151,19 +151,19 @@ def simulate_learning(
     positive: str = "",
     features: Sequence[str] = (),
     estimator: str = "",
-    told: Callable[[LearningCurve], None] = lambda curve: None,
+    listeners: Sequence[Callable[[LearningCurve], None]] = (),
 ) -> Simulated:
     """Try strategies on a table whose column `truth` says what each object is.
 
     Each strategy goes through as many rounds, from as many `seeds`. The F1 is that of the class `positive`,
-    else the mean over all classes. `told` hears of each curve as it is made.
+    else the mean over all classes. `listeners` hear of each curve as it is made.
     """
     refuse_one_text("strategies", strategies)
     refuse_size(batch)
     for name in strategies:
         strategy_named(name)
     known = read_truth(open_table(table), truth, positive, features)
-    return simulated(known, strategies, batch, rounds, seeds, estimator, told)
+    return simulated(known, strategies, batch, rounds, seeds, estimator, listeners)
 
 
 def simulated(
@@ -173,7 +173,7 @@ def simulated(
     rounds: int,
     seeds: int,
     estimator: str = "",
-    told: Callable[[LearningCurve], None] = lambda curve: None,
+    listeners: Sequence[Callable[[LearningCurve], None]] = (),
 ) -> Simulated:
     """Try strategies on objects of which it is known what they are."""
     recipe = Recipe.of(estimator or DEFAULT, {}, 0)
@@ -185,7 +185,8 @@ def simulated(
         for strategy in chosen:
             made = simulated_rounds(recipe, known, strategy, batch, rounds, seed)
             curves.append(LearningCurve(strategy.name, seed, made, whole))
-            told(curves[-1])
+            for listener in listeners:
+                listener(curves[-1])
     return Simulated(tuple(curves))
 
 

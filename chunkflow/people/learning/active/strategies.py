@@ -30,7 +30,7 @@ COLD = "coverage"
 SPREAD = 5
 """Of so many times the batch, those that differ are chosen."""
 SAMPLED = 5000
-"""Undecided, drawn at random, among which a strategy chooses that looks at all of them at once."""
+"""Candidates, drawn at random, among which a strategy chooses that looks at all of them at once."""
 BLOCK = 2**14
 """Candidates whose distances to others are held at once."""
 NEIGHBOURS = 200

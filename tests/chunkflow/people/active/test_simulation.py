@@ -83,7 +83,13 @@ def test_a_table_with_its_truth_is_tried_and_drawn(learnt_work: str, tmp_path: P
     heard: list[LearningCurve] = []
     features = ["radius_um", "brightness", "grain"]
     tried = simulate_learning(
-        f"{learnt_work}:cells", "class", batch=8, rounds=4, seeds=2, features=features, told=heard.append
+        f"{learnt_work}:cells",
+        "class",
+        batch=8,
+        rounds=4,
+        seeds=2,
+        features=features,
+        listeners=[heard.append],
     )
     assert tried.strategies == ["random", DEFAULT_STRATEGY]
     assert list(tried.curves) == heard
