@@ -88,7 +88,9 @@ def test_what_others_decided_meanwhile_is_told_for_each_object(
     start("ann", page.port)
     window.wait_for_function("review.outbox.waiting().length === 0")
     window.wait_for_function("document.querySelectorAll('#refused li').length === 2")
+    before = current(window)["id"]
     window.keyboard.press("j")
+    window.wait_for_function(f"review.current.id !== '{before}'")
     told = window.locator("#refused li").all_inner_texts()
     for id, text in zip(ids, told, strict=True):
         assert f"Object {id} was changed by bo (reject)" in text
@@ -139,12 +141,18 @@ def test_an_added_point_takes_the_id_of_what_lies_under_it(
         (id, place) for id, place in ids.items() if int(labels[tuple(map(int, place))].item()) == id
     )
     assert sent(page, key="d", operation="delete", object=str(id))[0] == 200
-    window.evaluate(f"review.add({{kind: 'point', points: [{place}]}})")
-    window.wait_for_function(f"review.objects.get('{id}')?.seq === 2 && !review.objects.get('{id}').deleted")
-    assert asked(page, f"objects/{id}")["status"] == "accepted"
     page.close()
-    window.evaluate("review.add({kind: 'point', points: [[3, 4, 5]]})")
-    window.wait_for_function("review.outbox.waiting().length === 1")
-    (waits,) = window.evaluate("review.outbox.waiting().map(({ edit }) => edit.object)")
-    assert 2**62 <= int(waits) < 2**63
+    own = window.evaluate(
+        f"""(() => {{ review.add({{kind: 'point', points: [{place}]}});
+        const {{ edit }} = review.outbox.waiting()[0];
+        review.edit({{ operation: 'note', object: edit.object, note: 'drawn while it was away' }});
+        return edit.object }})()"""
+    )
+    assert 2**62 <= int(own) < 2**63
+    again = start("ann", page.port)
+    window.wait_for_function("review.outbox.waiting().length === 0")
+    held = asked(again, f"objects/{id}")
+    assert (held["status"], held["note"], held["deleted"]) == ("accepted", "drawn while it was away", False)
+    window.wait_for_function(f"review.objects.get('{id}')?.note && !review.objects.has('{own}')")
+    assert window.evaluate(f"review.points.shown.has('{id}') && !review.points.shown.has('{own}')")
     window.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chunkflow.data.describe import layer_at
-from chunkflow.errors import BadInput
+from chunkflow.errors import BadInput, ChunkflowError
 from chunkflow.people.review.log.edits import Edit, ObjectState, ReviewedObject
 from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.review.objects import TableObjects
@@ -29,6 +30,8 @@ NEIGHBOURS = 2000
 """Objects that a page is given at once."""
 SHOWN_OTHERWISE = re.compile(r"id$|class$|probability$|[xyz](_|$)")
 """Columns of a table that a page shows without their names."""
+OWN_ID = 1 << 62
+"""From here to twice as much ids are those that pages give to what is added; no voxel has one."""
 DISAGREED, LIST, REGION = "disagreed", "list:", "region:"
 UNTOUCHED = ObjectState()
 
@@ -141,15 +144,27 @@ class LiveTable:
         held = self._current.get(id)
         return held is not None and held.state.deleted
 
-    def under(self, place: Sequence[float]) -> int | None:
-        """The id that the labels of the table have at a place, where it is free: the table does not have the
-        object, nor have people added it, or it was deleted."""
+    def with_id_under(self, proposed: ProposedEdit) -> ProposedEdit:
+        """An added point that has an id of its own with that of the object under it, where that is free: the
+        table does not have the object, nor have people added it, or it was deleted."""
+        shape, own = proposed.shape, proposed.object or 0
+        a_point = proposed.operation == "add" and shape is not None and shape.kind == "point"
+        if shape is None or not a_point or not OWN_ID <= own < 2 * OWN_ID:
+            return proposed
+        id = self._label_at(shape.points[0])
+        held = self._current.get(id)
+        free = held.state.deleted if held else self.objects.number(id) is None
+        changed = {"object": id, "seen": held.seq if held else None}
+        return proposed.model_copy(update=changed) if id and free else proposed
+
+    def _label_at(self, place: Sequence[float]) -> int:
+        """The id that the labels of the table have at a place; 0 where they have none, or are away."""
         if not self.objects.info.labels:
-            return None
-        labels = layer_at(self.objects.info.labels)
-        id = int(labels_at(labels, np.array([place]), self.objects.info.voxel_size)[0])
-        unknown = self.objects.number(id) is None and id not in self._current
-        return id if id and (unknown or self._is_deleted(id)) else None
+            return 0
+        with suppress(ChunkflowError):
+            labels = layer_at(self.objects.info.labels)
+            return int(labels_at(labels, np.array([place]), self.objects.info.voxel_size)[0])
+        return 0
 
     def described(self, id: int) -> dict[str, Any] | None:
         """What a page must know of an object; None where there never was one.

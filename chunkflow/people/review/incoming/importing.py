@@ -18,6 +18,7 @@ from chunkflow.people.review.incoming.differences import RowDifference
 from chunkflow.people.review.incoming.file_rows import NO_ID, FileRows
 from chunkflow.people.review.incoming.history import ReviewHistory
 from chunkflow.people.review.incoming.identified import IdentifiedRows
+from chunkflow.people.review.live import OWN_ID
 from chunkflow.people.review.reviewing import ReviewPlace, open_log
 
 if TYPE_CHECKING:
@@ -135,4 +136,4 @@ def _changes(identified: IdentifiedRows, begin: str) -> Changes:
 def _new_id(digest: str, row: int) -> int:
     """The id of a point that a file adds: of the range from which the browser draws those of its own."""
     number = int.from_bytes(hashlib.sha256(f"{digest} {row}".encode()).digest()[:8], "big")
-    return number & (2**62 - 1) | 2**62
+    return number & (OWN_ID - 1) | OWN_ID

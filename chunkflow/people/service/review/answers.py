@@ -6,12 +6,11 @@
     next?query=&after=ID       the next object of a query, which others are not given for two minutes (with
                                &overlap=1 whatever others have); with &ahead=N also N behind it
     near?place=X,Y,Z           the objects around a place
-    under?place=X,Y,Z          the id that a point which is added there gets of the table's labels; null where
-                               they have none, or the object is in the table already
     regions                    the labels layers of the data set; of &layer=LAYER the regions with objects, or
                                with &place=X,Y,Z the one there; next?query=region:LAYER:LABEL goes through it
     features                   the features that tell the classes apart best, by class
-    edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again
+    edits (POST)               one edit: 200 taken, 400 malformed, 409 refused; else it must be sent again. A
+                               point with an id of its own gets that of the object under it, if that is free
     events?since=SEQ           a stream of all edits behind that number
     lists/NAME (PUT)           a JSON array of ids, which are gone through by query=list:NAME
     points/VERSION/...         all objects as a precomputed annotation layer, as they are now
@@ -159,6 +158,7 @@ class ReviewAnswers:
         live = await self.live(request)
         content = await body_of(request, LARGEST_EDIT, "An edit")
         proposed = ProposedEdit.parse(document_of(content, "An edit"))
+        proposed = await run_in_threadpool(live.with_id_under, proposed)
         live.refuse_unknown(proposed)
         try:
             edit = await asyncio.wrap_future(live.log.submit(live.table, name_of_person(request), proposed))

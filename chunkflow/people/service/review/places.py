@@ -32,21 +32,12 @@ class PlaceAnswers:
         return [
             Route(f"{below}/near", self.near),
             Route(f"{below}/regions", self.regions),
-            Route(f"{below}/under", self.under),
         ]
 
     async def near(self, request: Request) -> Response:
         """The objects around a place."""
         place = place_of(request)
         return JSONResponse(await run_in_threadpool((await self._live(request)).near, place))
-
-    async def under(self, request: Request) -> Response:
-        """The id that a point gets which is added at a place, where the labels have one that is free."""
-        place, live = place_of(request), await self._live(request)
-        found = await run_in_threadpool(live.under, place)
-        known = None if found is None else live.described(found)  # as one that was deleted
-        seen = known["seq"] if known else None
-        return JSONResponse({"object": None if found is None else str(found), "seq": seen})
 
     async def regions(self, request: Request) -> Response:
         """The layers of regions; of a `layer` its regions, or at a `place` the one that lies there."""

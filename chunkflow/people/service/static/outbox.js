@@ -80,13 +80,16 @@ export class Outbox {
     }
   }
 
+  // What waits of the same object goes on from there, under the id that the server has given a point. The edit
+  // itself is forgotten last: whoever is cut off before sends it again, and is answered the same.
   settle(held, answer) {
-    localStorage.removeItem(held.name);
     for (const { name, edit, generation } of answer.edit ? this.waiting() : []) {
-      if (edit.object !== answer.edit.object) continue;
+      if (name === held.name || !edit.object || ![held.edit.object, answer.edit.object].includes(edit.object)) continue;
+      edit.object = answer.edit.object;
       edit.seen = answer.edit.seq;
       localStorage.setItem(name, JSON.stringify({ edit, generation }));
     }
+    localStorage.removeItem(held.name);
     this.onAnswer(held.edit, answer);
     this.onChange();
   }

@@ -24,7 +24,6 @@ const ACTIONS = [
 ];
 const FAR = 0.5; // of what is loaded: then the neighbourhood is loaded anew
 const FOLLOW_PAUSE = 300;
-const UNDER_PATIENCE = 1000; // with the id of a point: a new one does as well
 const PATIENCE = 3000; // with a server that may have gone away
 const TELL_AWAY = "The server is away, and all that was fetched before is gone through. What you decided is kept here.";
 const TELL_OTHERS = "What is left lies before others now: try again in two minutes.";
@@ -151,14 +150,18 @@ class Review {
     this.outbox.put(edit);
   }
 
-  async add(shape) {
+  add(shape) {
     this.panel.message("");
-    const asks = shape.kind === "point" && !this.outbox.away;
-    const there = asks ? await ask(`under?place=${placeOf(shape).join(",")}`, UNDER_PATIENCE) : null;
-    const id = there?.object ?? newId();
-    const seen = there?.seq ?? null; // the last edit of one that was deleted
-    this.update({ id, place: placeOf(shape), shape, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: seen, person: this.table.person });
-    this.outbox.put({ operation: "add", object: id, shape, seen });
+    const id = newId();
+    this.update({ id, place: placeOf(shape), shape, class: "", predicted: "", probability: null, status: "accepted", note: "", added: true, deleted: false, seq: null, person: this.table.person });
+    this.outbox.put({ operation: "add", object: id, shape });
+  }
+
+  // The server gives a point the id of the object under it, where there is one.
+  forget(id) {
+    this.objects.delete(id);
+    this.path = this.path.filter((one) => one !== id);
+    this.points.quietly(() => this.points.drop(id));
   }
 
   async answered(edit, answer) {
@@ -166,6 +169,7 @@ class Review {
       this.counts = answer.counts;
       this.panel.progress(this.counts);
       this.all.refresh();
+      if (edit.object && edit.object !== answer.object.id) this.forget(edit.object);
       this.take(answer.object);
       if (edit.operation === "undo") this.go(answer.object.id);
       return;
@@ -183,8 +187,7 @@ class Review {
     if (object) {
       this.update(object);
     } else {
-      this.objects.delete(id);
-      this.points.quietly(() => this.points.drop(id));
+      this.forget(id);
     }
   }
 

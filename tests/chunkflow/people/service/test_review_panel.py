@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from cloudvolume import CloudVolume
 
-from chunkflow.people.review.live import LiveTable
+from chunkflow.people.review.live import OWN_ID, LiveTable
+from chunkflow.people.review.log.proposed import ProposedEdit
 from chunkflow.people.service.local.reviewer import Reviewer, review
 from tests.support.people.reviews import add_areas, asked, sent
 from tests.support.people.service import ask
@@ -110,27 +111,52 @@ def test_a_data_set_without_other_labels_has_no_regions(page: Reviewer) -> None:
 def test_a_point_takes_the_id_of_the_free_object_under_it(page: Reviewer) -> None:
     objects = page._live.objects
     whole = np.floor(objects.places).astype(int)
-    under = CloudVolume(objects.info.labels, progress=False)
-    number = next(n for n, (x, y, z) in enumerate(whole) if int(under[x, y, z].item()) == objects.ids[n])
-    id, place = str(objects.ids[number]), ",".join(str(n) for n in objects.places[number])
-    nothing = {"object": None, "seq": None}
-    assert asked(page, f"under?place={place}") == nothing  # the table has it
-    assert asked(page, "under?place=-5,1,1") == nothing
-    assert asked(page, "under?place=x") == 400
-    before = page.counts
+    labels = CloudVolume(objects.info.labels, progress=False)
+    number = next(n for n, (x, y, z) in enumerate(whole) if int(labels[x, y, z].item()) == objects.ids[n])
+    id, place = str(objects.ids[number]), objects.places[number].tolist()
+    shape, before = {"kind": "point", "points": [place]}, page.counts
+
+    def added(own: int) -> str:
+        """The id that a point gets there which comes with an id of its own."""
+        edit = {"key": f"own-{own}", "operation": "add", "object": str(OWN_ID + own), "shape": shape}
+        status, answer = sent(page, **edit)
+        assert status == 200
+        assert sent(page, **edit)[1] == answer  # as often as it is sent
+        assert answer["edit"]["object"] == answer["object"]["id"]
+        return str(answer["object"]["id"])
+
+    assert added(1) == str(OWN_ID + 1)  # the table has what lies there
     assert sent(page, key="a", operation="delete", object=id)[0] == 200
-    assert asked(page, f"under?place={place}") == {"object": id, "seq": 1}
-    shape = {"kind": "point", "points": [objects.places[number].tolist()]}
-    status, answer = sent(page, key="b", operation="add", object=id, shape=shape, seen=1)
-    assert (status, answer["object"]["deleted"], answer["object"]["status"]) == (200, False, "accepted")
-    assert answer["counts"] == before | {"accepted": 1}
-    assert asked(page, f"under?place={place}") == nothing
-    near = asked(page, f"near?place={place}")["objects"]
+    assert added(2) == id
+    held = asked(page, f"objects/{id}")
+    assert (held["deleted"], held["status"]) == (False, "accepted")
+    assert page.counts == before | {"accepted": 2, "added": 1, "objects": before["objects"] + 1}
+    assert added(3) == str(OWN_ID + 3)  # it is there again
+    near = asked(page, f"near?place={','.join(map(str, place))}")["objects"]
     assert [one["id"] for one in near].count(id) == 1
-    assert sent(page, key="c", operation="add", object=id, shape=shape, seen=2)[0] == 400
-    live = page._live
-    fewer = {name: np.delete(getattr(objects, name), number, axis=0) for name in PER_OBJECT}
+    assert sent(page, key="c", operation="add", object=id, shape=shape, seen=held["seq"])[0] == 400
+
+
+def test_what_the_labels_have_and_the_table_lacks_gives_its_id(page: Reviewer) -> None:
+    live, objects = page._live, page._live.objects
+    fewer = {name: np.delete(getattr(objects, name), 0, axis=0) for name in PER_OBJECT}
     lacking = LiveTable(live.log, live.table + 1, replace(objects, **fewer))
-    assert lacking.under(objects.places[number].tolist()) == int(id)
-    other = lacking.objects.places[number].tolist()
-    assert lacking.under(other) != int(id)
+    labels = CloudVolume(objects.info.labels, progress=False)
+
+    def given(place: list[float], kind: str = "point") -> int | None:
+        points = [place] if kind == "point" else [place, place]
+        document = {
+            "key": "k",
+            "operation": "add",
+            "object": str(OWN_ID),
+            "shape": {"kind": kind, "points": points},
+        }
+        return lacking.with_id_under(ProposedEdit.parse(document)).object
+
+    x, y, z = (int(n[0]) for n in np.nonzero(np.asarray(labels[:])[..., 0] == objects.ids[0]))
+    inside = [x + 0.5, y + 0.5, z + 0.5]
+    assert given(inside) == int(objects.ids[0])
+    assert given(inside, "line") == OWN_ID
+    assert given([-5, 1, 1]) == OWN_ID
+    away = replace(objects, info=objects.info.model_copy(update={"labels": "file:///nowhere/labels"}))
+    assert LiveTable(live.log, live.table + 1, away)._label_at(inside) == 0

@@ -60,7 +60,6 @@ LINES: dict[tuple[str, str], tuple[Role | None, str, bytes | None, int]] = {
     ("GET", f"{TABLE}/next"): (REVIEW, "/api/review/cells/classified/next?query=all", None, 200),
     ("GET", f"{TABLE}/near"): (REVIEW, "/api/review/cells/classified/near?place=1,2,3", None, 200),
     ("GET", f"{TABLE}/regions"): (REVIEW, "/api/review/cells/classified/regions", None, 200),
-    ("GET", f"{TABLE}/under"): (REVIEW, "/api/review/cells/classified/under?place=1,2,3", None, 200),
     ("GET", f"{TABLE}/features"): (REVIEW, "/api/review/cells/classified/features", None, 200),
     ("GET", f"{TABLE}/events"): (REVIEW, "/api/review/cells/classified/events", None, 200),
     ("POST", f"{TABLE}/edits"): (REVIEW, "/api/review/cells/classified/edits", EDIT, 400),
